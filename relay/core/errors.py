@@ -1,0 +1,162 @@
+"""Every error of the relay.
+
+    RelayError
+    ├── PermanentError            trying again cannot help
+    │   ├── MessageRejected       carries the SMTP reply
+    │   ├── UnparsableMessage     no mail can be read from the bytes
+    │   └── ActivityRefused       Salesforce will not have this record
+    ├── TransientError            the same thing may succeed later (retry_after_s)
+    │   ├── StoreUnavailable
+    │   │   └── StoreFull
+    │   ├── SalesforceUnavailable
+    │   ├── RecordLocked
+    │   ├── OrgPaused             stops work for the whole org, gives the attempt back
+    │   │   ├── SalesforceLimited
+    │   │   └── CredentialsRefused
+    │   └── OutcomeUnknown        sent, no answer: look up before writing again
+    ├── IllegalTransition         a change that the state table does not have
+    └── NotFound                  no such user, message, address …
+    ConfigError                   outside the tree: nothing may swallow it
+
+Whether a failure is permanent is decided where it is seen, and never guessed from a
+text later. Error texts name what went wrong, and hold no secret and no mail content.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay.core.states import Event, State
+
+
+class RelayError(Exception):
+    """Anything that the relay itself raises."""
+
+
+class PermanentError(RelayError):
+    """Trying the same thing again cannot succeed."""
+
+
+class MessageRejected(PermanentError):  # noqa: N818 - the name says what happened
+    """The mail is refused during SMTP.
+
+    Attributes:
+        code: SMTP reply code, 4yz or 5yz (RFC 5321 section 4.2).
+        enhanced: Enhanced status code, such as `5.7.1` (RFC 3463).
+        text: What the sender reads; names the mend, never an internal.
+        reason: A stable word for journal and metrics, such as `sender_not_accepted`.
+    """
+
+    def __init__(self, code: int, enhanced: str, text: str, reason: str) -> None:
+        """Take the reply apart into code, enhanced code, text, and a reason word."""
+        super().__init__(f"{code} {enhanced} {text}")
+        self.code = code
+        self.enhanced = enhanced
+        self.text = text
+        self.reason = reason
+
+
+class UnparsableMessage(PermanentError):  # noqa: N818
+    """No mail can be read from the bytes; they are kept."""
+
+
+class ActivityRefused(PermanentError):  # noqa: N818
+    """Salesforce will not take this record.
+
+    Attributes:
+        code: Salesforce's `errorCode`, or an HTTP status as text.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        """Keep Salesforce's code beside the text for the admin."""
+        super().__init__(text)
+        self.code = code
+
+
+class TransientError(RelayError):
+    """The same thing may succeed later.
+
+    Attributes:
+        retry_after_s: Seconds to wait, where the other side said so; else None.
+    """
+
+    def __init__(self, text: str, *, retry_after_s: float | None = None) -> None:
+        """Say what failed, and how long to wait if that is known."""
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class StoreUnavailable(TransientError):  # noqa: N818
+    """The store cannot be read or written now; nothing was changed."""
+
+
+class StoreFull(StoreUnavailable):
+    """The disk is below its floor; nothing was stored."""
+
+
+class SalesforceUnavailable(TransientError):  # noqa: N818
+    """Salesforce did not do it: down, too slow, or answered nonsense.
+
+    Attributes:
+        code: Salesforce's `errorCode`, an HTTP status, or a word for the transport.
+    """
+
+    def __init__(
+        self, text: str, *, code: str = "", retry_after_s: float | None = None
+    ) -> None:
+        """Keep the code beside the text."""
+        super().__init__(text, retry_after_s=retry_after_s)
+        self.code = code
+
+
+class RecordLocked(SalesforceUnavailable):
+    """Another transaction holds the row; nothing was written."""
+
+
+class OrgPaused(TransientError):  # noqa: N818
+    """No call to this org can succeed now: all work waits, attempts are given back.
+
+    Attributes:
+        code: Salesforce's `errorCode` or OAuth `error`.
+    """
+
+    def __init__(
+        self, text: str, *, code: str = "", retry_after_s: float | None = None
+    ) -> None:
+        """Keep the code beside the sentence for the admin."""
+        super().__init__(text, retry_after_s=retry_after_s)
+        self.code = code
+
+
+class SalesforceLimited(OrgPaused):
+    """The org's API calls are used up."""
+
+
+class CredentialsRefused(OrgPaused):
+    """Salesforce refuses our login; an admin must act."""
+
+
+class OutcomeUnknown(TransientError):  # noqa: N818
+    """The request left, no usable answer came: it may have been done."""
+
+
+class IllegalTransition(RelayError):  # noqa: N818
+    """A state change that the table in `core.states` does not have."""
+
+    def __init__(self, state: State, event: Event) -> None:
+        """Name the state and the event."""
+        super().__init__(f"a message that is {state} cannot take {event}")
+        self.state = state
+        self.event = event
+
+
+class NotFound(RelayError):  # noqa: N818
+    """There is no such user, message, address or setting."""
+
+
+class ConfigError(Exception):
+    """The configuration is wrong: the relay refuses to start, with exit status 2.
+
+    The text is one line that names the key, the value and the mend.
+    """

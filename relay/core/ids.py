@@ -1,0 +1,62 @@
+"""Ids: of our own messages, and of Salesforce records.
+
+A record id comes from outside (a mail, a flag, an answer), so it is proven here by
+pattern and checksum before it may stand in a URL or a query.
+
+Source: Salesforce Object Reference, "ID Field Type".
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from relay.core.clock import Clock
+
+_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, without i l o u
+_CHECKSUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+_RECORD_ID: Final = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
+MESSAGE_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
+"""The form of a message id: 26 characters, sorted by time of receipt."""
+
+_RANDOM_BITS = 80
+
+
+def new_message_id(clock: Clock) -> str:
+    """Return a fresh message id: 48 bits of milliseconds, then 80 random bits.
+
+    Ids made later sort later, so that the queue's index grows at its end.
+    """
+    milliseconds = int(clock.now().timestamp() * 1000)
+    number = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+    digits = []
+    for _ in range(26):
+        number, rest = divmod(number, 32)
+        digits.append(_BASE32[rest])
+    return "".join(reversed(digits))
+
+
+def checksum(id15: str) -> str:
+    """Return the three characters that make a 15-character record id safe to fold."""
+    return "".join(
+        _CHECKSUM[
+            sum(1 << bit for bit in range(5) if "A" <= id15[block + bit] <= "Z")
+        ]
+        for block in (0, 5, 10)
+    )
+
+
+def record_id(text: str) -> str | None:
+    """Return the 18-character form of a Salesforce record id, or None if it is none.
+
+    A 15-character id is case-sensitive and gets its checksum; in an 18-character one
+    the checksum must hold.
+    """
+    if not isinstance(text, str) or not _RECORD_ID.fullmatch(text):
+        return None
+    whole = text[:15] + checksum(text[:15])
+    if len(text) > 15 and whole != text:
+        return None
+    return whole

@@ -1,0 +1,144 @@
+"""The states of a message and of a ledger row, and every change that is allowed.
+
+This is the only place that knows them: store, worker, command line, tests and the
+drawing in `docs/flow.md` all read these tables. A change that is not in a table
+raises `IllegalTransition`; nothing is ever dropped.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from relay.core.errors import IllegalTransition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class State(StrEnum):
+    """Where a message is. A resting state waits for nobody but a person."""
+
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    LOGGED = "logged"
+    UNMATCHED = "unmatched"
+    SKIPPED = "skipped"
+    HELD = "held"
+    DEAD = "dead"
+    DISCARDED = "discarded"
+
+
+class Event(StrEnum):
+    """What happens to a message."""
+
+    CLAIM = "claim"
+    LOGGED = "logged"
+    NO_MATCH = "no_match"
+    RULED_OUT = "ruled_out"
+    PERMANENT = "permanent"
+    TRANSIENT = "transient"
+    GIVE_BACK = "give_back"
+    EXHAUSTED = "exhausted"
+    LEASE_EXPIRED = "lease_expired"
+    HOLD = "hold"
+    RELEASE = "release"
+    REQUEUE = "requeue"
+    DISCARD = "discard"
+    UNDO = "undo"
+
+
+TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
+    State.QUEUED: {
+        Event.CLAIM: State.CLAIMED,
+        Event.HOLD: State.HELD,
+        Event.DISCARD: State.DISCARDED,
+    },
+    State.CLAIMED: {
+        Event.LOGGED: State.LOGGED,
+        Event.NO_MATCH: State.UNMATCHED,
+        Event.RULED_OUT: State.SKIPPED,
+        Event.PERMANENT: State.DEAD,
+        Event.TRANSIENT: State.QUEUED,
+        Event.GIVE_BACK: State.QUEUED,
+        Event.EXHAUSTED: State.DEAD,
+        Event.LEASE_EXPIRED: State.QUEUED,
+    },
+    State.HELD: {
+        Event.RELEASE: State.QUEUED,
+        Event.DISCARD: State.DISCARDED,
+    },
+    State.UNMATCHED: {
+        Event.REQUEUE: State.QUEUED,
+        Event.DISCARD: State.DISCARDED,
+    },
+    State.SKIPPED: {
+        Event.REQUEUE: State.QUEUED,
+        Event.DISCARD: State.DISCARDED,
+    },
+    State.DEAD: {
+        Event.REQUEUE: State.QUEUED,
+        Event.DISCARD: State.DISCARDED,
+    },
+    State.LOGGED: {
+        Event.REQUEUE: State.QUEUED,
+        Event.UNDO: State.DISCARDED,
+    },
+    State.DISCARDED: {},
+}
+
+RESTING: Final = frozenset(State) - {State.QUEUED, State.CLAIMED}
+"""States that a message does not leave by itself."""
+
+NO_ATTEMPT: Final = frozenset({Event.GIVE_BACK})
+"""Events that give the attempt back: the org was paused, the mail is innocent."""
+
+
+def next_state(state: State, event: Event) -> State:
+    """Return the state that follows.
+
+    Raises:
+        IllegalTransition: The table has no such change; the message stays as it is.
+    """
+    try:
+        return TRANSITIONS[state][event]
+    except KeyError:
+        raise IllegalTransition(state, event) from None
+
+
+def sources(event: Event) -> frozenset[State]:
+    """Return the states in which `event` may happen."""
+    return frozenset(state for state, row in TRANSITIONS.items() if event in row)
+
+
+class Ledger(StrEnum):
+    """Where one Salesforce record that a mail needs is on its way.
+
+    `PLANNED` is committed before anything is asked of Salesforce; `SENT` is committed
+    before the request leaves. `SENT` without a live lease means that the outcome is
+    unknown.
+    """
+
+    PLANNED = "planned"
+    SENT = "sent"
+    WRITTEN = "written"
+    REFUSED = "refused"
+    GONE = "gone"
+
+
+LEDGER_TRANSITIONS: Final[Mapping[Ledger, frozenset[Ledger]]] = {
+    # Planned → planned: the plan was never sent, a newer one takes its place.
+    Ledger.PLANNED: frozenset({Ledger.PLANNED, Ledger.SENT}),
+    # Sent → sent: looked for, proven absent, sent once more.
+    # Sent → planned: refused by the platform in a way that wrote nothing.
+    Ledger.SENT: frozenset(
+        {Ledger.SENT, Ledger.PLANNED, Ledger.WRITTEN, Ledger.REFUSED, Ledger.GONE}
+    ),
+    # A person removed the cause (a validation rule, say) and retries.
+    Ledger.REFUSED: frozenset({Ledger.PLANNED, Ledger.SENT}),
+    # Somebody deleted the record in Salesforce: their wish, never made again.
+    Ledger.WRITTEN: frozenset({Ledger.GONE}),
+    Ledger.GONE: frozenset(),
+}
+SETTLED: Final = frozenset({Ledger.WRITTEN, Ledger.GONE})
+"""Ledger states that need no further call."""
