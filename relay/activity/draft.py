@@ -1,0 +1,343 @@
+"""The records that a mail becomes, drafted but not yet written.
+
+Each record's timeline shows the mail once: a Contact, a Lead or an Opportunity is
+named by one draft only. A Lead never stands beside a WhatId, because Salesforce
+refuses such a Task and what it does with such an EmailMessage is unknown.
+
+Source: Salesforce Object Reference, "Task", "EmailMessage", "TaskRelation".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from relay.activity.keys import KEY_LINE, activity_key, message_identifier
+from relay.activity.text import cut, cut_html, one_line, units
+from relay.core.addresses import address_key, domain_of
+from relay.core.model import Draft, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from relay.core.model import Chosen, Email, Json, Mailbox, Match
+
+MAX_SHARED_CONTACTS: Final = 50
+"""Contacts on one Task with Shared Activities (Object Reference, "TaskRelation")."""
+
+COMPLETED: Final = "Completed"
+NO_SUBJECT: Final = "(no subject)"
+_MAX_HEADER_LINE: Final = 1000
+_EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
+_FUTURE: Final = timedelta(days=1)
+
+# Used where describe does not say: Salesforce Field Reference.
+_LENGTHS: Final = {
+    ("Task", "Subject"): 255,
+    ("Task", "Description"): 32_000,
+    ("EmailMessage", "Subject"): 3_000,
+    ("EmailMessage", "TextBody"): 131_072,
+    ("EmailMessage", "HtmlBody"): 131_072,
+    ("EmailMessage", "FromName"): 1_000,
+    ("EmailMessage", "FromAddress"): 1_000,
+    ("EmailMessage", "ToAddress"): 4_000,
+    ("EmailMessage", "CcAddress"): 4_000,
+    ("EmailMessage", "ThreadIdentifier"): 765,
+}
+
+
+class Mode(StrEnum):
+    """The shape in which a mail is logged."""
+
+    EMAIL_MESSAGE = "email_message"
+    TASK = "task"
+
+
+class OrgFields(Protocol):
+    """What describe says of the org."""
+
+    @property
+    def shared_activities(self) -> bool:
+        """Whether one Task may relate to many contacts."""
+
+    @property
+    def closed_statuses(self) -> tuple[str, ...]:
+        """Values of Task.Status that close a Task; empty if unknown."""
+
+    def length(self, sobject: str, field: str) -> int | None:
+        """Return the length of a text field, or None if it is unknown."""
+
+    def createable(self, sobject: str, field: str) -> bool:
+        """Say whether our user may set the field on create."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """For whom the mail is logged: the Salesforce user, with an IANA time zone."""
+
+    salesforce_id: str
+    time_zone: str | None = None
+
+
+def draft(  # noqa: PLR0913 - one value each, all needed
+    email: Email,
+    match: Match,
+    *,
+    mail_key: str,
+    owner: Owner,
+    mode: Mode,
+    org: OrgFields,
+    received_at: datetime,
+    relay_domains: Collection[str] = (),
+) -> tuple[Draft, ...]:
+    """Return every record that the mail needs, in a fixed order.
+
+    In EmailMessage mode: the EmailMessage, then a Task for each further Opportunity
+    (all of them where a Lead takes part). In Task mode: a Task for each Contact and
+    Lead (contacts share one where Shared Activities is on), each beside an
+    Opportunity of its contact as far as there are any, then a Task for each
+    Opportunity that is left.
+
+    Args:
+        email: The mail.
+        match: The records chosen; at least one of them a person.
+        mail_key: The stored identity of the mail; keys are made of it.
+        owner: The rep's Salesforce user; owns the Tasks.
+        mode: The shape wanted.
+        org: What describe says; a field that may not be set is left out, and text is
+            cut to the length that it gives.
+        received_at: Stands in for an absent or absurd Date header.
+        relay_domains: Addresses in these domains are secret and never written.
+    """
+    drafter = _Drafter(
+        email, match, mail_key, owner, org, received_at, frozenset(relay_domains)
+    )
+    if mode is Mode.EMAIL_MESSAGE:
+        return tuple(drafter.email_message())
+    return tuple(drafter.tasks())
+
+
+def sent_at(email: Email, received_at: datetime) -> datetime:
+    """Return the Date header, or the time of receipt if that is absent or absurd."""
+    if email.date is None or not _EARLIEST <= email.date <= received_at + _FUTURE:
+        return received_at
+    return email.date
+
+
+class _Drafter:
+    """Drafts the records of one mail."""
+
+    def __init__(  # noqa: PLR0913 - as draft()
+        self,
+        email: Email,
+        match: Match,
+        mail_key: str,
+        owner: Owner,
+        org: OrgFields,
+        received_at: datetime,
+        relay_domains: frozenset[str],
+    ) -> None:
+        self._email = email
+        self._match = match
+        self._mail_key = mail_key
+        self._owner = owner
+        self._org = org
+        self._sent_at = sent_at(email, received_at)
+        self._relay_domains = relay_domains
+        self._subject = one_line(email.subject) or NO_SUBJECT
+        self._body: str | None = None
+
+    # ------------------------------------------------------------ EmailMessage
+
+    def email_message(self) -> Iterable[Draft]:
+        who = self._match.who
+        has_lead = any(chosen.object == "Lead" for chosen in who)
+        opportunities = list(self._match.what)
+        related = None if has_lead or not opportunities else opportunities.pop(0)
+        rules = _rules([*who, *([related] if related else [])])
+        yield self._draft(
+            "email", "EmailMessage", self._email_fields(who, related), rules
+        )
+        for opportunity in opportunities:
+            yield self._task((), opportunity)
+
+    def _email_fields(
+        self, who: Sequence[Chosen], related: Chosen | None
+    ) -> dict[str, Json]:
+        email = self._email
+        sender = email.from_[0] if email.from_ else None
+        known = {chosen.person.key for chosen in who if chosen.person}
+        to_ids, cc_ids = (
+            [c.id for c in who if c.person and c.person.place is place]
+            for place in (Place.TO, Place.CC)
+        )
+        return {
+            "Status": "3",
+            "Incoming": False,
+            "IsClientManaged": True,
+            "MessageDate": self._sent_at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+            "MessageIdentifier": message_identifier(email.message_id, self._mail_key),
+            "ThreadIdentifier": self._thread(),
+            "Subject": self._fit("EmailMessage", "Subject", self._subject),
+            "TextBody": self._fit("EmailMessage", "TextBody", email.text),
+            "HtmlBody": cut_html(
+                email.html or "", self._length("EmailMessage", "HtmlBody")
+            ),
+            "FromAddress": sender and self._address("FromAddress", sender),
+            "FromName": sender
+            and self._fit("EmailMessage", "FromName", one_line(sender.name)),
+            "FromId": self._owner.salesforce_id,
+            "ToAddress": self._addresses("ToAddress", email.to, known),
+            "CcAddress": self._addresses("CcAddress", email.cc, known),
+            "ToIds": to_ids,
+            "CcIds": cc_ids,
+            "RelatedToId": related.id if related else None,
+        }
+
+    def _thread(self) -> str | None:
+        """Return the first Message-ID of the thread."""
+        email = self._email
+        first = (*email.references, *email.in_reply_to, email.message_id or "")[0]
+        limit = self._length("EmailMessage", "ThreadIdentifier")
+        return first if first and units(first) <= limit else None
+
+    def _address(self, field: str, box: Mailbox) -> str | None:
+        """Return an address that fits whole; half an address would be another's."""
+        fits = units(box.address) <= self._length("EmailMessage", field)
+        return box.address if fits else None
+
+    def _addresses(
+        self, field: str, boxes: Sequence[Mailbox], known: Collection[str]
+    ) -> str:
+        """Join the addresses without a record, as many as fit whole."""
+        limit = self._length("EmailMessage", field)
+        line = ""
+        for box in self._shown(boxes):
+            if address_key(box.address) in known:
+                continue
+            longer = f"{line}, {box.address}" if line else box.address
+            if units(longer) > limit:
+                break
+            line = longer
+        return line
+
+    # ------------------------------------------------------------ Task
+
+    def tasks(self) -> Iterable[Draft]:
+        contacts = [c for c in self._match.who if c.object == "Contact"]
+        left = list(self._match.what)
+        if self._org.shared_activities and len(contacts) > 1:
+            for start in range(0, len(contacts), MAX_SHARED_CONTACTS):
+                group = contacts[start : start + MAX_SHARED_CONTACTS]
+                yield self._task(group, _take(left, group))
+        else:
+            for contact in contacts:
+                yield self._task([contact], _take(left, [contact]))
+        for lead in self._match.who:
+            if lead.object == "Lead":
+                yield self._task([lead], None)
+        for opportunity in left:
+            yield self._task((), opportunity)
+
+    def _task(self, who: Sequence[Chosen], what: Chosen | None) -> Draft:
+        ids = [chosen.id for chosen in who]
+        parts = [f"who={'+'.join(ids)}"] if ids else []
+        if what:
+            parts.append(f"what={what.id}")
+        slot = "task:" + ",".join(parts)
+        fields: dict[str, Json] = {
+            "Subject": self._fit("Task", "Subject", self._subject),
+            "Status": self._closed_status(),
+            "TaskSubtype": "Email",
+            "ActivityDate": self._day(),
+            "OwnerId": self._owner.salesforce_id,
+            "WhoId": ids[0] if ids else None,
+            "TaskWhoIds": ids if len(ids) > 1 else None,
+            "WhatId": what.id if what else None,
+            "Description": self._description(activity_key(self._mail_key, slot)),
+        }
+        rules = _rules([*who, *([what] if what else [])])
+        return self._draft(slot, "Task", fields, rules)
+
+    def _closed_status(self) -> str:
+        """Return the status of a finished Task; orgs may have renamed it."""
+        known = self._org.closed_statuses
+        return COMPLETED if COMPLETED in known or not known else known[0]
+
+    def _day(self) -> str:
+        """Return the mail's date in the owner's zone, else the log shows another day."""
+        try:
+            zone = ZoneInfo(self._owner.time_zone or "UTC")
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            zone = ZoneInfo("UTC")
+        return self._sent_at.astimezone(zone).date().isoformat()
+
+    def _description(self, key: str) -> str:
+        """Return header lines, the body, and the key as the last line, never cut."""
+        tail = f"\n\n{KEY_LINE}{key}"
+        room = self._length("Task", "Description") - units(tail)
+        if self._body is None:
+            email = self._email
+            lines = [
+                _header("From", self._names(email.from_)),
+                _header("To", self._names(email.to)),
+                _header("Cc", self._names(email.cc)),
+                _header("Date", self._sent_at.strftime("%Y-%m-%d %H:%M UTC")),
+                _header("Attachments", ", ".join(a.name for a in email.attachments)),
+            ]
+            head = "\n".join(line for line in lines if line)
+            self._body = cut(f"{head}\n\n{email.text.strip()}".rstrip(), room)
+        return self._body + tail
+
+    def _names(self, boxes: Sequence[Mailbox]) -> str:
+        return ", ".join(
+            f"{box.name} <{box.address}>" if box.name else box.address
+            for box in self._shown(boxes)
+        )
+
+    # ------------------------------------------------------------ both
+
+    def _shown(self, boxes: Sequence[Mailbox]) -> Iterable[Mailbox]:
+        """Leave out relay addresses: who knows one could write into the CRM."""
+        for box in boxes:
+            key = address_key(box.address)
+            if not (key and domain_of(key) in self._relay_domains):
+                yield box
+
+    def _length(self, sobject: str, field: str) -> int:
+        return self._org.length(sobject, field) or _LENGTHS[sobject, field]
+
+    def _fit(self, sobject: str, field: str, text: str) -> str:
+        return cut(text, self._length(sobject, field))
+
+    def _draft(
+        self, slot: str, sobject: str, fields: dict[str, Json], rule: str
+    ) -> Draft:
+        sent = {
+            name: value
+            for name, value in fields.items()
+            if value not in (None, "", []) and self._org.createable(sobject, name)
+        }
+        return Draft(slot, activity_key(self._mail_key, slot), sobject, sent, rule)
+
+
+def _take(left: list[Chosen], contacts: Sequence[Chosen]) -> Chosen | None:
+    """Take the first Opportunity in which one of the contacts has a role."""
+    ids = {contact.id for contact in contacts}
+    for opportunity in left:
+        if ids.intersection(opportunity.through):
+            left.remove(opportunity)
+            return opportunity
+    return None
+
+
+def _rules(chosen: Sequence[Chosen]) -> str:
+    """Return the rules that led here, each once."""
+    return "; ".join(dict.fromkeys(f"{c.object} {c.id}: {c.rule}" for c in chosen))
+
+
+def _header(name: str, value: str) -> str:
+    return f"{name}: {cut(one_line(value), _MAX_HEADER_LINE)}" if value else ""

@@ -1,0 +1,93 @@
+"""Which records a mail belongs to, out of what Salesforce holds.
+
+The same mail and the same org give the same records in the same order, whatever order
+the answers came in.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from relay.core.model import Chosen, Match
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.model import Candidate, Found, Person
+
+
+class Several(StrEnum):
+    """What to do when one address has several records (`match.several`)."""
+
+    ALL = "all"
+    OLDEST = "oldest"
+    MOST_ACTIVITY = "most_activity"
+
+
+def choose(people: Sequence[Person], found: Found, several: Several) -> Match:
+    """Choose the Contacts, Leads and open Opportunities that the mail is logged on.
+
+    People keep the order of the mail. Several records under one address are all
+    chosen, or the oldest by CreatedDate, or the one with the most activities (the
+    oldest of equals). Each open Opportunity in which a chosen Contact has a role is
+    chosen once, by id.
+
+    Source: Salesforce Help, "Guidelines for Using Email to Salesforce".
+    """
+    who: list[Chosen] = []
+    unknown: list[Person] = []
+    seen: set[str] = set()
+    for person in people:
+        candidates = sorted(
+            found.candidates.get(person.key, ()), key=lambda c: (c.created_at, c.id)
+        )
+        if not candidates:
+            unknown.append(person)
+            continue
+        picked, rule = _pick(candidates, several)
+        for candidate in picked:
+            if candidate.id not in seen:
+                seen.add(candidate.id)
+                chosen = Chosen(
+                    candidate.id, candidate.object, candidate.name, rule, person
+                )
+                who.append(chosen)
+    return Match(tuple(who), _opportunities(who, found), tuple(unknown))
+
+
+def _pick(
+    candidates: list[Candidate], several: Several
+) -> tuple[list[Candidate], str]:
+    """Return the candidates that stay, and the rule in words."""
+    count = len(candidates)
+    if count == 1:
+        return candidates, f"{candidates[0].object}.Email"
+    if several is Several.OLDEST:
+        return candidates[:1], f"oldest of {count} records with this address"
+    if several is Several.MOST_ACTIVITY:
+        # max() keeps the first of equals, and the list is sorted by age.
+        most = max(candidates, key=lambda c: c.activity_count or 0)
+        return [most], f"most activity of {count} records with this address"
+    return candidates, f"all {count} records with this address"
+
+
+def _opportunities(who: Sequence[Chosen], found: Found) -> tuple[Chosen, ...]:
+    names: dict[str, str] = {}
+    through: dict[str, list[str]] = {}
+    for chosen in who:
+        for role in found.roles.get(chosen.id, ()):
+            names[role.opportunity_id] = role.opportunity_name
+            contacts = through.setdefault(role.opportunity_id, [])
+            if role.contact_id not in contacts:
+                contacts.append(role.contact_id)
+    return tuple(
+        Chosen(
+            opportunity,
+            "Opportunity",
+            names[opportunity],
+            "OpportunityContactRole on an open opportunity",
+            through=tuple(through[opportunity]),
+        )
+        for opportunity in sorted(through)
+    )

@@ -1,0 +1,282 @@
+"""The records that a mail becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.activity import Mode, Owner, activity_key, draft, message_identifier, units
+from relay.core.model import Attachment, Draft, Email, Mailbox, Person, Place
+from relay.match import Several, choose
+from tests.fakes.values import ADA, NOON, boxes, contact, email, found, lead
+
+if TYPE_CHECKING:
+    from relay.core.model import Candidate
+
+DEALS = [f"00600000000000{number}AAA" for number in range(1, 4)]
+ANNA = contact(1, "anna@one.example")
+BERT = contact(2, "bert@two.example")
+LENA = lead(3, "lena@three.example")
+
+
+@dataclass(frozen=True)
+class Org:
+    """What describe says, as far as drafts ask."""
+
+    shared_activities: bool = False
+    closed_statuses: tuple[str, ...] = ("Completed",)
+    hidden: frozenset[str] = frozenset()
+    lengths: dict[str, int] = field(default_factory=dict)
+
+    def length(self, sobject: str, field: str) -> int | None:
+        """Return a length where the test sets one."""
+        return self.lengths.get(f"{sobject}.{field}")
+
+    def createable(self, sobject: str, field: str) -> bool:
+        """Say whether the field is visible."""
+        return f"{sobject}.{field}" not in self.hidden
+
+
+def drafts(
+    *people: Candidate,
+    deals: tuple[tuple[Candidate, int], ...] = (),
+    mode: Mode = Mode.TASK,
+    org: Org | None = None,
+    zone: str | None = None,
+    mail: Email | None = None,
+) -> tuple[Draft, ...]:
+    """Draft a mail to these people, the last one in Cc where there are several."""
+    places = {p.email_key: Place.TO for p in people}
+    if len(places) > 1:
+        places[people[-1].email_key] = Place.CC
+    persons = [Person(key, key, "", place) for key, place in places.items()]
+    roles = tuple((who, DEALS[number]) for who, number in deals)
+    mail = mail or email(
+        to=boxes(*(p.address for p in persons if p.place is Place.TO)),
+        cc=boxes(*(p.address for p in persons if p.place is Place.CC)),
+    )
+    return draft(
+        mail,
+        choose(persons, found(*people, roles=roles), Several.ALL),
+        mail_key="m",
+        owner=Owner(ADA, zone),
+        mode=mode,
+        org=org or Org(),
+        received_at=NOON,
+        relay_domains=("in.relay.example",),
+    )
+
+
+def pairs(made: tuple[Draft, ...]) -> list[tuple[object, object]]:
+    """Return who and what of each Task."""
+    return [(d.fields.get("WhoId"), d.fields.get("WhatId")) for d in made]
+
+
+# ---------------------------------------------------------------- Task mode
+
+
+def test_a_task_is_completed_and_dated_and_owned() -> None:
+    """A logged mail is a completed e-mail Task of the rep, on the mail's day."""
+    (task,) = drafts(ANNA)
+    assert task.object == "Task"
+    assert {
+        name: task.fields[name]
+        for name in ("Status", "TaskSubtype", "ActivityDate", "OwnerId", "Subject")
+    } == {
+        "Status": "Completed",
+        "TaskSubtype": "Email",
+        "ActivityDate": "2026-03-04",
+        "OwnerId": ADA,
+        "Subject": "The offer",
+    }
+
+
+def test_the_status_is_one_that_closes() -> None:
+    """An org that renamed Completed still gets a closed Task."""
+    (task,) = drafts(ANNA, org=Org(closed_statuses=("Erledigt", "Storniert")))
+    assert task.fields["Status"] == "Erledigt"
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("Pacific/Auckland", "2026-03-05"),
+        ("America/Los_Angeles", "2026-03-04"),
+        ("No/Where", "2026-03-04"),
+        (None, "2026-03-04"),
+    ],
+)
+def test_the_day_is_that_of_the_owner(zone: str | None, day: str) -> None:
+    """The date is taken in the owner's zone; an unknown zone is UTC."""
+    (task,) = drafts(ANNA, zone=zone)
+    assert task.fields["ActivityDate"] == day
+
+
+@pytest.mark.parametrize(
+    "date", [None, datetime(1970, 1, 1, tzinfo=UTC), NOON + timedelta(days=3)]
+)
+def test_an_absurd_date_becomes_the_time_of_receipt(date: datetime | None) -> None:
+    """A missing, ancient or future Date header does not date the activity."""
+    (task,) = drafts(ANNA, mail=email(to=boxes(ANNA.email_key), date=date))
+    assert task.fields["ActivityDate"] == "2026-03-04"
+
+
+def test_contacts_get_a_task_each_beside_their_opportunity() -> None:
+    """Each record is named once: no timeline shows the mail twice."""
+    made = drafts(ANNA, BERT, deals=((ANNA, 0), (BERT, 0), (BERT, 1)))
+    assert pairs(made) == [(ANNA.id, DEALS[0]), (BERT.id, DEALS[1])]
+
+
+def test_a_further_opportunity_gets_a_task_of_its_own() -> None:
+    """A contact on three deals is named on one Task; each deal has one."""
+    made = drafts(ANNA, deals=((ANNA, 0), (ANNA, 1), (ANNA, 2)))
+    assert pairs(made) == [(ANNA.id, DEALS[0]), (None, DEALS[1]), (None, DEALS[2])]
+
+
+def test_a_lead_never_stands_beside_a_what_id() -> None:
+    """Salesforce refuses a Task with a Lead and a WhatId."""
+    made = drafts(ANNA, LENA, deals=((ANNA, 0),))
+    assert pairs(made) == [(ANNA.id, DEALS[0]), (LENA.id, None)]
+
+
+def test_contacts_share_a_task_with_shared_activities() -> None:
+    """One Task for up to 50 contacts, the first one as WhoId."""
+    made = drafts(
+        ANNA, BERT, LENA, deals=((BERT, 0),), org=Org(shared_activities=True)
+    )
+    assert pairs(made) == [(ANNA.id, DEALS[0]), (LENA.id, None)]
+    assert made[0].fields["TaskWhoIds"] == [ANNA.id, BERT.id]
+
+
+def test_shared_tasks_hold_fifty_contacts() -> None:
+    """The fifty-first contact starts another Task."""
+    many = [contact(n, f"p{n}@one.example", created_at=NOON) for n in range(1, 61)]
+    made = drafts(*many, org=Org(shared_activities=True))
+    assert [len(task.fields["TaskWhoIds"]) for task in made] == [50, 10]
+
+
+def test_the_key_is_the_last_line_even_of_a_cut_description() -> None:
+    """The key survives however long the mail is, and the field is not overfilled."""
+    mail = email(to=boxes(ANNA.email_key), text="😀" * 40_000)
+    (task,) = drafts(ANNA, mail=mail)
+    text = task.fields["Description"]
+    assert text.splitlines()[-1] == f"relay-key: {task.key}"
+    assert 31_990 <= units(text) <= 32_000
+
+
+def test_the_description_names_people_and_attachments() -> None:
+    """A Task has no fields for them, so the text opens with them."""
+    mail = email(
+        to=(Mailbox("Anna", "anna@one.example"),),
+        attachments=(Attachment("offer.pdf", "application/pdf", 10),),
+    )
+    (task,) = drafts(ANNA, mail=mail)
+    head = task.fields["Description"].split("\n\n")[0]
+    assert head.splitlines() == [
+        "From: Ada Rep <ada@corp.example>",
+        "To: Anna <anna@one.example>",
+        "Date: 2026-03-04 12:00 UTC",
+        "Attachments: offer.pdf",
+    ]
+
+
+def test_the_relay_address_is_never_written() -> None:
+    """Whoever reads the CRM must not learn the secret address."""
+    mail = email(to=boxes(ANNA.email_key, "log-secret@in.relay.example"))
+    for mode in Mode:
+        (made,) = drafts(ANNA, mail=mail, mode=mode)
+        assert "log-secret" not in str(made.fields)
+
+
+def test_fields_that_may_not_be_set_are_left_out() -> None:
+    """A field hidden from our user would be refused as unknown."""
+    (task,) = drafts(ANNA, org=Org(hidden=frozenset({"Task.TaskSubtype"})))
+    assert "TaskSubtype" not in task.fields
+
+
+def test_subject_without_text_and_over_length() -> None:
+    """An empty subject says so; a long one is cut to what describe gives (D6)."""
+    (task,) = drafts(ANNA, mail=email(to=boxes(ANNA.email_key), subject=" \n"))
+    assert task.fields["Subject"] == "(no subject)"
+    (task,) = drafts(
+        ANNA,
+        mail=email(to=boxes(ANNA.email_key), subject="s" * 300),
+        org=Org(lengths={"Task.Subject": 80}),
+    )
+    assert len(task.fields["Subject"]) == 80
+
+
+# ---------------------------------------------------------------- EmailMessage mode
+
+
+def test_an_email_message_carries_the_people() -> None:
+    """People with records go into the id lists, the others into the text lists."""
+    mail = email(
+        to=boxes(ANNA.email_key, "unknown@four.example", "ben@corp.example"),
+        cc=boxes(BERT.email_key),
+        html="<p>Hello</p>",
+        references=("<0@corp.example>",),
+    )
+    (made,) = drafts(
+        ANNA, BERT, mail=mail, mode=Mode.EMAIL_MESSAGE, deals=((ANNA, 0),)
+    )
+    assert made.slot == "email"
+    assert dict(made.fields) == {
+        "Status": "3",
+        "Incoming": False,
+        "IsClientManaged": True,
+        "MessageDate": "2026-03-04T12:00:00.000Z",
+        "MessageIdentifier": "<1@corp.example>",
+        "ThreadIdentifier": "<0@corp.example>",
+        "Subject": "The offer",
+        "TextBody": "Hello",
+        "HtmlBody": "<p>Hello</p>",
+        "FromAddress": "ada@corp.example",
+        "FromName": "Ada Rep",
+        "FromId": ADA,
+        "ToAddress": "unknown@four.example, ben@corp.example",
+        "ToIds": [ANNA.id],
+        "CcIds": [BERT.id],
+        "RelatedToId": DEALS[0],
+    }
+
+
+def test_further_opportunities_get_tasks() -> None:
+    """An EmailMessage relates to one record; the others get a Task each."""
+    made = drafts(
+        ANNA, mode=Mode.EMAIL_MESSAGE, deals=((ANNA, 0), (ANNA, 1), (ANNA, 2))
+    )
+    assert made[0].fields["RelatedToId"] == DEALS[0]
+    assert pairs(made[1:]) == [(None, DEALS[1]), (None, DEALS[2])]
+
+
+def test_beside_a_lead_every_opportunity_gets_a_task() -> None:
+    """A Lead in the mail leaves RelatedToId empty."""
+    made = drafts(ANNA, LENA, mode=Mode.EMAIL_MESSAGE, deals=((ANNA, 0),))
+    assert "RelatedToId" not in made[0].fields
+    assert pairs(made[1:]) == [(None, DEALS[0])]
+
+
+def test_address_lists_are_cut_between_addresses() -> None:
+    """Half an address would be somebody else's."""
+    mail = email(to=boxes(ANNA.email_key, *(f"u{n}@x.example" for n in range(9))))
+    org = Org(lengths={"EmailMessage.ToAddress": 30})
+    (made,) = drafts(ANNA, mail=mail, mode=Mode.EMAIL_MESSAGE, org=org)
+    assert made.fields["ToAddress"] == "u0@x.example, u1@x.example"
+
+
+@pytest.mark.parametrize("message_id", [None, "<" + "x" * 800 + "@y>"])
+def test_a_missing_or_long_message_id_is_replaced(message_id: str | None) -> None:
+    """The identity of the mail stands in, so that it can be looked up."""
+    assert message_identifier(message_id, "abc") == "<abc@relay.invalid>"
+
+
+def test_keys_depend_on_mail_and_slot_alone() -> None:
+    """Whoever's copy it is, the key is the same; another slot has another key."""
+    assert activity_key("m", "email") == activity_key("m", "email")
+    assert len({activity_key(m, s) for m in "ab" for s in ("email", "task:x")}) == 4
+    made = drafts(ANNA, BERT, deals=((ANNA, 0), (ANNA, 1)))
+    assert len({d.key for d in made}) == len(made)
