@@ -1,0 +1,35 @@
+"""Settings that need a restart: defaults, `relay.toml`, environment, secret files.
+
+`settings` holds the one table of keys; `load` fills it and turns every mistake into
+one `ConfigError` line that names key, value and mend. `python -m relay.config` prints
+`config.example.toml` from the same table. What an admin edits while the relay runs
+lives in the store, not here.
+"""
+
+from relay.config.load import load
+from relay.config.settings import (
+    MatchSettings,
+    SalesforceSettings,
+    Settings,
+    SMTPSettings,
+    StoreSettings,
+    TelemetrySettings,
+    UserSettings,
+    WebSettings,
+    WorkerSettings,
+)
+from relay.config.values import HostPort
+
+__all__ = [
+    "HostPort",
+    "MatchSettings",
+    "SMTPSettings",
+    "SalesforceSettings",
+    "Settings",
+    "StoreSettings",
+    "TelemetrySettings",
+    "UserSettings",
+    "WebSettings",
+    "WorkerSettings",
+    "load",
+]

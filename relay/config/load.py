@@ -1,0 +1,196 @@
+"""Fill the settings, and say in one line what is wrong with them.
+
+A line reads `section.key = value (from where): problem; mend`. Secrets are masked, and
+further mistakes are counted behind the first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from relay.config.settings import Settings
+from relay.config.sources import (
+    DEFAULT_FILE,
+    EnvironmentSource,
+    FileSource,
+    all_keys,
+    is_secret,
+    sections,
+    suggestion,
+)
+from relay.config.values import masked_url
+from relay.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+    from pydantic_settings import PydanticBaseSettingsSource
+
+_NOT_SET: Final = " (not set)"
+_LONGEST_VALUE: Final = 80
+_SEE_EXAMPLE: Final = "config.example.toml shows every key"
+_NO_INTEGER: Final = ("is not a whole number", "write digits, without quotes")
+_NO_NUMBER: Final = ("is not a number", "write digits, without quotes")
+_NO_FLAG: Final = ("is neither true nor false", "write true or false, without quotes")
+_NO_TEXT: Final = ("is not text", "put it in quotes")
+_NO_TABLE: Final = ("is not a table", "write [{section}] above its keys")
+_PROBLEMS: Final = {
+    "int_type": _NO_INTEGER,
+    "int_from_float": _NO_INTEGER,
+    "float_type": _NO_NUMBER,
+    "finite_number": _NO_NUMBER,
+    "bool_type": _NO_FLAG,
+    "string_type": _NO_TEXT,
+    "path_type": _NO_TEXT,
+    "string_pattern_mismatch": ("is not a version", 'write it like "66.0"'),
+    "tuple_type": ("is not a list", "put the values in [ ], with commas between"),
+    "too_short": ("is an empty list", "name one at least"),
+    "greater_than_equal": ("is too small", "write {ge:g} or more"),
+    "greater_than": ("is too small", "write more than {gt:g}"),
+    "less_than_equal": ("is too large", "write {le:g} or less"),
+    "model_type": _NO_TABLE,
+    "model_attributes_type": _NO_TABLE,
+}
+"""By pydantic's type of error: problem and mend."""
+_SECRETIVE: Final = re.compile("sec|pass|pw|token|key|url|proxy|auth")
+
+
+def load(
+    path: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Return the settings: defaults, then the file, then the environment.
+
+    Args:
+        path: The file named with `--config`; it must exist. None: `relay.toml` in the
+            working directory, where there is one.
+        environ: The environment; None: that of the process.
+
+    Raises:
+        ConfigError: Something is wrong; one line names key, value and mend.
+    """
+    file = FileSource(Settings, path)
+    environment = EnvironmentSource(
+        Settings, os.environ if environ is None else environ
+    )
+
+    class Loaded(Settings):
+        """The settings as these two sources give them."""
+
+        @classmethod
+        def settings_customise_sources(
+            cls, *_: object, **__: object
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            """Return the sources, the strongest first."""
+            return environment, file
+
+    try:
+        return Loaded()
+    except ValidationError as error:
+        origins = file.origins | environment.origins
+        default = str(path or DEFAULT_FILE)
+        lines = [
+            _line(one, origins, default)
+            for one in error.errors()
+            # A wrong item makes a list look empty as well; the item says it better.
+            if one["type"] != "too_short" or not one["input"]
+        ]
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        raise ConfigError(_one_line(lines[0] + more)) from None
+
+
+def _line(
+    error: ErrorDetails, origins: Mapping[tuple[str, str], str], default: str
+) -> str:
+    """Return the line for one mistake."""
+    context = error.get("ctx", {})
+    section, key, value = _place(error, context)
+    origin = origins.get((section, key)) or origins.get((section, "")) or default
+    if error["type"] == "extra_forbidden":
+        problem, mend, value = _unknown(section, key, value)
+    else:
+        problem, mend = _problem(error, context)
+    name = f"{section}.{key}" if key else f"[{section}]"
+    shown = _shown(section, key, value)
+    source = "" if shown == _NOT_SET else f" (from {origin})"
+    return f"{name}{shown}{source}: {problem}; {mend}"
+
+
+def _place(error: ErrorDetails, context: Mapping[str, Any]) -> tuple[str, str, Any]:
+    """Return section, key and value that an error is about."""
+    place = [str(part) for part in error["loc"]]
+    value = error["input"]
+    if "key" in context:  # a check of a whole section, or of all sections
+        place += str(context["key"]).split(".")
+        for part in str(context["key"]).split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+    section = place[0] if place else ""
+    return section, place[1] if len(place) > 1 else "", value
+
+
+def _problem(error: ErrorDetails, context: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what is wrong and how to mend it."""
+    if error["type"] == "relay_mistake":
+        return str(context["problem"]), str(context["mend"])
+    if error["type"] == "literal_error":
+        words = str(context["expected"]).replace("'", '"')
+        return "is no choice there is", f"write {words}"
+    problem, mend = _PROBLEMS.get(error["type"], (error["msg"].lower(), _SEE_EXAMPLE))
+    return problem, mend.format_map({**context, "section": error["loc"][0]})
+
+
+def _unknown(section: str, key: str, value: object) -> tuple[str, str, object]:
+    """Return problem, mend and what may be shown of a key that does not exist.
+
+    A misspelt secret is a secret still.
+    """
+    models = sections(Settings)
+    if section not in models:
+        meant = suggestion(section, models)
+        mend = f"write [{meant}]" if meant else "the sections are " + ", ".join(models)
+        return "there is no such section", mend, None
+    meant = suggestion(key, all_keys(models[section]))
+    mend = (
+        f"write {section}.{meant}"
+        if meant
+        else f"take it out; the keys of [{section}] are in config.example.toml"
+    )
+    field = models[section].model_fields.get(meant or "")
+    hide = _SECRETIVE.search(key) or (field is not None and is_secret(field))
+    return "there is no such key", mend, _Masked() if hide else value
+
+
+class _Masked:
+    """Stands for a value that nobody may read in a log."""
+
+
+def _shown(section: str, key: str, value: object) -> str:
+    """Return ` = value` as a file would have it, masked and shortened."""
+    if value is None:
+        return _NOT_SET if key and section in sections(Settings) else ""
+    model = sections(Settings).get(section)
+    field = model.model_fields.get(key) if model else None
+    if isinstance(value, (dict, BaseModel)):
+        return ""
+    if isinstance(value, _Masked):
+        return " = ***"
+    if field is not None and is_secret(field):
+        url = isinstance(value, str) and "://" in value
+        value = masked_url(str(value)) if url else "***"
+        if value == "***":
+            return " = ***"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if len(text) > _LONGEST_VALUE:
+        text = text[: _LONGEST_VALUE - 1] + "…"
+    return f" = {text}"
+
+
+def _one_line(text: str) -> str:
+    """Keep keys and values of a stranger's making from breaking the line."""
+    return "".join(char if char.isprintable() else "�" for char in text)

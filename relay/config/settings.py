@@ -1,0 +1,472 @@
+"""The one table of settings: every key with its type, default, unit and sentence.
+
+`config.example.toml` is generated from here, and a test compares the two. The models
+are frozen; a path that is relative is taken from the working directory. Building a
+model by hand raises pydantic's `ValidationError`; `load` turns that into `ConfigError`.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from relay.config.values import (
+    Count,
+    CountOrZero,
+    Domain,
+    Flag,
+    HostName,
+    HostPort,
+    Listener,
+    Number,
+    OptionalFile,
+    OptionalListener,
+    OptionalOrigin,
+    OptionalPath,
+    OptionalProxy,
+    OptionalSecret,
+    OptionalText,
+    Origin,
+    Seconds,
+    StoreURL,
+    is_domain,
+    mistake,
+)
+from relay.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_settings import PydanticBaseSettingsSource
+
+MIB = 1024 * 1024
+
+
+def _machine_name() -> str:
+    """Return the machine's own name, where it can stand in an SMTP greeting."""
+    name = socket.gethostname().lower()
+    return name if is_domain(name) else "localhost"
+
+
+class _Section(BaseModel):
+    """One table of the file; unknown keys are mistakes."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False
+    )
+
+
+class SMTPSettings(_Section):
+    """The intake: where mail arrives, and how much of it."""
+
+    listen: Annotated[tuple[Listener, ...], Field(min_length=1)] = Field(
+        default=(HostPort("0.0.0.0", 25),),  # noqa: S104 - a mail server faces out
+        description="Addresses to listen on, a list of host:port; port 0 is any free.",
+    )
+    hostname: HostName = Field(
+        default_factory=_machine_name,
+        description="Name in the greeting; empty: the name of the machine.",
+    )
+    domains: tuple[Domain, ...] = Field(
+        default=(),
+        description="Domains of relay addresses, the part after the @; one at least "
+        "is needed to take mail.",
+    )
+    max_message_bytes: Count = Field(
+        default=35 * MIB,
+        description="Largest mail taken, in bytes; announced as SIZE.",
+    )
+    tls_certificate: OptionalFile = Field(
+        default=None,
+        description="PEM file with the certificate chain for STARTTLS; empty: no TLS.",
+    )
+    tls_key: OptionalFile = Field(
+        default=None,
+        description="PEM file with the private key of the certificate, unencrypted.",
+    )
+    require_tls: Flag = Field(
+        default=False, description="Take mail only after STARTTLS: true or false."
+    )
+    max_recipients: Count = Field(
+        default=100, description="Recipients of one mail, a count."
+    )
+    max_connections: Count = Field(
+        default=1000, description="Sessions at a time, a count."
+    )
+    max_connections_per_peer: Count = Field(
+        default=200, description="Sessions at a time from one IP address, a count."
+    )
+    timeout_s: Seconds = Field(
+        default=300,
+        description="Wait for the next command of a session, in seconds.",
+    )
+    data_timeout_s: Seconds = Field(
+        default=600,
+        description="Time for one whole mail to arrive after DATA, in seconds.",
+    )
+    max_header_bytes: Count = Field(
+        default=256 * 1024, description="Largest header of a mail, in bytes."
+    )
+    max_received: Count = Field(
+        default=50,
+        description="Received lines from which a mail counts as looping, a count.",
+    )
+    max_errors: Count = Field(
+        default=20,
+        description="Refused commands after which a session is closed, a count.",
+    )
+    drain_s: Number = Field(
+        default=30,
+        description="Time that open sessions get to finish when the relay stops, in "
+        "seconds.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_hostname_is_the_machine(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("hostname") == "":
+            return {key: value for key, value in data.items() if key != "hostname"}
+        return data
+
+    @model_validator(mode="after")
+    def _listens_once(self) -> Self:
+        fixed = [place for place in self.listen if place.port]
+        if len(set(fixed)) < len(fixed):
+            raise mistake("names a listener twice", "keep one", key="listen")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        """Refuse half a configuration, and a certificate that does not load."""
+        if self.tls_certificate is None and self.tls_key is None:
+            if self.require_tls:
+                raise mistake(
+                    "needs a certificate",
+                    "set smtp.tls_certificate and smtp.tls_key, or write false",
+                    key="require_tls",
+                )
+            return self
+        if self.tls_key is None:
+            raise mistake(
+                "needs its key", "set smtp.tls_key too", key="tls_certificate"
+            )
+        if self.tls_certificate is None:
+            raise mistake(
+                "needs its certificate", "set smtp.tls_certificate too", key="tls_key"
+            )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            # The empty password keeps OpenSSL from asking for one at the terminal.
+            context.load_cert_chain(self.tls_certificate, self.tls_key, password="")
+        except (OSError, ValueError) as error:  # SSLError is an OSError
+            raise mistake(
+                "does not load together with smtp.tls_key",
+                "give a PEM chain and its own unencrypted key",
+                key="tls_certificate",
+            ) from error
+        return self
+
+
+class StoreSettings(_Section):
+    """The store: the database, and where large mail lies."""
+
+    url: StoreURL = Field(
+        default="sqlite:///relay.db",
+        repr=False,
+        description="Database: sqlite:///FILE (four slashes for an absolute path) or "
+        "postgresql://USER:PASSWORD@HOST/DATABASE.",
+    )
+    spool: OptionalPath = Field(
+        default=None,
+        description="Folder for large mail; empty: FILE.spool beside the SQLite file, "
+        "a temporary folder with PostgreSQL.",
+    )
+    min_free_bytes: CountOrZero = Field(
+        default=256 * MIB,
+        description="Free disk space below which no mail is taken (452), in bytes.",
+    )
+    busy_timeout_s: Number = Field(
+        default=5.0,
+        description="Wait for a locked SQLite database, in seconds.",
+    )
+    inline_bytes: CountOrZero = Field(
+        default=256 * 1024,
+        description="Mail up to this size is kept in the database row itself, in "
+        "bytes.",
+    )
+
+
+class SalesforceSettings(_Section):
+    """The org that this relay serves. Client credentials, or a JWT with a key file."""
+
+    instance_url: OptionalOrigin = Field(
+        default=None,
+        description="Address of the org, https://…my.salesforce.com; http:// for "
+        "loopback hosts only.",
+    )
+    login_url: OptionalOrigin = Field(
+        default=None,
+        description="Host that gives tokens at /services/oauth2/token; empty: "
+        "instance_url.",
+    )
+    audience: Origin = Field(
+        default="https://login.salesforce.com",
+        description="Audience of the JWT; https://test.salesforce.com for sandboxes.",
+    )
+    proxy: OptionalProxy = Field(
+        default=None,
+        repr=False,
+        description="HTTP proxy on the way to Salesforce, http://host:port; empty: "
+        "none.",
+    )
+    client_id: OptionalText = Field(
+        default=None, description="Consumer key of the External Client App."
+    )
+    client_secret: OptionalSecret = Field(
+        default=None,
+        description="Consumer secret, for the client credentials flow.",
+    )
+    username: OptionalText = Field(
+        default=None,
+        description="User name of the integration user, for the JWT bearer flow.",
+    )
+    private_key_file: OptionalFile = Field(
+        default=None,
+        description="PEM file with the private key, for the JWT bearer flow.",
+    )
+    api_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{1,2}[.]0$")] = Field(
+        default="66.0", description="Version of the REST API, as text."
+    )
+    write_as: Literal["auto", "email_message", "task", "nothing"] = Field(
+        default="auto",
+        description="Record for a mail: auto, email_message, task, or nothing (all is "
+        "planned and shown, nothing written).",
+    )
+    timeout_s: Seconds = Field(
+        default=30, description="Wait for an answer of Salesforce, in seconds."
+    )
+    settle_s: Number = Field(
+        default=600,
+        description="Time beyond timeout_s before a record whose fate is unknown may "
+        "be sent again, in seconds.",
+    )
+    describe_ttl_s: Seconds = Field(
+        default=3600,
+        description="Time for which the org's objects and fields are remembered, in "
+        "seconds.",
+    )
+    workers: Count = Field(
+        default=4, description="Calls to Salesforce at a time, a count of threads."
+    )
+    max_addresses_per_mail: Count = Field(
+        default=50,
+        description="Addresses of one mail that are looked up, a count; further ones "
+        "are left out, visibly.",
+    )
+
+    @model_validator(mode="after")
+    def _credentials_fit(self) -> Self:
+        if self.instance_url is not None and (lack := self._lacks()):
+            key, problem, mend = lack
+            raise mistake(problem, mend, key=key)
+        return self
+
+    def _lacks(self) -> tuple[str, str, str] | None:
+        """Return key, problem and mend of what keeps a login from being tried."""
+        if self.instance_url is None:
+            return (
+                "instance_url",
+                "is needed to reach Salesforce",
+                'write the org\'s address, such as "https://example.my.salesforce.com"',
+            )
+        if self.client_id is None:
+            return (
+                "client_id",
+                "is needed to log in",
+                "write the consumer key of the External Client App",
+            )
+        if self.client_secret is not None:
+            if self.private_key_file is not None:
+                return (
+                    "private_key_file",
+                    "stands beside salesforce.client_secret",
+                    "keep the one whose flow the app allows",
+                )
+            return None
+        if self.private_key_file is None:
+            return (
+                "client_secret",
+                "is needed to log in",
+                (
+                    "set it or salesforce.client_secret_file (client credentials), or "
+                    "salesforce.username and salesforce.private_key_file (JWT)"
+                ),
+            )
+        if self.username is None:
+            return (
+                "username",
+                "is needed beside salesforce.private_key_file",
+                "write the user name of the integration user",
+            )
+        return None
+
+
+class MatchSettings(_Section):
+    """How records are chosen."""
+
+    several: Literal["all", "oldest", "most_activity"] = Field(
+        default="all",
+        description="Which of several records with one address: all, oldest, or "
+        "most_activity.",
+    )
+
+
+class WorkerSettings(_Section):
+    """The worker: batches, leases, and when to try again."""
+
+    batch: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        default=1000, description="Messages claimed at a time, a count up to 1000."
+    )
+    lease_s: Seconds = Field(
+        default=120,
+        description="How long a claim holds unless renewed, in seconds; a crash of "
+        "another host's relay is noticed after that.",
+    )
+    poll_s: Seconds = Field(
+        default=1.0,
+        description="Longest wait before the queue is looked at again, in seconds.",
+    )
+    retry_first_s: Number = Field(
+        default=30, description="Wait after the first failure, in seconds; it doubles."
+    )
+    retry_max_s: Number = Field(
+        default=3600, description="Longest wait between two attempts, in seconds."
+    )
+    retry_days: Seconds = Field(
+        default=5,
+        description="Age at which a message that keeps failing becomes dead, in days.",
+    )
+    threads: Count = Field(default=2, description="Threads that read mail, a count.")
+    gather_ms: Number = Field(
+        default=20,
+        description="Longest wait for a batch to fill under load, in milliseconds.",
+    )
+
+
+class WebSettings(_Section):
+    """The console."""
+
+    listen: OptionalListener = Field(
+        default=None,
+        description="Address of the console, host:port; reserved, empty: none.",
+    )
+
+
+class TelemetrySettings(_Section):
+    """Log, metrics and health."""
+
+    listen: OptionalListener = Field(
+        default=None,
+        description="Address of /metrics, /healthz and /readyz, host:port; empty: "
+        "none.",
+    )
+    log_format: Literal["console", "json"] = Field(
+        default="console",
+        description="Form of the log: console for people, json for machines.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        description="Least severe event logged: debug, info, warning or error.",
+    )
+    mask_addresses: Flag = Field(
+        default=False,
+        description="Shorten the e-mail addresses in the log: true or false.",
+    )
+
+
+class UserSettings(_Section):
+    """The people who log."""
+
+    rotation_grace_days: CountOrZero = Field(
+        default=30,
+        description="How long an old relay address works after a rotation, in days.",
+    )
+
+
+class Settings(BaseSettings):
+    """Everything that is fixed for the life of the process."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    smtp: SMTPSettings = Field(default_factory=SMTPSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    salesforce: SalesforceSettings = Field(default_factory=SalesforceSettings)
+    match: MatchSettings = Field(default_factory=MatchSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    user: UserSettings = Field(default_factory=UserSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is given
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing by itself: `load` alone looks at file and environment."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _listeners_apart(self) -> Self:
+        """Refuse one address for two listeners; the second could not start."""
+        taken = {place: "smtp.listen" for place in self.smtp.listen if place.port}
+        for name, place in (
+            ("telemetry", self.telemetry.listen),
+            ("web", self.web.listen),
+        ):
+            if place is None or not place.port:
+                continue
+            if place in taken:
+                raise mistake(
+                    f"is the same address as {taken[place]}",
+                    "give each listener its own port",
+                    key=f"{name}.listen",
+                )
+            taken[place] = f"{name}.listen"
+        return self
+
+    def require_salesforce(self) -> SalesforceSettings:
+        """Return the Salesforce section, complete enough to try a login.
+
+        Commands that never talk to Salesforce work without it.
+
+        Raises:
+            ConfigError: Something is missing; names the first key and the mend.
+        """
+        # Reading the section's own check keeps it in one place.
+        if lack := self.salesforce._lacks():  # noqa: SLF001
+            key, problem, mend = lack
+            text = f"salesforce.{key} (not set): {problem}; {mend}"
+            raise ConfigError(text)
+        return self.salesforce
+
+    def require_domains(self) -> tuple[str, ...]:
+        """Return the domains of relay addresses, at least one.
+
+        Raises:
+            ConfigError: None is set, so that no relay address can exist.
+        """
+        if not self.smtp.domains:
+            text = (
+                "smtp.domains (not set): no relay address can exist without one; "
+                'write for instance ["log.example.com"]'
+            )
+            raise ConfigError(text)
+        return self.smtp.domains

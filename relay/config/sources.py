@@ -1,0 +1,279 @@
+"""Where settings come from: a TOML file, and the environment.
+
+Each source answers with a plain `section → key → value` table and remembers where each
+value came from, for error lines. The later source wins key by key. What a source cannot
+read at all is a `ConfigError` here; what a value may be is the business of `settings`.
+
+Two slips that pydantic-settings lets pass are caught here: a file that was named and is
+not there, and an environment name whose section is misspelt.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_origin
+
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from relay.config.values import Secret
+from relay.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pydantic.fields import FieldInfo
+
+PREFIX: Final = "RELAY_"
+DEFAULT_FILE: Final = Path("relay.toml")
+FILE_SUFFIX: Final = "_file"
+_MAX_FILE_BYTES: Final = 1024 * 1024
+_MAX_SECRET_BYTES: Final = 64 * 1024
+_YES: Final = frozenset({"true", "1", "yes", "on"})
+_NO: Final = frozenset({"false", "0", "no", "off"})
+
+# Kubernetes and Docker links set these for a service that is called "relay"; they are
+# no settings, and a relay must not refuse to start for its own service's name.
+_SERVICE_LINK: Final = re.compile(
+    r"RELAY_SERVICE_(?:HOST|PORT(?:_\w+)?)|RELAY_(?:ENV_\w+|NAME)"
+    r"|RELAY_PORT(?:_\d+_(?:TCP|UDP)(?:_(?:ADDR|PORT|PROTO))?)?"
+)
+
+Table = dict[str, Any]
+
+
+def sections(settings: type[BaseSettings]) -> dict[str, type[BaseModel]]:
+    """Return the model of each section, in order."""
+    found: dict[str, type[BaseModel]] = {}
+    for name, field in settings.model_fields.items():
+        model = field.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            found[name] = model
+    return found
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Say whether a setting is masked, and may come from a file."""
+    return any(isinstance(mark, Secret) for mark in field.metadata)
+
+
+def suggestion(word: str, words: Iterable[str]) -> str | None:
+    """Return the word that was probably meant."""
+    close = difflib.get_close_matches(word.lower(), list(words), n=1)
+    return close[0] if close else None
+
+
+def read_text(path: Path, *, limit: int, what: str, mend: str) -> str:
+    """Return the text of a small file.
+
+    Raises:
+        ConfigError: It cannot be read, is too large, or is no UTF-8; `what` leads.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a file name"
+        text = f"{what}: cannot be read ({reason}); {mend}"
+        raise ConfigError(text) from error
+    if len(data) > limit:
+        text = f"{what}: larger than {limit} bytes; {mend}"
+        raise ConfigError(text)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        text = f"{what}: is not UTF-8 text; {mend}"
+        raise ConfigError(text) from error
+
+
+class _Source(PydanticBaseSettingsSource):
+    """A source that is read whole, once, with a note of where each value stood."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        """Prepare; nothing is read before the call."""
+        super().__init__(settings_cls)
+        self.origins: dict[tuple[str, str], str] = {}
+
+    def get_field_value(
+        self, field: FieldInfo, field_name: str
+    ) -> tuple[Any, str, bool]:
+        """Return nothing: the whole table is read in `__call__`."""
+        del field
+        return None, field_name, False
+
+    @abstractmethod
+    def read(self) -> Table:
+        """Return the table of this source, with `origins` filled."""
+
+    def __call__(self) -> Table:
+        """Return the table, with each `<secret>_file` replaced by what it holds."""
+        table = self.read()
+        for section, model in sections(self.settings_cls).items():
+            if isinstance(rows := table.get(section), dict):
+                for key, field in model.model_fields.items():
+                    if is_secret(field):
+                        self._resolve(section, key, rows)
+        return table
+
+    def _resolve(self, section: str, key: str, rows: Table) -> None:
+        """Read a secret from its file; both in one source would be a guess."""
+        file_key = key + FILE_SUFFIX
+        path = rows.pop(file_key, None)
+        origin = self.origins.pop((section, file_key), "")
+        if path is None or path == "":
+            return
+        what = f"{section}.{file_key} = {json.dumps(path, default=str)} (from {origin})"
+        if not isinstance(path, str):
+            text = f"{what}: is not text; put the path in quotes"
+            raise ConfigError(text)
+        if rows.get(key) not in (None, ""):
+            text = f"{what}: stands beside {section}.{key}; keep one of the two"
+            raise ConfigError(text)
+        secret = read_text(
+            Path(path),
+            limit=_MAX_SECRET_BYTES,
+            what=what,
+            mend="check the path, and who may read the file",
+        ).rstrip("\r\n")
+        if not secret:
+            text = f"{what}: the file is empty; put the secret on its first line"
+            raise ConfigError(text)
+        rows[key] = secret
+        self.origins[section, key] = f"{file_key} in {origin}"
+
+
+class FileSource(_Source):
+    """`relay.toml`, or the file that was named."""
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path | None) -> None:
+        """Take the path of `--config`; None is `relay.toml`, if there is one."""
+        super().__init__(settings_cls)
+        self._path = path
+
+    def read(self) -> Table:
+        """Return what the file holds.
+
+        Raises:
+            ConfigError: The file was named and is missing, cannot be read, or is no
+                TOML; then the line is named.
+        """
+        path = self._path
+        if path is None:
+            if not DEFAULT_FILE.is_file() and not DEFAULT_FILE.is_symlink():
+                return {}
+            path = DEFAULT_FILE
+        text = read_text(
+            path,
+            limit=_MAX_FILE_BYTES,
+            what=str(path),
+            mend="name a readable TOML file; config.example.toml shows every key",
+        )
+        try:
+            table = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            last = text.count("\n", 0, len(text.rstrip())) + 1
+            reason = str(error).replace("end of document", f"the end, line {last}")
+            problem = f"{path}: is not TOML: {reason}; mend that line"
+            raise ConfigError(problem) from error
+        for section, rows in table.items():
+            self.origins[section, ""] = str(path)
+            if isinstance(rows, dict):
+                self.origins.update({(section, key): str(path) for key in rows})
+        return table
+
+
+class EnvironmentSource(_Source):
+    """Every `RELAY_SECTION__KEY` of an environment; all else with that prefix is wrong.
+
+    Lists are JSON or separated by commas.
+    """
+
+    def __init__(
+        self, settings_cls: type[BaseSettings], environ: Mapping[str, str]
+    ) -> None:
+        """Take the environment; it is not changed."""
+        super().__init__(settings_cls)
+        self._environ = environ
+
+    def read(self) -> Table:
+        """Return what the environment sets.
+
+        Raises:
+            ConfigError: A name with our prefix is no setting.
+        """
+        known = sections(self.settings_cls)
+        table: Table = {}
+        for name in sorted(self._environ):
+            if not name.startswith(PREFIX) or _SERVICE_LINK.fullmatch(name):
+                continue
+            section, _, key = name.removeprefix(PREFIX).lower().partition("__")
+            model = known.get(section)
+            fields = _keys(model) if model else {}
+            if key not in fields:
+                raise ConfigError(_unknown(name, known))
+            table.setdefault(section, {})[key] = _value(
+                fields[key], self._environ[name]
+            )
+            self.origins[section, key] = name
+        return table
+
+
+def _keys(model: type[BaseModel]) -> dict[str, FieldInfo | None]:
+    """Return the keys of a section, `<secret>_file` among them (without a field)."""
+    keys: dict[str, FieldInfo | None] = dict(model.model_fields)
+    keys |= {
+        key + FILE_SUFFIX: None
+        for key, field in model.model_fields.items()
+        if is_secret(field)
+    }
+    return keys
+
+
+def all_keys(model: type[BaseModel]) -> list[str]:
+    """Return the names of every key of a section, `<secret>_file` included."""
+    return list(_keys(model))
+
+
+def _unknown(name: str, known: Mapping[str, type[BaseModel]]) -> str:
+    names = [
+        f"{section}__{key}" for section, model in known.items() for key in _keys(model)
+    ]
+    meant = suggestion(name.removeprefix(PREFIX), names)
+    mend = (
+        f"write {PREFIX}{meant.upper()}"
+        if meant
+        else f"names are {PREFIX}SECTION__KEY as in config.example.toml, or unset it"
+    )
+    return f"{name}: there is no such setting; {mend}"
+
+
+def _value(field: FieldInfo | None, text: str) -> object:
+    """Return text as the kind of value a file would hold; wrong text stays text."""
+    if field is None:
+        return text
+    kind = field.annotation
+    if get_origin(kind) is tuple:
+        return _list(text)
+    word = text.strip().lower()
+    if kind is bool and word in _YES | _NO:
+        return word in _YES
+    if kind in {int, float} and re.fullmatch(r"[+-]?[0-9]{1,18}", word):
+        return int(word)
+    if kind is float and re.fullmatch(r"[+-]?[0-9]{1,18}\.[0-9]{1,18}", word):
+        return float(word)
+    return text
+
+
+def _list(text: str) -> object:
+    # `[::1]:25` begins like JSON and is none; it falls through to the commas.
+    if text.strip().startswith("["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass
+    return [part.strip() for part in text.split(",") if part.strip()]

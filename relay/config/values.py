@@ -1,0 +1,262 @@
+"""The kinds of value a setting can have, each with its check and its mend.
+
+A check that fails raises `mistake(problem, mend)`; `load` puts key, value and source in
+front of it. Numbers and booleans are strict, so that `timeout_s = "30"` in a file is
+named as the slip it is; the environment, where everything is text, is converted before
+(`sources`). An empty string means "not set" wherever a setting may be unset, because
+TOML has no null.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+from relay.core.addresses import domain_key
+
+_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_MAX_DOMAIN: Final = 253
+"""Longest domain that fits RFC 1035 section 2.3.4, without the last dot."""
+_MAX_PORT: Final = 65535
+_HOST_PORT_MEND: Final = 'write host:port, such as "0.0.0.0:25" or "[::1]:25"'
+
+
+class Secret:
+    """Marks a setting whose value is masked, and may come from `<key>_file` instead."""
+
+
+def mistake(problem: str, mend: str, *, key: str | None = None) -> PydanticCustomError:
+    """Return the error that `load` turns into a line.
+
+    `key` names a setting of the section where the check belongs to the whole section.
+    """
+    context: dict[str, Any] = {"problem": problem, "mend": mend}
+    if key is not None:
+        context["key"] = key
+    return PydanticCustomError("relay_mistake", "{problem}; {mend}", context)
+
+
+# ------------------------------------------------------------------ listeners
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """Where to listen. Port 0 is any free port; `str()` gives `host:port` again."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return `host:port`, with an IPv6 address in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _host_port(value: object) -> HostPort:
+    """Read `host:port`; the host is a name, an IPv4 address or `[IPv6]`."""
+    if isinstance(value, HostPort):
+        return value
+    if not isinstance(value, str):
+        raise mistake("is not host:port", _HOST_PORT_MEND)
+    host, colon, port = value.strip().rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        known = _ip_version(host) == 6  # noqa: PLR2004 - IPv6
+    else:
+        known = ":" not in host and is_domain(host.lower())
+    if not (colon and known):
+        raise mistake("is not host:port", _HOST_PORT_MEND)
+    if not (port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):
+        raise mistake("has no port between 0 and 65535", _HOST_PORT_MEND)
+    return HostPort(host, int(port))
+
+
+def _ip_version(text: str) -> int | None:
+    try:
+        return ipaddress.ip_address(text).version
+    except ValueError:
+        return None
+
+
+# ------------------------------------------------------------------ domains
+
+
+def is_domain(text: str) -> bool:
+    """Say whether a text is a lower-case ASCII host name or domain."""
+    return len(text) <= _MAX_DOMAIN and _DOMAIN.fullmatch(text) is not None
+
+
+def _domain(value: str) -> str:
+    """Return the domain in lower-case ASCII; names reserved for tests are fine."""
+    domain = domain_key(value.strip())
+    if _ip_version(domain) is not None or not is_domain(domain):
+        raise mistake(
+            "is not a domain",
+            'write the part after the @ of a relay address, such as "log.example.com"',
+        )
+    return domain
+
+
+def _host_name(value: str) -> str:
+    name = domain_key(value.strip())
+    if not is_domain(name):
+        raise mistake(
+            "is not a host name",
+            'write a name that DNS knows, such as "mx.example.com"',
+        )
+    return name
+
+
+# ------------------------------------------------------------------ URLs
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host can only be this machine."""
+    host = host.rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(value: str) -> SplitResult | None:
+    """Split a URL with scheme and host; None for what is no such URL."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises for a port that is no number
+    except ValueError:
+        return None
+    plain = value.isascii() and value.isprintable() and " " not in value
+    return parts if plain and parts.scheme and parts.hostname else None
+
+
+def _https_origin(value: str) -> str:
+    """Return scheme and host of a Salesforce URL; `http://` for loopback hosts only.
+
+    Credentials travel there, so that a plain-text connection over a network is refused.
+    """
+    mend = 'write it like "https://example.my.salesforce.com"'
+    parts = _split(value.strip())
+    if parts is None or parts.scheme not in {"http", "https"}:
+        raise mistake("is not an https:// address", mend)
+    if parts.username is not None or parts.password is not None:
+        raise mistake("has a user name in it", mend)
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise mistake("has more than a host", mend)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise mistake("http:// is for loopback hosts only", "write https://")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _proxy(value: str) -> str:
+    value = value.strip()
+    parts = _split(value)
+    if parts is None or parts.scheme not in {"http", "https"}:
+        raise mistake(
+            "is not a proxy address", 'write it like "http://proxy.example.com:3128"'
+        )
+    return value
+
+
+def _store_url(value: str) -> str:
+    """Check the scheme and that a database is named; the store reads the rest."""
+    mend = 'write "sqlite:///relay.db" or "postgresql://user@host/database"'
+    value = value.strip()
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise mistake("is not a database URL", mend) from None
+    if parts.scheme == "sqlite":
+        name = value.removeprefix("sqlite:///")
+        if name == value or not name or name.startswith("?"):
+            raise mistake("names no database file", mend)
+        if name.startswith(":memory:"):
+            raise mistake("would lose every mail at a restart", "name a file")
+    elif parts.scheme == "postgresql":
+        if len(parts.path) < 2:  # noqa: PLR2004 - a slash and a name
+            raise mistake("names no database", mend)
+    else:
+        raise mistake("is neither SQLite nor PostgreSQL", mend)
+    return value
+
+
+def masked_url(url: str) -> str:
+    """Return a URL for people: without its password, or `***` where that is unsure."""
+    try:
+        parts = urlsplit(url)
+        secret = parts.password is not None
+    except ValueError:
+        return "***"
+    if "password" in parts.query.lower():
+        return "***"
+    if not secret:
+        return "***" if "@" in url and not parts.netloc else url
+    head, _, host = parts.netloc.rpartition("@")
+    user = head.partition(":")[0]
+    return parts._replace(netloc=f"{user}:***@{host}").geturl()
+
+
+# ------------------------------------------------------------------ files, text
+
+
+def _readable(path: Path) -> Path:
+    """Check that a file can be read, now rather than at the first mail."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a file name"
+        raise mistake(
+            f"cannot be read ({reason})", "check the path, and who may read the file"
+        ) from error
+    return path
+
+
+def _blank_is_unset(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _text(value: str) -> str:
+    value = value.strip()
+    if not value.isprintable():
+        raise mistake("holds control characters", "write it on one line")
+    return value
+
+
+Unset = BeforeValidator(_blank_is_unset)
+"""An empty string is None."""
+
+# An error from inside a before-validator keeps the position in a list, as wanted.
+Listener = Annotated[HostPort, BeforeValidator(_host_port)]
+OptionalListener = Annotated[Listener | None, Unset]
+Domain = Annotated[str, AfterValidator(_domain)]
+HostName = Annotated[str, AfterValidator(_host_name)]
+Origin = Annotated[str, AfterValidator(_https_origin)]
+OptionalOrigin = Annotated[Origin | None, Unset]
+OptionalProxy = Annotated[
+    Annotated[str, AfterValidator(_proxy)] | None, Unset, Secret()
+]
+StoreURL = Annotated[str, AfterValidator(_store_url), Secret()]
+ReadableFile = Annotated[Path, AfterValidator(_readable)]
+OptionalFile = Annotated[ReadableFile | None, Unset]
+OptionalPath = Annotated[Path | None, Unset]
+OptionalText = Annotated[Annotated[str, AfterValidator(_text)] | None, Unset]
+OptionalSecret = Annotated[SecretStr | None, Unset, Secret()]
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+CountOrZero = Annotated[int, Field(strict=True, ge=0)]
+Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+"""Seconds or milliseconds, where zero is sensible."""
+Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
