@@ -1,0 +1,347 @@
+"""The two databases behind one face: where they are, how they are opened and spoken to.
+
+`Database.write` runs a function in a transaction of its own result, `Database.submit`
+queues a unit for the group commit, `Database.read` runs a function over one consistent
+view. The functions are plain ones that take a SQLAlchemy `Connection`.
+
+SQLite has one writer at a time, so everything that writes goes through the committer
+and its one thread: a batch costs one hop between threads, not three for each statement
+as an asynchronous driver would need. Readers use aiosqlite and never block the writer
+(WAL). On PostgreSQL the committer has a connection of its own for the intake; all
+else uses a pool, and several relays may share the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from relay.core.errors import ConfigError, StoreUnavailable
+from relay.store.commit import Committer
+from relay.store.errors import translate, worth_repeating
+from relay.store.spool import sync_folder
+from relay.store.statements import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+
+T = TypeVar("T")
+
+_READERS: Final = 4
+_POOL: Final = 8
+_REPEATS: Final = 5
+"""How often PostgreSQL may break a deadlock at our cost before we give up."""
+_CHECKPOINT_PAGES: Final = 4000
+"""WAL length that starts a checkpoint. Under load a longer log writes a page once that
+a shorter one writes several times; 16 MB is read back in well under a second."""
+
+
+class Database(Protocol):
+    """One open database."""
+
+    is_sqlite: bool
+    committer: Committer
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` over one consistent view; it must not write."""
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction; return once it is committed."""
+
+    async def close(self) -> None:
+        """Commit what is queued, then close every connection."""
+
+
+def parse_url(text: str) -> URL:
+    """Return the URL of the store, checked.
+
+    Raises:
+        ConfigError: It names no database that the relay can use.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise _config(
+            text, "is no database URL; write sqlite:///relay.db or postgresql://…"
+        ) from None
+    kind = url.get_backend_name()
+    if kind == "sqlite":
+        if not url.database or url.database == ":memory:" or url.query:
+            raise _config(text, "names no file; write sqlite:///relay.db")
+        return url.set(drivername="sqlite")
+    if kind in {"postgresql", "postgres"}:
+        query = dict(url.query)
+        # libpq's name for what asyncpg calls ssl.
+        if "sslmode" in query:
+            query["ssl"] = query.pop("sslmode")
+        return url.set(drivername="postgresql+asyncpg", query=query)
+    raise _config(text, "is neither SQLite nor PostgreSQL")
+
+
+def _config(url: str | URL, mend: str) -> ConfigError:
+    return ConfigError(f"store.url = {masked(url)!r}: {mend}")
+
+
+def masked(url: str | URL) -> str:
+    """Return the URL with its password masked, for people to read."""
+    try:
+        known = make_url(url)
+    except ArgumentError:
+        # What cannot be taken apart is not shown: it may hold a password.
+        return str(url).partition(":")[0] + ":…"
+    name = known.get_backend_name()
+    return known.set(drivername=name).render_as_string(hide_password=True)
+
+
+# ------------------------------------------------------------------ SQLite
+
+
+class _SQLiteWriter:
+    """The writing connection and the thread it lives in."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._connection: Connection | None = None
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._run, work)
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        try:
+            return work(self._connection)
+        except BaseException:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    async def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._drop)
+        self._thread.shutdown()
+        self._engine.dispose()
+
+
+class SQLiteDatabase:
+    """A SQLite file: one writing thread, a few reading connections."""
+
+    is_sqlite = True
+
+    def __init__(self, url: URL, busy_timeout_s: float) -> None:
+        """Build the engines; nothing is opened yet."""
+        self._writer = _SQLiteWriter(sqlite_engine(url, busy_timeout_s))
+        self.committer = Committer(self._writer, statements("sqlite"))
+        self._readers = create_async_engine(
+            url.set(drivername="sqlite+aiosqlite"),
+            hide_parameters=True,
+            connect_args={"timeout": busy_timeout_s},
+            pool_size=_READERS,
+            max_overflow=0,
+        )
+        _on_sqlite(self._readers.sync_engine, "BEGIN", ("PRAGMA query_only=ON",))
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` over one consistent view; it must not write."""
+        return await _through(self._readers, work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in the next shared transaction; return once it is committed."""
+        result: T = await self.committer.submit(work)
+        return result
+
+    async def close(self) -> None:
+        """Commit what is queued, then close every connection."""
+        await self.committer.close()
+        await self._writer.close()
+        await self._readers.dispose()
+
+
+def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
+    """Return the engine of the writing connection.
+
+    `synchronous=FULL`: in WAL mode the usual NORMAL loses the last commits on power
+    loss, and with them mail that was answered 250. `BEGIN IMMEDIATE`: a transaction
+    that reads first and writes later would lose updates or fail half-way.
+
+    Source: SQLite documentation, "PRAGMA synchronous", "Write-Ahead Logging".
+    """
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        poolclass=NullPool,
+        connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
+    )
+    _on_sqlite(
+        engine,
+        "BEGIN IMMEDIATE",
+        (
+            "PRAGMA journal_mode=WAL",
+            "PRAGMA synchronous=FULL",
+            "PRAGMA foreign_keys=ON",
+            f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}",
+        ),
+    )
+    return engine
+
+
+def _on_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
+    """Take transactions out of the driver's hands, and set each new connection up."""
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: Any) -> None:
+        # The driver would open transactions by itself, too late and of the wrong kind.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def started(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def prepare_file(url: URL) -> Path:
+    """Make sure that the SQLite file can be opened, and make it where it is not.
+
+    It holds people's mail, so that nobody else may read it; SQLite gives its log the
+    same rights.
+
+    Raises:
+        ConfigError: The path cannot be a database of ours; says what to do.
+    """
+    path = Path(url.database or "")
+    if path.is_dir():
+        raise _config(url, "is a folder; name a file in it")
+    try:
+        fresh = not path.exists()
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if fresh:
+            sync_folder(path.absolute().parent)
+    except FileNotFoundError as error:
+        raise _config(
+            url, f"there is no folder {path.parent}; make it first"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise _config(
+            url, f"cannot be opened ({reason}); give this user the right to write it"
+        ) from error
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise _config(
+            url, f"this user may not write in {path.parent}, where SQLite keeps its log"
+        )
+    return path
+
+
+# ------------------------------------------------------------------ PostgreSQL
+
+
+class _PostgresWriter:
+    """The committer's own connection."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._connection: AsyncConnection | None = None
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+        try:
+            return await self._connection.run_sync(work)
+        except BaseException:
+            connection, self._connection = self._connection, None
+            await connection.invalidate()
+            await connection.close()
+            raise
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
+class PostgresDatabase:
+    """A PostgreSQL database: a connection for the group commit, a pool for the rest."""
+
+    is_sqlite = False
+
+    def __init__(self, url: URL) -> None:
+        """Build the engine; nothing is opened yet."""
+        self._engine = create_async_engine(
+            url,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            pool_size=_POOL,
+            max_overflow=_POOL,
+        )
+        # Readers get one view for all their statements, as on SQLite.
+        self._snapshots = self._engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        self._writer = _PostgresWriter(self._engine)
+        self.committer = Committer(self._writer, statements("postgresql"))
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` over one consistent view; it must not write."""
+        return await _through(self._snapshots, work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction of its own, and again after a deadlock."""
+        return await self._apart(self._write(work))
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        for last in (*[False] * _REPEATS, True):
+            try:
+                return await _through(self._engine, work)
+            except StoreUnavailable as error:
+                if last or not worth_repeating(error):
+                    raise
+        raise AssertionError  # pragma: no cover - the last round returns or raises
+
+    async def _apart(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run in a task of its own: a caller that is cancelled leaves no half."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Commit what is under way, then close every connection."""
+        await self.committer.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._writer.close()
+        await self._engine.dispose()
+
+
+async def _through(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
+    """Run `work` in a transaction on a pooled connection; errors come translated."""
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(work)
+    except Exception as error:
+        ours = translate(error)
+        if ours is error:
+            raise
+        raise ours from error

@@ -1,0 +1,435 @@
+"""People, addresses, exclusions and settings: what an admin edits at run time.
+
+Every edit is one transaction that changes the rows, raises the revision (so that a
+running relay sees it within its next look), and leaves an audit row with the old and
+the new value. Editors are serialised by the lock on the row of `meta`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sqlalchemy import delete, exists, insert, select, update
+
+from relay.core.addresses import address_key
+from relay.core.errors import Conflict, NotFound
+from relay.core.model import AcceptedAddress, Directory, Exclusion, Role, SkipKind, User
+from relay.store import schema
+from relay.store.access import Access
+from relay.store.audit import audit_row, write_audit
+from relay.store.snapshot import (
+    read_directory,
+    read_exclusions,
+    read_settings,
+    read_users,
+)
+from relay.store.values import SECOND, dump, iso, load, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from sqlalchemy import Connection
+
+    from relay.core.model import Json
+
+T = TypeVar("T")
+
+_BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_TOKEN_LENGTH: Final = 20
+SYSTEM: Final = "relay"
+"""Who did it, where no person did."""
+
+
+def new_token() -> str:
+    """Return the local part of a new relay address; 100 random bits, not guessable."""
+    return "log-" + "".join(secrets.choice(_BASE32) for _ in range(_TOKEN_LENGTH))
+
+
+class DirectoryEdits(Access):
+    """Operations on the directory."""
+
+    async def directory(self) -> Directory:
+        """Return everybody and everything an admin edits, as of one moment."""
+        now = self._now()
+        return await self._read(lambda connection: read_directory(connection, now))
+
+    async def revision(self) -> int:
+        """Return a number that rises with every edit; cheap, made to be asked often.
+
+        Relay addresses whose grace time is over are dropped here, which is an edit.
+        """
+        now = self._now()
+        lapsed = exists().where(schema.relay_addresses.c.expires_at <= now)
+        query = select(schema.meta.c.revision, lapsed)
+        revision, due = await self._read(lambda c: c.execute(query).one())
+        if due:
+            revision = await self._write(lambda c: _drop_lapsed(c, now))
+        return int(revision)
+
+    # ---------------------------------------------------------------- users
+
+    async def users(self) -> list[User]:
+        """Return everybody, by name."""
+        now = self._now()
+        return await self._read(lambda connection: read_users(connection, now))
+
+    async def user_find(self, text: str) -> User:
+        """Return the user with this e-mail address, or with this name if only one has.
+
+        Raises:
+            NotFound: Nobody has it, or several have the name; the text says which.
+        """
+        users = await self.users()
+        key = address_key(text)
+        if key is not None:
+            found = [user for user in users if address_key(user.email) == key]
+        else:
+            name = text.strip().casefold()
+            found = [user for user in users if user.name.casefold() == name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            emails = ", ".join(user.email for user in found)
+            problem = f"{len(found)} users are named {text!r}: {emails}"
+        else:
+            what = "named" if key is None else "with the address"
+            problem = f"there is no user {what} {text!r}"
+        raise NotFound(problem)
+
+    async def user_add(
+        self, name: str, email: str, role: Role, salesforce_id: str | None, actor: str
+    ) -> User:
+        """Add a user with a relay address; their own address may send at once.
+
+        Raises:
+            Conflict: A user with this address exists; nothing was changed.
+        """
+        key = address_key(email) or email.casefold()
+
+        def work(edit: _Edit) -> User:
+            users = schema.users
+            edit.refuse_if(
+                select(users.c.id).where(users.c.email_key == key),
+                f"there is a user with the address {email!r} already",
+            )
+            new = {"name": name, "email": email, "role": role.value}
+            result = edit.connection.execute(
+                insert(users).values(
+                    **new,
+                    email_key=key,
+                    active=True,
+                    salesforce_id=salesforce_id,
+                    created_at=edit.now,
+                )
+            )
+            (user_id,) = result.inserted_primary_key or (0,)
+            edit.connection.execute(
+                insert(schema.relay_addresses).values(
+                    token=new_token(), user_id=user_id, created_at=edit.now
+                )
+            )
+            edit.add_address(user_id, key)
+            edit.done("user_add", email, None, {**new, "salesforce_id": salesforce_id})
+            return edit.user(user_id)
+
+        return await self._edit(actor, work)
+
+    async def user_set_active(
+        self,
+        user_id: int,
+        active: bool,  # noqa: FBT001 - a value, no switch
+        actor: str,
+    ) -> User:
+        """Let a user's relay address accept mail, or not.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+        return await self._user_set(user_id, "active", active, actor)
+
+    async def user_set_salesforce_id(
+        self, user_id: int, salesforce_id: str | None, actor: str = SYSTEM
+    ) -> User:
+        """Say which Salesforce user this user is.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+        return await self._user_set(user_id, "salesforce_id", salesforce_id, actor)
+
+    async def user_set_time_zone(
+        self, user_id: int, zone: str | None, actor: str = SYSTEM
+    ) -> User:
+        """Set the user's time zone, an IANA name.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+        return await self._user_set(user_id, "time_zone", zone, actor)
+
+    async def user_rotate(self, user_id: int, grace: timedelta, actor: str) -> User:
+        """Give the user a new relay address; the old one works for `grace` longer.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+
+        def work(edit: _Edit) -> User:
+            user = edit.user(user_id)
+            addresses = schema.relay_addresses
+            until = edit.now + int(grace.total_seconds() * SECOND)
+            edit.connection.execute(
+                update(addresses)
+                .where(addresses.c.token == user.relay_token)
+                .values(expires_at=until)
+            )
+            edit.connection.execute(
+                insert(addresses).values(
+                    token=new_token(), user_id=user_id, created_at=edit.now
+                )
+            )
+            # The tokens are secrets, so that the audit says until when, not which.
+            edit.done("user_rotate", user.email, None, {"old_until": iso(until)})
+            return edit.user(user_id)
+
+        return await self._edit(actor, work)
+
+    async def _user_set(
+        self, user_id: int, column: str, value: Any, actor: str
+    ) -> User:
+        def work(edit: _Edit) -> User:
+            user = edit.user(user_id)
+            old = getattr(user, column)
+            if old != value:
+                edit.connection.execute(
+                    update(schema.users)
+                    .where(schema.users.c.id == user_id)
+                    .values({column: value})
+                )
+                edit.done(f"user_{column}", user.email, old, value)
+            return edit.user(user_id)
+
+        return await self._edit(actor, work)
+
+    # ---------------------------------------------------------------- addresses
+
+    async def addresses(self, user_id: int | None = None) -> list[AcceptedAddress]:
+        """Return the accepted addresses of a user, or of everybody."""
+        accepted = schema.accepted_addresses
+        query = select(accepted).order_by(accepted.c.user_id, accepted.c.id)
+        if user_id is not None:
+            query = query.where(accepted.c.user_id == user_id)
+        return await self._read(
+            lambda connection: [
+                AcceptedAddress(
+                    row.user_id, row.address, moment(row.added_at), row.added_by
+                )
+                for row in connection.execute(query)
+            ]
+        )
+
+    async def address_add(self, user_id: int, key: str, actor: str) -> bool:
+        """Let an address key, or `*@domain`, send for a user; False: it may already.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+
+        def work(edit: _Edit) -> bool:
+            user = edit.user(user_id)
+            if not edit.add_address(user_id, key):
+                return False
+            edit.done("address_add", user.email, None, key)
+            return True
+
+        return await self._edit(actor, work)
+
+    async def address_remove(self, user_id: int, key: str, actor: str) -> None:
+        """Take an accepted address from a user.
+
+        Raises:
+            NotFound: There is no such user, or the user does not have it.
+        """
+
+        def work(edit: _Edit) -> None:
+            user = edit.user(user_id)
+            accepted = schema.accepted_addresses
+            gone = edit.connection.execute(
+                delete(accepted).where(
+                    accepted.c.user_id == user_id, accepted.c.address == key
+                )
+            )
+            if not gone.rowcount:
+                text = f"{user.email} has no accepted address {key!r}"
+                raise NotFound(text)
+            edit.done("address_remove", user.email, key, None)
+
+        await self._edit(actor, work)
+
+    # ---------------------------------------------------------------- exclusions
+
+    async def exclusions(self) -> list[Exclusion]:
+        """Return the exclusions, oldest first."""
+        return await self._read(lambda connection: list(read_exclusions(connection)))
+
+    async def exclude_add(
+        self, pattern: str, user_id: int | None, skip: SkipKind, actor: str
+    ) -> bool:
+        """Leave an address key, or `*@domain`, out; False: it is left out already.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+        new = Exclusion(pattern, user_id, skip)
+
+        def work(edit: _Edit) -> bool:
+            whose = edit.whose(user_id)
+            if new in read_exclusions(edit.connection):
+                return False
+            edit.connection.execute(
+                insert(schema.exclusions).values(
+                    pattern=pattern,
+                    user_id=user_id,
+                    skip=skip.value,
+                    added_at=edit.now,
+                    added_by=edit.actor,
+                )
+            )
+            edit.done("exclude_add", whose, None, [pattern, skip.value])
+            return True
+
+        return await self._edit(actor, work)
+
+    async def exclude_remove(
+        self, pattern: str, user_id: int | None, actor: str
+    ) -> None:
+        """Take an exclusion away, whatever it skips.
+
+        Raises:
+            NotFound: There is no such exclusion, or no such user.
+        """
+
+        def work(edit: _Edit) -> None:
+            whose = edit.whose(user_id)
+            table = schema.exclusions
+            gone = edit.connection.execute(
+                delete(table).where(
+                    table.c.pattern == pattern,
+                    table.c.user_id.is_not_distinct_from(user_id),
+                )
+            )
+            if not gone.rowcount:
+                text = f"there is no exclusion {pattern!r} ({whose})"
+                raise NotFound(text)
+            edit.done("exclude_remove", whose, pattern, None)
+
+        await self._edit(actor, work)
+
+    # ---------------------------------------------------------------- settings
+
+    async def settings(self) -> dict[str, Json]:
+        """Return what admins have set at run time, by key."""
+        return await self._read(read_settings)
+
+    async def setting_get(self, key: str) -> Json:
+        """Return a setting, None where nobody has set it."""
+        return (await self.settings()).get(key)
+
+    async def setting_set(self, key: str, value: Json, actor: str) -> None:
+        """Set a setting; None takes it back to its default."""
+
+        def work(edit: _Edit) -> None:
+            old = read_settings(edit.connection).get(key)
+            if old == value:
+                return
+            _replace(edit.connection, schema.settings, key, value)
+            edit.done("setting_set", key, old, value)
+
+        await self._edit(actor, work)
+
+    async def note_get(self, key: str) -> Json:
+        """Return what the relay noted for itself under a key, or None."""
+        query = select(schema.notes.c.value).where(schema.notes.c.key == key)
+        value = await self._read(lambda connection: connection.scalar(query))
+        return None if value is None else load(value)
+
+    async def note_set(self, key: str, value: Json) -> None:
+        """Note something for the relay itself; neither an edit nor audited."""
+        await self._write(lambda c: _replace(c, schema.notes, key, value))
+
+    async def audit(self, limit: int = 100) -> list[dict[str, Json]]:
+        """Return the latest edits, newest first: who, when, what, old and new."""
+        query = select(schema.audit).order_by(schema.audit.c.id.desc()).limit(limit)
+
+        def read(connection: Connection) -> list[dict[str, Json]]:
+            return [audit_row(row) for row in connection.execute(query)]
+
+        return await self._read(read)
+
+    async def _edit(self, actor: str, work: Callable[[_Edit], T]) -> T:
+        now = self._now()
+        return await self._write(lambda connection: work(_Edit(connection, actor, now)))
+
+
+class _Edit:
+    """One edit in its transaction; `done` raises the revision and writes the audit."""
+
+    def __init__(self, connection: Connection, actor: str, now: int) -> None:
+        self.connection = connection
+        self.actor = actor
+        self.now = now
+        # Locks out other editors (PostgreSQL); on SQLite nobody else writes anyway.
+        connection.execute(select(schema.meta.c.revision).with_for_update())
+
+    def done(self, action: str, subject: str, old: Json, new: Json) -> None:
+        raise_revision(self.connection)
+        change = (subject, old, new)
+        write_audit(self.connection, self.now, self.actor, action, change)
+
+    def user(self, user_id: int) -> User:
+        for user in read_users(self.connection, self.now, user_id):
+            return user
+        text = f"there is no user {user_id}"
+        raise NotFound(text)
+
+    def whose(self, user_id: int | None) -> str:
+        return "everybody" if user_id is None else self.user(user_id).email
+
+    def refuse_if(self, query: Any, text: str) -> None:
+        if self.connection.scalar(query) is not None:
+            raise Conflict(text)
+
+    def add_address(self, user_id: int, key: str) -> bool:
+        accepted = schema.accepted_addresses
+        known = select(accepted.c.id).where(
+            accepted.c.user_id == user_id, accepted.c.address == key
+        )
+        if self.connection.scalar(known) is not None:
+            return False
+        self.connection.execute(
+            insert(accepted).values(
+                user_id=user_id, address=key, added_at=self.now, added_by=self.actor
+            )
+        )
+        return True
+
+
+def raise_revision(connection: Connection) -> int:
+    """Raise the revision and return it."""
+    meta = schema.meta
+    raised = update(meta).values(revision=meta.c.revision + 1)
+    return int(connection.execute(raised.returning(meta.c.revision)).scalar_one())
+
+
+def _drop_lapsed(connection: Connection, now: int) -> int:
+    addresses = schema.relay_addresses
+    connection.execute(delete(addresses).where(addresses.c.expires_at <= now))
+    return raise_revision(connection)
+
+
+def _replace(connection: Connection, table: Any, key: str, value: Json) -> None:
+    connection.execute(delete(table).where(table.c.key == key))
+    if value is not None:
+        connection.execute(insert(table).values(key=key, value=dump(value)))

@@ -1,0 +1,383 @@
+"""What the SMTP side writes: accepted mail and refusals, both in the group commit.
+
+A mail of a few kilobytes is a row in the same transaction as its messages. A larger
+one is a file beside SQLite (written once instead of twice, through no log), and chunk
+rows on PostgreSQL, so that any relay can read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import insert, select
+
+from relay.core.errors import NotFound, StoreFull
+from relay.core.states import State
+from relay.store import schema
+from relay.store.access import Access, in_thread
+from relay.store.errors import translate
+from relay.store.spool import without_row
+from relay.store.values import SECOND, chunks, dump_steps, stamp, text
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from relay.config import StoreSettings
+    from relay.core.clock import Clock
+    from relay.core.model import Envelope, RawMail, Refusal
+    from relay.store.commit import Rows
+    from relay.store.database import Database
+    from relay.store.spool import Spool
+
+CHUNK_BYTES: Final = 1024 * 1024
+POSTMASTER: Final = "postmaster"
+"""Reason of mail for postmaster: kept and shown, never logged."""
+SINGLE_REFUSALS: Final = 500
+"""Refusals of one peer in an hour that get a row each; further ones are counted."""
+_PEERS: Final = 10_000
+"""Peers remembered in an hour; those beyond share a count, so memory is bounded."""
+_HOUR: Final = 3600 * SECOND
+
+
+class Intake(Access):
+    """Operations of the SMTP side, and reading of raw mail."""
+
+    def __init__(
+        self, database: Database, clock: Clock, settings: StoreSettings, spool: Spool
+    ) -> None:
+        """Take over an open database and its spool folder."""
+        super().__init__(database, clock)
+        self._spool = spool
+        self._inline_bytes = settings.inline_bytes
+        self._min_free_bytes = settings.min_free_bytes
+        self._probing = _Probing()
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def spool_dir(self) -> Path:
+        """The folder in which temporary files of large mails must stand."""
+        return self._spool.folder
+
+    def spool_temporary(self) -> Path:
+        """Return a fresh file name in `spool_dir` for a mail that is coming in."""
+        return self._spool.temporary()
+
+    def free_bytes(self) -> int:
+        """Return the free bytes of the disk that holds the database or the spool.
+
+        Raises:
+            StoreUnavailable: The disk does not answer.
+        """
+        try:
+            return self._spool.free_bytes()
+        except OSError as error:
+            raise translate(error) from error
+
+    async def put(self, envelope: Envelope, raw: RawMail) -> None:
+        """Store one SMTP transaction, a message for each recipient, all or none.
+
+        Once this returns, the messages survive a crash: the caller may answer 250. A
+        file that `raw` names is the store's from then on. When the caller is cancelled
+        the mail is stored all the same, whole or not at all.
+
+        Args:
+            envelope: At least one recipient.
+            raw: The mail as received; a path must lie in `spool_dir`.
+
+        Raises:
+            StoreUnavailable: Nothing was stored; answer 451, the client keeps the mail.
+            StoreFull: The same, for want of space.
+
+        Source: RFC 5321 section 6.1; SQLite documentation, "PRAGMA synchronous".
+        """
+        if self.free_bytes() < self._min_free_bytes:
+            raise StoreFull("the disk is below store.min_free_bytes")
+        data = raw.data
+        if data is not None and len(data) <= self._inline_bytes:
+            await self._database.committer.submit(_rows(envelope, raw, data=data))
+        elif self._database.is_sqlite:
+            await self._shielded(self._put_file(envelope, raw))
+        else:
+            await self._shielded(self._put_chunks(envelope, raw))
+        self._bell.set()
+
+    async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Finish several steps although the caller may be cancelled between them."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        await asyncio.shield(task)
+
+    async def _put_file(self, envelope: Envelope, raw: RawMail) -> None:
+        blob_id = envelope.recipients[0].message_id
+        spool = self._spool
+
+        def keep() -> str:
+            path = raw.path
+            if path is None:
+                path = spool.write_temporary(raw.data or b"")
+            return spool.keep(path, blob_id)
+
+        name = await in_thread(keep)
+        try:
+            await self._database.committer.submit(_rows(envelope, raw, file=name))
+        except StoreFull:
+            # Certain not to be stored, and its space is what is missing. After other
+            # errors the file waits for `sweep`, which asks for its row first.
+            with suppress(OSError):
+                spool.discard(spool.folder / name)
+            raise
+
+    async def _put_chunks(self, envelope: Envelope, raw: RawMail) -> None:
+        count = -(-raw.size_bytes // CHUNK_BYTES)
+        rows = _rows(envelope, raw, chunks=count)
+        blob_id = envelope.recipients[0].message_id
+
+        def work(connection: Connection) -> None:
+            for name, values in rows:
+                table = schema.metadata.tables[name]
+                columns = table.c.keys()
+                connection.execute(
+                    insert(table),
+                    [dict(zip(columns, row, strict=False)) for row in values],
+                )
+            for number, data in enumerate(_pieces(raw)):
+                connection.execute(
+                    insert(schema.blob_chunks).values(
+                        blob_id=blob_id, number=number, data=data
+                    )
+                )
+
+        await self._write(work)
+        if raw.path is not None:
+            with suppress(OSError):
+                self._spool.discard(raw.path)
+
+    async def refuse(self, refusals: Sequence[Refusal]) -> None:
+        """Record refusals; those of a peer that probes are counted in one row.
+
+        Raises:
+            StoreUnavailable: None of them was recorded.
+        """
+        rows = self._probing.rows(refusals)
+        if rows:
+            await self._database.committer.submit(rows)
+
+    # ---------------------------------------------------------------- raw mail
+
+    async def raw(self, blob_id: str) -> bytes:
+        """Return the bytes of one SMTP transaction as received.
+
+        Raises:
+            NotFound: There is no such blob, or its file is gone.
+        """
+        found = await self.raws([blob_id])
+        if blob_id not in found:
+            text = f"there is no raw mail {blob_id}"
+            raise NotFound(text)
+        return found[blob_id]
+
+    async def raws(self, blob_ids: Iterable[str]) -> dict[str, bytes]:
+        """Return the bytes of several; those that do not exist are left out."""
+        wanted = list(dict.fromkeys(blob_ids))
+        data, files = await self._read(lambda connection: _load(connection, wanted))
+        if files:
+            data |= await in_thread(lambda: self._files(files))
+        return data
+
+    def _files(self, files: dict[str, str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for blob_id, name in files.items():
+            with suppress(FileNotFoundError):
+                found[blob_id] = self._spool.read(name)
+        return found
+
+    async def sweep(self) -> int:
+        """Remove files that were left behind; return how many.
+
+        Only files older than an hour go: temporaries, and kept mails without a row.
+        """
+        temporaries, kept = await in_thread(self._spool.old_files)
+        if not self._database.is_sqlite:
+            kept = []
+
+        def known(connection: Connection) -> list[str]:
+            column = schema.blobs.c.file
+            return [
+                name
+                for part in chunks([path.name for path in kept])
+                for name in connection.scalars(select(column).where(column.in_(part)))
+                if name
+            ]
+
+        if kept:
+            kept = without_row(kept, await self._read(known))
+        await in_thread(lambda: self._spool.discard(*temporaries, *kept))
+        return len(temporaries) + len(kept)
+
+    async def _finish_puts(self) -> None:
+        """Wait for puts that outlive their callers."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+
+def _pieces(raw: RawMail) -> Iterable[bytes]:
+    if raw.path is None:
+        data = raw.data or b""
+        for start in range(0, len(data), CHUNK_BYTES):
+            yield data[start : start + CHUNK_BYTES]
+        return
+    with raw.path.open("rb") as file:
+        while piece := file.read(CHUNK_BYTES):
+            yield piece
+
+
+def _rows(
+    envelope: Envelope,
+    raw: RawMail,
+    *,
+    data: bytes | None = None,
+    file: str | None = None,
+    chunks: int = 0,
+) -> Rows:
+    """Return the rows of a mail, in the column order of `statements`."""
+    recipients = envelope.recipients
+    blob_id = recipients[0].message_id
+    size = raw.size_bytes
+    at = stamp(envelope.received_at)
+    trace = dump_steps(envelope.trace)
+    peer = text(envelope.peer)
+    helo = text(envelope.helo)
+    mail_from = text(envelope.mail_from)
+    header_from = text(envelope.header_from)
+    header_to = text(envelope.header_to)
+    subject = text(envelope.subject)
+    rfc_message_id = text(envelope.rfc_message_id)
+    messages: list[tuple[Any, ...]] = []
+    for recipient in recipients:
+        if recipient.user_id is None:
+            state, reason = State.SKIPPED.value, POSTMASTER
+        else:
+            state, reason = State.QUEUED.value, ""
+        messages.append(
+            (
+                recipient.message_id,
+                blob_id,
+                recipient.user_id,
+                size,
+                at,
+                peer,
+                helo,
+                envelope.tls,
+                mail_from,
+                text(recipient.rcpt),
+                header_from,
+                header_to,
+                subject,
+                rfc_message_id,
+                trace,
+                state,
+                reason,
+                at,
+            )
+        )
+    blob = (blob_id, size, raw.sha256, file, chunks, data)
+    return [("blobs", [blob]), ("messages", messages)]
+
+
+def _load(
+    connection: Connection, wanted: list[str]
+) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return (bytes from the database, names of files), both by blob id."""
+    blobs, pieces = schema.blobs, schema.blob_chunks
+    data: dict[str, bytes] = {}
+    files: dict[str, str] = {}
+    for part in chunks(wanted):
+        query = select(blobs.c.id, blobs.c.data, blobs.c.file, blobs.c.chunks)
+        for row in connection.execute(query.where(blobs.c.id.in_(part))):
+            if row.file is not None:
+                files[row.id] = row.file
+            elif row.data is not None:
+                data[row.id] = row.data
+            else:
+                own = select(pieces.c.data).where(pieces.c.blob_id == row.id)
+                data[row.id] = b"".join(
+                    connection.scalars(own.order_by(pieces.c.number))
+                )
+    return data, files
+
+
+class _Probing:
+    """Decides which refusals get a row and which are only counted.
+
+    A stranger who tries addresses by the thousand must not fill the disk. Counting
+    starts anew each hour. IPv6 peers count by their /64, of which one host has all.
+    """
+
+    def __init__(self) -> None:
+        self._hour = 0
+        self._seen: dict[str, int] = {}
+
+    def rows(self, refusals: Sequence[Refusal]) -> Rows:
+        singles: list[tuple[Any, ...]] = []
+        tallies: list[tuple[Any, ...]] = []
+        for refusal in refusals:
+            bucket = self._bucket(refusal, stamp(refusal.at))
+            (singles if bucket is None else tallies).append(_refusal(refusal, bucket))
+        named = (("refusals", singles), ("tallies", tallies))
+        return [(name, rows) for name, rows in named if rows]
+
+    def _bucket(self, refusal: Refusal, at: int) -> str | None:
+        hour = at // _HOUR
+        if hour != self._hour:
+            self._hour = hour
+            self._seen.clear()
+        network = _network(refusal.peer)
+        count = self._seen.get(network, 0)
+        if count < SINGLE_REFUSALS:
+            if count or len(self._seen) < _PEERS:
+                self._seen[network] = count + 1
+                return None
+            network = "*"
+        # A refusal that concerns a user stays apart, so that the user can see it; the
+        # number of users bounds these rows, while a stranger's guesses have no bound.
+        rcpt = refusal.rcpt if refusal.user_id is not None else ""
+        return text(f"{network}|{refusal.reason}|{hour}|{rcpt}")
+
+
+def _network(peer: str) -> str:
+    """Return what one host counts as: an IPv4 address, an IPv6 /64, or the text."""
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return peer
+    if address.version == 4:  # noqa: PLR2004 - its name
+        return str(address)
+    return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def _refusal(refusal: Refusal, bucket: str | None) -> tuple[Any, ...]:
+    at = stamp(refusal.at)
+    return (
+        refusal.id,
+        at,
+        at,
+        text(refusal.peer),
+        text(refusal.mail_from),
+        text(refusal.rcpt),
+        text(refusal.header_from),
+        text(refusal.reply),
+        text(refusal.reason),
+        refusal.user_id,
+        text(refusal.detail),
+        refusal.count,
+        text(refusal.subject),
+        text(refusal.rfc_message_id),
+        bucket,
+    )

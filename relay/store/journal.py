@@ -1,0 +1,229 @@
+"""What happened to each mail and each refusal, for listings and for one at a time.
+
+The names of the dictionaries are stable: scripts and the console read them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from relay.core.errors import NotFound
+from relay.core.states import Ledger
+from relay.store import schema
+from relay.store.access import Access
+from relay.store.queue import BY_PEOPLE
+from relay.store.values import chunks, iso, load, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Row, Select
+
+    from relay.core.model import Json, LogFilter
+
+m = schema.messages.c
+r = schema.refusals.c
+a = schema.activities.c
+t = schema.attempts.c
+
+REFUSED = "refused"
+"""The state shown for a refusal."""
+
+
+class Journal(Access):
+    """Operations that only look."""
+
+    async def log(self, wanted: LogFilter) -> list[dict[str, Json]]:
+        """Return messages and refusals that fit, oldest first unless asked otherwise.
+
+        Ordered by id, which sorts by time of receipt; `after_id` goes on behind a row
+        already seen. A row can appear before one that was listed earlier when its
+        session began earlier: who follows looks a little back.
+        """
+        return await self._read(lambda connection: _log(connection, wanted))
+
+    async def show(self, row_id: str) -> dict[str, Json]:
+        """Return one message or refusal as `log` does, and its decision `trace`.
+
+        Raises:
+            NotFound: There is no such message and no such refusal.
+        """
+        return await self._read(lambda connection: _show(connection, row_id))
+
+
+def _log(connection: Connection, wanted: LogFilter) -> list[dict[str, Json]]:
+    messages: list[dict[str, Json]] = []
+    refusals: list[dict[str, Json]] = []
+    if wanted.refused is not True:
+        query = _filtered(_messages(), wanted, m.id, m.user_id, m.received_at)
+        if wanted.state is not None:
+            query = query.where(m.state == wanted.state)
+        messages = _message_rows(connection, connection.execute(query).all())
+    if wanted.refused is not False and wanted.state is None:
+        query = _filtered(_refusals(), wanted, r.id, r.user_id, r.last_at)
+        refusals = [_refusal_row(row) for row in connection.execute(query)]
+    merged = heapq.merge(
+        messages, refusals, key=lambda row: row["id"], reverse=wanted.newest_first
+    )
+    return list(merged)[: wanted.limit]
+
+
+def _filtered(
+    query: Select[Any], wanted: LogFilter, row_id: Any, user_id: Any, at: Any
+) -> Select[Any]:
+    if wanted.user_id is not None:
+        query = query.where(user_id == wanted.user_id)
+    if wanted.since is not None:
+        query = query.where(at >= stamp(wanted.since))
+    if wanted.after_id is not None:
+        older = row_id < wanted.after_id
+        query = query.where(older if wanted.newest_first else row_id > wanted.after_id)
+    if wanted.limit is not None:
+        query = query.limit(wanted.limit)
+    return query.order_by(row_id.desc() if wanted.newest_first else row_id)
+
+
+def _messages() -> Select[Any]:
+    # The email of the user comes with it; the raw mail and the trace do not.
+    shown = [column for column in schema.messages.c if column is not m.trace]
+    return select(*shown, schema.users.c.email).outerjoin(
+        schema.users, schema.users.c.id == m.user_id
+    )
+
+
+def _refusals() -> Select[Any]:
+    return select(schema.refusals, schema.users.c.email).outerjoin(
+        schema.users, schema.users.c.id == r.user_id
+    )
+
+
+def _message_rows(
+    connection: Connection, rows: Sequence[Row[Any]]
+) -> list[dict[str, Json]]:
+    records = _records(connection, {row.mail_id for row in rows} - {None})
+    return [
+        {
+            "id": row.id,
+            "kind": "message",
+            "state": row.state,
+            "received_at": iso(row.received_at),
+            "user": row.email,
+            "peer": row.peer,
+            "mail_from": row.mail_from,
+            "rcpt": row.rcpt,
+            "from": row.header_from,
+            "to": row.header_to,
+            "subject": row.subject,
+            "message_id": row.rfc_message_id,
+            "reply": None,
+            "reason": row.reason,
+            "attempts": row.attempts,
+            "records": records[row.mail_id],
+        }
+        for row in rows
+    ]
+
+
+def _records(
+    connection: Connection, mail_ids: set[int]
+) -> defaultdict[int | None, list[dict[str, Json]]]:
+    """Return what was written for each mail; its copies share it."""
+    found: defaultdict[int | None, list[dict[str, Json]]] = defaultdict(list)
+    columns = (a.mail_id, a.object, a.salesforce_id, a.key, a.rule)
+    for part in chunks(sorted(mail_ids)):
+        query = select(*columns).where(a.mail_id.in_(part), a.state == Ledger.WRITTEN)
+        for row in connection.execute(query.order_by(a.id)):
+            found[row.mail_id].append(
+                {
+                    "object": row.object,
+                    "id": row.salesforce_id,
+                    "key": row.key,
+                    "rule": row.rule,
+                }
+            )
+    return found
+
+
+def _refusal_row(row: Row[Any]) -> dict[str, Json]:
+    return {
+        "id": row.id,
+        "kind": "refusal",
+        "state": REFUSED,
+        "received_at": iso(row.at),
+        "user": row.email,
+        "peer": row.peer,
+        "mail_from": row.mail_from,
+        "rcpt": row.rcpt,
+        "from": row.header_from,
+        "to": "",
+        "subject": row.subject,
+        "message_id": row.rfc_message_id,
+        "reply": row.reply,
+        "reason": row.reason,
+        "attempts": 0,
+        "records": [],
+        "count": row.times,
+    }
+
+
+# ------------------------------------------------------------------ one row
+
+
+def _show(connection: Connection, row_id: str) -> dict[str, Json]:
+    row = connection.execute(
+        _messages().add_columns(m.trace).where(m.id == row_id)
+    ).first()
+    if row is not None:
+        (shown,) = _message_rows(connection, [row])
+        return shown | {"trace": load(row.trace) + _attempts(connection, row_id)}
+    row = connection.execute(_refusals().where(r.id == row_id)).first()
+    if row is not None:
+        return _refusal_row(row) | {"trace": _why_refused(row)}
+    text = f"there is no message and no refusal {row_id!r}"
+    raise NotFound(text)
+
+
+def _attempts(connection: Connection, message_id: str) -> list[dict[str, Json]]:
+    """Return the steps of each attempt, each attempt closed by its outcome."""
+    query = select(schema.attempts).where(t.message_id == message_id).order_by(t.id)
+    steps: list[dict[str, Json]] = []
+    for row in connection.execute(query):
+        steps += load(row.trace)
+        by_person = row.event in BY_PEOPLE
+        words = [f"by {row.actor}"] if by_person else [f"attempt {row.number}"]
+        words += [word for word in (row.reason, row.detail) if word]
+        steps.append(
+            {
+                "at": iso(row.ended_at),
+                "step": row.event if by_person else "attempt",
+                "result": row.state if by_person else row.event,
+                "detail": ": ".join(words),
+            }
+        )
+    return steps
+
+
+def _why_refused(row: Row[Any]) -> list[dict[str, Json]]:
+    words = [word for word in (row.reply, row.detail) if word]
+    steps = [
+        {
+            "at": iso(row.at),
+            "step": REFUSED,
+            "result": row.reason,
+            "detail": "; ".join(words),
+        }
+    ]
+    if row.times > 1:
+        steps.append(
+            {
+                "at": iso(row.last_at),
+                "step": "counted",
+                "result": str(row.times),
+                "detail": "further refusals of this peer, in one row",
+            }
+        )
+    return steps

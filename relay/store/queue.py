@@ -1,0 +1,435 @@
+"""The queue: the table of messages, claimed by lease, changed by the state table.
+
+A claim raises the attempt counter in the same statement that takes the message, before
+anything is tried: a crash counts, and cannot make a mail come back at once for ever.
+
+A message that was in hand at two crashes travels alone, so that it cannot take others
+down with it; only when it was alone in hand at three crashes is it exhausted. While it
+travels, its process gets nothing else: else the crash would again be anybody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import bindparam, false, func, insert, select, true, update
+
+from relay.core.errors import IllegalTransition, NotFound
+from relay.core.model import Claimed
+from relay.core.states import Event, State, next_state, sources
+from relay.store import schema
+from relay.store.access import Access
+from relay.store.audit import write_audit
+from relay.store.values import SECOND, chunks, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Row
+
+    from relay.core.model import LeaseOwner
+
+ALONE_AFTER: Final = 2
+"""Crashes after which a message is claimed alone."""
+LONE_CRASHES: Final = 3
+"""Crashes alone that exhaust a message."""
+BY_PEOPLE: Final = frozenset(
+    {Event.HOLD, Event.RELEASE, Event.REQUEUE, Event.DISCARD, Event.UNDO}
+)
+"""Events that a person may ask for; the others belong to a worker's lease."""
+_DUE_AGAIN: Final = frozenset({Event.RELEASE, Event.REQUEUE})
+
+m = schema.messages.c
+
+
+class Queue(Access):
+    """Operations of the worker and of people on messages."""
+
+    async def claim(
+        self, owner: LeaseOwner, limit: int, lease_s: float
+    ) -> list[Claimed]:
+        """Take up to `limit` due messages, the longest due first, for `lease_s`.
+
+        Leases that have run out are ended first. The answer holds ordinary messages,
+        or exactly one that travels alone, or nothing while such a one is in the hands
+        of this process or waits for what it holds.
+
+        Raises:
+            StoreUnavailable: Nothing was claimed.
+        """
+        now = self._now()
+
+        def work(connection: Connection) -> list[Claimed]:
+            _expire(connection, now)
+            return _claim(connection, owner, limit, now, now + int(lease_s * SECOND))
+
+        return await self._write(work)
+
+    async def renew(
+        self, owner: LeaseOwner, ids: Iterable[str], lease_s: float
+    ) -> set[str]:
+        """Prolong the leases on messages and their mails; return those still held."""
+        wanted, name = sorted(ids), str(owner)
+        until = self._now() + int(lease_s * SECOND)
+        mails = schema.mails
+
+        def work(connection: Connection) -> set[str]:
+            held: set[str] = set()
+            of_mails: set[int] = set()
+            for part in chunks(wanted):
+                rows = connection.execute(
+                    update(schema.messages)
+                    .where(m.id.in_(part), _held_by(name))
+                    .values(lease_until=until)
+                    .returning(m.id, m.mail_id)
+                )
+                for row in rows:
+                    held.add(row.id)
+                    if row.mail_id is not None:
+                        of_mails.add(row.mail_id)
+            for part in chunks(sorted(of_mails)):
+                connection.execute(
+                    update(mails)
+                    .where(mails.c.id.in_(part), mails.c.lease_owner == name)
+                    .values(lease_until=until)
+                )
+            return held
+
+        return await self._write(work)
+
+    async def release_dead(
+        self, owner: LeaseOwner, is_alive: Callable[[str], bool]
+    ) -> int:
+        """End the leases of dead processes on this host; return how many messages.
+
+        `is_alive` gets each owner in its stored form; leases of other hosts are left to
+        run out. Each message counts a crash.
+        """
+        host = f"{owner.host}/"
+        now = self._now()
+        mails = schema.mails
+
+        def holders(connection: Connection) -> set[str]:
+            queries = (
+                select(m.lease_owner).where(m.state == State.CLAIMED).distinct(),
+                select(mails.c.lease_owner)
+                .where(mails.c.lease_owner.is_not(None))
+                .distinct(),
+            )
+            return {
+                name
+                for query in queries
+                for name in connection.scalars(query)
+                if name is not None and name.startswith(host)
+            }
+
+        def work(connection: Connection) -> int:
+            count = 0
+            for name in dead:
+                count += _crash(connection, now, m.lease_owner == name)
+                connection.execute(
+                    update(mails)
+                    .where(mails.c.lease_owner == name)
+                    .values(lease_owner=None, lease_until=None)
+                )
+            return count
+
+        dead = [
+            name for name in sorted(await self._read(holders)) if not is_alive(name)
+        ]
+        if not dead:
+            return 0
+        count = await self._write(work)
+        self._bell.set()
+        return count
+
+    async def apply(
+        self,
+        event: Event,
+        ids: Sequence[str] | None,
+        state: State | None,
+        actor: str,
+    ) -> list[tuple[str, State, State]]:
+        """Do what a person asked for to messages; return (id, old state, new state).
+
+        With `ids`, all of them or none. Without, those that are in `state`, as far as
+        the event is possible there. A released or requeued message is due at once, and
+        its failures and crashes are forgotten.
+
+        Raises:
+            IllegalTransition: One of `ids` cannot take the event; nothing was changed.
+            NotFound: One of `ids` does not exist; nothing was changed.
+        """
+        now = self._now()
+
+        def work(connection: Connection) -> list[tuple[str, State, State]]:
+            if ids is None:
+                rows = _in_state(connection, event, state)
+            else:
+                rows = _named(connection, event, ids)
+            return _apply(connection, event, rows, actor, now)
+
+        changed = await self._write(work)
+        if event in _DUE_AGAIN and changed:
+            self._bell.set()
+        return changed
+
+    async def wait_for_work(self, timeout_s: float) -> None:
+        """Return once something may be due, at the latest after `timeout_s`.
+
+        Woken by this process only; what others put is found when the time is over.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._bell.wait()
+        except TimeoutError:
+            return
+        self._bell.clear()
+
+    async def counts(self) -> dict[State, int]:
+        """Return how many messages are in each state."""
+        query = select(m.state, func.count()).group_by(m.state)
+        rows = await self._read(lambda connection: connection.execute(query).all())
+        found = {row[0]: int(row[1]) for row in rows}
+        return {state: found.get(state.value, 0) for state in State}
+
+    async def oldest_queued(self) -> datetime | None:
+        """Return when the oldest message that waits for the worker was received."""
+        # Ids sort by time of receipt, and the index has them: no row is read but one.
+        first = select(func.min(m.id)).where(m.state == State.QUEUED).scalar_subquery()
+        query = select(m.received_at).where(m.id == first)
+        found = await self._read(lambda connection: connection.scalar(query))
+        return None if found is None else moment(found)
+
+
+def _held_by(owner: str) -> Any:
+    return (m.state == State.CLAIMED.value) & (m.lease_owner == owner)
+
+
+# ------------------------------------------------------------------ claims
+
+
+def _claim(
+    connection: Connection, owner: LeaseOwner, limit: int, now: int, until: int
+) -> list[Claimed]:
+    process = str(owner).rpartition("/")[0] + "/"
+    in_hand = connection.scalars(
+        select(m.alone).where(
+            m.state == State.CLAIMED,
+            m.lease_owner.startswith(process, autoescape=True),
+        )
+    ).all()
+    if any(in_hand):
+        return []
+    due = (m.state == State.QUEUED) & (m.next_attempt_at <= now)
+    order = (m.next_attempt_at, m.id)
+    first = connection.execute(
+        select(m.id, m.crashes).where(due).order_by(*order).limit(1)
+    ).first()
+    if first is None:
+        return []
+    alone = first.crashes >= ALONE_AFTER
+    if alone and in_hand:
+        return []  # It goes next, once this process has settled the rest.
+    choice = m.id == first.id if alone else m.crashes < ALONE_AFTER
+    taken = (
+        select(m.id)
+        .where(due, choice)
+        .order_by(*order)
+        .limit(1 if alone else limit)
+        .with_for_update(skip_locked=True)
+        .cte("taken")
+    )
+    rows = connection.execute(
+        update(schema.messages)
+        .where(m.id.in_(select(taken.c.id)))
+        .values(
+            state=next_state(State.QUEUED, Event.CLAIM).value,
+            attempts=m.attempts + 1,
+            alone=true() if alone else false(),
+            lease_owner=str(owner),
+            lease_until=until,
+            claimed_at=now,
+        )
+        .returning(schema.messages)
+    ).all()
+    return [
+        _claimed(row) for row in sorted(rows, key=lambda r: (r.next_attempt_at, r.id))
+    ]
+
+
+def _claimed(row: Row[Any]) -> Claimed:
+    return Claimed(
+        id=row.id,
+        attempt=row.attempts,
+        user_id=row.user_id,
+        rcpt=row.rcpt,
+        received_at=moment(row.received_at),
+        waiting_since=moment(row.renewed_at or row.received_at),
+        mail_from=row.mail_from,
+        mail_id=row.mail_id,
+        blob_id=row.blob_id,
+        size_bytes=row.size_bytes,
+        failures=row.failures,
+        alone=row.alone,
+    )
+
+
+def _expire(connection: Connection, now: int) -> None:
+    """End leases that have run out, of whatever owner."""
+    _crash(connection, now, m.lease_until < now)
+
+
+def _crash(connection: Connection, now: int, which: Any) -> int:
+    """Take claimed messages back whose worker is gone; return how many."""
+    rows = connection.execute(
+        select(schema.messages)
+        .where(m.state == State.CLAIMED, which)
+        .order_by(m.id)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not rows:
+        return 0
+    changes, records = [], []
+    for row in rows:
+        lone = row.lone_crashes + (1 if row.alone else 0)
+        event = Event.EXHAUSTED if lone >= LONE_CRASHES else Event.LEASE_EXPIRED
+        state = next_state(State.CLAIMED, event)
+        if event is Event.EXHAUSTED:
+            detail = f"the relay stopped {lone} times while it had this mail alone"
+        else:
+            detail = "the worker stopped, or took longer than its lease"
+        changes.append(
+            {
+                "the_id": row.id,
+                "state": state.value,
+                "reason": event.value,
+                "detail": detail,
+                "crashes": row.crashes + 1,
+                "lone_crashes": lone,
+            }
+        )
+        records.append(
+            attempt_record(row, now, event, state, reason=event.value, detail=detail)
+        )
+    connection.execute(
+        update(schema.messages)
+        .where(m.id == bindparam("the_id"))
+        .values(
+            state=bindparam("state"),
+            reason=bindparam("reason"),
+            detail=bindparam("detail"),
+            crashes=bindparam("crashes"),
+            lone_crashes=bindparam("lone_crashes"),
+            next_attempt_at=now,
+            **FREE,
+        ),
+        changes,
+    )
+    connection.execute(insert(schema.attempts), records)
+    return len(rows)
+
+
+FREE: Final[dict[str, Any]] = {
+    "lease_owner": None,
+    "lease_until": None,
+    "claimed_at": None,
+    "alone": False,
+}
+"""Columns of a message that nobody holds."""
+
+
+def attempt_record(  # noqa: PLR0913 - a row has that many columns
+    row: Row[Any],
+    now: int,
+    event: Event,
+    state: State,
+    *,
+    reason: str = "",
+    detail: str = "",
+    trace: str = "[]",
+    started_at: int | None = None,
+    actor: str | None = None,
+) -> dict[str, Any]:
+    """Return the row of `attempts` for what happened to a message."""
+    if started_at is None:
+        started_at = now if row.claimed_at is None else row.claimed_at
+    return {
+        "message_id": row.id,
+        "number": row.attempts,
+        "started_at": started_at,
+        "ended_at": now,
+        "event": event.value,
+        "state": state.value,
+        "reason": reason,
+        "detail": detail,
+        "actor": (row.lease_owner or "") if actor is None else actor,
+        "trace": trace,
+    }
+
+
+# ------------------------------------------------------------------ people
+
+
+def _in_state(
+    connection: Connection, event: Event, state: State | None
+) -> list[Row[Any]]:
+    if state is None or event not in BY_PEOPLE or state not in sources(event):
+        return []
+    query = select(schema.messages).where(m.state == state).order_by(m.id)
+    return list(connection.execute(query.with_for_update()))
+
+
+def _named(connection: Connection, event: Event, ids: Sequence[str]) -> list[Row[Any]]:
+    wanted = list(dict.fromkeys(ids))
+    found: dict[str, Row[Any]] = {}
+    for part in chunks(wanted):
+        query = select(schema.messages).where(m.id.in_(part)).order_by(m.id)
+        for row in connection.execute(query.with_for_update()):
+            found[row.id] = row
+    for message_id in wanted:
+        if message_id not in found:
+            text = f"there is no message {message_id}"
+            raise NotFound(text)
+        if event not in BY_PEOPLE:
+            raise IllegalTransition(State(found[message_id].state), event)
+    return [found[message_id] for message_id in wanted]
+
+
+def _apply(
+    connection: Connection, event: Event, rows: list[Row[Any]], actor: str, now: int
+) -> list[tuple[str, State, State]]:
+    changed: list[tuple[str, State, State]] = []
+    records: list[dict[str, Any]] = []
+    for row in rows:
+        old = State(row.state)
+        new = next_state(old, event)
+        changed.append((row.id, old, new))
+        records.append(attempt_record(row, now, event, new, actor=actor))
+    values: dict[str, Any] = {"reason": event.value, "detail": f"by {actor}"}
+    if event in _DUE_AGAIN:
+        values |= {
+            "reason": "",
+            "detail": "",
+            "next_attempt_at": now,
+            "renewed_at": now,
+            "failures": 0,
+            "crashes": 0,
+            "lone_crashes": 0,
+        }
+    for state in {new for _, _, new in changed}:
+        for part in chunks(i for i, _, new in changed if new is state):
+            connection.execute(
+                update(schema.messages)
+                .where(m.id.in_(part))
+                .values(state=state.value, **values)
+            )
+    if records:
+        connection.execute(insert(schema.attempts), records)
+        subject = changed[0][0] if len(changed) == 1 else f"{len(changed)} messages"
+        write_audit(
+            connection, now, actor, f"message_{event.value}", (subject, None, None)
+        )
+    return changed

@@ -1,0 +1,271 @@
+"""The tables, one definition for SQLite and PostgreSQL.
+
+Columns that end in `_at` or `_until` hold microseconds since 1970 in UTC. The
+migrations in `migrations/` make exactly this schema; a test compares the two on both
+databases. A change here needs a new migration and a new `HEAD`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+HEAD: Final = "0001"
+"""The newest migration. Known here so that a start need not load Alembic."""
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts a primary key up by itself only where it is declared INTEGER.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+_ZERO = text("0")
+_EMPTY = text("''")
+
+
+def _serial() -> Column[int]:
+    return Column("id", _Serial, primary_key=True)
+
+
+def _user(*, nullable: bool) -> Column[int]:
+    return Column("user_id", _Serial, ForeignKey("users.id"), nullable=nullable)
+
+
+# ------------------------------------------------------------------ people
+
+meta: Final = Table(
+    "meta",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    # Raised by every change of what `Directory` holds, in the same transaction.
+    Column("revision", BigInteger, nullable=False),
+)
+
+users: Final = Table(
+    "users",
+    metadata,
+    _serial(),
+    Column("name", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("email_key", Text, nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("salesforce_id", String(18)),
+    Column("time_zone", Text),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+relay_addresses: Final = Table(
+    "relay_addresses",
+    metadata,
+    Column("token", String(64), primary_key=True),
+    _user(nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # Null: the current one. Set: rotated away, works until then.
+    Column("expires_at", BigInteger),
+    Index(None, "user_id"),
+)
+
+accepted_addresses: Final = Table(
+    "accepted_addresses",
+    metadata,
+    _serial(),
+    _user(nullable=False),
+    Column("address", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    Column("added_by", Text, nullable=False),
+    UniqueConstraint("user_id", "address"),
+)
+
+exclusions: Final = Table(
+    "exclusions",
+    metadata,
+    _serial(),
+    _user(nullable=True),
+    Column("pattern", Text, nullable=False),
+    Column("skip", String(16), nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    Column("added_by", Text, nullable=False),
+)
+
+settings: Final = Table(
+    "settings",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+notes: Final = Table(
+    "notes",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    _serial(),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("old", Text),
+    Column("new", Text),
+)
+
+# ------------------------------------------------------------------ mail
+
+blobs: Final = Table(
+    "blobs",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    # The bytes are in exactly one place: here, in a spool file, or in `blob_chunks`.
+    Column("file", Text),
+    Column("chunks", Integer, nullable=False),
+    Column("data", LargeBinary),
+)
+
+blob_chunks: Final = Table(
+    "blob_chunks",
+    metadata,
+    Column("blob_id", String(26), ForeignKey("blobs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+mails: Final = Table(
+    "mails",
+    metadata,
+    _serial(),
+    Column("key1", Text, nullable=False, unique=True),
+    Column("key2", Text, nullable=False, unique=True),
+    Column("rfc_message_id", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until", BigInteger),
+)
+
+messages: Final = Table(
+    "messages",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("blob_id", String(26), ForeignKey("blobs.id"), nullable=False),
+    _user(nullable=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("helo", Text, nullable=False),
+    Column("tls", Boolean, nullable=False),
+    Column("mail_from", Text, nullable=False),
+    Column("rcpt", Text, nullable=False),
+    Column("header_from", Text, nullable=False),
+    Column("header_to", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("rfc_message_id", Text, nullable=False),
+    Column("trace", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("next_attempt_at", BigInteger, nullable=False),
+    # From here on: what the intake leaves to the defaults.
+    Column("detail", Text, nullable=False, server_default=_EMPTY),
+    Column("mail_id", _Serial, ForeignKey("mails.id")),
+    Column("attempts", Integer, nullable=False, server_default=_ZERO),
+    Column("failures", Integer, nullable=False, server_default=_ZERO),
+    Column("crashes", Integer, nullable=False, server_default=_ZERO),
+    Column("lone_crashes", Integer, nullable=False, server_default=_ZERO),
+    Column("alone", Boolean, nullable=False, server_default=false()),
+    Column("lease_owner", Text),
+    Column("lease_until", BigInteger),
+    Column("claimed_at", BigInteger),
+    Column("renewed_at", BigInteger),  # Since when a person wants it tried again.
+    # Serves claims, listings by state and counts; one index keeps `put` cheap.
+    Index(None, "state", "next_attempt_at", "id"),
+    Index(
+        "ix_messages_mail_id",
+        "mail_id",
+        sqlite_where=text("mail_id IS NOT NULL"),
+        postgresql_where=text("mail_id IS NOT NULL"),
+    ),
+)
+
+attempts: Final = Table(
+    "attempts",
+    metadata,
+    _serial(),
+    Column("message_id", String(26), ForeignKey("messages.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("event", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    # The worker's lease owner, or the person who asked for the change.
+    Column("actor", Text, nullable=False),
+    Column("trace", Text, nullable=False),
+    Index(None, "message_id"),
+)
+
+refusals: Final = Table(
+    "refusals",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("mail_from", Text, nullable=False),
+    Column("rcpt", Text, nullable=False),
+    Column("header_from", Text, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _user(nullable=True),
+    Column("detail", Text, nullable=False),
+    Column("times", BigInteger, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("rfc_message_id", Text, nullable=False),
+    # Null: a refusal of its own. Set: what further refusals of one peer fold into.
+    Column("bucket", Text, unique=True),
+)
+
+activities: Final = Table(
+    "activities",
+    metadata,
+    _serial(),
+    Column("key", Text, nullable=False, unique=True),
+    Column("mail_id", _Serial, ForeignKey("mails.id"), nullable=False),
+    Column("slot", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("fields", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("salesforce_id", String(18)),
+    Column("sent_at", BigInteger),
+    Column("error", Text, nullable=False, server_default=_EMPTY),
+    Column("lookups", Integer, nullable=False, server_default=_ZERO),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "mail_id"),
+)

@@ -1,0 +1,155 @@
+"""Opens the store, and is all its operations together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from relay.core.errors import ConfigError, StoreUnavailable
+from relay.store import migrate
+from relay.store.access import in_thread
+from relay.store.database import (
+    PostgresDatabase,
+    SQLiteDatabase,
+    masked,
+    parse_url,
+    prepare_file,
+)
+from relay.store.directory import DirectoryEdits
+from relay.store.errors import code, translate
+from relay.store.intake import Intake
+from relay.store.journal import Journal
+from relay.store.ledger import LedgerOperations
+from relay.store.queue import Queue
+from relay.store.spool import Spool, private_temporary_folder
+from relay.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from relay.config import StoreSettings
+    from relay.core.clock import Clock
+    from relay.core.model import LeaseOwner
+    from relay.store.database import Database
+
+T = TypeVar("T")
+
+log = get_logger(__name__)
+
+
+class Store(Intake, DirectoryEdits, Queue, LedgerOperations, Journal):
+    """Everything the relay must not forget; each method is one transaction.
+
+    All methods raise `StoreUnavailable` when the database cannot be used; what they
+    were to change is then unchanged. Several stores, in one process or several, may be
+    open on one database.
+    """
+
+    owner: LeaseOwner | None = None
+    """Whose process this is, where it was said at `open`."""
+
+    @classmethod
+    async def open(
+        cls,
+        settings: StoreSettings,
+        clock: Clock,
+        *,
+        owner: LeaseOwner | None = None,
+    ) -> Store:
+        """Open the store; an empty one is created with the newest schema.
+
+        Raises:
+            ConfigError: The URL or its place is wrong, or the schema is not this
+                relay's; the text names what to do.
+            StoreUnavailable: The database does not answer now.
+        """
+        database, spool = await _connect(settings)
+        try:
+            revision = await _first(settings, database, migrate.revision_of)
+            if revision is None:
+                await _first(settings, database, migrate.upgrade, write=True)
+            else:
+                migrate.check(revision)
+            store = cls(database, clock, settings, spool)
+            store.owner = owner
+            swept = await store.sweep()
+        except BaseException:
+            await database.close()
+            raise
+        if swept:
+            log.info("spool_swept", files=swept)
+        return store
+
+    @staticmethod
+    async def upgrade(settings: StoreSettings) -> tuple[str | None, str]:
+        """Bring the schema to the newest revision; return (from, to).
+
+        Raises:
+            ConfigError: The schema is newer than this relay, or not a relay's.
+            StoreUnavailable: The database does not answer; nothing was changed.
+        """
+        database, _ = await _connect(settings)
+        try:
+            return await _first(settings, database, migrate.upgrade, write=True)
+        finally:
+            await database.close()
+
+    async def close(self) -> None:
+        """Finish what is under way, then close; later calls fail."""
+        self._closed = True
+        await self._finish_puts()
+        await self._database.close()
+
+
+async def _connect(settings: StoreSettings) -> tuple[Database, Spool]:
+    """Return the database, not yet spoken to, and the spool folder."""
+    url = parse_url(settings.url)
+    if url.get_backend_name() == "sqlite":
+        path = await in_thread(lambda: prepare_file(url))
+        folder = settings.spool or Path(f"{path}.spool")
+        spool = await in_thread(lambda: Spool(folder))
+        return SQLiteDatabase(url, settings.busy_timeout_s), spool
+    spool = await in_thread(lambda: Spool(settings.spool or private_temporary_folder()))
+    try:
+        return PostgresDatabase(url), spool
+    except ModuleNotFoundError as error:
+        text = (
+            f"store.url = {masked(url)!r}: the PostgreSQL driver is missing; "
+            "install relay-to-salesforce[postgres]"
+        )
+        raise ConfigError(text) from error
+
+
+async def _first(
+    settings: StoreSettings,
+    database: Database,
+    work: Callable[[Connection], T],
+    *,
+    write: bool = False,
+) -> T:
+    """Speak to a database for the first time; what is wrong with it shows here."""
+    try:
+        return await (database.write(work) if write else database.read(work))
+    except StoreUnavailable as error:
+        what = code(error)
+        for prefix, mend in _MENDS.items():
+            if what.startswith(prefix):
+                text = f"store.url = {masked(settings.url)!r}: {mend}"
+                raise ConfigError(text) from error
+        raise
+    except OSError as error:
+        raise translate(error) from error
+
+
+_MENDS = {
+    "SQLITE_NOTADB": "is not a SQLite database; name another file",
+    "SQLITE_CORRUPT": "is damaged; restore it from a backup",
+    "SQLITE_CANTOPEN": "cannot be opened; give this user the right to write there",
+    "SQLITE_READONLY": "cannot be written; give this user the right to write it",
+    # SQLSTATE: invalid authorisation; no such database; no right.
+    "28": "the login is refused; check user and password",
+    "3D000": "there is no such database; create it first",
+    "42501": "this user may not create or use the tables; grant it the right",
+}

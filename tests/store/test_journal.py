@@ -1,0 +1,179 @@
+"""Listings of messages and refusals, and what a stranger's probing leaves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from relay.core.errors import NotFound
+from relay.core.ids import new_message_id
+from relay.core.model import LogFilter, Refusal
+from relay.core.states import State
+from relay.store import intake
+
+MESSAGE_NAMES = (
+    "id kind state received_at user peer mail_from rcpt from to subject message_id "
+    "reply reason attempts records"
+).split()
+
+
+@pytest.fixture
+def refusal(clock):
+    def make(**fields):
+        clock.move(0.001)
+        values = {
+            "peer": "203.0.113.9",
+            "mail_from": "x@evil.example",
+            "rcpt": "log-none@in.example",
+            "header_from": "",
+            "reply": "550 5.1.1 no such relay address",
+            "reason": "unknown_recipient",
+        }
+        return Refusal(id=new_message_id(clock), at=clock.now(), **(values | fields))
+
+    return make
+
+
+async def total(store):
+    """Return (rows, refusals counted) of the journal."""
+    rows = await store.log(LogFilter(refused=True))
+    return len(rows), sum(row["count"] for row in rows)
+
+
+async def test_a_message_is_shown_with_stable_names(store, make, user):
+    """The names of a message in the log are exactly those that scripts rely on."""
+    envelope, raw = make(user.id)
+    await store.put(envelope, raw)
+    (row,) = await store.log(LogFilter())
+    assert list(row) == MESSAGE_NAMES
+    (recipient,) = envelope.recipients
+    assert row | {"received_at": "", "reply": None} == {
+        "id": recipient.message_id,
+        "kind": "message",
+        "state": "queued",
+        "received_at": "",
+        "user": "ada@corp.example",
+        "peer": "192.0.2.1",
+        "mail_from": "ada@corp.example",
+        "rcpt": recipient.rcpt,
+        "from": "Ada <ada@corp.example>",
+        "to": "Bob <bob@buyer.example>",
+        "subject": envelope.subject,
+        "message_id": envelope.rfc_message_id,
+        "reply": None,
+        "reason": "",
+        "attempts": 0,
+        "records": [],
+    }
+    assert row["received_at"] == "2026-03-01T09:00:00.001+00:00"
+
+
+async def test_a_refusal_is_shown_with_its_reply(store, refusal, user):
+    """A refusal has the same names, the reply, and how often it happened."""
+    one = refusal(user_id=user.id, subject="S", rfc_message_id="<m>", detail="why")
+    await store.refuse([one])
+    (row,) = await store.log(LogFilter())
+    assert list(row) == [*MESSAGE_NAMES, "count"]
+    assert (row["state"], row["reply"], row["reason"]) == (
+        "refused",
+        one.reply,
+        "unknown_recipient",
+    )
+    assert (row["user"], row["count"]) == ("ada@corp.example", 1)
+    (step,) = (await store.show(one.id))["trace"]
+    assert step["result"] == "unknown_recipient"
+    assert step["detail"] == f"{one.reply}; why"
+
+
+async def test_unknown_ids_are_not_found(store):
+    """`show` of an id that nobody has raises NotFound."""
+    with pytest.raises(NotFound):
+        await store.show("0" * 26)
+
+
+async def test_the_log_is_in_order_of_receipt(store, put, refusal):
+    """Messages and refusals come merged, oldest first, or newest first on request."""
+    expected = []
+    for _ in range(3):
+        expected += await put()
+        one = refusal()
+        await store.refuse([one])
+        expected.append(one.id)
+    assert [r["id"] for r in await store.log(LogFilter())] == expected
+    latest = await store.log(LogFilter(limit=4, newest_first=True))
+    assert [r["id"] for r in latest] == expected[:1:-1]
+    older = await store.log(LogFilter(after_id=expected[4], newest_first=True, limit=2))
+    assert [r["id"] for r in older] == [expected[3], expected[2]]
+    rest = await store.log(LogFilter(after_id=expected[3]))
+    assert [r["id"] for r in rest] == expected[4:]
+
+
+async def test_the_log_is_filtered(store, put, make, refusal, user, clock):
+    """State, user, time and kind each restrict the listing."""
+    (first,) = await put()
+    clock.move(60)
+    since = clock.now()
+    second, raw = make(None)
+    await store.put(second, raw)
+    stranger, known = refusal(), refusal(user_id=user.id)
+    await store.refuse([stranger, known])
+    later = second.recipients[0].message_id
+    for wanted, ids in (
+        (LogFilter(state=State.SKIPPED), [later]),
+        (LogFilter(user_id=user.id), [first, known.id]),
+        (LogFilter(since=since), [later, stranger.id, known.id]),
+        (LogFilter(refused=True), [stranger.id, known.id]),
+        (LogFilter(refused=False), [first, later]),
+        (LogFilter(since=since + timedelta(days=1)), []),
+    ):
+        assert [row["id"] for row in await store.log(wanted)] == ids
+
+
+async def test_probing_is_counted_in_one_row(store, refusal, clock, monkeypatch):
+    """Beyond the limit a peer's refusals raise one count an hour; none is lost."""
+    monkeypatch.setattr(intake, "SINGLE_REFUSALS", 10)
+    for start in range(0, 300, 100):
+        await store.refuse(
+            [refusal(rcpt=f"guess{start + n}@in.example") for n in range(100)]
+        )
+    assert await total(store) == (11, 300)
+    await store.refuse([refusal(peer="198.51.100.1")])
+    assert await total(store) == (12, 301)
+    clock.move(3600)
+    await store.refuse([refusal()])
+    assert await total(store) == (13, 302)
+    counted = [r for r in await store.log(LogFilter(refused=True)) if r["count"] > 1]
+    trace = (await store.show(counted[0]["id"]))["trace"]
+    assert (trace[-1]["step"], trace[-1]["result"]) == ("counted", "290")
+
+
+async def test_what_concerns_a_user_stays_apart(store, refusal, user, monkeypatch):
+    """Counted refusals of a known user's address are not lost among a stranger's."""
+    monkeypatch.setattr(intake, "SINGLE_REFUSALS", 0)
+    await store.refuse([refusal(rcpt=f"guess{n}@in.example") for n in range(5)])
+    await store.refuse([refusal(rcpt="log-a@in.example", user_id=user.id)] * 2)
+    rows = await store.log(LogFilter(user_id=user.id))
+    assert [(row["rcpt"], row["count"]) for row in rows] == [("log-a@in.example", 2)]
+
+
+async def test_one_ipv6_host_is_one_peer(store, refusal, monkeypatch):
+    """A host that changes its address within its /64 is still one peer."""
+    monkeypatch.setattr(intake, "SINGLE_REFUSALS", 2)
+    await store.refuse([refusal(peer=f"2001:db8::{n}") for n in range(1, 50)])
+    await store.refuse([refusal(peer="2001:db8:0:1::1"), refusal(peer="unix:/run/x")])
+    assert await total(store) == (2 + 1 + 2, 51)
+
+
+async def test_ever_new_peers_do_not_fill_memory(store, refusal, monkeypatch):
+    """Peers beyond the number remembered share one count."""
+    monkeypatch.setattr(intake, "_PEERS", 3)
+    await store.refuse([refusal(peer=f"203.0.113.{n}") for n in range(20)])
+    assert await total(store) == (3 + 1, 20)
+    assert len(store._probing._seen) == 3
+
+
+async def test_nothing_to_refuse_is_nothing(store):
+    """An empty list writes no row."""
+    await store.refuse([])
+    assert await total(store) == (0, 0)

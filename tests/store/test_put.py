@@ -1,0 +1,205 @@
+"""What `put` promises: all or none, durable, shared commits, bounded disk use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+import pytest
+
+from relay.config import StoreSettings
+from relay.core.errors import ConfigError, NotFound, StoreFull, StoreUnavailable
+from relay.core.model import LogFilter, RawMail
+from relay.core.states import State
+from relay.store import Store
+from relay.store.intake import CHUNK_BYTES
+from relay.store.spool import private_temporary_folder
+
+
+def large(store, size):
+    """Return a raw mail that came in through a temporary file."""
+    data = os.urandom(1024) * (size // 1024 + 1)
+    path = store.spool_temporary()
+    path.write_bytes(data[:size])
+    return data[:size], RawMail(size, "0" * 64, path=path)
+
+
+async def test_a_mail_comes_back_byte_for_byte(store, make, user):
+    """What was put is read back unchanged, and waits in the queue."""
+    data = bytes(range(256)) * 3
+    envelope, raw = make(user.id, data=data)
+    await store.put(envelope, raw)
+    (recipient,) = envelope.recipients
+    assert await store.raw(recipient.message_id) == data
+    assert (await store.counts())[State.QUEUED] == 1
+    assert await store.oldest_queued() == envelope.received_at
+
+
+async def test_several_recipients_share_one_blob(store, make, user, owner):
+    """Two RCPTs are two messages and one blob."""
+    envelope, raw = make(user.id, user.id)
+    await store.put(envelope, raw)
+    first, second = await store.claim(owner, 10, 60)
+    assert first.blob_id == second.blob_id
+    assert {first.id, second.id} == {r.message_id for r in envelope.recipients}
+
+
+async def test_mail_for_postmaster_is_kept_and_not_queued(store, make):
+    """Mail without a user rests as skipped, with the reason."""
+    envelope, raw = make(None)
+    await store.put(envelope, raw)
+    (row,) = await store.log(LogFilter())
+    assert (row["state"], row["reason"], row["user"]) == ("skipped", "postmaster", None)
+
+
+@pytest.mark.parametrize("size", [4096, 4097, 3 * CHUNK_BYTES, 3 * CHUNK_BYTES + 1])
+async def test_mail_of_any_size_comes_back(store, make, user, size):
+    """Row, file and chunks give the same bytes, from memory as from a file."""
+    data = os.urandom(size)
+    envelope, raw = make(user.id, data=data)
+    await store.put(envelope, raw)
+    assert await store.raw(envelope.recipients[0].message_id) == data
+    data, raw = large(store, size)
+    envelope, _ = make(user.id)
+    await store.put(envelope, raw)
+    assert await store.raw(envelope.recipients[0].message_id) == data
+    assert list(store.spool_dir.glob("*.part")) == []
+
+
+async def test_unknown_raw_mail_is_not_found(store):
+    """A blob that does not exist raises NotFound; `raws` leaves it out."""
+    with pytest.raises(NotFound):
+        await store.raw("0" * 26)
+    assert await store.raws(["0" * 26]) == {}
+
+
+async def test_text_that_no_database_takes_is_mended(store, make, user):
+    """A NUL or a lone surrogate in a header never turns a mail away."""
+    envelope, raw = make(user.id, subject="a\0b\udc80c", helo="\ud83d\0")
+    await store.put(envelope, raw)
+    (row,) = await store.log(LogFilter())
+    assert row["subject"] == "a\ufffdb\ufffdc"
+
+
+async def test_concurrent_puts_share_commits(store, make, user, monkeypatch):
+    """Fifty puts at once need a few transactions, not fifty."""
+    batches = []
+    writer = store._database.committer._writer
+    run = writer.run
+
+    async def counted(work):
+        batches.append(work)
+        return await run(work)
+
+    monkeypatch.setattr(writer, "run", counted)
+    await asyncio.gather(*(store.put(*make(user.id)) for _ in range(50)))
+    assert (await store.counts())[State.QUEUED] == 50
+    assert len(batches) <= 3
+
+
+async def test_one_bad_mail_does_not_spoil_its_batch(store, make, user):
+    """In a shared commit a mail that cannot be stored fails alone."""
+    good = [make(user.id) for _ in range(5)]
+    twice = make(user.id)
+    await store.put(*twice)
+    results = await asyncio.gather(
+        *(store.put(*mail) for mail in (*good[:2], twice, *good[2:])),
+        return_exceptions=True,
+    )
+    assert [type(r) for r in results].count(StoreUnavailable) == 1
+    assert (await store.counts())[State.QUEUED] == 6
+
+
+async def test_a_cancelled_put_blocks_nobody(store, make, user):
+    """A cancelled put is wholly there or not at all, and others go on."""
+    puts = [
+        asyncio.ensure_future(store.put(*make(user.id, user.id))) for _ in range(20)
+    ]
+    await asyncio.sleep(0)
+    for task in puts[::2]:
+        task.cancel()
+    await asyncio.gather(*puts, return_exceptions=True)
+    await store.put(*make(user.id))
+    rows = await store.log(LogFilter())
+    assert len(rows) % 2 == 1  # Pairs, and the last one.
+    assert len(rows) >= 21
+
+
+async def test_a_cancelled_large_put_is_whole_or_absent(store, make, user):
+    """A large mail whose caller goes away is kept whole, or not at all."""
+    data, raw = large(store, 2 * CHUNK_BYTES)
+    envelope, _ = make(user.id)
+    task = asyncio.ensure_future(store.put(envelope, raw))
+    await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store._finish_puts()
+    for row in await store.log(LogFilter()):
+        assert await store.raw(row["id"]) == data
+
+
+async def test_below_the_floor_nothing_is_stored(settings, clock, make):
+    """Below `min_free_bytes` put raises StoreFull before anything is written."""
+    full = settings.model_copy(update={"min_free_bytes": 1 << 60})
+    store = await Store.open(full, clock)
+    try:
+        assert store.free_bytes() > 0
+        with pytest.raises(StoreFull):
+            await store.put(*make(None))
+        assert await store.log(LogFilter()) == []
+    finally:
+        await store.close()
+
+
+async def test_a_closed_store_refuses(settings, clock, make):
+    """After close every call raises StoreUnavailable instead of waiting for ever."""
+    store = await Store.open(settings, clock)
+    await store.close()
+    for call in (store.put(*make(None)), store.counts(), store.note_set("a", 1)):
+        with pytest.raises(StoreUnavailable):
+            await call
+
+
+async def test_sweep_removes_only_old_leftovers(store, make, user):
+    """Old temporaries and files without a row go; young ones and kept mail stay."""
+    data, raw = large(store, 10_000)
+    envelope, _ = make(user.id)
+    await store.put(envelope, raw)
+    old_part, young_part = store.spool_temporary(), store.spool_temporary()
+    old_part.touch()
+    young_part.touch()
+    orphan = store.spool_dir / ("0" * 26 + ".eml")
+    orphan.touch()
+    hours_ago = time.time() - 2 * 3600
+    for path in store.spool_dir.iterdir():
+        if path != young_part:
+            os.utime(path, (hours_ago, hours_ago))
+    await store.sweep()
+    assert not old_part.exists()
+    assert young_part.exists()
+    assert await store.raw(envelope.recipients[0].message_id) == data
+    if store._database.is_sqlite:
+        assert not orphan.exists()
+
+
+async def test_the_spool_stands_beside_the_database(tmp_path, clock):
+    """Without `store.spool` the folder is named after the SQLite file, and private."""
+    path = tmp_path / "mail.db"
+    store = await Store.open(StoreSettings(url=f"sqlite:///{path}"), clock)
+    await store.close()
+    assert store.spool_dir == tmp_path / "mail.db.spool"
+    assert store.spool_dir.stat().st_mode & 0o777 == 0o700
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_temporary_spool_is_ours_alone(tmp_path, monkeypatch):
+    """The folder keeps its name for the sweep; one that somebody planted is refused."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = private_temporary_folder()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert private_temporary_folder() == folder
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match=r"store\.spool"):
+        private_temporary_folder()
