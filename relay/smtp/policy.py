@@ -1,0 +1,209 @@
+"""What is taken and what is refused, decided on values; nothing here waits.
+
+`recipient` answers one RCPT, `assess` the header of a mail for all its recipients. A
+refusal is a value as well (`Rejection`): a row of the reply table, the fields of its
+text, and a stable reason word for journal and metrics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from relay.core.addresses import domain_key
+from relay.mail import decode_header, header_fields
+from relay.sender import judge_author, read_author
+from relay.smtp import replies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from relay.config import SMTPSettings
+    from relay.core.model import Directory, User
+    from relay.sender import Author
+    from relay.smtp.envelope import Path
+    from relay.smtp.replies import Reply
+
+_POSTMASTER: Final = "postmaster"
+_LONGEST_SHOWN: Final = 1000
+"""Characters of a header kept for listings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """A recipient that was accepted at RCPT; `user_id` None is postmaster."""
+
+    rcpt: str
+    user_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why something is refused.
+
+    `reason` is stable; `detail` is for the journal, and never shown to the peer.
+    """
+
+    reply: Reply
+    reason: str
+    detail: str = ""
+    user_id: int | None = None
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def line(self, ref: str) -> str:
+        """Return the reply line with the id of its refusal."""
+        return self.reply.line(ref=ref, **self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What the intake reads from a header block; texts are for listings."""
+
+    from_values: tuple[bytes, ...] = ()
+    received: int = 0
+    to_text: str = ""
+    subject: str = ""
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The verdict on a mail, recipient by recipient, in the order of the RCPTs."""
+
+    headers: Headers
+    author: Author
+    taken: tuple[tuple[Addressee, User | None], ...]
+    refused: tuple[tuple[Addressee, Rejection], ...]
+
+    @property
+    def header_from(self) -> str:
+        """Return the author's address, or what stands in From instead of one."""
+        return self.author.address or shown(self.headers.from_values)
+
+
+class Policy:
+    """The rules of one intake."""
+
+    def __init__(self, settings: SMTPSettings) -> None:
+        """Take the limits and the domains of relay addresses."""
+        self._settings = settings
+        self._domains = frozenset(domain_key(name) for name in settings.domains)
+
+    def recipient(self, path: Path, directory: Directory) -> Addressee | Rejection:
+        """Return whom an envelope address names, or why it is refused.
+
+        A disabled user is answered like an unknown one: the difference is nobody
+        else's business, and stands in the refusal.
+        """
+        rcpt = path.address
+        local = path.local.casefold()
+        if not path.domain:
+            return Addressee(rcpt, None)
+        if domain_key(path.domain) not in self._domains:
+            detail = f"{path.domain} is not in smtp.domains"
+            return Rejection(replies.UNKNOWN_RECIPIENT, "unknown_recipient", detail)
+        if local == _POSTMASTER:
+            return Addressee(rcpt, None)
+        user_id = directory.by_token.get(local)
+        user = None if user_id is None else directory.users.get(user_id)
+        if user is None:
+            detail = "no user has this relay address"
+            return Rejection(replies.UNKNOWN_RECIPIENT, "unknown_recipient", detail)
+        if not user.active:
+            return _disabled(user)
+        return Addressee(rcpt, user.id)
+
+    def assess(
+        self, head: bytes, addressees: Sequence[Addressee], directory: Directory
+    ) -> Assessment:
+        """Judge a mail by its header block, for each recipient.
+
+        Users are looked up again: one may have been disabled since RCPT.
+        """
+        headers = read_headers(head)
+        author = read_author(headers.from_values)
+        if headers.received >= self._settings.max_received:
+            detail = f"{headers.received} Received lines"
+            loop = Rejection(replies.LOOP, "loop", detail)
+            return Assessment(
+                headers, author, (), tuple((one, loop) for one in addressees)
+            )
+        taken: list[tuple[Addressee, User | None]] = []
+        refused: list[tuple[Addressee, Rejection]] = []
+        for addressee in addressees:
+            if addressee.user_id is None:
+                taken.append((addressee, None))
+                continue
+            verdict = _judge(author, addressee.user_id, directory)
+            if isinstance(verdict, Rejection):
+                refused.append((addressee, verdict))
+            else:
+                taken.append((addressee, verdict))
+        return Assessment(headers, author, tuple(taken), tuple(refused))
+
+    def too_large(self) -> Rejection:
+        """Return the refusal of a mail beyond `max_message_bytes`."""
+        limit = {"limit": self._settings.max_message_bytes}
+        return Rejection(replies.TOO_LARGE, "too_large", values=limit)
+
+    def header_too_large(self) -> Rejection:
+        """Return the refusal of a header beyond `max_header_bytes`."""
+        limit = {"limit": self._settings.max_header_bytes}
+        return Rejection(replies.HEADER_TOO_LARGE, "header_too_large", values=limit)
+
+
+def read_headers(head: bytes) -> Headers:
+    """Read the fields that the intake needs; never raises."""
+    senders: list[bytes] = []
+    recipients: list[bytes] = []
+    received = 0
+    subject = message_id = b""
+    for name, value in header_fields(head):
+        if name == "received":
+            received += 1
+        elif name == "from":
+            senders.append(value)
+        elif name == "to":
+            recipients.append(value)
+        elif name == "subject":
+            subject = subject or value
+        elif name == "message-id":
+            message_id = message_id or value
+    return Headers(
+        from_values=tuple(senders),
+        received=received,
+        to_text=shown(recipients),
+        subject=shown([subject]),
+        message_id=shown([message_id]),
+    )
+
+
+def shown(values: Sequence[bytes]) -> str:
+    """Return values as one text for listings, cut to a sane length."""
+    texts = [decode_header(value[: 4 * _LONGEST_SHOWN]).strip() for value in values]
+    return ", ".join(texts)[:_LONGEST_SHOWN]
+
+
+def _judge(author: Author, user_id: int, directory: Directory) -> User | Rejection:
+    user = directory.users.get(user_id)
+    if user is None:
+        detail = "the user is gone since RCPT"
+        return Rejection(replies.UNKNOWN_RECIPIENT, "unknown_recipient", detail)
+    if not user.active:
+        return _disabled(user)
+    accepted = directory.accepted.get(user_id, frozenset())
+    verdict = judge_author(author, user, accepted)
+    if verdict.accepted:
+        return user
+    reply = replies.BAD_FROM if author.problem else replies.SENDER_NOT_ACCEPTED
+    text = {"text": verdict.text}
+    return Rejection(reply, verdict.reason, f"for {user.name}", user.id, text)
+
+
+def _disabled(user: User) -> Rejection:
+    return Rejection(
+        replies.UNKNOWN_RECIPIENT,
+        "unknown_recipient",
+        f"{user.name} is disabled",
+        user.id,
+    )

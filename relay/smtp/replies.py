@@ -1,0 +1,200 @@
+"""Every reply of the SMTP server, in one table, each with the section that asks for it.
+
+A reply is generic to the peer: what exactly went wrong stands in the log and in the
+refusal, under the id that the reply ends with (`(ref …)`). A text names the mend where
+the reader has one. Nothing from the peer reaches a reply line unescaped: a value is cut
+to printable ASCII first, so that no reply can be split in two.
+
+Source: RFC 5321 section 4.2 (replies), RFC 3463 (enhanced codes), RFC 2034 section 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+MAX_REPLY_LINE: Final = 512
+"""Octets of a reply line with its CRLF (RFC 5321 section 4.5.3.1.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One row of the table: code, enhanced code, text, and where it is asked for.
+
+    `text` may have `{name}` fields for `line`. An empty `enhanced` is for replies that
+    RFC 2034 section 4 exempts (greeting, HELO, EHLO, 354).
+    """
+
+    code: int
+    enhanced: str
+    text: str
+    source: str
+
+    @property
+    def head(self) -> str:
+        """Return the codes, such as `550 5.1.1`."""
+        return f"{self.code} {self.enhanced}".rstrip()
+
+    def line(self, *, ref: str = "", **values: object) -> str:
+        """Return the reply as one printable ASCII line without its CRLF.
+
+        The text is cut, never the id behind it, so that the line fits RFC 5321
+        section 4.5.3.1.5.
+        """
+        text = self.text.format_map(
+            {key: printable(str(value)) for key, value in values.items()}
+        )
+        end = f" (ref {ref})" if ref else ""
+        room = MAX_REPLY_LINE - 2 - len(self.head) - 1 - len(end)
+        return f"{self.head} {printable(text)[:room]}{end}"
+
+
+@cache
+def encoded(reply: Reply) -> bytes:
+    """Return the wire form of a reply that has no fields."""
+    return reply.line().encode("ascii") + b"\r\n"
+
+
+def printable(text: str) -> str:
+    """Return text with everything but printable ASCII shown as `?`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+
+
+# ------------------------------------------------------------------ going well
+
+GREETING: Final = Reply(220, "", "{hostname} ESMTP", "RFC 5321 section 4.3.1")
+HELO: Final = Reply(250, "", "{hostname}", "RFC 5321 section 4.1.1.1")
+START_TLS: Final = Reply(220, "2.0.0", "Ready to start TLS", "RFC 3207 section 4")
+MAIL_OK: Final = Reply(250, "2.1.0", "Sender OK", "RFC 5321 section 4.1.1.2")
+RCPT_OK: Final = Reply(250, "2.1.5", "Recipient OK", "RFC 5321 section 4.1.1.3")
+GO_AHEAD: Final = Reply(
+    354, "", "End data with <CR><LF>.<CR><LF>", "RFC 5321 section 4.1.1.4"
+)
+TAKEN: Final = Reply(250, "2.0.0", "OK {id}", "RFC 5321 section 6.1")
+TAKEN_SEVERAL: Final = Reply(
+    250, "2.0.0", "OK {count} messages, the first is {id}", "RFC 5321 section 6.1"
+)
+RESET: Final = Reply(250, "2.0.0", "OK", "RFC 5321 section 4.1.1.5")
+NOTHING: Final = Reply(250, "2.0.0", "OK", "RFC 5321 section 4.1.1.9")
+CANNOT_VERIFY: Final = Reply(
+    252, "2.1.5", "Cannot verify; send mail and see", "RFC 5321 section 3.5.3"
+)
+HELP: Final = Reply(
+    214,
+    "2.0.0",
+    "This server takes mail for relay addresses only",
+    "RFC 5321 section 4.1.1.8",
+)
+BYE: Final = Reply(221, "2.0.0", "Bye", "RFC 5321 section 4.1.1.10")
+
+# ------------------------------------------------------------------ ends a session
+
+SHUTTING_DOWN: Final = Reply(
+    421, "4.3.2", "Restarting, please come again", "RFC 5321 section 3.8"
+)
+TIMED_OUT: Final = Reply(
+    421, "4.4.2", "Too slow, closing the connection", "RFC 5321 section 4.5.3.2"
+)
+TOO_MANY_CONNECTIONS: Final = Reply(
+    421, "4.7.0", "Too many connections, try again later", "RFC 5321 section 3.8"
+)
+TOO_MANY_ERRORS: Final = Reply(
+    421, "4.7.0", "Too many errors, closing the connection", "RFC 5321 section 4.2.5"
+)
+EARLY_DATA: Final = Reply(
+    503,
+    "5.5.0",
+    "Improper pipelining: wait for the reply to DATA",
+    "RFC 2920 section 3.1",
+)
+WRONG_PROTOCOL: Final = Reply(
+    500, "5.5.1", "This is an SMTP server", "RFC 5321 section 4.2.4"
+)
+
+# ------------------------------------------------------------------ commands
+
+UNKNOWN_COMMAND: Final = Reply(
+    500, "5.5.2", "Command not recognized", "RFC 5321 section 4.2.4"
+)
+NOT_IMPLEMENTED: Final = Reply(
+    502, "5.5.1", "Command not implemented", "RFC 5321 section 4.2.4"
+)
+LINE_TOO_LONG: Final = Reply(
+    500, "5.5.2", "Command line too long", "RFC 5321 section 4.5.3.1.4"
+)
+BARE_LINE_END: Final = Reply(
+    500, "5.5.2", "Commands end with <CR><LF>", "RFC 5321 section 2.3.8"
+)
+NOT_TEXT: Final = Reply(
+    500, "5.5.2", "Commands are ASCII or UTF-8", "RFC 6531 section 3.3"
+)
+BAD_ARGUMENT: Final = Reply(501, "5.5.4", "Syntax: {syntax}", "RFC 5321 section 4.2.2")
+BAD_PARAMETER: Final = Reply(
+    501, "5.5.4", "Bad value of parameter {name}", "RFC 5321 section 4.2.4"
+)
+UNKNOWN_PARAMETER: Final = Reply(
+    555, "5.5.4", "Parameter {name} not recognized", "RFC 5321 section 4.1.1.11"
+)
+BAD_SENDER: Final = Reply(
+    501, "5.1.7", "Bad sender address syntax", "RFC 5321 section 4.1.2"
+)
+BAD_RECIPIENT: Final = Reply(
+    501, "5.1.3", "Bad recipient address syntax", "RFC 5321 section 4.1.2"
+)
+NEEDS_SMTPUTF8: Final = Reply(
+    553, "5.6.7", "Address needs the SMTPUTF8 parameter", "RFC 6531 section 3.5"
+)
+HELLO_FIRST: Final = Reply(
+    503, "5.5.1", "Send EHLO or HELO first", "RFC 5321 section 4.1.4"
+)
+NESTED_MAIL: Final = Reply(
+    503, "5.5.1", "Sender already given", "RFC 5321 section 4.1.4"
+)
+MAIL_FIRST: Final = Reply(503, "5.5.1", "Send MAIL first", "RFC 5321 section 4.1.4")
+RCPT_FIRST: Final = Reply(503, "5.5.1", "Send RCPT first", "RFC 5321 section 4.1.4")
+NO_VALID_RECIPIENT: Final = Reply(
+    554, "5.5.1", "No valid recipients", "RFC 5321 section 3.3"
+)
+TLS_NOT_AVAILABLE: Final = Reply(502, "5.5.1", "TLS not offered", "RFC 3207 section 4")
+TLS_ALREADY: Final = Reply(503, "5.5.1", "TLS already active", "RFC 3207 section 4.2")
+TLS_REQUIRED: Final = Reply(
+    530, "5.7.0", "Must issue a STARTTLS command first", "RFC 3207 section 4"
+)
+
+# ------------------------------------------------------------------ refusals
+
+UNKNOWN_RECIPIENT: Final = Reply(
+    550, "5.1.1", "No such relay address here", "RFC 5321 section 3.3"
+)
+TOO_MANY_RECIPIENTS: Final = Reply(
+    452, "4.5.3", "Too many recipients, send again", "RFC 5321 section 4.5.3.1.10"
+)
+SENDER_NOT_ACCEPTED: Final = Reply(550, "5.7.1", "{text}", "RFC 5321 section 7.9")
+BAD_FROM: Final = Reply(550, "5.7.1", "{text}", "RFC 5322 section 3.6.2")
+TOO_LARGE: Final = Reply(
+    552, "5.3.4", "Mail is larger than {limit} bytes", "RFC 1870 section 6.1"
+)
+HEADER_TOO_LARGE: Final = Reply(
+    552, "5.3.4", "Mail header is larger than {limit} bytes", "RFC 3463 section 3.4"
+)
+LOOP: Final = Reply(
+    554, "5.4.6", "Mail is looping: too many Received lines", "RFC 5321 section 6.3"
+)
+BARE_DOT: Final = Reply(
+    554,
+    "5.5.2",
+    "A lone dot between bare line ends; lines end with <CR><LF>",
+    "RFC 5321 section 2.3.8",
+)
+DISK_FULL: Final = Reply(
+    452, "4.3.1", "Not enough disk space, try again later", "RFC 5321 section 4.2.2"
+)
+STORE_UNAVAILABLE: Final = Reply(
+    451, "4.3.0", "Cannot store mail now, try again later", "RFC 5321 section 4.2.2"
+)
+INTERNAL_ERROR: Final = Reply(
+    451, "4.3.0", "Internal error, try again later", "RFC 5321 section 4.2.2"
+)

@@ -1,0 +1,219 @@
+"""The intake: listeners, who may connect, and a stop that loses nothing.
+
+Runs in the caller's event loop. `start` opens every listener or none; `drain` closes
+them, tells idle sessions to come again, and lets those that are in the middle of a mail
+finish, for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from relay.core.errors import ConfigError
+from relay.smtp import replies
+from relay.smtp.journal import Journal
+from relay.smtp.policy import Policy, Rejection
+from relay.smtp.session import SMTPSession
+from relay.smtp.tls import server_context
+from relay.telemetry import get_logger
+from relay.telemetry.metrics import SMTP_CONNECTIONS, SMTP_CONNECTIONS_TOTAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relay.config import SMTPSettings
+    from relay.core.clock import Clock
+    from relay.core.model import Directory
+    from relay.smtp.sink import Sink
+    from relay.smtp.wire import Wire
+
+log = get_logger(__name__)
+
+_BACKLOG: Final = 512
+"""Connections that the kernel keeps for us while the loop is busy."""
+_LAST_WAIT_S: Final = 5.0
+"""After the connections of late sessions were cut: for their commits to end."""
+
+
+class Intake:
+    """The SMTP side of the relay.
+
+    Attributes:
+        draining: No new mail is begun; set by `drain`.
+        tls_context: For STARTTLS; None: not offered.
+    """
+
+    def __init__(
+        self,
+        settings: SMTPSettings,
+        sink: Sink,
+        clock: Clock,
+        *,
+        directory: Callable[[], Directory],
+        inline_bytes: int,
+        min_free_bytes: int,
+    ) -> None:
+        """Take the parts; nothing is opened yet.
+
+        Args:
+            settings: Listeners, domains, limits.
+            sink: The store.
+            clock: For ids, times and the trace.
+            directory: Gives the newest snapshot; called for each RCPT and each mail.
+            inline_bytes: Above this a mail goes to a temporary file of the store.
+            min_free_bytes: Below this free space no mail is begun.
+
+        Raises:
+            ConfigError: The certificate does not load.
+        """
+        self.settings = settings
+        self.sink = sink
+        self.clock = clock
+        self.directory = directory
+        self.inline_bytes = inline_bytes
+        self.min_free_bytes = min_free_bytes
+        self.policy = Policy(settings)
+        self.journal = Journal(sink, clock)
+        self.tls_context = server_context(settings)
+        self.executor = ThreadPoolExecutor(4, thread_name_prefix="smtp-spool")
+        self.draining = False
+        self.greeting = _line(replies.GREETING.line(hostname=settings.hostname))
+        self._extensions = tuple(_extensions(settings, tls) for tls in (False, True))
+        self._servers: list[asyncio.Server] = []
+        self._sessions: set[Wire] = set()
+        self._peers: dict[str, int] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def listening(self) -> list[tuple[str, int]]:
+        """The addresses that are open, with the ports that were chosen for 0."""
+        return [
+            socket.getsockname()[:2]
+            for server in self._servers
+            for socket in server.sockets
+        ]
+
+    async def start(self) -> None:
+        """Open the listeners, all or none.
+
+        Raises:
+            ConfigError: An address cannot be listened on.
+        """
+        # aiosmtpd logs commands, with addresses, in a form of its own.
+        logging.getLogger("mail.log").setLevel(logging.ERROR)
+        loop = asyncio.get_running_loop()
+        for place in self.settings.listen:
+            try:
+                server = await loop.create_server(
+                    lambda: SMTPSession(self, loop),
+                    place.host,
+                    place.port,
+                    backlog=_BACKLOG,
+                    reuse_address=True,
+                )
+            except OSError as error:
+                for open_server in self._servers:
+                    open_server.close()
+                self._servers.clear()
+                what = error.strerror or str(error)
+                text = (
+                    f"smtp.listen = {str(place)!r}: cannot listen there ({what}); give "
+                    "an address of this machine and a port that is free and allowed"
+                )
+                raise ConfigError(text) from error
+            self._servers.append(server)
+        log.info(
+            "smtp_listening",
+            listen=[f"{host}:{port}" for host, port in self.listening],
+            starttls=self.tls_context is not None,
+        )
+
+    def extensions(self, *, starttls: bool) -> bytes:
+        """Return the reply to EHLO."""
+        return self._extensions[starttls]
+
+    def admit(self, session: Wire) -> bool:
+        """Say whether a session may begin; if so, it must be released at its end."""
+        SMTP_CONNECTIONS_TOTAL.inc()
+        count = self._peers.get(session.peer, 0)
+        if len(self._sessions) >= self.settings.max_connections:
+            reason = "too_many_connections"
+        elif count >= self.settings.max_connections_per_peer:
+            reason = "too_many_connections_of_peer"
+        else:
+            self._peers[session.peer] = count + 1
+            self._sessions.add(session)
+            self._idle.clear()
+            SMTP_CONNECTIONS.inc()
+            return True
+        self.journal.note(session.peer, Rejection(replies.TOO_MANY_CONNECTIONS, reason))
+        return False
+
+    def release(self, session: Wire) -> None:
+        """Forget a session that has ended."""
+        self._sessions.discard(session)
+        SMTP_CONNECTIONS.dec()
+        left = self._peers[session.peer] - 1
+        if left:
+            self._peers[session.peer] = left
+        else:
+            del self._peers[session.peer]
+        if not self._sessions:
+            self._idle.set()
+
+    async def drain(self, timeout_s: float | None = None) -> None:
+        """Stop: close the listeners, and let mails in hand finish.
+
+        Idle sessions get 421 at once, others when their mail is answered. What is not
+        done after `timeout_s` (default: `smtp.drain_s`) is cut; a commit that has begun
+        is still waited for a little, so that its mail is stored once and known.
+        Safe to call twice.
+        """
+        if timeout_s is None:
+            timeout_s = self.settings.drain_s
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for session in tuple(self._sessions):
+            session.drain()
+        if not await self._wait_idle(timeout_s):
+            log.warning("smtp_drain_cut", sessions=len(self._sessions))
+            for session in tuple(self._sessions):
+                session.abort()
+            await self._wait_idle(_LAST_WAIT_S)
+        await self.journal.close()
+        self.executor.shutdown(wait=False)
+
+    async def _wait_idle(self, timeout_s: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _line(text: str) -> bytes:
+    return text.encode("ascii") + b"\r\n"
+
+
+def _extensions(settings: SMTPSettings, starttls: bool) -> bytes:  # noqa: FBT001
+    """Return the reply to EHLO (RFC 5321 section 4.1.1.1)."""
+    words = [
+        settings.hostname,
+        "PIPELINING",
+        f"SIZE {settings.max_message_bytes}",
+        "8BITMIME",
+        "SMTPUTF8",
+        "ENHANCEDSTATUSCODES",
+        *(["STARTTLS"] if starttls else []),
+    ]
+    last = len(words) - 1
+    return b"".join(
+        _line(f"250{' ' if at == last else '-'}{word}") for at, word in enumerate(words)
+    )

@@ -1,0 +1,371 @@
+"""The dialogue with one peer, a method for each verb, in the order of RFC 5321.
+
+The way of a mail: EHLO or HELO, STARTTLS if both sides want it, MAIL, one or more RCPT,
+DATA, and behind its end the one reply that `transaction.conclude` gives. What stands
+below a verb (bytes, timers, replies in one write) is in `wire`, what is decided in
+`policy`, what is said in `replies`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from relay.core.errors import StoreUnavailable
+from relay.smtp import replies
+from relay.smtp.body import Body
+from relay.smtp.data import DataDecoder
+from relay.smtp.envelope import GrammarError, mail_command, rcpt_command
+from relay.smtp.journal import Occasion
+from relay.smtp.policy import Rejection
+from relay.smtp.transaction import Peer, Transaction, conclude
+from relay.smtp.wire import TooSlow, Wire
+from relay.telemetry import get_logger
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from relay.smtp.server import Intake
+
+log = get_logger(__name__)
+
+_MAX_HELO: Final = 255
+"""Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
+_IN_THE_CLEAR: Final = frozenset(
+    {"EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP"}
+)
+"""Verbs that need no TLS where it is required (RFC 3207 section 4)."""
+_NOT_IMPLEMENTED: Final = frozenset(
+    {"EXPN", "AUTH", "ETRN", "TURN", "SEND", "SOML", "SAML", "XCLIENT", "XFORWARD"}
+)
+_FOREIGN: Final = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"CONNECT ", b"OPTIONS ")
+"""Other protocols that a browser or proxy can be made to send here."""
+
+
+class SMTPSession(Wire):
+    """One SMTP session."""
+
+    def __init__(self, intake: Intake, loop: asyncio.AbstractEventLoop) -> None:
+        """Prepare for one connection of the intake."""
+        super().__init__(intake, loop)
+        self._connected_at = intake.clock.now()
+        self._helo = ""
+        self._transaction: Transaction | None = None
+
+    async def obey(self, line: bytes) -> None:
+        """Do what one command line, with its LF, asks."""
+        if line.startswith(_FOREIGN):
+            log.info("smtp_wrong_protocol", peer=self.peer)
+            self.say(replies.WRONG_PROTOCOL)
+            self._over = True
+            return
+        if line[-2:] != b"\r\n" or line.count(b"\r") != 1:
+            # A line that others end elsewhere than we do hides a command
+            # (RFC 5321 section 2.3.8).
+            log.info("smtp_bare_line_end", peer=self.peer)
+            self.fail(replies.BARE_LINE_END)
+            return
+        try:
+            text = line[:-2].decode("utf-8")
+        except UnicodeDecodeError:
+            self.fail(replies.NOT_TEXT)
+            return
+        verb, _, argument = text.partition(" ")
+        verb = verb.upper()
+        method = _VERBS.get(verb)
+        if method is None:
+            self._no_such_verb(verb)
+        elif (
+            self._intake.settings.require_tls
+            and self._tls_protocol is None
+            and verb not in _IN_THE_CLEAR
+        ):
+            rejection = Rejection(replies.TLS_REQUIRED, "tls_required", verb)
+            self._refuse(rejection)
+        else:
+            await method(self, argument.strip(" "))
+
+    def _no_such_verb(self, verb: str) -> None:
+        if verb == "BDAT":
+            # Not announced. Its bytes may be on their way already, and must not be
+            # read as commands (RFC 3030 section 2).
+            self.say(replies.NOT_IMPLEMENTED)
+            self._over = True
+        elif verb in _NOT_IMPLEMENTED:
+            self.fail(replies.NOT_IMPLEMENTED)
+        else:
+            self.fail(replies.UNKNOWN_COMMAND)
+
+    # ------------------------------------------------------------------ hello
+
+    async def smtp_EHLO(self, hostname: str | None) -> None:  # noqa: N802
+        """Greet, and announce the extensions (RFC 5321 section 4.1.1.1)."""
+        if not _is_name(hostname):
+            self.fail(replies.BAD_ARGUMENT, syntax="EHLO hostname")
+            return
+        self._helo = hostname or ""
+        self._transaction = None
+        offers_tls = self.tls_context is not None and self._tls_protocol is None
+        self._out.append(self._intake.extensions(starttls=offers_tls))
+
+    async def smtp_HELO(self, hostname: str | None) -> None:  # noqa: N802
+        """Greet without extensions (RFC 5321 section 4.1.1.1)."""
+        if not _is_name(hostname):
+            self.fail(replies.BAD_ARGUMENT, syntax="HELO hostname")
+            return
+        self._helo = hostname or ""
+        self._transaction = None
+        self.say(replies.HELO, hostname=self.hostname)
+
+    async def smtp_STARTTLS(self, arg: str | None) -> None:  # noqa: N802
+        """Change to TLS and begin anew (RFC 3207)."""
+        if arg:
+            self.fail(replies.BAD_ARGUMENT, syntax="STARTTLS")
+        elif self._tls_protocol is not None:
+            self.fail(replies.TLS_ALREADY)
+        elif self.tls_context is None:
+            self.fail(replies.TLS_NOT_AVAILABLE)
+        else:
+            discarded = self._inbox.clear()
+            if discarded:
+                # Whoever sits between could have put it there (RFC 3207 section 6).
+                log.warning(
+                    "smtp_starttls_discarded", peer=self.peer, size_bytes=discarded
+                )
+            await super().smtp_STARTTLS("")
+
+    def _forget_hello(self) -> None:
+        self._helo = ""
+        self._transaction = None
+
+    # ------------------------------------------------------------------ envelope
+
+    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802
+        """Begin a transaction (RFC 5321 section 4.1.1.2)."""
+        if not self._helo:
+            self.fail(replies.HELLO_FIRST)
+            return
+        if self._transaction is not None:
+            self.fail(replies.NESTED_MAIL)
+            return
+        try:
+            command = mail_command(arg or "")
+        except GrammarError as error:
+            self._complain(error)
+            return
+        mail_from = command.path.address
+        if command.size_bytes > self._intake.settings.max_message_bytes:
+            self._refuse(self._intake.policy.too_large(), mail_from=mail_from)
+            return
+        trouble = self._store_trouble(command.size_bytes)
+        if trouble is not None:
+            self._refuse(trouble, mail_from=mail_from)
+            return
+        self._transaction = Transaction(mail_from, command.utf8)
+        self.say(replies.MAIL_OK)
+
+    def _store_trouble(self, size_bytes: int) -> Rejection | None:
+        """Say why a mail of that size could not be stored now."""
+        try:
+            free = self._intake.sink.free_bytes()
+        except StoreUnavailable as error:
+            return Rejection(replies.STORE_UNAVAILABLE, "store_unavailable", str(error))
+        if free - size_bytes < self._intake.min_free_bytes:
+            return Rejection(replies.DISK_FULL, "disk_full", f"{free} bytes free")
+        return None
+
+    async def smtp_RCPT(self, arg: str | None) -> None:  # noqa: N802
+        """Add a recipient, if it is a relay address (RFC 5321 section 4.1.1.3)."""
+        transaction = self._transaction
+        if transaction is None:
+            self.fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
+            return
+        try:
+            path = rcpt_command(arg or "", utf8=transaction.utf8)
+        except GrammarError as error:
+            transaction.refused += 1
+            self._complain(error)
+            return
+        answer = self._intake.policy.recipient(path, self._intake.directory())
+        full = len(transaction.addressees) >= self._intake.settings.max_recipients
+        if full and not isinstance(answer, Rejection):
+            answer = Rejection(replies.TOO_MANY_RECIPIENTS, "too_many_recipients")
+        if isinstance(answer, Rejection):
+            transaction.refused += 1
+            self._refuse(answer, mail_from=transaction.mail_from, rcpt=path.address)
+            return
+        transaction.add(answer)
+        self.say(replies.RCPT_OK)
+
+    async def smtp_RSET(self, arg: str | None) -> None:  # noqa: N802
+        """End the transaction (RFC 5321 section 4.1.1.5)."""
+        if arg:
+            self.fail(replies.BAD_ARGUMENT, syntax="RSET")
+            return
+        self._transaction = None
+        self.say(replies.RESET)
+
+    # ------------------------------------------------------------------ data
+
+    async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802
+        """Take the mail (RFC 5321 section 4.1.1.4)."""
+        transaction = self._transaction
+        if self._inbox:
+            # Content sent before the 354 would be read as commands wherever the answer
+            # is another (RFC 2920 section 3.1: DATA is the last of its group).
+            log.warning("smtp_early_data", peer=self.peer)
+            self._transaction = None
+            self.say(replies.EARLY_DATA)
+            self._over = True
+        elif arg:
+            self.fail(replies.BAD_ARGUMENT, syntax="DATA")
+        elif transaction is None:
+            self.fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
+        elif not transaction.addressees:
+            refused = transaction.refused
+            self.fail(replies.NO_VALID_RECIPIENT if refused else replies.RCPT_FIRST)
+        else:
+            self._transaction = None
+            self.say(replies.GO_AHEAD)
+            await self.flush()
+            await self._take_mail(transaction)
+
+    async def _take_mail(self, transaction: Transaction) -> None:
+        settings = self._intake.settings
+        decoder = DataDecoder()
+        body = Body(
+            self._intake.sink,
+            self._intake.executor,
+            inline_bytes=self._intake.inline_bytes,
+            max_message_bytes=settings.max_message_bytes,
+            max_header_bytes=settings.max_header_bytes,
+        )
+        complete = False
+        self._in_data = True
+        try:
+            await self._receive(decoder, body)
+            complete = True
+        except TooSlow:
+            detail = f"after {decoder.size_bytes} bytes"
+            rejection = Rejection(replies.TIMED_OUT, "timeout", detail)
+            for addressee in transaction.addressees:
+                occasion = Occasion(self.peer, transaction.mail_from, addressee.rcpt)
+                self._refusals.append(self._intake.journal.refusal(occasion, rejection))
+            self.say_line(self._refusals[0].reply)
+            self._over = True
+            return
+        finally:
+            self._in_data = False
+            if not complete:
+                # Where the mail would have gone on is not known any more.
+                self._over = True
+                await body.abandon()
+        self._inbox.unread(decoder.rest)
+        conclusion = await conclude(
+            self._intake, self._about_peer(), transaction, decoder, body
+        )
+        self._refusals.extend(conclusion.refusals)
+        self.say_line(conclusion.line)
+        if conclusion.taken:
+            self._errors = 0
+        else:
+            self.count_error()
+
+    async def _receive(self, decoder: DataDecoder, body: Body) -> None:
+        """Read up to the end of the mail.
+
+        Raises:
+            EOFError: The connection ended first; nothing is to be answered.
+            TooSlow: `data_timeout_s` is over, or nothing came for `timeout_s`.
+        """
+        settings = self._intake.settings
+        until = self.loop.time() + settings.data_timeout_s
+        while not decoder.done:
+            chunk = self._inbox.take()
+            if not chunk:
+                left = until - self.loop.time()
+                if left <= 0:
+                    raise TooSlow
+                self.set_deadline(min(left, settings.timeout_s))
+                await self._inbox.wait()
+            elif body.add(decoder.feed(chunk)):
+                await body.flush()
+
+    # ------------------------------------------------------------------ the rest
+
+    async def smtp_VRFY(self, arg: str | None) -> None:  # noqa: N802
+        """Neither confirm nor deny (RFC 5321 section 3.5.3)."""
+        if arg:
+            self.say(replies.CANNOT_VERIFY)
+        else:
+            self.fail(replies.BAD_ARGUMENT, syntax="VRFY address")
+
+    async def smtp_HELP(self, arg: str | None) -> None:  # noqa: ARG002, N802
+        """Say what this server is for (RFC 5321 section 4.1.1.8)."""
+        self.say(replies.HELP)
+
+    async def smtp_NOOP(self, arg: str | None) -> None:  # noqa: ARG002, N802
+        """Do nothing (RFC 5321 section 4.1.1.9)."""
+        self.say(replies.NOTHING)
+
+    async def smtp_QUIT(self, arg: str | None) -> None:  # noqa: N802
+        """End the session (RFC 5321 section 4.1.1.10)."""
+        if arg:
+            self.fail(replies.BAD_ARGUMENT, syntax="QUIT")
+            return
+        self.say(replies.BYE)
+        self._over = True
+
+    # ------------------------------------------------------------------ shared
+
+    def _about_peer(self) -> Peer:
+        version = ""
+        if self._tls_protocol is not None and self.transport is not None:
+            tls = self.transport.get_extra_info("ssl_object")
+            version = (tls.version() if tls else None) or "TLS"
+        return Peer(self.peer, self._helo, version, self._connected_at)
+
+    def _complain(self, error: GrammarError) -> None:
+        """Answer an argument that the grammar does not have."""
+        self.say_line(error.line)
+        self.count_error()
+
+    def _refuse(
+        self, rejection: Rejection, *, mail_from: str = "", rcpt: str = ""
+    ) -> None:
+        """Refuse a command: a reply with the id of its refusal."""
+        occasion = Occasion(self.peer, mail_from, rcpt)
+        refusal = self._intake.journal.refusal(occasion, rejection)
+        self._refusals.append(refusal)
+        self.say_line(refusal.reply)
+        if rejection.reply.code >= 500:  # noqa: PLR2004 - permanent, RFC 5321 4.2.1
+            self.count_error()
+
+
+def _is_name(hostname: str | None) -> bool:
+    """Say whether EHLO's argument can be a name; that it is true is not asked.
+
+    Clients give names with underscores, or none that resolves; RFC 5321 section 4.1.4
+    forbids to refuse mail for that.
+    """
+    return bool(
+        hostname
+        and len(hostname) <= _MAX_HELO
+        and hostname.isprintable()
+        and " " not in hostname
+    )
+
+
+_VERBS: Final[dict[str, Callable[[SMTPSession, str | None], Awaitable[None]]]] = {
+    "EHLO": SMTPSession.smtp_EHLO,
+    "HELO": SMTPSession.smtp_HELO,
+    "STARTTLS": SMTPSession.smtp_STARTTLS,
+    "MAIL": SMTPSession.smtp_MAIL,
+    "RCPT": SMTPSession.smtp_RCPT,
+    "DATA": SMTPSession.smtp_DATA,
+    "RSET": SMTPSession.smtp_RSET,
+    "NOOP": SMTPSession.smtp_NOOP,
+    "QUIT": SMTPSession.smtp_QUIT,
+    "VRFY": SMTPSession.smtp_VRFY,
+    "HELP": SMTPSession.smtp_HELP,
+}

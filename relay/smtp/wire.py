@@ -1,0 +1,307 @@
+"""One connection: aiosmtpd's protocol class with our own reading, writing and ending.
+
+aiosmtpd gives the life of a connection and its change to TLS. What it does with bytes
+is replaced here, because as it stands it loses mail (each point has a test by name):
+
+- Its constructor looks through all attributes of itself and of its handler for each
+  connection; ours sets what the class needs and nothing else.
+- An end of input, even of one direction, cancels the handler in the middle of a commit.
+  Here nothing is cancelled: the reader learns of the end when it next waits for bytes,
+  and what was asked before is still done and answered.
+- Its timer runs from command to command, so that a long DATA is cut. Ours runs whenever
+  the peer is waited for, and a mail has a deadline of its own.
+- An exception becomes `500` with its text, which bounces mail. Ours becomes `451`, with
+  an id that the log has too.
+
+Replies are gathered while whole commands are waiting, and leave in one write
+(RFC 2920 section 3.2), behind the refusals that they tell of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final
+
+from aiosmtpd.smtp import SMTP, TLSSetupException
+
+from relay.core.ids import new_message_id
+from relay.smtp import replies
+from relay.smtp.inbox import Inbox
+from relay.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from relay.core.model import Refusal
+    from relay.smtp.replies import Reply
+    from relay.smtp.server import Intake
+
+log = get_logger(__name__)
+
+MAX_COMMAND_LINE: Final = 2048
+"""Octets of a command line taken: 512 of RFC 5321, and room for all parameters."""
+_MOST_REPLIES: Final = 100
+"""Replies gathered at most before they are written."""
+_MAPPED: Final = "::ffff:"
+
+
+class TooSlow(Exception):  # noqa: N818 - what happened
+    """The peer did not send in time."""
+
+
+class Draining(Exception):  # noqa: N818 - what happened
+    """The relay stops, and this session is idle."""
+
+
+class Wire(SMTP, ABC):
+    """A connection and its loop over command lines; verbs are in the subclass."""
+
+    def __init__(self, intake: Intake, loop: asyncio.AbstractEventLoop) -> None:
+        """Prepare for one connection of the intake."""
+        # SMTP.__init__ is passed over on purpose (see above). The protocol class of
+        # asyncio below it must be set up, and these are all the attributes that the
+        # methods of SMTP still in use read; a test compares them with the original.
+        asyncio.StreamReaderProtocol.__init__(
+            self,
+            asyncio.StreamReader(loop=loop),
+            client_connected_cb=self._cb_client_connected,
+            loop=loop,
+        )
+        self.loop = loop
+        self.event_handler = None
+        self.hostname = intake.settings.hostname
+        self.enable_SMTPUTF8 = True
+        self.tls_context = intake.tls_context
+        self.session = None
+        self.envelope = None
+        self.transport = None
+        self._handle_hooks = {}
+        self._tls_handshake_okay = True
+        self._tls_protocol = None
+        self._original_transport = None
+        self._handler_coroutine = None
+        self._timeout_handle = None
+        self._timeout_duration = intake.settings.timeout_s
+
+        self._intake = intake
+        self._inbox = Inbox(self._pause, self._go_on)
+        self._out: list[bytes] = []
+        self._refusals: list[Refusal] = []
+        self._deadline = 0.0
+        self._alarm_at = 0.0
+        self._writing = False
+        self._in_data = False
+        self._errors = 0
+        self._over = False
+        self.peer = ""
+
+    # ------------------------------------------------------------------ life
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin a session; called again when TLS stands, which begins it anew."""
+        super().connection_made(transport)
+        if self._original_transport is None:
+            self.peer = _peer(transport.get_extra_info("peername"))
+            return
+        # Nothing said in the clear may count once TLS stands (RFC 3207 section 4.2).
+        self._inbox.clear()
+        self._forget_hello()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Let the task see the end of input; a commit in hand is not disturbed."""
+        self._inbox.end()
+        if self._original_transport is not None:
+            self._original_transport.close()
+        asyncio.StreamReaderProtocol.connection_lost(self, error)
+        self.transport = None
+
+    def eof_received(self) -> bool:
+        """Note the end of input; the other direction stays open where it can."""
+        self._inbox.end()
+        return self._tls_protocol is None
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the socket."""
+        self._inbox.feed(data)
+
+    def _pause(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def _go_on(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()  # type: ignore[attr-defined]
+
+    def drain(self) -> None:
+        """End the session when it is next idle, which may be now."""
+        if not self._in_data:
+            self._inbox.interrupt(Draining())
+
+    def abort(self) -> None:
+        """Cut the connection; a commit in hand still ends, unanswered."""
+        if self.transport is not None:
+            self.transport.abort()  # type: ignore[attr-defined]
+
+    async def _handle_client(self) -> None:
+        """Serve the connection from greeting to close."""
+        admitted = self._intake.admit(self)
+        try:
+            if admitted:
+                self._out.append(self._intake.greeting)
+                await self._serve()
+            else:
+                self.say(replies.TOO_MANY_CONNECTIONS)
+                await self.flush()
+        except (EOFError, OSError):
+            log.debug("smtp_connection_lost", peer=self.peer)
+        except Exception:
+            log.exception("smtp_session_broken", peer=self.peer)
+        finally:
+            self._over = True
+            if admitted:
+                self._intake.release(self)
+            if self._timeout_handle is not None:
+                self._timeout_handle.cancel()
+            self._writer.close()
+
+    async def _serve(self) -> None:
+        while not self._over:
+            try:
+                line = await self._next_line()
+            except TooSlow:
+                self.say(replies.TIMED_OUT)
+                break
+            except Draining:
+                self.say(replies.SHUTTING_DOWN)
+                break
+            except ValueError:
+                self.fail(replies.LINE_TOO_LONG)
+                continue
+            try:
+                await self.obey(line)
+            except (EOFError, OSError):
+                raise
+            except TLSSetupException as error:
+                log.info("smtp_tls_failed", peer=self.peer, error=str(error.__cause__))
+                return
+            except Exception:
+                ident = new_message_id(self._intake.clock)
+                log.exception("smtp_internal_error", error_id=ident, peer=self.peer)
+                self.say(replies.INTERNAL_ERROR, ref=ident)
+        await self.flush()
+
+    @abstractmethod
+    async def obey(self, line: bytes) -> None:
+        """Do what one command line asks."""
+
+    @abstractmethod
+    def _forget_hello(self) -> None:
+        """Forget what the peer said since the greeting."""
+
+    # ------------------------------------------------------------------ read
+
+    async def _next_line(self) -> bytes:
+        while True:
+            if self._intake.draining:
+                raise Draining
+            line = self._inbox.line(MAX_COMMAND_LINE)
+            if line is not None:
+                if len(self._out) >= _MOST_REPLIES:
+                    await self.flush()
+                return line
+            await self.flush()
+            self.set_deadline(self._intake.settings.timeout_s)
+            await self._inbox.wait()
+
+    def set_deadline(self, seconds: float) -> None:
+        """Give the peer that long for what is waited for next."""
+        self._deadline = self.loop.time() + seconds
+        if self._timeout_handle is None or self._deadline < self._alarm_at:
+            self._set_alarm(seconds)
+
+    def _set_alarm(self, seconds: float) -> None:
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+        self._alarm_at = self.loop.time() + seconds
+        self._timeout_handle = self.loop.call_later(seconds, self._alarm)
+
+    def _alarm(self) -> None:
+        """End the wait for the peer if its time is up.
+
+        The timer is not moved with each command, only looked at when it goes off: a
+        timer for each of thousands of commands a second would cost more than they do.
+        """
+        left = self._deadline - self.loop.time()
+        if left > 0:
+            self._set_alarm(left)
+            return
+        if self._writing:
+            self.abort()
+        else:
+            self._inbox.interrupt(TooSlow())
+        if not self._over:
+            self._set_alarm(self._intake.settings.timeout_s)
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """Stand in for aiosmtpd's timer when a connection is made."""
+        self.set_deadline(duration or self._intake.settings.timeout_s)
+
+    # ------------------------------------------------------------------ write
+
+    def say(self, reply: Reply, **values: object) -> None:
+        """Put a reply into the next write."""
+        if values:
+            self.say_line(reply.line(**values))  # type: ignore[arg-type]  # ref is text
+        else:
+            self._out.append(replies.encoded(reply))
+
+    def say_line(self, line: str) -> None:
+        """Put a reply line, without its CRLF, into the next write."""
+        self._out.append(line.encode("ascii") + b"\r\n")
+
+    def fail(self, reply: Reply, **values: object) -> None:
+        """Say a reply that counts as an error; too many end the session."""
+        self.say(reply, **values)
+        self.count_error()
+
+    def count_error(self) -> None:
+        """Count an error of the peer."""
+        self._errors += 1
+        if self._errors >= self._intake.settings.max_errors and not self._over:
+            log.info("smtp_too_many_errors", peer=self.peer)
+            self.say(replies.TOO_MANY_ERRORS)
+            self._over = True
+
+    async def flush(self) -> None:
+        """Record the refusals, then write the replies."""
+        if self._refusals:
+            refusals, self._refusals = self._refusals, []
+            await self._intake.journal.record(refusals)
+        if not self._out:
+            return
+        data = b"".join(self._out)
+        self._out.clear()
+        self._writer.write(data)
+        self.set_deadline(self._intake.settings.timeout_s)
+        self._writing = True
+        try:
+            await self._writer.drain()
+        finally:
+            self._writing = False
+
+    async def push(self, status: str | bytes) -> None:
+        """Write a line that aiosmtpd itself sends (the 220 of STARTTLS)."""
+        data = status.encode("ascii") if isinstance(status, str) else status
+        self._out.append(data + b"\r\n")
+        await self.flush()
+
+
+def _peer(name: object) -> str:
+    """Return the IP address of a peer as text; an IPv4 one in IPv6 clothes as IPv4."""
+    if not isinstance(name, tuple) or not name:
+        return "local"
+    host = str(name[0]).partition("%")[0]
+    if host.startswith(_MAPPED):
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped
+        return str(mapped or host)
+    return host

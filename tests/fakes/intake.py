@@ -1,0 +1,140 @@
+"""A store in memory for the intake, people who log, and an intake on a free port."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from relay.config import HostPort, SMTPSettings
+from relay.core.clock import SystemClock
+from relay.core.model import Directory, Role, User
+from relay.smtp import Intake
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from relay.core.model import Envelope, RawMail, Refusal
+
+START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+ADA = User(1, "Ada", "ada@corp.example", Role.REP, True, None, "log-ada")
+BEN = User(
+    2, "Ben", "ben@corp.example", Role.REP, True, None, "log-ben", None, ("old",)
+)
+CLEO = User(3, "Cleo", "cleo@corp.example", Role.REP, False, None, "log-cleo")
+PEOPLE = Directory(
+    revision=1,
+    users={1: ADA, 2: BEN, 3: CLEO},
+    by_token={"log-ada": 1, "log-ben": 2, "old": 2, "log-cleo": 3},
+    accepted={
+        1: frozenset({"ada@corp.example", "*@ada.example", "jürgen@corp.example"}),
+        2: frozenset({"ben@corp.example"}),
+        3: frozenset({"cleo@corp.example"}),
+    },
+    exclusions=(),
+)
+GIB = 1 << 30
+
+
+class SetClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = START
+        self.uptime_s = 100.0
+
+    def now(self) -> datetime:
+        """Return the time that was set."""
+        return self.time
+
+    def boottime_s(self) -> float:
+        """Return the uptime that was set."""
+        return self.uptime_s
+
+
+class MemorySink:
+    """Keeps what the intake hands over, and fails when told to.
+
+    `gate` cleared makes `put` wait, as a slow disk does; `begun` says that it waits.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stored: list[tuple[Envelope, RawMail, bytes]] = []
+        self.refusals: list[Refusal] = []
+        self.free = GIB
+        self.put_error: Exception | None = None
+        self.refuse_error: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.begun = asyncio.Event()
+        self._numbers = itertools.count()
+
+    async def put(self, envelope: Envelope, raw: RawMail) -> None:
+        """Keep one transaction."""
+        self.begun.set()
+        await self.gate.wait()
+        if self.put_error is not None:
+            raise self.put_error
+        content = raw.data if raw.path is None else raw.path.read_bytes()
+        assert content is not None
+        assert len(content) == raw.size_bytes
+        assert hashlib.sha256(content).hexdigest() == raw.sha256
+        if raw.path is not None:
+            raw.path.unlink()
+        self.stored.append((envelope, raw, content))
+
+    async def refuse(self, refusals: Sequence[Refusal]) -> None:
+        """Keep refusals."""
+        if self.refuse_error is not None:
+            raise self.refuse_error
+        self.refusals.extend(refusals)
+
+    def free_bytes(self) -> int:
+        """Return what the test set."""
+        return self.free
+
+    def spool_temporary(self) -> Path:
+        """Return a fresh name in the folder."""
+        return self.folder / f"{next(self._numbers)}.tmp"
+
+    @property
+    def reasons(self) -> list[str]:
+        """The reasons of all refusals, in order."""
+        return [refusal.reason for refusal in self.refusals]
+
+
+@asynccontextmanager
+async def running(sink: MemorySink, **changes: object) -> AsyncIterator[Intake]:
+    """Run an intake on a free loopback port; settings by name."""
+    inline_bytes = changes.pop("inline_bytes", 262144)
+    directory = changes.pop("directory", lambda: PEOPLE)
+    settings = SMTPSettings(
+        **{
+            "listen": (HostPort("127.0.0.1", 0),),
+            "hostname": "mx.in.example",
+            "domains": ("in.example", "log.example"),
+            "timeout_s": 5,
+            "data_timeout_s": 5,
+            "drain_s": 2,
+            **changes,
+        }
+    )
+    intake = Intake(
+        settings,
+        sink,
+        SystemClock(),
+        directory=directory,  # type: ignore[arg-type]
+        inline_bytes=inline_bytes,  # type: ignore[arg-type]
+        min_free_bytes=1 << 20,
+    )
+    await intake.start()
+    try:
+        yield intake
+    finally:
+        sink.gate.set()
+        await intake.drain(1)

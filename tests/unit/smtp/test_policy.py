@@ -1,0 +1,119 @@
+"""Whom an envelope address names, and what a header block is worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from relay.config import SMTPSettings
+from relay.smtp.envelope import Path
+from relay.smtp.policy import Addressee, Policy, Rejection, read_headers
+from tests.fakes.intake import ADA, PEOPLE
+
+
+@pytest.fixture
+def policy():
+    """The rules for two domains, one of them not ASCII."""
+    return Policy(
+        SMTPSettings(domains=("in.example", "xn--bcher-kva.example"), max_received=3)
+    )
+
+
+@pytest.mark.parametrize(
+    ("local", "domain", "user_id"),
+    [
+        ("log-ada", "in.example", 1),
+        ("LOG-ADA", "IN.EXAMPLE", 1),
+        ("log-ada", "bücher.example", 1),
+        ("old", "in.example", 2),
+        ("postmaster", "in.example", None),
+        ("PostMaster", "xn--bcher-kva.example", None),
+        ("postmaster", "", None),
+    ],
+)
+def test_recipients(policy, local, domain, user_id):
+    """Relay addresses name users without regard to case; postmaster names nobody."""
+    path = Path(local, domain)
+    assert policy.recipient(path, PEOPLE) == Addressee(path.address, user_id)
+
+
+@pytest.mark.parametrize(
+    ("local", "domain", "user_id"),
+    [
+        ("nobody", "in.example", None),
+        ("log-ada", "other.example", None),
+        ("log-ada", "sub.in.example", None),
+        ("log-ada", "[127.0.0.1]", None),
+        ("log-ada+tag", "in.example", None),
+        ("", "in.example", None),
+        ("log-cleo", "in.example", 3),
+    ],
+)
+def test_unknown_recipients(policy, local, domain, user_id):
+    """Everybody else is unknown; only the refusal knows that a user is disabled."""
+    answer = policy.recipient(Path(local, domain), PEOPLE)
+    assert isinstance(answer, Rejection)
+    assert answer.reason == "unknown_recipient"
+    assert answer.user_id == user_id
+    assert answer.line("x") == "550 5.1.1 No such relay address here (ref x)"
+
+
+def test_token_of_a_user_who_is_gone(policy):
+    """A token without its user is unknown, not an error."""
+    gone = replace(PEOPLE, users={})
+    answer = policy.recipient(Path("log-ada", "in.example"), gone)
+    assert isinstance(answer, Rejection)
+
+
+WHOM = (Addressee("log-ada@in.example", 1), Addressee("log-ben@in.example", 2))
+
+
+def test_assess_for_each(policy):
+    """A mail is judged for each recipient; postmaster takes it from anybody."""
+    whom = (*WHOM, Addressee("postmaster", None))
+    got = policy.assess(b"From: ada@corp.example\r\n\r\n", whom, PEOPLE)
+    assert [addressee.rcpt for addressee, _ in got.taken] == [
+        "log-ada@in.example",
+        "postmaster",
+    ]
+    assert got.taken[0][1] == ADA
+    assert [(a.rcpt, r.reason, r.user_id) for a, r in got.refused] == [
+        ("log-ben@in.example", "sender_not_accepted", 2)
+    ]
+
+
+def test_assess_loop(policy):
+    """Too many Received lines refuse a mail for everybody, postmaster included."""
+    head = b"Received: x\r\n" * 4 + b"From: ada@corp.example\r\n\r\n"
+    whom = (*WHOM, Addressee("postmaster", None))
+    got = policy.assess(head, whom, PEOPLE)
+    assert got.taken == ()
+    assert {rejection.reason for _, rejection in got.refused} == {"loop"}
+
+
+def test_assess_after_changes(policy):
+    """Users that are gone or disabled since RCPT get nothing."""
+    head = b"From: ada@corp.example\r\n\r\n"
+    without = replace(PEOPLE, users={1: replace(ADA, active=False)})
+    got = policy.assess(head, WHOM, without)
+    assert got.taken == ()
+    assert [rejection.reason for _, rejection in got.refused] == [
+        "unknown_recipient"
+    ] * 2
+
+
+def test_headers_for_listings():
+    """Texts for listings are decoded, joined and short; the first field counts."""
+    headers = read_headers(
+        b"Received: a\r\nFROM: =?utf-8?q?J=C3=BCrgen?= <j@corp.example>\r\n"
+        b"To: a@x.example\r\nTo: b@x.example\r\nSubject: one\r\nSubject: two\r\n"
+        b"Message-ID:\r\n <1@x>\r\nReceived: b\r\n\r\nFrom: no@header.example\r\n"
+    )
+    assert headers.received == 2
+    assert len(headers.from_values) == 1
+    assert headers.to_text == "a@x.example, b@x.example"
+    assert headers.subject == "one"
+    assert headers.message_id == "<1@x>"
+    assert len(read_headers(b"Subject: " + b"x" * 9000 + b"\r\n").subject) == 1000
+    assert read_headers(b"").from_values == ()
