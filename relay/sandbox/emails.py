@@ -1,0 +1,227 @@
+"""EmailMessage: what may be stored, what the platform makes of it, what may change.
+
+A message that is not part of a case is stored as sent, whole, in one insert, and with
+Enhanced Email the platform makes its Task. Afterwards hardly anything but custom
+fields can be changed. MessageIdentifier is *not* unique: two inserts make two
+messages, so that a client must prove its own care.
+
+Source: Salesforce Object Reference, "EmailMessage", "EmailMessageRelation".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from relay.sandbox.errors import SandboxError
+from relay.sandbox.files import link_document
+from relay.sandbox.rules import ObjectRules
+from relay.sandbox.tasks import account_of, follow_status
+from relay.sandbox.values import stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from relay.sandbox.org import SandboxOrg
+    from relay.sandbox.rules import Caller, Write
+
+NEW: Final = "0"
+READ: Final = "1"
+SENT: Final = "3"
+DRAFT: Final = "5"
+
+_LISTS: Final = {
+    "ToIds": ("ToAddress", "ToAddress"),
+    "CcIds": ("CcAddress", "CcAddress"),
+    "BccIds": ("BccAddress", "BccAddress"),
+}
+"""List of ids → the text field beside it, and the type of relation."""
+_TAG: Final = re.compile(r"<[^>]*>")
+_NAME: Final = 255
+_COMMENT: Final = 32_000
+
+
+class EmailMessageRules(ObjectRules):
+    """EmailMessage."""
+
+    def before_insert(self, write: Write, row: dict[str, Any]) -> None:
+        """Check what a message outside a case may say, and derive its name."""
+        if row.get("ParentId") is None:
+            _check_outside_case(write.org, row, write.given)
+        elif row.get("RelatedToId") not in {None, row["ParentId"]}:
+            raise _integrity("RelatedToId", "must be the case write.given as parent")
+        row["Status"] = row.get("Status") or NEW
+        row["Name"] = (row.get("Subject") or "[No Subject]")[:_NAME]
+        row["MessageDate"] = row.get("MessageDate") or row["CreatedDate"]
+        if row.get("TextBody") is None and row.get("HtmlBody"):
+            row["TextBody"] = _TAG.sub("", row["HtmlBody"]).strip() or None
+        files = row.get("ContentDocumentIds") or []
+        if files and not (row.get("IsClientManaged") or row["Status"] == DRAFT):
+            raise _locked("ContentDocumentIds")
+
+    def after_insert(self, write: Write, row: dict[str, Any]) -> None:
+        """Make the relations, the file links, and the Task of Enhanced Email."""
+        for relation_type, record_id, address in _relations(row):
+            _insert_relation(
+                write.org, row["Id"], relation_type, record_id, address, write.caller
+            )
+        for document in row.get("ContentDocumentIds") or []:
+            link_document(write.org, document, row["Id"], write.caller)
+        if write.org.config.email_mode == "enhanced" and row.get("ParentId") is None:
+            task = _insert_task(write.org, row, write.caller)
+            write.org.rows.put("EmailMessage", {**row, "ActivityId": task["Id"]})
+
+    def before_update(self, write: Write, row: dict[str, Any]) -> None:
+        """Let nothing but the few updatable fields of a message change."""
+        if write.old.get("Status") == DRAFT:
+            return
+        info = write.org.records.object("EmailMessage")
+        for name, value in write.given.items():
+            read = name == "Status" and (write.old["Status"], value) == (NEW, READ)
+            related = name == "RelatedToId" and write.old.get("IsClientManaged")
+            free = name == "IsExternallyVisible" or info.fields[name].custom
+            if not (read or related or free):
+                raise _locked(name)
+        if row.get("RelatedToId") and write.org.config.refuse_lead_with_related:
+            related_leads = write.org.rows.where(
+                "EmailMessageRelation", "EmailMessageId", write.old["Id"]
+            )
+            if any(_is_lead(each.get("RelationId")) for each in related_leads):
+                raise _lead_with_related()
+
+    def after_delete(self, write: Write, row: Mapping[str, Any]) -> None:
+        """Take relations and the platform's Task along."""
+        for each in write.org.rows.where(
+            "EmailMessageRelation", "EmailMessageId", row["Id"]
+        ):
+            write.org.records.drop("EmailMessageRelation", each, write.caller)
+        task = write.org.rows.get("Task", row.get("ActivityId") or "")
+        if task is not None:
+            write.org.records.drop("Task", task, write.caller)
+
+
+class EmailRelationRules(ObjectRules):
+    """EmailMessageRelation: the address and object type follow from the record."""
+
+    def before_insert(self, write: Write, row: dict[str, Any]) -> None:
+        """Fill address and type, and refuse a relation to nobody."""
+        _fill_relation(write.org, row)
+        if row.get("RelationId") is None and row.get("RelationAddress") is None:
+            raise SandboxError(
+                "REQUIRED_FIELD_MISSING",
+                "Required fields are missing: [RelationId, RelationAddress]",
+                fields=("RelationId", "RelationAddress"),
+            )
+
+    def before_update(self, write: Write, row: dict[str, Any]) -> None:
+        """Fill the type again."""
+        _fill_relation(write.org, row)
+
+
+def _check_outside_case(
+    org: SandboxOrg, row: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
+    if row.get("Status") != SENT:
+        raise _integrity("Status", "an email outside a case has status 3 (Sent)")
+    if given.get("ActivityId") is not None:
+        raise SandboxError(
+            "INSUFFICIENT_ACCESS_OR_READONLY",
+            "insufficient access rights on object id",
+            fields=("ActivityId",),
+        )
+    if given.get("ReplyToEmailMessageId") is not None:
+        raise _integrity("ReplyToEmailMessageId", "only emails of a case have it")
+    leads = any(_is_lead(each) for name in _LISTS for each in row.get(name) or [])
+    if leads and row.get("RelatedToId") and org.config.refuse_lead_with_related:
+        raise _lead_with_related()
+
+
+def _relations(
+    row: Mapping[str, Any],
+) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield type, record and address of each relation that an insert entails."""
+    if row.get("FromId"):
+        yield "FromAddress", row["FromId"], row.get("FromAddress")
+    for ids, (text, relation_type) in _LISTS.items():
+        for record_id in row.get(ids) or []:
+            yield relation_type, record_id, None
+        for address in re.split(r"[;,]\s*", row.get(text) or ""):
+            if address.strip():
+                yield relation_type, None, address.strip()
+
+
+def _insert_relation(
+    org: SandboxOrg,
+    email_id: str,
+    relation_type: str,
+    record_id: str | None,
+    address: str | None,
+    caller: Caller,
+) -> None:
+    values = {
+        "EmailMessageId": email_id,
+        "RelationType": relation_type,
+        "RelationId": record_id,
+        "RelationAddress": address,
+    }
+    _fill_relation(org, values)
+    org.records.system_insert("EmailMessageRelation", values, caller.user_id)
+
+
+def _fill_relation(org: SandboxOrg, row: dict[str, Any]) -> None:
+    record_id = row.get("RelationId")
+    target = org.schema.of_id(record_id) if record_id else None
+    row["RelationObjectType"] = target.name if target else None
+    if target and record_id and row.get("RelationAddress") is None:
+        person = org.rows.get(target.name, record_id) or {}
+        row["RelationAddress"] = person.get("Email")
+
+
+def _insert_task(
+    org: SandboxOrg, row: Mapping[str, Any], caller: Caller
+) -> dict[str, Any]:
+    """Make the Task of a message; it belongs to the caller, not to the sender."""
+    everyone = [each for name in _LISTS for each in row.get(name) or []]
+    people = [each for each in everyone if each.startswith(("003", "00Q"))]
+    who = people[0] if people else None
+    values: dict[str, Any] = {
+        "Subject": f"Email: {row.get('Subject') or ''}".strip()[:_NAME],
+        "Description": (row.get("TextBody") or "")[:_COMMENT] or None,
+        "Status": org.first_closed_status,
+        "Priority": "Normal",
+        "TaskSubtype": "Email",
+        "ActivityDate": row["MessageDate"][:10],
+        "WhoId": who,
+        "WhatId": row.get("RelatedToId"),
+    }
+    follow_status(org, values, None)
+    values["CompletedDateTime"] = stamp(org.clock.now())
+    values["AccountId"] = account_of(org, values)
+    if org.config.shared_activities:
+        contacts = [each for each in people if each.startswith("003")]
+        values["TaskWhoIds"] = contacts if who and who.startswith("003") else people[:1]
+        values["WhoCount"] = len(values["TaskWhoIds"])
+        values["WhatCount"] = int(bool(values["WhatId"]))
+    return org.records.system_insert("Task", values, caller.user_id)
+
+
+def _is_lead(record_id: str | None) -> bool:
+    return bool(record_id) and str(record_id).startswith("00Q")
+
+
+def _integrity(field: str, text: str) -> SandboxError:
+    return SandboxError(
+        "FIELD_INTEGRITY_EXCEPTION", f"{field}: {text}", fields=(field,)
+    )
+
+
+def _lead_with_related() -> SandboxError:
+    return _integrity("RelatedToId", "a lead cannot be combined with a related record")
+
+
+def _locked(field: str) -> SandboxError:
+    return SandboxError(
+        "INSUFFICIENT_ACCESS_OR_READONLY",
+        f"{field}: an email that is no draft cannot be changed",
+        fields=(field,),
+    )
