@@ -82,7 +82,7 @@ class Owner:
     time_zone: str | None = None
 
 
-def draft(  # noqa: PLR0913 - one value each, all needed
+def draft(
     email: Email,
     match: Match,
     *,
@@ -113,7 +113,13 @@ def draft(  # noqa: PLR0913 - one value each, all needed
         relay_domains: Addresses in these domains are secret and never written.
     """
     drafter = _Drafter(
-        email, match, mail_key, owner, org, received_at, frozenset(relay_domains)
+        email,
+        match,
+        mail_key=mail_key,
+        owner=owner,
+        org=org,
+        received_at=received_at,
+        relay_domains=frozenset(relay_domains),
     )
     if mode is Mode.EMAIL_MESSAGE:
         return tuple(drafter.email_message())
@@ -130,10 +136,11 @@ def sent_at(email: Email, received_at: datetime) -> datetime:
 class _Drafter:
     """Drafts the records of one mail."""
 
-    def __init__(  # noqa: PLR0913 - as draft()
+    def __init__(
         self,
         email: Email,
         match: Match,
+        *,
         mail_key: str,
         owner: Owner,
         org: OrgFields,
@@ -268,7 +275,7 @@ class _Drafter:
         return COMPLETED if COMPLETED in known or not known else known[0]
 
     def _day(self) -> str:
-        """Return the mail's date in the owner's zone, else the log shows another day."""
+        """Return the mail's date in the owner's zone; in UTC it may be another day."""
         try:
             zone = ZoneInfo(self._owner.time_zone or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):

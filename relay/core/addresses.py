@@ -15,6 +15,7 @@ from typing import Final
 MAX_ADDRESS: Final = 254
 """Longest forward-path that fits RFC 5321 section 4.5.3.1.3, without brackets."""
 
+_HOST: Final = re.compile(r"[a-z0-9_.-]+")
 _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f<>]")
 
 
@@ -38,20 +39,22 @@ def address_key(address: str) -> str | None:
 
 
 def domain_key(domain: str) -> str:
-    """Return the case-folded ASCII form of a domain; a strange one comes back folded."""
+    """Return the case-folded ASCII form of a domain; a strange one is only folded."""
     domain = domain.casefold().rstrip(".")
     if domain.isascii():
         return domain
     try:
-        return domain.encode("idna").decode("ascii")
+        name = domain.encode("idna").decode("ascii").rstrip(".")
     except UnicodeError:
         return domain
+    # IDNA makes an `@` of a full-width one, and a blank of a lone diaeresis.
+    return name if _HOST.fullmatch(name) else domain
 
 
 def _fold_local(local: str) -> str:
     """Fold case, and unquote a quoted local part that needed no quotes."""
     local = local.casefold()
-    if len(local) > 2 and local[0] == local[-1] == '"':
+    if len(local) > len('""') and local[0] == local[-1] == '"':
         inner = re.sub(r"\\(.)", r"\1", local[1:-1])
         if re.fullmatch(r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]+", inner):
             return inner

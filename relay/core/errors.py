@@ -13,8 +13,10 @@
     │   ├── OrgPaused             stops work for the whole org, gives the attempt back
     │   │   ├── SalesforceLimited
     │   │   └── CredentialsRefused
+    │   ├── LeaseLost             another worker may hold the mail: stop working on it
     │   └── OutcomeUnknown        sent, no answer: look up before writing again
     ├── IllegalTransition         a change that the state table does not have
+    ├── Conflict                  it is there already
     └── NotFound                  no such user, message, address …
     ConfigError                   outside the tree: nothing may swallow it
 
@@ -27,7 +29,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from relay.core.states import Event, State
+    from relay.core.states import Event, Ledger, State
 
 
 class RelayError(Exception):
@@ -141,14 +143,34 @@ class OutcomeUnknown(TransientError):  # noqa: N818
     """The request left, no usable answer came: it may have been done."""
 
 
-class IllegalTransition(RelayError):  # noqa: N818
-    """A state change that the table in `core.states` does not have."""
+class LeaseLost(TransientError):  # noqa: N818
+    """The lease of a mail is not ours any more; nothing was changed.
 
-    def __init__(self, state: State, event: Event) -> None:
+    Attributes:
+        mail_ids: The mails to drop: somebody else may be working on them by now.
+    """
+
+    def __init__(self, mail_ids: frozenset[int]) -> None:
+        """Name the mails."""
+        super().__init__("another worker may hold the mail")
+        self.mail_ids = mail_ids
+
+
+class IllegalTransition(RelayError):  # noqa: N818
+    """A state change that the tables in `core.states` do not have.
+
+    For a row of the ledger, `event` is the state it should have taken.
+    """
+
+    def __init__(self, state: State | Ledger, event: Event | Ledger) -> None:
         """Name the state and the event."""
-        super().__init__(f"a message that is {state} cannot take {event}")
+        super().__init__(f"what is {state} cannot take {event}")
         self.state = state
         self.event = event
+
+
+class Conflict(RelayError):  # noqa: N818
+    """It is there already; nothing was changed."""
 
 
 class NotFound(RelayError):  # noqa: N818

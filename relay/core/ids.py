@@ -41,9 +41,7 @@ def new_message_id(clock: Clock) -> str:
 def checksum(id15: str) -> str:
     """Return the three characters that make a 15-character record id safe to fold."""
     return "".join(
-        _CHECKSUM[
-            sum(1 << bit for bit in range(5) if "A" <= id15[block + bit] <= "Z")
-        ]
+        _CHECKSUM[sum(1 << bit for bit in range(5) if "A" <= id15[block + bit] <= "Z")]
         for block in (0, 5, 10)
     )
 
@@ -57,6 +55,6 @@ def record_id(text: str) -> str | None:
     if not isinstance(text, str) or not _RECORD_ID.fullmatch(text):
         return None
     whole = text[:15] + checksum(text[:15])
-    if len(text) > 15 and whole != text:
+    if len(text) == len(whole) and whole != text:
         return None
     return whole

@@ -399,6 +399,8 @@ class Claimed:
     size_bytes: int
     failures: int
     """Transient failures so far; sets the backoff."""
+    waiting_since: datetime
+    """Receipt, or the last time that a person asked for another try; sets the end."""
     alone: bool = False
 
 

@@ -56,9 +56,7 @@ def choose(people: Sequence[Person], found: Found, several: Several) -> Match:
     return Match(tuple(who), _opportunities(who, found), tuple(unknown))
 
 
-def _pick(
-    candidates: list[Candidate], several: Several
-) -> tuple[list[Candidate], str]:
+def _pick(candidates: list[Candidate], several: Several) -> tuple[list[Candidate], str]:
     """Return the candidates that stay, and the rule in words."""
     count = len(candidates)
     if count == 1:

@@ -82,9 +82,7 @@ def contact(number: int, key: str, **changes: object) -> Candidate:
 def lead(number: int, key: str, **changes: object) -> Candidate:
     """Return a Lead created on day `number`."""
     made = contact(number, key)
-    return replace(
-        made, id=f"00Q0000000000{number:02d}AAA", object="Lead", **changes
-    )  # type: ignore[arg-type]
+    return replace(made, id=f"00Q0000000000{number:02d}AAA", object="Lead", **changes)  # type: ignore[arg-type]
 
 
 def found(

@@ -144,9 +144,7 @@ def test_a_lead_never_stands_beside_a_what_id() -> None:
 
 def test_contacts_share_a_task_with_shared_activities() -> None:
     """One Task for up to 50 contacts, the first one as WhoId."""
-    made = drafts(
-        ANNA, BERT, LENA, deals=((BERT, 0),), org=Org(shared_activities=True)
-    )
+    made = drafts(ANNA, BERT, LENA, deals=((BERT, 0),), org=Org(shared_activities=True))
     assert pairs(made) == [(ANNA.id, DEALS[0]), (LENA.id, None)]
     assert made[0].fields["TaskWhoIds"] == [ANNA.id, BERT.id]
 
@@ -220,9 +218,7 @@ def test_an_email_message_carries_the_people() -> None:
         html="<p>Hello</p>",
         references=("<0@corp.example>",),
     )
-    (made,) = drafts(
-        ANNA, BERT, mail=mail, mode=Mode.EMAIL_MESSAGE, deals=((ANNA, 0),)
-    )
+    (made,) = drafts(ANNA, BERT, mail=mail, mode=Mode.EMAIL_MESSAGE, deals=((ANNA, 0),))
     assert made.slot == "email"
     assert dict(made.fields) == {
         "Status": "3",

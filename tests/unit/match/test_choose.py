@@ -47,7 +47,7 @@ def test_people_without_a_record_are_named() -> None:
 def test_several_records_under_one_address(
     several: Several, expected: list[int]
 ) -> None:
-    """All, the oldest, or the one with the most activities, Leads and Contacts alike."""
+    """All, the oldest, or the one with most activities, Leads and Contacts alike."""
     records = [
         contact(1, ANNA.key, activity_count=2),
         lead(2, ANNA.key, activity_count=9),

@@ -1,0 +1,118 @@
+"""The dry run: what would be logged for a mail, and why. Writes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import relay.activity
+import relay.mail
+import relay.match
+from relay.core.addresses import address_key
+from relay.match import Several
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from relay.config import Settings
+    from relay.core.model import Directory, User
+    from relay.salesforce import Org
+    from relay.worker.mode import WriteMode
+
+
+async def explain(
+    settings: Settings,
+    org: Org,
+    mode: WriteMode,
+    *,
+    directory: Directory,
+    user: User,
+    raw: bytes,
+    now: datetime,
+) -> dict[str, Any]:
+    """Say what would become of a mail of this user.
+
+    Returns:
+        `state` (`logged`, `unmatched`, `skipped`), `reason`, `people` (address,
+        name, place), `records` (object, id, name, rule), `unknown` (addresses),
+        `write_as`, and `activities` (object, slot, key, rule, fields).
+
+    Raises:
+        UnparsableMessage: No mail can be read from the bytes.
+        SalesforceUnavailable, OrgPaused: Salesforce could not be asked.
+    """
+    email = relay.mail.parse(raw)
+    plan = relay.match.plan(
+        email,
+        directory,
+        user_id=user.id,
+        relay_domains=settings.smtp.domains,
+        limit=settings.salesforce.max_addresses_per_mail,
+    )
+    told: dict[str, Any] = {
+        "state": "skipped" if plan.skipped else "unmatched",
+        "reason": plan.detail,
+        "subject": email.subject,
+        "people": [
+            {"address": p.address, "name": p.name, "place": str(p.place)}
+            for p in plan.people
+        ],
+        "records": [],
+        "unknown": [],
+        "write_as": None,
+        "activities": [],
+    }
+    if not plan.people:
+        return told
+    key = None if user.salesforce_id else address_key(user.email)
+    several = Several(directory.settings.get("match.several") or settings.match.several)
+    result = await org.lookup(
+        sorted(person.key for person in plan.people),
+        user_emails=[key] if key else [],
+        user_ids=[user.salesforce_id] if user.salesforce_id else [],
+        activity_counts=several is Several.MOST_ACTIVITY,
+    )
+    match = relay.match.choose(plan.people, result.found, several)
+    told["records"] = [
+        {"object": c.object, "id": c.id, "name": c.name, "rule": c.rule}
+        for c in (*match.who, *match.what)
+    ]
+    told["unknown"] = [person.address for person in match.unknown]
+    if not match.who:
+        told["reason"] = "no Contact or open Lead has one of these addresses"
+        return told
+    owner = next((found for found in result.users if found.is_active), None)
+    owner_id = user.salesforce_id or (owner.id if owner else None)
+    if owner_id is None:
+        told["state"] = "queued"
+        told["reason"] = f"no active Salesforce user has the e-mail {user.email}"
+        return told
+    shape = await org.shape()
+    shape_mode = await mode.likely(shape)
+    drafts = relay.activity.draft(
+        email,
+        match,
+        mail_key=email.key1,
+        owner=relay.activity.Owner(
+            owner_id, user.time_zone or (owner.time_zone if owner else None)
+        ),
+        mode=shape_mode,
+        org=shape,
+        received_at=now,
+        relay_domains=settings.smtp.domains,
+    )
+    told |= {
+        "state": "skipped" if mode.shadow else "logged",
+        "reason": "shadow mode: nothing is written" if mode.shadow else "",
+        "write_as": str(shape_mode),
+        "activities": [
+            {
+                "object": d.object,
+                "slot": d.slot,
+                "key": d.key,
+                "rule": d.rule,
+                "fields": dict(d.fields),
+            }
+            for d in drafts
+        ],
+    }
+    return told

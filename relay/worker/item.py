@@ -1,0 +1,195 @@
+"""What a batch is made of while it is worked on: messages, and the mails they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from relay.core.errors import LeaseLost
+from relay.core.model import Settlement, Step
+from relay.core.states import SETTLED, Event, Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from relay.core.clock import Clock
+    from relay.core.errors import TransientError
+    from relay.core.model import (
+        Activity,
+        Claimed,
+        Draft,
+        Email,
+        LeaseOwner,
+        LedgerUpdate,
+        MailState,
+        User,
+    )
+    from relay.store import Store
+
+
+@dataclass(slots=True)
+class Run:
+    """One pass over a batch.
+
+    `pending` are ledger changes that follow from answers of Salesforce and are not
+    committed yet: they go with the next commit, at the latest with the settlements.
+    `works` are the mails in hand, by id.
+    """
+
+    owner: LeaseOwner
+    pending: list[LedgerUpdate] = field(default_factory=list)
+    works: dict[int, Work] = field(default_factory=dict)
+
+    async def advance(
+        self,
+        store: Store,
+        *,
+        plans: Sequence[tuple[int, Sequence[Draft]]] = (),
+        ledger: Sequence[LedgerUpdate] = (),
+        settlements: Sequence[Settlement] = (),
+    ) -> set[str]:
+        """Commit what is pending and what is given, all or none.
+
+        Mails whose lease was lost meanwhile are left out and marked as lost: another
+        worker decides what becomes of them.
+
+        Returns:
+            The messages that were really settled.
+
+        Raises:
+            StoreUnavailable: Nothing was committed; what was pending still is.
+        """
+        waiting = len(self.pending)
+        changes = [*self.pending, *ledger]
+        while True:
+            try:
+                settled = await store.advance(
+                    self.owner, plans=plans, ledger=changes, settlements=settlements
+                )
+            except LeaseLost as error:
+                keys = self._drop(error.mail_ids)
+                plans = [plan for plan in plans if plan[0] not in error.mail_ids]
+                changes = [
+                    change
+                    for change in changes
+                    if change.key not in keys or change.state in SETTLED
+                ]
+            else:
+                del self.pending[:waiting]
+                return settled
+
+    def _drop(self, mail_ids: frozenset[int]) -> set[str]:
+        """Mark mails as lost; return the keys of their ledger rows."""
+        keys: set[str] = set()
+        for mail_id in mail_ids:
+            work = self.works[mail_id]
+            work.lost = True
+            work.trouble = LeaseLost(mail_ids)
+            keys.update(work.rows)
+        return keys
+
+
+@dataclass(slots=True)
+class Item:
+    """One claimed message, what was done with it, and how it ends."""
+
+    claimed: Claimed
+    user: User | None
+    clock: Clock
+    started_at: datetime
+    email: Email | None = None
+    steps: list[Step] = field(default_factory=list)
+    settlement: Settlement | None = None
+
+    def note(self, step: str, result: str, detail: str = "") -> None:
+        """Add a line to the decision trace."""
+        self.steps.append(Step(self.clock.now(), step, result, detail))
+
+    def settle(
+        self,
+        event: Event,
+        reason: str = "",
+        detail: str = "",
+        retry_at: datetime | None = None,
+    ) -> None:
+        """Decide how this attempt ends; the first decision stands."""
+        if self.settlement is None:
+            self.settlement = Settlement(
+                self.claimed.id,
+                self.claimed.attempt,
+                event,
+                reason=reason,
+                detail=detail,
+                retry_at=retry_at,
+                trace=tuple(self.steps),
+                started_at=self.started_at,
+            )
+
+
+@dataclass(slots=True)
+class Work:
+    """One mail in the batch, with every message of the batch that is a copy of it.
+
+    `rows` is the mail's ledger as this worker knows it, by key.
+    """
+
+    mail: MailState
+    items: list[Item]
+    rows: dict[str, Activity]
+    trouble: TransientError | None = None
+    """What kept the last write or look-up from settling everything."""
+    lost: bool = False
+    """Another worker may hold the mail: nothing is sent for it any more."""
+
+    @property
+    def email(self) -> Email:
+        """Return the mail as read from its first copy."""
+        email = self.items[0].email
+        if email is None:  # pragma: no cover - only parsed items are joined
+            msg = "a message without a parsed mail was joined"
+            raise RuntimeError(msg)
+        return email
+
+    @property
+    def received_at(self) -> datetime:
+        """Return when the first copy came."""
+        return min(item.claimed.received_at for item in self.items)
+
+    @property
+    def begun(self) -> bool:
+        """Say whether anything of this mail may be in Salesforce already.
+
+        Such a mail is never planned anew: another plan would be a double.
+        """
+        return any(
+            row.state in {Ledger.SENT, Ledger.WRITTEN, Ledger.GONE}
+            for row in self.rows.values()
+        )
+
+    @property
+    def done(self) -> bool:
+        """Say whether every record that the mail needs is settled."""
+        return bool(self.rows) and all(
+            row.state in SETTLED for row in self.rows.values()
+        )
+
+    def of(self, *states: Ledger) -> list[Activity]:
+        """Return the rows in these states, in the order of the plan."""
+        return [row for row in self.rows.values() if row.state in states]
+
+    def note(self, step: str, result: str, detail: str = "") -> None:
+        """Add a line to the trace of every copy."""
+        for item in self.items:
+            item.note(step, result, detail)
+
+    def settle(
+        self,
+        event: Event,
+        reason: str = "",
+        detail: str = "",
+        retry_at: datetime | None = None,
+    ) -> None:
+        """Decide how the attempt ends for every copy."""
+        for item in self.items:
+            item.settle(event, reason, detail, retry_at)

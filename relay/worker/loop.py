@@ -1,0 +1,308 @@
+"""Claiming batches, keeping their leases, settling them: the worker itself.
+
+Batches fill by themselves: while one is on its way, what arrives becomes the next
+one, so a lone mail waits for nothing and a flood travels in full batches. Only behind
+a full batch does a second lane start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from relay.core.errors import (
+    CredentialsRefused,
+    OrgPaused,
+    PermanentError,
+    SalesforceLimited,
+    StoreUnavailable,
+)
+from relay.core.states import Event
+from relay.telemetry import get_logger, metrics
+from relay.worker.item import Item, Run
+from relay.worker.mode import WriteMode
+from relay.worker.pipeline import Pipeline
+from relay.worker.retry import MAX_UNEXPECTED, Backoff
+from relay.worker.write import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from relay.config import Settings
+    from relay.core.clock import Clock
+    from relay.core.model import Claimed, Directory, LeaseOwner, Settlement
+    from relay.salesforce import Org
+    from relay.store import Store
+
+LANES: Final = 2
+STORE_RETRY_S: Final = 1.0
+DRAIN_CHECK_S: Final = 0.05
+PAUSE_S: Final = {CredentialsRefused: 60.0, SalesforceLimited: 900.0}
+"""How long the org rests before one mail probes it again."""
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why no work is done for the org, and until when."""
+
+    until: datetime
+    code: str
+    text: str
+
+
+class Worker:
+    """Drains the queue into Salesforce until it is told to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        org: Org,
+        clock: Clock,
+        *,
+        owner: LeaseOwner,
+        directory: Callable[[], Directory],
+        chance: random.Random | None = None,
+    ) -> None:
+        """Put the parts together; nothing is started.
+
+        Args:
+            settings: The whole configuration.
+            store: The open store.
+            org: The started org.
+            clock: For what is stored and for leases.
+            owner: This process; each lane adds its number.
+            directory: Returns the present directory.
+            chance: For jitter; tests pass a seeded one.
+        """
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._owner = owner
+        self._backoff = Backoff(settings.worker, chance or random.Random())  # noqa: S311 - jitter
+        self.mode = WriteMode(settings.salesforce, store, clock)
+        writer = Writer(settings.salesforce, store, org, clock, self.mode)
+        self._executor = ThreadPoolExecutor(
+            settings.worker.threads, thread_name_prefix="parse"
+        )
+        self._pipeline = Pipeline(
+            settings,
+            store,
+            org,
+            clock,
+            directory=directory,
+            mode=self.mode,
+            writer=writer,
+            backoff=self._backoff,
+            executor=self._executor,
+        )
+        self._in_hand: dict[str, LeaseOwner] = {}
+        self._claiming = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.pause: Pause | None = None
+
+    # ------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Start the lanes and the keeper of the leases."""
+        for number in range(LANES):
+            owner = replace(self._owner, worker=str(number))
+            self._tasks.append(asyncio.create_task(self._lane(owner)))
+        self._tasks.append(asyncio.create_task(self._keep_leases()))
+
+    async def drain(self, timeout_s: float) -> None:
+        """Claim nothing more, finish the batches in hand, then stop.
+
+        What is not finished in time stays claimed; the next process takes it back.
+        """
+        self._stopping.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    # ------------------------------------------------------------ lanes
+
+    async def _lane(self, owner: LeaseOwner) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._turn(owner)
+            except StoreUnavailable as error:
+                logger.warning("store_unavailable", error=str(error))
+                await self._rest(STORE_RETRY_S)
+            except Exception:
+                logger.exception("worker_turn_failed")
+                await self._rest(STORE_RETRY_S)
+
+    async def _turn(self, owner: LeaseOwner) -> None:
+        """Claim and process one batch, or wait for work."""
+        async with self._claiming:
+            if self._stopping.is_set() or not await self._org_rested():
+                return
+            limit = 1 if self.pause else self._settings.worker.batch
+            batch = await self._store.claim(owner, limit, self._settings.worker.lease_s)
+            if not batch:
+                await self._wait_for_work()
+                return
+            full = len(batch) >= self._settings.worker.batch
+            if not full:
+                # What arrives meanwhile becomes one batch, not many small ones.
+                await self._process(owner, batch)
+                return
+        await self._process(owner, batch)
+
+    async def _wait_for_work(self) -> None:
+        waits = [
+            asyncio.ensure_future(
+                self._store.wait_for_work(self._settings.worker.poll_s)
+            ),
+            asyncio.ensure_future(self._stopping.wait()),
+        ]
+        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _org_rested(self) -> bool:
+        """Wait out a pause, a moment at a time; True once work may be tried."""
+        if self.pause is None or self._clock.now() >= self.pause.until:
+            return True
+        await self._rest(min(1.0, self._settings.worker.poll_s))
+        return False
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    # ------------------------------------------------------------ a batch
+
+    async def _process(self, owner: LeaseOwner, batch: Sequence[Claimed]) -> None:
+        for claimed in batch:
+            self._in_hand[claimed.id] = owner
+        try:
+            await self._attempt(owner, batch)
+        finally:
+            for claimed in batch:
+                self._in_hand.pop(claimed.id, None)
+
+    async def _attempt(self, owner: LeaseOwner, batch: Sequence[Claimed]) -> None:
+        """Run the pipeline; halve the batch where something nobody foresaw happens.
+
+        A mail that breaks the pipeline is found by halving, so that it fails alone.
+        """
+        run = Run(owner)
+        items = self._pipeline.items(batch)
+        try:
+            await self._pipeline.run(run, items)
+            if self.pause:
+                logger.info("org_resumed", code=self.pause.code)
+                self.pause = None
+                metrics.ORG_PAUSED.set(0)
+        except OrgPaused as error:
+            self._pause_org(error)
+        except StoreUnavailable as error:
+            for item in items:
+                item.settle(
+                    Event.GIVE_BACK,
+                    "store_unavailable",
+                    str(error),
+                    self._clock.now() + timedelta(seconds=STORE_RETRY_S),
+                )
+        except Exception as error:  # noqa: BLE001 - settled and logged below
+            if len(batch) > 1:
+                logger.warning("batch_halved", size=len(batch), error=repr(error))
+                await self._settle(run, [i for i in items if i.settlement])
+                left = [i.claimed for i in items if not i.settlement]
+                middle = (len(left) + 1) // 2
+                for half in (left[:middle], left[middle:]):
+                    if half:
+                        await self._attempt(owner, half)
+                return
+            if isinstance(error, PermanentError):
+                code = getattr(error, "code", "") or type(error).__name__
+                items[0].note("salesforce", "refused", str(error))
+                items[0].settle(Event.PERMANENT, code, str(error))
+            else:
+                self._unexpected(items[0], error)
+        await self._settle(run, items)
+
+    def _unexpected(self, item: Item, error: Exception) -> None:
+        """Settle a mail that breaks the pipeline: later, and dead in the end."""
+        logger.error("attempt_failed", message=item.claimed.id, exc_info=error)
+        detail = f"unexpected {type(error).__name__}; the log has the traceback"
+        item.note("attempt", "failed", detail)
+        if item.claimed.failures + 1 >= MAX_UNEXPECTED:
+            item.settle(Event.EXHAUSTED, "unexpected", detail)
+        else:
+            retry_at = self._backoff.retry_at(
+                self._clock.now(), item.claimed.failures + 1
+            )
+            item.settle(Event.TRANSIENT, "unexpected", detail, retry_at)
+
+    def _pause_org(self, error: OrgPaused) -> None:
+        wait = error.retry_after_s or PAUSE_S.get(type(error), 60.0)
+        until = self._clock.now() + timedelta(seconds=wait)
+        if self.pause is None:
+            logger.error("org_paused", code=error.code, error=str(error), wait_s=wait)
+        self.pause = Pause(until, error.code, str(error))
+        metrics.ORG_PAUSED.set(1)
+
+    async def _settle(self, run: Run, items: Sequence[Item]) -> None:
+        """Commit what the batch came to, however long the store needs.
+
+        Salesforce has the records already: giving up here would turn answers that we
+        have into outcomes that must be looked for.
+        """
+        settlements = [item.settlement for item in items if item.settlement]
+        while settlements or run.pending:
+            try:
+                settled = await run.advance(self._store, settlements=settlements)
+            except StoreUnavailable as error:
+                logger.warning("store_unavailable", error=str(error))
+                await asyncio.sleep(STORE_RETRY_S)
+                continue
+            for settlement in settlements:
+                self._report(settlement, lost=settlement.message_id not in settled)
+            return
+
+    def _report(self, settlement: Settlement, *, lost: bool) -> None:
+        metrics.ATTEMPTS.labels(str(settlement.event)).inc()
+        logger.info(
+            "attempt_lost" if lost else "attempt_settled",
+            message=settlement.message_id,
+            attempt=settlement.attempt,
+            result=str(settlement.event),
+            reason=settlement.reason,
+        )
+
+    # ------------------------------------------------------------ leases
+
+    async def _keep_leases(self) -> None:
+        """Renew what is in hand at a third of the lease."""
+        lease_s = self._settings.worker.lease_s
+        while not (self._stopping.is_set() and not self._in_hand):
+            if self._stopping.is_set():
+                await asyncio.sleep(DRAIN_CHECK_S)
+            else:
+                await self._rest(lease_s / 3)
+            held: dict[LeaseOwner, list[str]] = {}
+            for message_id, owner in self._in_hand.items():
+                held.setdefault(owner, []).append(message_id)
+            for owner, ids in held.items():
+                try:
+                    await self._store.renew(owner, ids, lease_s)
+                except StoreUnavailable as error:
+                    logger.warning("lease_not_renewed", error=str(error))

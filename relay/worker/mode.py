@@ -1,0 +1,84 @@
+"""In which shape this org logs mail: EmailMessage or Task.
+
+`salesforce.write_as = "auto"` cannot be answered by describe: EmailMessage exists in
+orgs with Email-to-Case alone, where it makes no activity. So the first write goes
+alone and is read back; what it showed is remembered in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from relay.activity import Mode
+from relay.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from relay.config import SalesforceSettings
+    from relay.core.clock import Clock
+    from relay.salesforce import OrgShape
+    from relay.store import Store
+
+NOTE: Final = "salesforce.write_mode"
+"""Where the store keeps the decision: `{"mode", "reason", "at", "org"}`."""
+
+logger = get_logger(__name__)
+
+
+class WriteMode:
+    """The decision, and the lock that lets one first write go alone."""
+
+    def __init__(
+        self, settings: SalesforceSettings, store: Store, clock: Clock
+    ) -> None:
+        """Keep the parts; nothing is read yet."""
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._remembered: Mode | None = None
+        self.probing = asyncio.Lock()
+
+    @property
+    def shadow(self) -> bool:
+        """Say whether nothing is to be written at all."""
+        return self._settings.write_as == "nothing"
+
+    async def known(self, shape: OrgShape) -> Mode | None:
+        """Return the shape, or None while only a first write can tell."""
+        if self._settings.write_as in tuple(Mode):
+            return Mode(self._settings.write_as)
+        if not _can_log_email_messages(shape):
+            return Mode.TASK
+        if self._remembered is None:
+            note = await self._store.note_get(NOTE)
+            if isinstance(note, dict) and note.get("org") == self._org():
+                self._remembered = Mode(note["mode"])
+        return self._remembered
+
+    async def likely(self, shape: OrgShape) -> Mode:
+        """Return the shape for a dry run: an undecided org is taken as able."""
+        return await self.known(shape) or Mode.EMAIL_MESSAGE
+
+    async def remember(self, mode: Mode, reason: str) -> None:
+        """Keep what the first write showed, until the org's address changes."""
+        self._remembered = mode
+        await self._store.note_set(
+            NOTE,
+            {
+                "mode": str(mode),
+                "reason": reason,
+                "at": self._clock.now().isoformat(),
+                "org": self._org(),
+            },
+        )
+        logger.info("write_mode_decided", mode=str(mode), reason=reason)
+
+    def _org(self) -> str:
+        return str(self._settings.instance_url)
+
+
+def _can_log_email_messages(shape: OrgShape) -> bool:
+    return shape.has_email_message and all(
+        shape.createable("EmailMessage", field)
+        for field in ("Status", "MessageIdentifier", "ToIds")
+    )

@@ -1,0 +1,400 @@
+"""Real processes for end-to-end tests: a sandbox org and a relay, both over sockets.
+
+The relay is driven through its own commands alone; what it wrote is read from the
+sandbox's dump.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+DEADLINE_S = 30.0
+CLIENT_ID = "relay-sandbox"
+CLIENT_SECRET = "relay-sandbox-secret"
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(
+    what: Callable[[], Any], *, message: str = "", timeout_s: float = DEADLINE_S
+) -> Any:
+    """Return the first true value; fail when none comes in time."""
+    end = time.monotonic() + timeout_s
+    while True:
+        value = what()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not in {timeout_s} s: {message or what}")
+        time.sleep(0.05)
+
+
+def listening(port: int) -> bool:
+    """Say whether something accepts connections on a loopback port."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+class Process:
+    """A child process whose output is kept in a file."""
+
+    def __init__(self, arguments: Sequence[str], log: Path, cwd: Path) -> None:
+        """Start `python -m relay` with these arguments."""
+        self.log = log
+        with log.open("ab") as output:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "relay", *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=cwd,
+                env=clean_environment(),
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._child.poll() is None
+
+    def kill(self) -> None:
+        """End it at once, at whatever instruction it is."""
+        self._child.send_signal(signal.SIGKILL)
+        self._child.wait(DEADLINE_S)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if self.running:
+            self._child.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit status."""
+        self.terminate()
+        return self._child.wait(DEADLINE_S)
+
+    def wait(self) -> int:
+        """Return its exit status once it has ended by itself."""
+        return self._child.wait(DEADLINE_S)
+
+    def output(self) -> str:
+        """Return what it printed so far."""
+        return self.log.read_text("utf-8", "replace")
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without settings of the machine's own relay."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RELAY_")}
+    kept["PYTHONPATH"] = os.pathsep.join(
+        part for part in (str(Path.cwd()), kept.get("PYTHONPATH", "")) if part
+    )
+    return kept
+
+
+class SandboxProcess:
+    """`relay sandbox` on a free port."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start it and wait until it answers."""
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self.start()
+
+    def start(self) -> None:
+        """Start it, empty but for its seed."""
+        self._process = Process(
+            ["sandbox", "--port", str(self.port)],
+            self._folder / "sandbox.log",
+            self._folder,
+        )
+        wait_for(self._answers, message=self._process.output())
+
+    def _answers(self) -> bool:
+        assert self._process.running, self._process.output()
+        with suppress(OSError):
+            self.get("/sandbox/health")
+            return True
+        return False
+
+    def get(self, path: str) -> Any:
+        """Return the JSON at an administrative path."""
+        with urllib.request.urlopen(self.url + path, timeout=DEADLINE_S) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, body: object) -> Any:
+        """Send JSON to an administrative path."""
+        request = urllib.request.Request(
+            self.url + path,
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """Call the REST API with a login of its own, as an admin's script would."""
+        form = urllib.parse.urlencode(
+            {
+                "grant_type": "client_credentials",
+                "client_id": CLIENT_ID,
+                "client_secret": CLIENT_SECRET,
+            }
+        )
+        with urllib.request.urlopen(
+            self.url + "/services/oauth2/token", form.encode(), timeout=DEADLINE_S
+        ) as answer:
+            token = json.load(answer)["access_token"]
+        request = urllib.request.Request(
+            f"{self.url}/services/data/v66.0{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise AssertionError((error.code, error.read())) from error
+
+    def create(self, sobject: str, **fields: object) -> str:
+        """Create a record and return its id."""
+        return str(self.call("POST", f"/sobjects/{sobject}", fields)["id"])
+
+    def person(self, sobject: str, email: str) -> str:
+        """Create a Contact or a Lead with this address."""
+        fields = {"LastName": email.partition("@")[0], "Email": email}
+        if sobject == "Lead":
+            fields["Company"] = "Example"
+        return self.create(sobject, **fields)
+
+    def deal(self, *contacts: str, stage: str = "Prospecting") -> str:
+        """Create an Opportunity in which these contacts have a role."""
+        deal = self.create(
+            "Opportunity", Name="Deal", StageName=stage, CloseDate="2027-01-31"
+        )
+        for contact in contacts:
+            self.create("OpportunityContactRole", OpportunityId=deal, ContactId=contact)
+        return deal
+
+    def rows(self, sobject: str) -> list[dict[str, Any]]:
+        """Return every row of an object, deleted ones left out."""
+        rows = self.get(f"/sandbox/dump?object={sobject}")
+        if isinstance(rows, dict):
+            rows = rows[sobject]
+        return [row for row in rows if not row.get("IsDeleted")]
+
+    def faults(self, *faults: dict[str, Any]) -> None:
+        """Set the faults that are in force from now on; none clears them."""
+        self.post("/sandbox/faults", list(faults))
+
+    def stop(self) -> None:
+        """End it; what it holds is gone."""
+        self._process.stop()
+
+
+class RelayProcess:
+    """A relay in a folder of its own, driven through its commands."""
+
+    def __init__(
+        self, folder: Path, sandbox_url: str, *, store_url: str = "", **keys: object
+    ) -> None:
+        """Write its configuration; nothing is started.
+
+        Further keys are written as `section__key=value`.
+        """
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.process: Process | None = None
+        self._keys: dict[str, object] = {
+            "smtp__listen": [f"127.0.0.1:{self.port}"],
+            "smtp__hostname": "relay.test",
+            "smtp__domains": ["in.relay.example"],
+            "store__url": store_url or f"sqlite:///{folder}/relay.db",
+            "store__min_free_bytes": 0,
+            "salesforce__instance_url": sandbox_url,
+            "salesforce__client_id": CLIENT_ID,
+            "salesforce__client_secret": CLIENT_SECRET,
+            "salesforce__timeout_s": 5,
+            "salesforce__settle_s": 1,
+            "worker__retry_first_s": 0.2,
+            "worker__retry_max_s": 2,
+            "worker__poll_s": 0.2,
+            "telemetry__log_format": "json",
+        }
+        self.config = folder / "relay.toml"
+        self.set(**keys)
+
+    def set(self, **keys: object) -> None:
+        """Write the configuration with further keys, as `section__key=value`."""
+        self._keys |= keys
+        sections: dict[str, list[str]] = {}
+        for name, value in self._keys.items():
+            section, key = name.split("__")
+            # JSON's strings, numbers, booleans and lists are TOML's too.
+            sections.setdefault(section, []).append(f"{key} = {json.dumps(value)}")
+        self.config.write_text(
+            "\n".join(f"[{s}]\n" + "\n".join(lines) for s, lines in sections.items())
+            + "\n",
+            "utf-8",
+        )
+
+    # ------------------------------------------------------------ process
+
+    def start(self, *, roles: str = "") -> None:
+        """Start it and wait for its listener."""
+        arguments = ["serve", "--config", str(self.config)]
+        if roles:
+            arguments += ["--roles", roles]
+        process = Process(arguments, self.folder / "relay.log", self.folder)
+        self.process = process
+
+        def up() -> bool:
+            assert process.running, process.output()
+            return listening(self.port)
+
+        wait_for(up, message="the relay's listener")
+
+    def stop(self) -> int:
+        """Drain it, and return its exit status."""
+        assert self.process
+        return self.process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self.process
+        self.process.kill()
+
+    def output(self) -> str:
+        """Return what it logged."""
+        assert self.process
+        return self.process.output()
+
+    # ------------------------------------------------------------ commands
+
+    def run(
+        self, *arguments: str, status: int = 0, stdin: bytes | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command against this relay's store."""
+        done = subprocess.run(
+            [sys.executable, "-m", "relay", "--config", str(self.config), *arguments],
+            capture_output=True,
+            input=stdin,
+            timeout=DEADLINE_S,
+            cwd=self.folder,
+            env=clean_environment(),
+            check=False,
+        )
+        assert done.returncode == status, (
+            done.returncode,
+            done.stdout.decode(),
+            done.stderr.decode(),
+        )
+        return done
+
+    def json(self, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
+        """Run a command with `--json` and return its lines."""
+        done = self.run(*arguments, "--json", status=status)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def add_user(self, name: str, email: str, *arguments: str) -> str:
+        """Add a user and return the relay address."""
+        self.run("user", "add", name, "--email", email, *arguments)
+        (user,) = (u for u in self.json("user", "list") if u["email"] == email)
+        return str(user["relay_address"])
+
+    def log(self, *arguments: str) -> list[dict[str, Any]]:
+        """Return the journal, oldest first."""
+        return self.json("log", *arguments)
+
+    def settled(self, message_id: str, *, timeout_s: float = DEADLINE_S) -> Any:
+        """Return a message's row once it rests."""
+
+        def resting() -> dict[str, Any] | None:
+            (row,) = self.json("show", message_id)
+            return None if row["state"] in {"queued", "claimed"} else row
+
+        return wait_for(
+            resting, message=f"{message_id} does not rest", timeout_s=timeout_s
+        )
+
+    # ------------------------------------------------------------ mail
+
+    @contextmanager
+    def smtp(self) -> Iterator[smtplib.SMTP]:
+        """Open an SMTP session."""
+        with smtplib.SMTP("127.0.0.1", self.port, timeout=DEADLINE_S) as client:
+            yield client
+
+    def send(
+        self, mail: EmailMessage | bytes, *rcpts: str, sender: str | None = None
+    ) -> str:
+        """Send a mail, and return the id that the 250 names."""
+        raw = mail if isinstance(mail, bytes) else mail.as_bytes()
+        with self.smtp() as client:
+            return send_in(client, raw, *rcpts, sender=sender)
+
+
+def send_in(
+    client: smtplib.SMTP, raw: bytes, *rcpts: str, sender: str | None = None
+) -> str:
+    """Send a mail in an open session, and return the id that the 250 names."""
+    client.ehlo_or_helo_if_needed()
+    code, reply = client.mail(sender or "ada@corp.example")
+    assert code == 250, reply
+    for rcpt in rcpts:
+        code, reply = client.rcpt(rcpt)
+        assert code == 250, reply
+    code, reply = client.data(raw)
+    if code != 250:
+        client.rset()
+        raise smtplib.SMTPDataError(code, reply)
+    return reply.decode().split()[-1]
+
+
+_numbers = iter(range(1, 1_000_000))
+
+
+def mail_to(*to: str, cc: Sequence[str] = (), **headers: str) -> EmailMessage:
+    """Return a small mail of Ada's, each with a Message-ID of its own."""
+    mail = EmailMessage()
+    number = next(_numbers)
+    mail["From"] = headers.pop("From", "Ada Rep <ada@corp.example>")
+    mail["To"] = ", ".join(to)
+    if cc:
+        mail["Cc"] = ", ".join(cc)
+    mail["Subject"] = headers.pop("Subject", f"Offer {number}")
+    mail["Date"] = format_datetime(datetime.now(UTC))
+    mail["Message-ID"] = headers.pop(
+        "MessageID", f"<{number}.{os.getpid()}.{time.time_ns()}@corp.example>"
+    )
+    for name, value in headers.items():
+        mail[name.replace("_", "-")] = value
+    mail.set_content(f"Dear customer,\n\nthis is mail {number}.\n")
+    return mail
