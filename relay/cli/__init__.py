@@ -1,0 +1,52 @@
+"""The command line: what an admin types, and what scripts read.
+
+Each command group has its own file, which is imported when the command runs and not
+before, and heavy libraries are imported inside the commands, so that `relay --help`
+is there at once. Deciding is left to the packages below: a command reads its
+arguments, calls the store, the org or `relay.app`, and prints.
+
+Listings are tables for people and, with `--json`, one object per line with stable
+names. Errors are one line on stderr that names the mend. Exit status: 0 done, 1 what
+was asked for failed, 2 wrong usage or configuration.
+"""
+
+from __future__ import annotations
+
+import click
+
+from relay import __version__
+from relay.cli.entry import LazyCommand, RootGroup
+
+COMMANDS = {
+    "demo": LazyCommand("demo", "demo", "Show the relay at work, without Salesforce."),
+    "serve": LazyCommand("serve", "serve", "Take mail in and log it in Salesforce."),
+    "check": LazyCommand("check", "check", "Say what is missing before mail flows."),
+    "db": LazyCommand("db", "db", "Look after the store."),
+    "user": LazyCommand("user", "user", "People who log, and their relay addresses."),
+    "address": LazyCommand("address", "address", "Addresses that users may send from."),
+    "exclude": LazyCommand("exclude", "exclude", "Addresses that are left out."),
+    "settings": LazyCommand(
+        "settings", "settings", "Settings that hold without a restart."
+    ),
+    "log": LazyCommand("log", "log", "List messages and refusals."),
+    "show": LazyCommand("log", "show", "Show how one message was decided."),
+    "explain": LazyCommand("explain", "explain", "Say what a mail would become."),
+    "retry": LazyCommand("queue", "retry", "Try messages again now."),
+    "hold": LazyCommand("queue", "hold", "Keep queued messages back."),
+    "release": LazyCommand("queue", "release", "Let held messages go on."),
+    "discard": LazyCommand("queue", "discard", "Give messages up for good."),
+    "sandbox": LazyCommand("sandbox", "sandbox", "Run a local Salesforce org."),
+}
+
+
+@click.group(cls=RootGroup, lazy=COMMANDS, context_settings={"max_content_width": 100})
+@click.version_option(__version__, prog_name="relay")
+def main() -> None:
+    """Log BCC'd e-mail in Salesforce.
+
+    Settings come from --config, else from relay.toml in this folder, else from the
+    environment (RELAY_…) alone.
+    """
+
+
+__all__ = ["main"]

@@ -1,0 +1,88 @@
+"""`relay address`: which senders a user's relay address accepts."""
+
+from __future__ import annotations
+
+import click
+
+from relay.cli.arguments import address_pattern, known_pattern
+from relay.cli.entry import RelayGroup
+from relay.cli.opening import actor, open_store, run, settings
+from relay.cli.output import json_option, print_json, table, when
+
+
+@click.group(cls=RelayGroup)
+def address() -> None:
+    """Addresses that users may send from.
+
+    ADDRESS is an e-mail address, or '*@domain' for everybody in that domain.
+    """
+
+
+@address.command()
+@click.argument("who", metavar="USER")
+@click.argument("pattern", metavar="ADDRESS")
+def add(who: str, pattern: str) -> None:
+    """Accept mail from ADDRESS for USER."""
+    key = address_pattern(pattern)
+    loaded = settings()
+
+    async def job() -> str:
+        async with open_store(loaded) as store:
+            found = await store.user_find(who)
+            new = await store.address_add(found.id, key, actor())
+            return f"{key} may send for {found.email}{'' if new else ' already'}."
+
+    click.echo(run(job()))
+
+
+@address.command()
+@click.argument("who", metavar="USER")
+@click.argument("pattern", metavar="ADDRESS")
+def remove(who: str, pattern: str) -> None:
+    """Refuse mail from ADDRESS for USER from now on."""
+    key = known_pattern(pattern)
+    loaded = settings()
+
+    async def job() -> str:
+        async with open_store(loaded) as store:
+            found = await store.user_find(who)
+            await store.address_remove(found.id, key, actor())
+            return found.email
+
+    click.echo(f"{key} may no longer send for {run(job())}.")
+
+
+@address.command("list")
+@click.argument("who", metavar="[USER]", required=False)
+@json_option
+def list_(who: str | None, *, as_json: bool) -> None:
+    """List accepted addresses, of one user or of all."""
+    loaded = settings()
+
+    async def job() -> list[dict[str, object]]:
+        async with open_store(loaded) as store:
+            found = await store.user_find(who) if who else None
+            users = {one.id: one.email for one in await store.users()}
+            accepted = await store.addresses(found.id if found else None)
+            return [
+                {
+                    "user": users.get(one.user_id, ""),
+                    "address": one.address,
+                    "added_at": one.added_at,
+                    "added_by": one.added_by,
+                }
+                for one in accepted
+            ]
+
+    rows = run(job())
+    if as_json:
+        print_json(rows)
+        return
+    table(
+        ["user", "address", "added (UTC)", "added by"],
+        (
+            (row["user"], row["address"], when(row["added_at"]), row["added_by"])
+            for row in rows
+        ),
+        empty="No accepted addresses: relay address add USER ADDRESS",
+    )

@@ -1,0 +1,170 @@
+"""Checks of the org: login, API calls, objects, fields, and the shape of writing.
+
+Salesforce hides what our user may not see: a field without permission looks like one
+that is not there. So what is missing is named with the permission that brings it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from relay.cli.finding import Finding, fail, misconfigured, ok, warn
+from relay.cli.opening import open_store
+from relay.core.errors import ConfigError, CredentialsRefused, RelayError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from relay.config import Settings
+    from relay.salesforce import Org, OrgShape
+
+READ: Final[Mapping[str, Sequence[str]]] = {
+    "Contact": ("Email", "Name", "AccountId", "CreatedDate"),
+    "Lead": ("Email", "Name", "IsConverted", "CreatedDate"),
+    "Opportunity": ("Name", "IsClosed"),
+    "OpportunityContactRole": ("ContactId", "OpportunityId"),
+    "User": ("Email", "IsActive", "TimeZoneSidKey"),
+}
+"""What is looked up; without it mail stays unmatched."""
+
+TASK: Final = (
+    "Subject",
+    "Status",
+    "ActivityDate",
+    "Description",
+    "OwnerId",
+    "WhoId",
+    "WhatId",
+)
+EMAIL_MESSAGE: Final = ("Status", "MessageIdentifier", "Subject", "TextBody", "ToIds")
+OPTIONAL: Final[Mapping[str, Sequence[str]]] = {
+    "Task": ("TaskSubtype",),
+    "EmailMessage": (
+        "CcIds",
+        "FromAddress",
+        "FromName",
+        "HtmlBody",
+        "MessageDate",
+        "RelatedToId",
+        "ThreadIdentifier",
+        "ToAddress",
+    ),
+}
+"""What is written if it may be; without it the record says less."""
+
+_NEARLY_SPENT: Final = 0.8
+_GRANT: Final = "give the integration user's permission set"
+
+
+async def salesforce(loaded: Settings) -> list[Finding]:
+    """Log in, and look at what the integration user may see and do."""
+    try:
+        section = loaded.require_salesforce()
+    except ConfigError as error:
+        return [misconfigured("salesforce", error)]
+    from relay.core.clock import SystemClock  # noqa: PLC0415
+    from relay.salesforce import Org  # noqa: PLC0415 - 0.5 s
+
+    org = Org(section, SystemClock())
+    await org.start()
+    try:
+        return await _org(loaded, org)
+    finally:
+        await org.close()
+
+
+async def _org(loaded: Settings, org: Org) -> list[Finding]:
+    address = str(loaded.salesforce.instance_url)
+    try:
+        me = await org.me()
+    except CredentialsRefused as error:
+        mend = "check client_id, its secret or key, and that the app allows this user"
+        return [fail("salesforce login", f"{address}: {error}", mend)]
+    except RelayError as error:
+        mend = "check salesforce.instance_url, the network and the proxy"
+        return [fail("salesforce login", f"{address}: {error}", mend)]
+    findings = [ok("salesforce login", f"{address} as user {me}")]
+    try:
+        shape = await org.shape()
+        # Salesforce tells the usage with each answer, so it is read after one.
+        findings += _usage(await org.api_usage())
+    except RelayError as error:
+        mend = "try again; if it stays, allow the user 'API Enabled'"
+        return [*findings, fail("salesforce objects", str(error), mend)]
+    return [*findings, *permissions(shape), await _mode(loaded, shape)]
+
+
+def _usage(usage: tuple[int, int] | None) -> list[Finding]:
+    if usage is None:
+        return [warn("api calls", "not told yet", "nothing to mend")]
+    used, limit = usage
+    detail = f"{used} of {limit} used in 24 hours"
+    if used >= limit:
+        mend = "wait, or buy calls: nothing is written until then, mail is kept"
+        return [fail("api calls", detail, mend)]
+    if used >= _NEARLY_SPENT * limit:
+        return [warn("api calls", detail, "see who else uses them, or buy more")]
+    return [ok("api calls", detail)]
+
+
+def permissions(shape: OrgShape) -> list[Finding]:
+    """Compare what describe shows with what the relay reads and writes."""
+    findings = [_readable(shape, name, fields) for name, fields in READ.items()]
+    findings.append(_writable(shape, "Task", TASK))
+    if shape.has_email_message:
+        findings.append(_writable(shape, "EmailMessage", EMAIL_MESSAGE))
+    else:
+        detail = "may not be created: mail is logged as Tasks"
+        mend = f"{_GRANT} Create on EmailMessage, if Enhanced Email is on"
+        findings.append(warn("EmailMessage", detail, mend))
+    return findings
+
+
+def _readable(shape: OrgShape, name: str, fields: Sequence[str]) -> Finding:
+    if not shape.has(name):
+        return fail(name, "is not visible", f"{_GRANT} Read on {name}")
+    missing = [field for field in fields if shape.field(name, field) is None]
+    if missing:
+        listed = ", ".join(missing)
+        return fail(name, f"hidden: {listed}", f"{_GRANT} Read on these fields")
+    return ok(name, "can be looked up")
+
+
+def _writable(shape: OrgShape, name: str, fields: Sequence[str]) -> Finding:
+    if name not in shape.createables:
+        # Activities have no object permission of their own.
+        right = "Edit Tasks" if name == "Task" else f"Create on {name}"
+        return fail(name, "may not be created", f"{_GRANT} '{right}'")
+    missing = [field for field in fields if not shape.createable(name, field)]
+    if missing:
+        listed = ", ".join(missing)
+        return fail(name, f"may not set: {listed}", f"{_GRANT} Edit on these fields")
+    less = [f for f in OPTIONAL.get(name, ()) if not shape.createable(name, f)]
+    if less:
+        listed = ", ".join(less)
+        mend = f"{_GRANT} Edit on them, if they are wanted"
+        return warn(name, f"can be written, without {listed}", mend)
+    return ok(name, "can be written")
+
+
+async def _mode(loaded: Settings, shape: OrgShape) -> Finding:
+    from relay.core.clock import SystemClock  # noqa: PLC0415
+    from relay.worker.mode import WriteMode  # noqa: PLC0415 - brings the worker
+
+    check = "write mode"
+    chosen = loaded.salesforce.write_as
+    if chosen == "nothing":
+        mend = "set salesforce.write_as when you have seen enough"
+        return warn(check, "nothing: mail is planned and shown, not written", mend)
+    if chosen == "email_message" and not shape.has_email_message:
+        mend = "set salesforce.write_as to auto or task"
+        return fail(check, "email_message, which may not be created here", mend)
+    try:
+        async with open_store(loaded) as store:
+            decided = WriteMode(loaded.salesforce, store, SystemClock())
+            mode = await decided.known(shape)
+    except (RelayError, ConfigError) as error:
+        return warn(check, f"{chosen}; the store cannot be asked: {error}", "see store")
+    if mode is None:
+        return ok(check, "auto: the first mail will show whether EmailMessage works")
+    return ok(check, f"{mode} (salesforce.write_as is {chosen})")

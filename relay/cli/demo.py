@@ -1,0 +1,317 @@
+"""`relay demo`: the whole relay at work on one machine, in one process.
+
+A sandbox org, the SMTP intake and the worker run on free loopback ports with a store
+in a temporary folder. Nothing here is special to the demo but the five mails: the
+settings come from a file, the mails go through SMTP, the records through HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from relay.cli import demo_show
+from relay.cli.demo_mails import REFUSED, Cast, Scene, cast, names, scenes, timeline
+from relay.cli.entry import FAILED
+from relay.cli.output import print_json
+from relay.cli.sandbox import SNIPPET, running_sandbox
+from relay.core.model import LogFilter, Role
+from relay.core.states import RESTING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from relay.app import App
+    from relay.cli.sandbox import RunningSandbox
+    from relay.config import Settings
+
+SETTLE_S: Final = 45.0
+"""Time for all mails to settle; a slow machine needs a few seconds."""
+_POLL_S: Final = 0.1
+_HOST: Final = "127.0.0.1"
+_DOMAIN: Final = "log.demo.example"
+_GREETING_S: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one mail, beside what was to come of it."""
+
+    scene: Scene
+    state: str
+    reply: str
+    reason: str
+    """The word of the log."""
+    why: str
+    """The same for people."""
+    records: Sequence[Mapping[str, Any]]
+    shown_on: str
+    as_expected: bool
+    id: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the stable names that `relay demo --json` prints."""
+        return {
+            "mail": self.scene.title,
+            "id": self.id,
+            "state": self.state,
+            "expected": self.scene.state,
+            "as_expected": self.as_expected,
+            "records": list(self.records),
+            "shown_on": self.shown_on,
+            "reason": self.reason,
+            "why": self.why,
+            "reply": self.reply,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything that runs for the demo."""
+
+    app: App
+    sandbox: RunningSandbox
+    people: Cast
+    relay_address: str
+    config: Path
+    smtp: tuple[str, int]
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End after the five mails.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+def demo(*, once: bool, as_json: bool) -> None:
+    """Show the relay at work, without Salesforce.
+
+    Five mails go through real SMTP into a sandbox org. With --once the exit status is
+    0 if all five ended as they must.
+    """
+    try:
+        good = asyncio.run(_demo(once=once, as_json=as_json))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        if not as_json:
+            click.echo("\nStopped; the demo's folder is removed.")
+        return
+    if not good:
+        sys.exit(FAILED)
+
+
+async def _demo(*, once: bool, as_json: bool) -> bool:
+    task = asyncio.current_task()
+    if task is not None:
+        # However it is asked to end, the folder is removed.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    async with _stage() as stage:
+        if not as_json:
+            demo_show.opening(stage)
+        planned = scenes(stage.people, datetime.now(UTC))
+        with demo_show.progress(len(planned), quiet=as_json) as step:
+            outcomes = await _play(stage, planned, step)
+        if as_json:
+            print_json(outcome.as_json() for outcome in outcomes)
+        else:
+            demo_show.outcomes(outcomes)
+        good = all(outcome.as_expected for outcome in outcomes)
+        if not once:
+            await _stay(stage, as_json=as_json)
+        return good
+
+
+# ---------------------------------------------------------------- setting up
+
+
+@asynccontextmanager
+async def _stage() -> AsyncIterator[Stage]:
+    """Start the sandbox and the relay; stop them and remove the folder at the end."""
+    from relay.app import App  # noqa: PLC0415 - brings every part of the relay
+    from relay.config import load  # noqa: PLC0415
+    from relay.telemetry import configure_logging  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(
+        prefix="relay-demo-", ignore_cleanup_errors=True
+    ) as folder:
+        async with running_sandbox(_HOST, 0) as sandbox:
+            config = Path(folder) / "relay.toml"
+            config.write_text(_toml(Path(folder), sandbox.url), "utf-8")
+            loaded = load(config, {})
+            configure_logging(loaded.telemetry)
+            people = cast(
+                await sandbox.dump(), integration_user=sandbox.integration_user
+            )
+            address = await _add_users(loaded, people)
+            app = App(loaded)
+            await app.start()
+            try:
+                if app.intake is None:
+                    raise RuntimeError
+                yield Stage(
+                    app, sandbox, people, address, config, app.intake.listening[0]
+                )
+            finally:
+                await app.drain()
+
+
+def _toml(folder: Path, url: str) -> str:
+    # A literal TOML string takes a path as it is; "'" cannot stand in one.
+    store = str(folder / "relay.db").replace("'", "")
+    return f"""\
+[smtp]
+listen = ["{_HOST}:0"]
+hostname = "localhost"
+domains = ["{_DOMAIN}"]
+drain_s = 2
+
+[store]
+url = 'sqlite:///{store}'
+min_free_bytes = 1048576
+
+{SNIPPET.format(url=url)}
+[telemetry]
+log_level = "error"
+"""
+
+
+async def _add_users(loaded: Settings, people: Cast) -> str:
+    """Add the two of us, as `relay user add` does; return the rep's relay address."""
+    from relay.cli.opening import open_store, relay_address  # noqa: PLC0415
+
+    async with open_store(loaded) as store:
+        rep, _ = [
+            await store.user_add(
+                str(row["Name"]), str(row["Email"]), Role.REP, None, "demo"
+            )
+            for row in (people.rep, people.colleague)
+        ]
+        return str(relay_address(loaded, rep))
+
+
+# ---------------------------------------------------------------- playing
+
+
+async def _play(
+    stage: Stage, planned: Sequence[Scene], step: demo_show.Step
+) -> list[Outcome]:
+    """Send the mails, wait until each is settled, and read what Salesforce holds."""
+    replies = []
+    for scene in planned:
+        step(f"sending: {scene.title}")
+        replies.append(await asyncio.to_thread(_send, stage, scene))
+    step("waiting for the worker", 0)
+    rows = await _settled(stage, planned, replies, step)
+    org = await stage.sandbox.dump()
+    return [
+        outcome(scene, reply, row, org)
+        for scene, reply, row in zip(planned, replies, rows, strict=True)
+    ]
+
+
+def _send(stage: Stage, scene: Scene) -> tuple[int, str]:
+    """Send one mail by SMTP; return the reply that decided about it."""
+    import smtplib  # noqa: PLC0415
+
+    with smtplib.SMTP(*stage.smtp, "localhost", timeout=_GREETING_S) as client:
+        client.ehlo()
+        for code, text in (
+            client.mail(scene.mail_from),
+            client.rcpt(stage.relay_address),
+        ):
+            if code >= 400:  # noqa: PLR2004 - RFC 5321 section 4.2.1
+                return code, text.decode("utf-8", "replace")
+        code, text = client.data(scene.mail.as_bytes())
+        return code, text.decode("utf-8", "replace")
+
+
+async def _settled(
+    stage: Stage,
+    planned: Sequence[Scene],
+    replies: Sequence[tuple[int, str]],
+    step: demo_show.Step,
+) -> list[Mapping[str, Any] | None]:
+    """Return the row of each mail once it rests; a refused one has none here."""
+    rows: list[Mapping[str, Any] | None] = [None] * len(replies)
+    waiting = {
+        index: text.split()[-1]
+        for index, (code, text) in enumerate(replies)
+        if code == 250  # noqa: PLR2004
+    }
+    for index in set(range(len(replies))) - set(waiting):
+        rows[index] = await _refusal(stage, planned[index])
+        step(f"refused: {planned[index].mail['Subject']}", 1)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + SETTLE_S
+    while waiting and loop.time() < deadline:
+        for index, id_ in list(waiting.items()):
+            rows[index] = row = await stage.app.store.show(id_)
+            if row["state"] in RESTING:
+                del waiting[index]
+                step(f"{row['state']}: {row.get('subject') or id_}", 1)
+        await asyncio.sleep(_POLL_S)
+    return rows
+
+
+async def _refusal(stage: Stage, scene: Scene) -> Mapping[str, Any] | None:
+    """Return the newest refusal of this sender."""
+    store = stage.app.store
+    for row in await store.log(LogFilter(refused=True, newest_first=True)):
+        if row["mail_from"] == scene.mail_from:
+            return await store.show(row["id"])
+    return None
+
+
+def outcome(
+    scene: Scene,
+    reply: tuple[int, str],
+    row: Mapping[str, Any] | None,
+    org: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Outcome:
+    """Compare what came of a mail with what had to.
+
+    A logged mail must be on the timeline of exactly the records it is about, as the
+    org itself tells; a refused one must have got 550 and be in the log of refusals.
+    """
+    code, text = reply
+    records = tuple((row or {}).get("records") or ())
+    on = timeline(org, records)
+    if row is not None and row.get("kind") == "refusal":
+        state = REFUSED
+        good = scene.state == REFUSED and code == 550  # noqa: PLR2004
+    else:
+        state = str(row["state"]) if row else "missing"
+        good = state == scene.state and on == scene.on
+    return Outcome(
+        scene=scene,
+        state=state,
+        reply=f"{code} {text}",
+        reason=str((row or {}).get("reason") or ""),
+        why=demo_show.why(row) if row else "it is not in the log",
+        records=records,
+        shown_on=names(org, on),
+        as_expected=good,
+        id=row["id"] if row else None,
+    )
+
+
+# ---------------------------------------------------------------- staying up
+
+
+async def _stay(stage: Stage, *, as_json: bool) -> None:
+    """Say how to send one's own mail, and show what arrives until Ctrl-C."""
+    from relay.cli.log import follow_log  # noqa: PLC0415
+
+    if as_json:
+        print_json([demo_show.addresses(stage)])
+    else:
+        demo_show.instructions(stage)
+    everything = LogFilter()
+    shown = await stage.app.store.log(everything)
+    await follow_log(stage.app.store, everything, shown, as_json=as_json)

@@ -1,0 +1,179 @@
+"""How every command is entered and left.
+
+Promises: `--config` stands before or after the subcommand; a subcommand's module is
+imported only when it is asked for; whatever goes wrong in a foreseeable way is one
+line on stderr and the right exit status, never a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+
+import click
+
+from relay.core.errors import ConfigError, RelayError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FAILED: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+"""What shells report for a program that Ctrl-C ended."""
+
+_CONFIG: Final = "relay.config"
+
+
+class LazyCommand(NamedTuple):
+    """Where a command lives, and its line in `relay --help`."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+class Failure(click.ClickException):
+    """What was asked for failed; the sentence says why and names the mend."""
+
+    exit_code = FAILED
+
+
+def _remember_config(
+    ctx: click.Context, _param: click.Parameter, value: Path | None
+) -> None:
+    if value is not None:
+        # `meta` is shared by a command and all its parents.
+        ctx.meta[_CONFIG] = value
+
+
+def config_path() -> Path | None:
+    """Return what `--config` named, wherever it stood, or None."""
+    path: Path | None = click.get_current_context().meta.get(_CONFIG)
+    return path
+
+
+def _config_option() -> click.Option:
+    return click.Option(
+        ["--config"],
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        expose_value=False,
+        callback=_remember_config,
+        help="Settings file; without it relay.toml in this folder.",
+    )
+
+
+class RelayCommand(click.Command):
+    """A command that takes `--config`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Add the option to whatever the command has."""
+        super().__init__(*args, **kwargs)
+        self.params.append(_config_option())
+
+
+class RelayGroup(click.Group):
+    """A group whose commands take `--config`, as it does itself."""
+
+    command_class = RelayCommand
+
+    def __init__(
+        self,
+        *args: Any,
+        lazy: Mapping[str, LazyCommand] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take the table of commands that are imported when they are asked for."""
+        super().__init__(*args, **kwargs)
+        self.params.append(_config_option())
+        self._lazy = dict(lazy or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return [*self._lazy, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command of the table; an unknown name gives None."""
+        place = self._lazy.get(cmd_name)
+        if place is None:
+            return super().get_command(ctx, cmd_name)
+        found = getattr(import_module(f"relay.cli.{place.module}"), place.attribute)
+        if not isinstance(found, click.Command):
+            text = f"relay.cli.{place.module} has no command {place.attribute}"
+            raise TypeError(text)
+        return found
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write the list of commands without importing them."""
+        if not self._lazy:
+            super().format_commands(ctx, formatter)
+            return
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row.help) for name, row in self._lazy.items()])
+
+
+class RootGroup(RelayGroup):
+    """The command `relay` itself: turns errors into a line and an exit status."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run, and end the process with the status of design section 7."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode, **extra)
+        _print_any_text()
+        try:
+            status = super().main(
+                args, prog_name, complete_var, standalone_mode=False, **extra
+            )
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.UsageError as error:
+            _leave(_usage(error), error.exit_code)
+        except click.ClickException as error:
+            _leave(error.format_message(), error.exit_code)
+        except ConfigError as error:
+            _leave(str(error), USAGE)
+        except RelayError as error:
+            _leave(str(error), FAILED)
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            _leave(_os_error(error), FAILED)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave(text: str, status: int) -> NoReturn:
+    click.echo(f"relay: {' '.join(text.split())}", err=True)
+    sys.exit(status)
+
+
+def _usage(error: click.UsageError) -> str:
+    text = error.format_message().rstrip(".")
+    if error.ctx is None:
+        return text
+    return f"{text} (see {error.ctx.command_path} --help)"
+
+
+def _os_error(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}"
+
+
+def _print_any_text() -> None:
+    """Let a subject in Japanese not break a listing on a terminal without it."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

@@ -1,0 +1,97 @@
+"""`relay exclude`: addresses and domains that are left out of the log."""
+
+from __future__ import annotations
+
+import click
+
+from relay.cli.arguments import address_pattern, known_pattern
+from relay.cli.entry import RelayGroup
+from relay.cli.opening import actor, open_store, run, settings
+from relay.cli.output import json_option, print_json, table
+from relay.core.model import SkipKind
+
+of_user = click.option("--user", "who", metavar="USER", help="Only for this user.")
+
+
+@click.group(cls=RelayGroup)
+def exclude() -> None:
+    """Addresses that are left out.
+
+    PATTERN is an e-mail address, or '*@domain' for everybody in that domain.
+    """
+
+
+@exclude.command()
+@click.argument("pattern")
+@of_user
+@click.option(
+    "--skip",
+    type=click.Choice([kind.value for kind in SkipKind]),
+    default=SkipKind.MAIL.value,
+    show_default=True,
+    help="mail: nothing is logged; address: it alone is not looked up.",
+)
+def add(pattern: str, who: str | None, skip: str) -> None:
+    """Leave PATTERN out, for everybody or for one user."""
+    key = address_pattern(pattern, hint="PATTERN")
+    loaded = settings()
+
+    async def job() -> str:
+        async with open_store(loaded) as store:
+            found = await store.user_find(who) if who else None
+            new = await store.exclude_add(
+                key, found.id if found else None, SkipKind(skip), actor()
+            )
+            what = "mail with" if skip == SkipKind.MAIL else "the address"
+            whose = found.email if found else "everybody"
+            when = "from now on" if new else "already"
+            return f"{what} {key} is left out for {whose} {when}."
+
+    said = run(job())
+    click.echo(said[:1].upper() + said[1:])
+
+
+@exclude.command()
+@click.argument("pattern")
+@of_user
+def remove(pattern: str, who: str | None) -> None:
+    """Log PATTERN again."""
+    key = known_pattern(pattern, hint="PATTERN")
+    loaded = settings()
+
+    async def job() -> str:
+        async with open_store(loaded) as store:
+            found = await store.user_find(who) if who else None
+            await store.exclude_remove(key, found.id if found else None, actor())
+            return found.email if found else "everybody"
+
+    click.echo(f"{key} is no longer left out for {run(job())}.")
+
+
+@exclude.command("list")
+@json_option
+def list_(*, as_json: bool) -> None:
+    """List what is left out."""
+    loaded = settings()
+
+    async def job() -> list[dict[str, object]]:
+        async with open_store(loaded) as store:
+            users = {one.id: one.email for one in await store.users()}
+            return [
+                {
+                    "pattern": one.pattern,
+                    "user": users.get(one.user_id) if one.user_id else None,
+                    "skip": one.skip.value,
+                }
+                for one in await store.exclusions()
+            ]
+
+    rows = run(job())
+    if as_json:
+        print_json(rows)
+        return
+    table(
+        ["pattern", "for", "skip"],
+        ((row["pattern"], row["user"] or "everybody", row["skip"]) for row in rows),
+        empty="Nothing is left out: relay exclude add PATTERN",
+    )

@@ -1,0 +1,98 @@
+"""`relay explain`: what a mail would become, without writing anything."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from relay.cli.entry import Failure, RelayCommand
+from relay.cli.opening import run, settings
+from relay.cli.output import clean, facts, json_option, print_json, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LONGEST: Final = 300
+"""Characters of a field shown to people; --json has them all."""
+
+
+@click.command(cls=RelayCommand)
+@click.argument("file", metavar="FILE.eml", type=click.Path(allow_dash=True))
+@click.option("--user", "who", metavar="USER", required=True, help="Whose mail it is.")
+@json_option
+def explain(file: str, who: str, *, as_json: bool) -> None:
+    """Say what would be logged for a mail, and why; nothing is written.
+
+    FILE.eml is a mail as a mail program saves it; - reads it from the input.
+    """
+    raw = _read(file)
+    loaded = settings()
+    loaded.require_salesforce()
+    from relay import app  # noqa: PLC0415 - brings every part of the relay
+
+    answer = run(app.explain(loaded, raw, who))
+    if as_json:
+        print_json([answer])
+    else:
+        print_answer(answer)
+
+
+def _read(file: str) -> bytes:
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        with click.open_file(file, "rb") as opened:
+            content: bytes = opened.read()
+    except OSError as error:
+        problem = f"{file}: {error.strerror}; name a saved mail"
+        raise Failure(problem) from None
+    return content
+
+
+def print_answer(answer: Mapping[str, Any]) -> None:
+    """Print single values as lines, then lists of things as tables."""
+    facts(
+        (_title(name), _brief(value))
+        for name, value in answer.items()
+        if not _is_list_of_rows(value)
+    )
+    for name, value in answer.items():
+        if not _is_list_of_rows(value):
+            continue
+        click.echo()
+        columns = list(dict.fromkeys(key for row in value for key in row))
+        flat = [column for column in columns if column != "fields"]
+        table(
+            [_title(column) for column in flat],
+            ([_brief(row.get(column)) for column in flat] for row in value),
+            title=_title(name),
+        )
+        for row in value:
+            if isinstance(row.get("fields"), dict):
+                click.echo(f"{clean(row.get('object', name))}:")
+                facts((f"  {key}", _brief(one)) for key, one in row["fields"].items())
+                click.echo()
+
+
+def _is_list_of_rows(value: object) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and bool(value)
+        and all(isinstance(row, dict) for row in value)
+    )
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, dict):
+        text = ", ".join(f"{key}: {_brief(one)}" for key, one in value.items())
+    elif isinstance(value, (list, tuple)):
+        text = ", ".join(_brief(one) for one in value)
+    else:
+        text = "" if value is None else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

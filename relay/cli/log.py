@@ -1,0 +1,248 @@
+"""`relay log` and `relay show`: every message and refusal, and why it ended so."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from relay.cli.arguments import since as read_since
+from relay.cli.entry import RelayCommand
+from relay.cli.opening import open_store, run, settings
+from relay.cli.output import (
+    clean,
+    facts,
+    json_option,
+    print_json,
+    state_style,
+    table,
+    when,
+)
+from relay.core.errors import StoreUnavailable
+from relay.core.model import LogFilter
+from relay.core.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from relay.store import Store
+
+Row = dict[str, Any]
+
+_LATEST: Final = 50
+_POLL_S: Final = 1.0
+_WINDOW: Final = 500
+_PAGE: Final = 1000
+_REMEMBERED: Final = 50_000
+
+
+@click.command(cls=RelayCommand)
+@click.option("--state", type=click.Choice([state.value for state in State]))
+@click.option("--user", "who", metavar="USER", help="Only this user's.")
+@click.option("--since", metavar="T", help="10m, 2h, 3d, or a time such as 2026-01-31.")
+@click.option("--refused", is_flag=True, help="Refusals alone.")
+@click.option("--follow", is_flag=True, help="Go on, and show each change of state.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help=f"Latest rows shown; the table has {_LATEST} without it, --json all.",
+)
+@json_option
+def log(
+    state: str | None,
+    who: str | None,
+    since: str | None,
+    limit: int | None,
+    *,
+    refused: bool,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """List messages and refusals, oldest first."""
+    if refused and state:
+        problem = "--refused lists refusals, which have no --state; give one of them"
+        raise click.UsageError(problem)
+    start = read_since(since, datetime.now(UTC)) if since else None
+    loaded = settings()
+
+    async def job() -> None:
+        async with open_store(loaded) as store:
+            found = await store.user_find(who) if who else None
+            wanted = LogFilter(
+                state=State(state) if state else None,
+                user_id=found.id if found else None,
+                since=start,
+                # A state is a message's; without one both kinds are listed.
+                refused=True if refused else (False if state else None),
+            )
+            if limit is None and as_json:
+                await _print_all(store, wanted)
+                rows = []
+            else:
+                rows = await _latest(store, wanted, limit or _LATEST)
+                _print(rows, as_json=as_json, lines=follow)
+            if follow:
+                await follow_log(store, wanted, rows, as_json=as_json)
+
+    try:
+        run(job())
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+
+
+async def _print_all(store: Store, wanted: LogFilter) -> None:
+    """Print every row, a page at a time, so that a long journal needs no memory."""
+    last: str | None = None
+    while True:
+        page = replace(wanted, after_id=last, limit=_PAGE)
+        rows = await store.log(page)
+        print_json(rows)
+        if len(rows) < _PAGE:
+            return
+        last = rows[-1]["id"]
+
+
+async def _latest(store: Store, wanted: LogFilter, limit: int) -> list[Row]:
+    """Return the latest rows, oldest first."""
+    newest = replace(wanted, limit=limit, newest_first=True)
+    return (await store.log(newest))[::-1]
+
+
+async def follow_log(
+    store: Store, wanted: LogFilter, shown: list[Row], *, as_json: bool
+) -> None:
+    """Print rows that are new or changed, until Ctrl-C.
+
+    The latest rows are compared with what was printed, so that a row committed out of
+    order, and one whose state changed, are seen as well. A change among older rows
+    than the window is not.
+    """
+    seen: dict[str, tuple[Any, ...]] = {row["id"]: _mark(row) for row in shown}
+    for row in await _latest(store, wanted, _WINDOW):
+        seen.setdefault(row["id"], _mark(row))
+    while True:
+        await asyncio.sleep(_POLL_S)
+        window = _WINDOW
+        try:
+            rows = await _latest(store, wanted, window)
+            while len(rows) == window and not any(row["id"] in seen for row in rows):
+                window *= 4  # more came in a second than the window holds
+                rows = await _latest(store, wanted, window)
+        except StoreUnavailable:
+            continue  # a busy moment; the next look shows what was missed
+        fresh = [row for row in rows if seen.get(row["id"]) != _mark(row)]
+        _print(fresh, as_json=as_json, lines=True)
+        for row in fresh:
+            seen.pop(row["id"], None)
+            seen[row["id"]] = _mark(row)
+        while len(seen) > max(_REMEMBERED, 2 * window):
+            del seen[next(iter(seen))]
+
+
+def _mark(row: Row) -> tuple[Any, ...]:
+    """Return what makes a row worth showing again."""
+    return row.get("state"), row.get("reason"), row.get("count")
+
+
+def _print(rows: list[Row], *, as_json: bool, lines: bool) -> None:
+    if as_json:
+        print_json(rows)
+    elif lines:
+        for row in rows:
+            click.echo("  ".join(clean(cell) for cell in _cells(row)))
+    else:
+        table(
+            ["received (UTC)", "state", "id", "user", "from", "subject", "result"],
+            (_cells(row) for row in rows),
+            whole=["received (UTC)", "state", "id"],
+            empty="Nothing to show.",
+            styles={"state": state_style},
+        )
+
+
+def _cells(row: Row) -> list[object]:
+    return [
+        when(row.get("received_at")),
+        row.get("state") or "refused",
+        row["id"],
+        row.get("user") or row.get("rcpt") or "",
+        row.get("from") or row.get("mail_from") or "<>",
+        row.get("subject") or "",
+        result(row),
+    ]
+
+
+def result(row: Row) -> str:
+    """Return what came of a message or refusal, in a few words."""
+    count = row.get("count") or 1
+    times = f" ({count} times)" if count > 1 else ""
+    if row.get("kind") == "refusal":
+        # The codes of the reply; its text is long and `show` has it.
+        codes = str(row.get("reply") or "").split()[:2]
+        return " ".join([*codes, str(row.get("reason") or "")]) + times
+    return ", ".join(part for part in (records(row), row.get("reason")) if part)
+
+
+def records(row: Row) -> str:
+    """Return the records of a message, counted by object."""
+    kinds = [str(record["object"]) for record in row.get("records") or ()]
+    return ", ".join(
+        kind if kinds.count(kind) == 1 else f"{kinds.count(kind)} {kind}s"
+        for kind in dict.fromkeys(kinds)
+    )
+
+
+@click.command(cls=RelayCommand)
+@click.argument("message_id", metavar="ID")
+@json_option
+def show(message_id: str, *, as_json: bool) -> None:
+    """Show one message or refusal: what was checked, tried and written.
+
+    ID is what the 250 reply ends with, and what `relay log` lists.
+    """
+    loaded = settings()
+
+    async def job() -> Row:
+        async with open_store(loaded) as store:
+            return await store.show(message_id.strip().lower())
+
+    row = run(job())
+    if as_json:
+        print_json([row])
+    else:
+        _print_whole(row)
+
+
+def _print_whole(row: Row) -> None:
+    facts(_facts(row))
+    if row.get("records"):
+        click.echo()
+        table(
+            ["record", "id", "rule"],
+            ((r["object"], r["id"], r.get("rule")) for r in row["records"]),
+            whole=["id"],
+        )
+    click.echo()
+    table(
+        ["at (UTC)", "step", "result", "detail"],
+        (
+            (when(step["at"]), step["step"], step["result"], step.get("detail"))
+            for step in row.get("trace") or ()
+        ),
+        whole=["at (UTC)"],
+        empty="No trace.",
+    )
+
+
+def _facts(row: Row) -> Iterable[tuple[str, object]]:
+    for name, value in row.items():
+        if name in {"trace", "records"}:
+            continue
+        if name == "received_at":
+            yield "received (UTC)", when(value)
+        else:
+            yield name.replace("_", " "), value

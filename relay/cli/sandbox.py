@@ -1,0 +1,106 @@
+"""`relay sandbox`: a local Salesforce org over HTTP, and the same one for the demo."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from relay.cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from relay.sandbox import SandboxOrg
+
+DEFAULT_PORT: Final = 8066
+
+SNIPPET: Final = """\
+[salesforce]
+instance_url = "{url}"
+client_id = "relay-sandbox"
+client_secret = "relay-sandbox-secret"
+"""
+"""What goes into `relay.toml`; the credentials are those every sandbox starts with."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSandbox:
+    """A sandbox that answers under `url`."""
+
+    url: str
+    org: SandboxOrg
+    integration_user: str
+    """Username as whom the relay writes."""
+
+    async def dump(self) -> dict[str, list[dict[str, Any]]]:
+        """Return every record by object, as the org itself knows them."""
+
+        def read() -> dict[str, list[dict[str, Any]]]:
+            with self.org.lock:
+                return self.org.dump()
+
+        return await asyncio.to_thread(read)
+
+
+@asynccontextmanager
+async def running_sandbox(host: str, port: int) -> AsyncIterator[RunningSandbox]:
+    """Run a sandbox with its seed in this loop; port 0 is any free one.
+
+    Raises:
+        ConfigError: The address cannot be listened on.
+    """
+    from relay.sandbox import (  # noqa: PLC0415 - Starlette, 0.2 s
+        INTEGRATION_USERNAME,
+        SandboxOrg,
+        serve,
+    )
+
+    org = SandboxOrg()
+    stop = asyncio.Event()
+    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(
+        serve(org, host, port, announce=url.set_result, stop=stop)
+    )
+    both: set[asyncio.Future[Any]] = {serving, url}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if not url.done():
+        url.cancel()
+        await serving  # raises what kept it from starting
+    try:
+        yield RunningSandbox(url.result(), org, INTEGRATION_USERNAME)
+    finally:
+        stop.set()
+        await serving
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="0 is any free one.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
+@json_option
+def sandbox(port: int, host: str, *, as_json: bool) -> None:
+    """Run a local Salesforce org, until SIGTERM or Ctrl-C.
+
+    It lives in memory: what the relay writes is gone when it ends.
+    """
+    from relay.sandbox import run  # noqa: PLC0415 - Starlette, 0.2 s
+
+    def announce(url: str) -> None:
+        if as_json:
+            print_json([{"url": url}])
+            return
+        click.echo(f"A Salesforce sandbox answers at {url}")
+        click.echo("\nFor relay.toml:\n")
+        click.echo(SNIPPET.format(url=url))
+        click.echo(f"What it holds: curl -s {url}/sandbox/dump")
+
+    run(host, port, announce=announce)

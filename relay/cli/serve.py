@@ -1,0 +1,65 @@
+"""`relay serve`: the relay itself."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from relay.cli.entry import RelayCommand
+from relay.cli.opening import settings
+from relay.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROLES: Final = ("smtp", "worker", "web")
+DEFAULT: Final = frozenset({"smtp", "worker"})
+
+
+@click.command(cls=RelayCommand)
+@click.option("--roles", metavar="ROLE,…", help="smtp, worker; all that are there.")
+def serve(roles: str | None) -> None:
+    """Take mail in and log it in Salesforce, until SIGTERM or Ctrl-C."""
+    wanted = read_roles(roles)
+    loaded = settings(quiet=False)
+    if "smtp" in wanted:
+        loaded.require_domains()
+    if "worker" in wanted:
+        loaded.require_salesforce()
+    from relay import app  # noqa: PLC0415 - brings every part of the relay
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(app.serve(loaded, wanted))
+
+
+def read_roles(text: str | None) -> frozenset[str]:
+    """Return the parts to run.
+
+    Raises:
+        ConfigError: A part is not there.
+        click.BadParameter: A word is no part at all.
+    """
+    if text is None:
+        return DEFAULT
+    wanted = frozenset(word.strip() for word in text.split(",") if word.strip())
+    unknown = sorted(wanted - set(ROLES))
+    if unknown or not wanted:
+        problem = f"{text!r}: write one or more of {', '.join(ROLES)}"
+        raise click.BadParameter(problem, param_hint="--roles")
+    if "web" in wanted:
+        problem = "role web: there is no console yet; leave it out of --roles"
+        raise ConfigError(problem)
+    return wanted
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return the faster event loop where the extra `fast` is installed."""
+    try:
+        module = import_module("uvloop")
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = module.new_event_loop
+    return factory

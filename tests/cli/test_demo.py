@@ -1,0 +1,117 @@
+"""`relay demo` shows the whole product at work, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import smtplib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DEMO = [sys.executable, "-m", "relay", "demo"]
+
+
+@pytest.mark.timeout(60)
+def test_once_ends_well_with_five_outcomes(tmp_path: Path) -> None:
+    """All five mails end as they must, exit 0, from an empty folder."""
+    done = subprocess.run(
+        [*DEMO, "--once", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=_environment(tmp_path),
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["state"] for row in rows] == [
+        *("logged", "logged", "logged", "unmatched", "refused")
+    ]
+    assert all(row["as_expected"] for row in rows)
+    assert all(row["records"] for row in rows[:3])
+    assert rows[4]["reply"].startswith("550 5.7.1")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(60)
+def test_people_get_a_table(tmp_path: Path) -> None:
+    """Mail, state, records written and reason, on a terminal or not."""
+    done = subprocess.run(
+        [*DEMO, "--once"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=_environment(tmp_path),
+        check=True,
+    )
+    for part in (
+        "records written",
+        "to a contact on an open opportunity",
+        "EmailMessage on Contact",
+        "from a stranger",
+        "550 5.7.1",
+        "All 5 mails ended as they must.",
+    ):
+        assert part in done.stdout
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stays_up_for_mail_of_ones_own(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """After the five, one's own mail is logged and shown; a signal ends it cleanly."""
+    demo = subprocess.Popen(
+        [*DEMO, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=_environment(tmp_path),
+    )
+    try:
+        assert demo.stdout is not None
+
+        def line() -> dict[str, Any]:
+            row: dict[str, Any] = json.loads(demo.stdout.readline())
+            return row
+
+        for _ in range(5):
+            line()
+        where = line()
+        host, _, port = where["smtp"].rpartition(":")
+        with smtplib.SMTP(host, int(port), timeout=10) as client:
+            client.sendmail(
+                where["sender"],
+                where["relay_address"],
+                f"From: {where['sender']}\r\nTo: tom@birch.example\r\n"
+                "Subject: Mine\r\n\r\nHello\r\n",
+            )
+        row = line()
+        while row["state"] != "logged":
+            row = line()
+        assert row["subject"] == "Mine"
+        assert Path(where["config"]).exists()
+        demo.send_signal(number)
+        _, errors = demo.communicate(timeout=20)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert (demo.returncode, errors) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return an environment whose temporary folder is the test's own.
+
+    A setting from outside must not reach the demo.
+    """
+    import os
+
+    root = str(Path(__file__).parents[2])
+    outside = {"TMPDIR": str(folder), "PYTHONPATH": root, "RELAY_STORE__URL": "bad"}
+    return os.environ | outside

@@ -1,0 +1,204 @@
+"""Users, addresses, exclusions and settings, through the commands, on a real store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ADA_ID = "005000000000001AAA"
+
+
+def test_user_add_prints_the_relay_address_alone(relay: Any) -> None:
+    """`ADDRESS=$(relay user add …)` is the address for the BCC line."""
+    result = relay("user", "add", "Ada Byron", "--email", "Ada@Corp.example")
+    (user,) = relay.json("user", "list")
+    assert result.stdout == user["relay_address"] + "\n"
+    assert user == {
+        "name": "Ada Byron",
+        "email": "ada@corp.example",
+        "role": "rep",
+        "active": True,
+        "salesforce_id": None,
+        "relay_address": user["relay_address"],
+    }
+    assert user["relay_address"].endswith("@in.relay.example")
+
+
+def test_a_new_user_may_send_from_their_own_address(relay: Any, ada: Any) -> None:
+    """`user add` accepts the user's own address as a sender at once."""
+    (row,) = relay.json("address", "list", ada["email"])
+    assert row["user"] == row["address"] == "ada@corp.example"
+    assert set(row) == {"user", "address", "added_at", "added_by"}
+    assert row["added_by"].startswith("cli")
+
+
+def test_users_have_role_and_salesforce_id(relay: Any) -> None:
+    """A 15-character id is kept in its safe form; a role is one of three."""
+    relay(
+        *("user", "add", "Grace", "--email", "g@corp.test", "--role", "admin"),
+        *("--salesforce-id", "005000000000001"),
+    )
+    (user,) = relay.json("user", "list")
+    assert (user["role"], user["salesforce_id"]) == ("admin", ADA_ID)
+    assert "--role" in relay.error(
+        *("user", "add", "X", "--email", "x@corp.test", "--role", "boss"), status=2
+    )
+
+
+def test_a_second_user_with_an_address_is_refused(relay: Any, ada: Any) -> None:
+    """One address is one person; the first user stays as they are."""
+    line = relay.error("user", "add", "Eve", "--email", "ADA@corp.example", status=1)
+    assert "already" in line
+    assert relay.json("user", "list") == [ada]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["Ada", "--email", "ada"], "no e-mail address"),
+        (["Ada", "--email", "a@x.test", "--salesforce-id", "003"], "no record id"),
+        (["", "--email", "a@x.test"], "printable"),
+        (["Ada"], "--email"),
+    ],
+)
+def test_slips_are_wrong_usage(relay: Any, arguments: list[str], part: str) -> None:
+    """What cannot be right is told before anything is stored."""
+    assert part in relay.error("user", "add", *arguments, status=2)
+    assert relay.json("user", "list") == []
+
+
+def test_without_a_domain_no_user_is_made(relay: Any) -> None:
+    """A relay address needs `smtp.domains`; the mistake is named with exit 2."""
+    text = relay.config.read_text("utf-8")
+    relay.config.write_text(text.replace('["in.relay.example"]', "[]"), "utf-8")
+    line = relay.error("user", "add", "Ada", "--email", "a@x.test", status=2)
+    assert "smtp.domains" in line
+    assert relay.json("user", "list") == []
+
+
+def test_users_are_found_by_address_or_single_name(relay: Any, ada: Any) -> None:
+    """A name works while one user has it; then the answer lists who has."""
+    assert relay.json("user", "show", "ada byron") == [ada]
+    assert relay.json("user", "show", "ADA@corp.example") == [ada]
+    relay("user", "add", "Ada Byron", "--email", "ada2@corp.example")
+    line = relay.error("user", "show", "Ada Byron", status=1)
+    assert "ada@corp.example" in line
+    assert "ada2@corp.example" in line
+    assert "no user" in relay.error("user", "show", "Bob", status=1)
+
+
+def test_disable_and_enable(relay: Any, ada: Any) -> None:
+    """A disabled user keeps the relay address for the day they come back."""
+    relay("user", "disable", "Ada Byron")
+    assert relay.json("user", "list") == [ada | {"active": False}]
+    assert relay.json("user", "enable", "ada@corp.example") == [ada]
+
+
+def test_rotate_gives_another_address(relay: Any, ada: Any) -> None:
+    """The new address is printed; the old one works on for the grace time."""
+    new = relay("user", "rotate", "Ada Byron").stdout.strip()
+    assert new != ada["relay_address"]
+    assert relay.json("user", "list") == [ada | {"relay_address": new}]
+    directory = relay.in_store(lambda store: store.directory())
+    assert ada["relay_address"].partition("@")[0] in directory.by_token
+
+
+def test_set_names_the_salesforce_user(relay: Any, ada: Any) -> None:
+    """What the worker asks for when it finds nobody; empty goes back to looking."""
+    relay("user", "set", "Ada Byron", "--salesforce-id", ADA_ID)
+    assert relay.json("user", "list") == [ada | {"salesforce_id": ADA_ID}]
+    relay("user", "set", "Ada Byron", "--salesforce-id", "")
+    assert relay.json("user", "list") == [ada]
+
+
+def test_addresses_are_added_and_removed(relay: Any, ada: Any) -> None:
+    """Whole domains too; adding twice is no error, removing twice is."""
+    relay("address", "add", "Ada Byron", "*@Byron.example")
+    again = relay("address", "add", "Ada Byron", "*@byron.example")
+    assert "already" in again.stdout
+    listed = [row["address"] for row in relay.json("address", "list")]
+    assert listed == [ada["email"], "*@byron.example"]
+    relay("address", "remove", "Ada Byron", "*@byron.example")
+    assert "no accepted address" in relay.error(
+        "address", "remove", "Ada Byron", "*@byron.example", status=1
+    )
+
+
+def test_exclusions_are_everybodys_or_one_users(relay: Any, ada: Any) -> None:
+    """The same pattern may be left out for all and for one."""
+    relay("exclude", "add", "*@bank.example")
+    relay("exclude", "add", "X@y.example", "--user", "Ada Byron", "--skip", "address")
+    assert relay.json("exclude", "list") == [
+        {"pattern": "*@bank.example", "user": None, "skip": "mail"},
+        {"pattern": "x@y.example", "user": ada["email"], "skip": "address"},
+    ]
+    assert "no exclusion" in relay.error("exclude", "remove", "x@y.example", status=1)
+    relay("exclude", "remove", "x@y.example", "--user", "Ada Byron")
+    relay("exclude", "remove", "*@bank.example")
+    assert relay.json("exclude", "list") == []
+
+
+def test_settings_override_the_file(relay: Any) -> None:
+    """The store's value counts before the file's, and says where it comes from."""
+    assert relay("settings", "get", "match.several").stdout == "all\n"
+    relay("settings", "set", "match.several", "oldest")
+    assert relay("settings", "get", "match.several").stdout == "oldest\n"
+    (row,) = relay.json("settings", "list")
+    assert (row["key"], row["value"], row["source"]) == (
+        "match.several",
+        "oldest",
+        "store",
+    )
+    directory = relay.in_store(lambda store: store.directory())
+    assert directory.settings == {"match.several": "oldest"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("set", "match.several", "some"), "all, oldest, most_activity"),
+        (("set", "match.severall", "all"), "known: match.several"),
+        (("get", "nonsense"), "known: match.several"),
+        (("set", "smtp.listen", "x"), "needs a restart"),
+    ],
+)
+def test_wrong_settings_name_what_is_right(
+    relay: Any, arguments: tuple[str, ...], part: str
+) -> None:
+    """An unknown key or value is wrong usage, with the right ones named."""
+    assert part in relay.error("settings", *arguments, status=2)
+
+
+def test_tables_show_what_json_does(relay: Any, ada: Any) -> None:
+    """The tables for people hold the same, and empty ones say what to do."""
+    assert ada["relay_address"] in relay("user", "list").stdout
+    assert "ada@corp.example" in relay("user", "show", "Ada Byron").stdout
+    assert "ada@corp.example" in relay("address", "list").stdout
+    assert "relay exclude add" in relay("exclude", "list").stdout
+    relay("exclude", "add", "*@bank.example")
+    assert "everybody" in relay("exclude", "list").stdout
+    assert "match.several" in relay("settings", "list").stdout
+
+
+def test_db_upgrade_says_what_it_did(relay: Any) -> None:
+    """An empty store gets the schema; a second time there is nothing to do."""
+    assert "from nothing to" in relay("db", "upgrade").stdout
+    assert "nothing to do" in relay("db", "upgrade").stdout
+    (row,) = relay.json("db", "upgrade")
+    assert row["before"] == row["after"]
+
+
+def test_a_missing_settings_file_is_named(relay: Any, tmp_path: Path) -> None:
+    """`--config` with a wrong path never falls back to defaults."""
+    line = relay.error("--config", str(tmp_path / "no.toml"), "user", "list", status=2)
+    assert "no.toml" in line
+
+
+def test_a_store_that_cannot_be_opened_is_named(relay: Any, tmp_path: Path) -> None:
+    """A file that is no database is a mistake in the settings."""
+    (tmp_path / "relay.db").write_bytes(b"no database at all" * 100)
+    assert "store.url" in relay.error("user", "list", status=2)

@@ -1,0 +1,74 @@
+"""`relay explain` reads a file or its input; the usual slips are plain sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relay import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relay.config import Settings
+
+SALESFORCE = """\
+[salesforce]
+instance_url = "http://127.0.0.1:9"
+client_id = "id"
+client_secret = "secret"
+"""
+ANSWER = {
+    "state": "logged",
+    "reason": "",
+    "people": [{"address": "c@x.example", "name": "C\x1b", "place": "to"}],
+    "unknown": ["d@x.example"],
+    "activities": [
+        {"object": "Task", "rule": "Contact.Email", "fields": {"Subject": "Hi"}}
+    ],
+}
+
+
+@pytest.fixture
+def asked(relay: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, str]]:
+    """Answer in place of the org, and keep what was asked."""
+    seen: list[tuple[bytes, str]] = []
+
+    async def explain(_: Settings, raw: bytes, who: str) -> dict[str, Any]:
+        seen.append((raw, who))
+        return ANSWER
+
+    monkeypatch.setattr(app, "explain", explain)
+    with relay.config.open("a") as config:
+        config.write(SALESFORCE)
+    return seen
+
+
+def test_a_file_is_read_as_it_is(relay: Any, asked: Any, tmp_path: Path) -> None:
+    """The bytes of the file, line ends and all, are what is explained."""
+    mail = tmp_path / "mail.eml"
+    mail.write_bytes(b"Subject: x\r\n\r\n\xff")
+    assert relay.json("explain", str(mail), "--user", "Ada") == [ANSWER]
+    assert asked == [(b"Subject: x\r\n\r\n\xff", "Ada")]
+
+
+def test_a_dash_is_the_input(relay: Any, asked: Any) -> None:
+    """A mail can be piped in; people get tables without escape sequences."""
+    text = relay("explain", "-", "--user", "Ada", stdin=b"Subject: y\n\nz").stdout
+    assert asked == [(b"Subject: y\n\nz", "Ada")]
+    assert "logged" in text
+    assert "Subject: Hi" in text
+    assert "C\\x1b" in text
+
+
+def test_a_missing_file_is_named(relay: Any, asked: Any) -> None:
+    """Exit 1 with the file's name."""
+    assert "no.eml" in relay.error("explain", "no.eml", "--user", "Ada", status=1)
+
+
+def test_without_salesforce_there_is_nothing_to_ask(relay: Any, tmp_path: Path) -> None:
+    """The missing key is named, with exit 2."""
+    (tmp_path / "mail.eml").write_bytes(b"Subject: x\r\n\r\n")
+    line = relay.error("explain", "mail.eml", "--user", "Ada", status=2)
+    assert "salesforce.instance_url" in line

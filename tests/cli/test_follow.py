@@ -1,0 +1,46 @@
+"""`relay log --follow` shows what comes, from another process, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.timeout(30)
+def test_new_rows_and_changed_states_appear(relay: Any, ada: Any) -> None:
+    """Each message is shown when it comes and again when its state changes."""
+    (first,) = relay.put("One")
+    follower = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "relay", "--config", str(relay.config)),
+            *("log", "--follow", "--json"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert follower.stdout is not None
+
+        def line() -> tuple[str, str]:
+            row = json.loads(follower.stdout.readline())
+            return row["id"], row["state"]
+
+        assert line() == (first, "queued")
+        (second,) = relay.put("Two")
+        assert line() == (second, "queued")
+        relay("hold", first)
+        assert line() == (first, "held")
+        refused = relay.refuse()
+        assert line() == (refused, "refused")
+        follower.send_signal(signal.SIGINT)
+        rest, errors = follower.communicate(timeout=10)
+    finally:
+        follower.kill()
+        follower.wait()
+    assert (rest, errors, follower.returncode) == ("", "", 0)

@@ -1,0 +1,147 @@
+"""Listing messages and laying a hand on the queue, on a real store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+NAMES = {
+    *("id", "kind", "state", "received_at", "user", "peer", "mail_from", "rcpt"),
+    *("from", "to", "subject", "message_id", "reply", "reason", "attempts", "records"),
+}
+
+
+def test_log_lists_every_row_oldest_first(relay: Any, ada: Any) -> None:
+    """Messages and refusals stand in the order of receipt, with stable names."""
+    first, second = relay.put("One", "Two")
+    refused = relay.refuse()
+    rows = relay.json("log")
+    assert [row["id"] for row in rows] == [first, second, refused]
+    assert [row["kind"] for row in rows] == ["message", "message", "refusal"]
+    assert all(set(row) >= NAMES for row in rows)
+    assert rows[0]["user"] == ada["email"]
+    assert rows[2]["count"] == 1
+
+
+def test_log_is_filtered(relay: Any, ada: Any) -> None:
+    """By state, user, time and kind; together they narrow."""
+    (old,) = relay.put("Old", minutes_ago=90)
+    (new,) = relay.put("New")
+    refused = relay.refuse()
+    relay("hold", new)
+
+    def ids(*arguments: str) -> list[str]:
+        return [row["id"] for row in relay.json("log", *arguments)]
+
+    assert ids("--state", "queued") == [old]
+    assert ids("--state", "held") == [new]
+    assert ids("--since", "1h") == [new, refused]
+    assert ids("--since", "2h", "--state", "queued") == [old]
+    assert ids("--refused") == [refused]
+    assert ids("--user", "Ada Byron") == [old, new]
+    assert ids("--limit", "1") == [refused]
+
+
+def test_log_pages_through_a_long_journal(
+    relay: Any, ada: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--json prints every row, however many pages that takes."""
+    monkeypatch.setattr("relay.cli.log._PAGE", 2)
+    ids = relay.put("a", "b", "c", "d")
+    assert [row["id"] for row in relay.json("log")] == ids
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--state", "lost"], "--state"),
+        (["--since", "soon"], "10m, 2h, 3d"),
+        (["--refused", "--state", "dead"], "--refused"),
+        (["--limit", "0"], "--limit"),
+    ],
+)
+def test_wrong_filters_are_wrong_usage(
+    relay: Any, arguments: list[str], part: str
+) -> None:
+    """A filter that means nothing is not an empty list."""
+    assert part in relay.error("log", *arguments, status=2)
+
+
+def test_the_table_is_safe_and_whole(relay: Any, ada: Any) -> None:
+    """A hostile subject is shown, not obeyed; ids can be copied from the table."""
+    (id_,) = relay.put("\x1b[2J[bold]sale")
+    table = relay("log").stdout
+    assert id_ in table
+    assert "\x1b" not in table
+    assert "\\x1b[2J[bold]sale" in table
+
+
+def test_an_empty_log_says_so(relay: Any) -> None:
+    """No rows: a sentence for people, no line for programs."""
+    assert relay("log").stdout == "Nothing to show.\n"
+    assert relay.json("log") == []
+
+
+def test_show_tells_the_trace_in_order(relay: Any, ada: Any) -> None:
+    """One message with its steps, under the id that the 250 named."""
+    (id_,) = relay.put("Offer")
+    relay("hold", id_)
+    (row,) = relay.json("show", id_.upper())
+    assert set(row) >= NAMES | {"trace"}
+    assert [step["step"] for step in row["trace"]] == ["rcpt", "hold"]
+    assert all(set(step) == {"at", "step", "result", "detail"} for step in row["trace"])
+    text = relay("show", id_).stdout
+    assert "Offer" in text
+    assert text.index("rcpt") < text.index("hold")
+
+
+def test_show_takes_refusals_and_names_what_is_not_there(relay: Any) -> None:
+    """A refusal has its trace too; an unknown id is a plain sentence."""
+    (row,) = relay.json("show", relay.refuse())
+    assert row["kind"] == "refusal"
+    assert row["trace"]
+    assert "no message" in relay.error("show", "0" * 26, status=1)
+
+
+def test_hold_release_discard(relay: Any, ada: Any) -> None:
+    """Each command says the old and the new state of each message."""
+    first, second = relay.put("One", "Two")
+    assert relay("hold", first).stdout == f"{first} was queued, is held.\n"
+    assert relay.json("release", first) == [
+        {"id": first, "event": "release", "was": "held", "state": "queued"}
+    ]
+    assert relay.json("discard", "--state", "queued") == [
+        {"id": id_, "event": "discard", "was": "queued", "state": "discarded"}
+        for id_ in (first, second)
+    ]
+    assert "nothing changed" in relay("retry", "--state", "dead").stdout
+    assert relay.json("retry", "--state", "dead") == []
+
+
+def test_messages_change_all_or_none(relay: Any, ada: Any) -> None:
+    """One id that does not fit keeps the others as they were, with a sentence."""
+    first, second = relay.put("One", "Two")
+    relay("hold", second)
+    line = relay.error("hold", first, second, status=1)
+    assert "held" in line
+    assert "queued" in line
+    assert "no message" in relay.error("hold", first, "0" * 26, status=1)
+    states = {row["id"]: row["state"] for row in relay.json("log")}
+    assert states == {first: "queued", second: "held"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "part"),
+    [
+        (["retry"], 2, "either message ids or --state"),
+        (["retry", "0" * 26, "--state", "dead"], 2, "either message ids or --state"),
+        (["retry", "--state", "queued"], 1, "dead"),
+        (["retry", "nonsense"], 1, "no message id"),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    relay: Any, arguments: list[str], status: int, part: str
+) -> None:
+    """Wrong usage is 2, a change that the state table has not got is 1."""
+    assert part in relay.error(*arguments, status=status)

@@ -1,0 +1,111 @@
+"""`relay sandbox`, and the commands that ask Salesforce, against a real one."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAIL = b"""\
+From: Ada Berger <ada@corp.example>\r
+To: Mara <mara@acme.example>\r
+Cc: nora@nobody.example\r
+Subject: The offer\r
+Date: Wed, 4 Mar 2026 12:00:00 +0000\r
+Message-ID: <offer@corp.example>\r
+\r
+Hello Mara\r
+"""
+
+
+@pytest.fixture(scope="module")
+def snippet() -> Iterator[str]:
+    """Run a sandbox and return the settings that it prints."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "relay", "sandbox", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines = []
+        while "dump" not in (line := process.stdout.readline()):
+            assert line, process.stderr and process.stderr.read()
+            lines.append(line)
+        yield "".join(lines).partition("relay.toml:")[2]
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=5)
+        assert (process.returncode, errors) == (0, "")
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def connected(relay: Any, snippet: str) -> Any:
+    """Return a relay with the settings that the sandbox printed."""
+    with relay.config.open("a") as config:
+        config.write(snippet)
+    return relay
+
+
+def test_the_printed_settings_are_ready_to_use(connected: Any) -> None:
+    """`relay check` against the sandbox finds nothing that fails."""
+    found = {row["check"]: row for row in connected.json("check")}
+    failed = [row for row in found.values() if row["result"] == "fail"]
+    assert failed == []
+    assert found["salesforce login"]["result"] == "ok"
+    assert found["api calls"]["result"] == "ok"
+    for name in ("Contact", "Lead", "Opportunity", "Task", "EmailMessage"):
+        assert found[name]["result"] == "ok", found[name]
+
+
+def test_refused_credentials_fail_with_their_mend(connected: Any) -> None:
+    """A wrong secret is told apart from a network that is down."""
+    text = connected.config.read_text("utf-8")
+    secret = 'client_secret = "hunter2"'
+    connected.config.write_text(re.sub("client_secret = .*", secret, text))
+    lines = connected("check", "--json", status=1).stdout.splitlines()
+    found = {row["check"]: row for row in map(json.loads, lines)}
+    assert found["salesforce login"]["result"] == "fail"
+    assert "client_id" in found["salesforce login"]["mend"]
+    assert "hunter2" not in "".join(lines)
+
+
+def test_explain_says_what_would_be_written(connected: Any) -> None:
+    """People, records and fields, and nothing is written anywhere."""
+    connected("user", "add", "Ada Berger", "--email", "ada@corp.example")
+    result = connected(
+        "explain", "-", "--user", "Ada Berger", "--json", stdin=MAIL
+    ).stdout
+    (answer,) = [json.loads(line) for line in result.splitlines()]
+    assert answer["state"] == "logged"
+    assert {record["object"] for record in answer["records"]} == {
+        "Contact",
+        "Opportunity",
+    }
+    assert answer["unknown"] == ["nora@nobody.example"]
+    assert answer["activities"][0]["fields"]["Subject"] == "The offer"
+    assert connected.json("log") == []
+    text = connected("explain", "-", "--user", "Ada Berger", stdin=MAIL).stdout
+    assert "Contact.Email" in text
+
+
+def test_explain_names_a_user_who_is_not_there(connected: Any) -> None:
+    """Exit 1 with the name that was asked for."""
+    result = connected("explain", "-", "--user", "Bob", status=1, stdin=MAIL)
+    assert "Bob" in result.stderr
+
+
+def test_other_machines_cannot_reach_a_sandbox(relay: Any) -> None:
+    """There is no lock on it, so that loopback is all there is."""
+    assert "loopback" in relay.error("sandbox", "--host", "0.0.0.0", status=2)

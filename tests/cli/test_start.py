@@ -1,0 +1,71 @@
+"""Starting is cheap, and `python -m relay` is the command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from click.testing import CliRunner
+
+from relay.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`relay --help` does not wait for libraries that it does not need."""
+    heavy = {"pydantic", "sqlalchemy", "requests", "rich", "starlette", "cryptography"}
+    code = (
+        "import sys\n"
+        "from relay.cli import main\n"
+        "try:\n    main(['--help'], prog_name='relay')\n"
+        f"except SystemExit:\n    print(sorted({heavy!r} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_module_is_the_command() -> None:
+    """`python -m relay` works where no script is installed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "relay", "user", "add"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "relay: Missing argument 'NAME' (see relay user add --help)\n"
+
+
+def test_the_wrong_folder_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any settings no command makes an empty store and looks into that."""
+    for name in [name for name in os.environ if name.startswith("RELAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["log"])
+    assert result.exit_code == 2
+    assert "relay.toml" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_leaves_is_no_error(relay: Any, ada: Any) -> None:
+    """`relay log --json | head -1` ends without a traceback."""
+    relay.put(*(f"Subject {number}" for number in range(300)))
+    done = subprocess.run(
+        f"{sys.executable} -m relay --config {relay.config} log --json | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""

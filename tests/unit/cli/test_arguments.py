@@ -1,0 +1,132 @@
+"""What people type becomes a value, or a sentence that names the mend."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import click
+import pytest
+
+from relay.cli import arguments
+
+NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [
+        ("45s", timedelta(seconds=45)),
+        ("10m", timedelta(minutes=10)),
+        (" 2H ", timedelta(hours=2)),
+        ("3d", timedelta(days=3)),
+        ("1w", timedelta(weeks=1)),
+    ],
+)
+def test_since_takes_ages(text: str, ago: timedelta) -> None:
+    """`10m` is ten minutes before now."""
+    assert arguments.since(text, NOW) == NOW - ago
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T09:30", datetime(2026, 1, 31, 9, 30, tzinfo=UTC)),
+        ("2026-01-31T09:30Z", datetime(2026, 1, 31, 9, 30, tzinfo=UTC)),
+        (
+            "2026-01-31T09:30+02:00",
+            datetime(2026, 1, 31, 9, 30, tzinfo=timezone(timedelta(hours=2))),
+        ),
+    ],
+)
+def test_since_takes_times_in_utc_unless_said(text: str, at: datetime) -> None:
+    """A time without a zone is in UTC, as the listings are."""
+    assert arguments.since(text, NOW) == at
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "10", "10x", "-3d", "999999w"])
+def test_since_names_the_forms_it_takes(text: str) -> None:
+    """What is no time is answered with examples."""
+    with pytest.raises(click.BadParameter, match="write 10m, 2h, 3d"):
+        arguments.since(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("Ada@Corp.Example", "ada@corp.example"),
+        ("ada@corp.local", "ada@corp.local"),
+        ("ada@x.test", "ada@x.test"),
+        ("ada@localhost", "ada@localhost"),
+        ("ada+x@bücher.example", "ada+x@xn--bcher-kva.example"),
+        ("o'neil@corp.example", "o'neil@corp.example"),
+    ],
+)
+def test_addresses_come_back_as_keys(text: str, key: str) -> None:
+    """An address is compared as the intake compares it, special domains included."""
+    assert arguments.email_address(text) == key
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ada", "ada@", "@corp.example", "a b@corp.example", "ada@corp", "a@b@c.d"],
+)
+def test_wrong_addresses_are_refused(text: str) -> None:
+    """A slip of the keyboard is seen before it is stored."""
+    with pytest.raises(click.BadParameter):
+        arguments.email_address(text)
+
+
+def test_patterns_cover_a_domain_with_a_star() -> None:
+    """`*@domain` is the one form for a whole domain, folded like an address."""
+    assert arguments.address_pattern("*@Corp.Example") == "*@corp.example"
+    assert arguments.address_pattern("Ada@Corp.Example") == "ada@corp.example"
+
+
+@pytest.mark.parametrize("text", ["@corp.example", "corp.example"])
+def test_a_bare_domain_is_told_the_form(text: str) -> None:
+    """Who writes the domain alone is shown how it is meant to be written."""
+    with pytest.raises(click.BadParameter, match=r"write '\*@corp\.example'"):
+        arguments.address_pattern(text)
+
+
+@pytest.mark.parametrize("text", ["*@*.corp.example", "*@", "*", "ada@*.example"])
+def test_other_stars_are_refused(text: str) -> None:
+    """A star anywhere else covers nothing, and must not look as if it did."""
+    with pytest.raises(click.BadParameter):
+        arguments.address_pattern(text)
+
+
+def test_what_is_removed_need_not_be_valid() -> None:
+    """An address that a validator refuses can still be taken out again."""
+    assert arguments.known_pattern("A..B@corp.example") == "a..b@corp.example"
+    assert arguments.known_pattern("*@Corp.Example") == "*@corp.example"
+
+
+def test_salesforce_ids_get_their_checksum() -> None:
+    """A 15-character id becomes the 18-character one."""
+    assert arguments.salesforce_user_id("005000000000001") == "005000000000001AAA"
+    assert arguments.salesforce_user_id("005000000000001AAA") == "005000000000001AAA"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("005000000000001AAB", "no record id"),
+        ("//evil.example/x", "no record id"),
+        ("003000000000001AAA", "no User"),
+        ("", "no record id"),
+    ],
+)
+def test_wrong_salesforce_ids_are_refused(text: str, reason: str) -> None:
+    """The checksum and the prefix of User are proven before the id is kept."""
+    with pytest.raises(click.BadParameter, match=reason):
+        arguments.salesforce_user_id(text)
+
+
+def test_names_are_one_line() -> None:
+    """White space is folded, control characters are refused."""
+    assert arguments.person_name("  Ada   Byron ") == "Ada Byron"
+    for text in ("", "   ", "Ada\x1b[31m", "x" * 201):
+        with pytest.raises(click.BadParameter):
+            arguments.person_name(text)

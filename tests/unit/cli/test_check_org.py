@@ -1,0 +1,108 @@
+"""What the org must let us see and do, and what is said when it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.cli import check_org
+from relay.cli.finding import Result
+from relay.salesforce import FieldInfo, OrgShape
+
+
+def _field(name: str, *, createable: bool = True) -> FieldInfo:
+    return FieldInfo(
+        name=name,
+        label=name,
+        type="string",
+        length=255,
+        createable=createable,
+        updateable=True,
+        filterable=True,
+        nillable=True,
+        defaulted=False,
+        unique=False,
+        external_id=False,
+        restricted=False,
+    )
+
+
+WRITTEN = {"Task": check_org.TASK, "EmailMessage": check_org.EMAIL_MESSAGE}
+
+
+def _shape(
+    *, hide: tuple[str, ...] = (), lock: tuple[str, ...] = (), no: tuple[str, ...] = ()
+) -> OrgShape:
+    """Return an org with everything but what is named as `Object` or `Object.Field`."""
+    names = dict(check_org.READ)
+    for name, fields in WRITTEN.items():
+        names[name] = (*fields, *check_org.OPTIONAL[name])
+    fields = {
+        name: {
+            field: _field(field, createable=f"{name}.{field}" not in lock)
+            for field in wanted
+            if f"{name}.{field}" not in hide
+        }
+        for name, wanted in names.items()
+        if name not in hide
+    }
+    return OrgShape(fields, frozenset(names) - set(no))
+
+
+def _results(shape: OrgShape) -> dict[str, Result]:
+    return {finding.check: finding.result for finding in check_org.permissions(shape)}
+
+
+def test_an_open_org_is_fine() -> None:
+    """With every right there is nothing to mend."""
+    findings = check_org.permissions(_shape())
+    assert {finding.result for finding in findings} == {Result.OK}
+    assert [finding.check for finding in findings] == [*check_org.READ, *WRITTEN]
+
+
+@pytest.mark.parametrize("name", ["Contact", "Lead", "Opportunity"])
+def test_a_hidden_object_fails_by_name(name: str) -> None:
+    """What is not visible cannot be matched: a failure that names the right."""
+    finding = next(
+        f for f in check_org.permissions(_shape(hide=(name,))) if f.check == name
+    )
+    assert finding.result is Result.FAIL
+    assert f"Read on {name}" in finding.mend
+
+
+def test_a_hidden_field_is_named() -> None:
+    """Field-level security hides a field as if it did not exist."""
+    findings = check_org.permissions(_shape(hide=("Contact.Email",)))
+    (failed,) = [finding for finding in findings if finding.result is Result.FAIL]
+    assert failed.check == "Contact"
+    assert "Email" in failed.detail
+
+
+def test_a_task_that_cannot_be_written_fails() -> None:
+    """No right to create Tasks, or a needed field that may not be set."""
+    assert _results(_shape(no=("Task",)))["Task"] is Result.FAIL
+    assert _results(_shape(lock=("Task.OwnerId",)))["Task"] is Result.FAIL
+
+
+def test_an_optional_field_is_a_warning() -> None:
+    """Without TaskSubtype a Task says less, but it is there."""
+    assert _results(_shape(lock=("Task.TaskSubtype",)))["Task"] is Result.WARN
+
+
+def test_without_email_message_there_are_tasks() -> None:
+    """An org without Enhanced Email works: a warning."""
+    assert _results(_shape(no=("EmailMessage",)))["EmailMessage"] is Result.WARN
+
+
+@pytest.mark.parametrize(
+    ("usage", "result"),
+    [
+        (None, Result.WARN),
+        ((10, 100), Result.OK),
+        ((80, 100), Result.WARN),
+        ((100, 100), Result.FAIL),
+    ],
+)
+def test_spent_calls_are_told(usage: tuple[int, int] | None, result: Result) -> None:
+    """Near the org's limit it is a warning, at the limit a failure."""
+    (finding,) = check_org._usage(usage)
+    assert finding.result is result

@@ -1,0 +1,73 @@
+"""Tables are safe for terminals, JSON lines are stable for programs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from relay.cli import output
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("Grüße, 日本 👋", "Grüße, 日本 👋"),
+        ("a\x1b[31mb", "a\\x1b[31mb"),
+        ("a\nb\rc\td", "a\\nb\\rc\\td"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\u202etxt.exe", "\\u202etxt.exe"),
+        ("a\u2028b", "a\\u2028b"),
+        ("\ud800", "\\ud800"),
+        (None, ""),
+        (7, "7"),
+    ],
+)
+def test_cells_cannot_steer_the_terminal(value: object, shown: str) -> None:
+    """Escape sequences and direction marks of a subject are shown, not obeyed."""
+    assert output.clean(value) == shown
+
+
+def test_json_lines_are_ascii_on_one_line() -> None:
+    """Whatever a value holds, a line is one object and plain ASCII."""
+    row = {"subject": "a\nb\x1b é", "at": datetime(2026, 1, 2, tzinfo=UTC), "n": None}
+    line = output.json_line(row)
+    assert line.isascii()
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "subject": "a\nb\x1b é",
+        "at": "2026-01-02T00:00:00.000+00:00",
+        "n": None,
+    }
+
+
+def test_times_are_shown_in_utc() -> None:
+    """A stored time and its ISO text look the same to people."""
+    assert output.when("2026-01-02T03:04:05.678+02:00") == "2026-01-02 01:04:05"
+    assert output.when(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02 00:00:00"
+    assert output.when("soon\x1b") == "soon\\x1b"
+
+
+def test_markup_in_a_cell_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """Square brackets of a subject are not taken for colours."""
+    output.table(["subject"], [["[red]sale[/red] [/]"]])
+    assert "[red]sale[/red] [/]" in capsys.readouterr().out
+
+
+def test_ids_are_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """A column that must stay whole does, however long its neighbours are."""
+    output.table(["id", "text"], [["0" * 26, "x" * 500]], whole=["id"])
+    assert "0" * 26 in capsys.readouterr().out
+
+
+def test_an_empty_table_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing to list is a sentence, not a head without rows."""
+    output.table(["a"], [], empty="Nobody yet.")
+    assert capsys.readouterr().out == "Nobody yet.\n"
+
+
+def test_facts_leave_out_what_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names and values stand below each other."""
+    output.facts([("id", "7"), ("reason", ""), ("subject", "x\ny")])
+    assert capsys.readouterr().out == "id:      7\nsubject: x\\ny\n"
