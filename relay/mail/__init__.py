@@ -1,0 +1,20 @@
+"""Reading: the bytes of a mail become an `Email`, whatever the bytes are.
+
+The way through: `fields` finds the header fields, `parts` the parts of the MIME tree,
+`params` reads their parameters, `body` makes text of them (`html` where there is no
+plain text), `addresses` and `words` read what people wrote into header fields, `dates`
+and `identity` do what their names say, and `reader` puts the value together.
+
+Promises: any bytes give an `Email` or `UnparsableMessage`; the time taken grows with
+the size of the mail and no faster; text that leaves here has no NUL, no control
+characters but tab and newline, and no lone surrogates. Who may send, whom a mail
+concerns and what is written about it is decided elsewhere. No I/O.
+"""
+
+from relay.mail.addresses import mailboxes
+from relay.mail.fields import header_fields
+from relay.mail.identity import content_keys
+from relay.mail.reader import parse
+from relay.mail.words import decode_header
+
+__all__ = ["content_keys", "decode_header", "header_fields", "mailboxes", "parse"]
