@@ -1,0 +1,47 @@
+"""The only HTTP to Salesforce: login, look-ups, writes, read-backs, one error table.
+
+`Org` is the door; it hands out values of `model` and raises errors of
+`relay.core.errors` alone. What is certain is promised: a record is `written` only with
+an id from a parsed answer, and `unknown` whenever the request may have been carried
+out without one. Left to others: what to write (`relay.activity`), for whom
+(`relay.match`), when and how often (`relay.worker`), and remembering it
+(`relay.store`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from relay.salesforce.model import (
+    FieldInfo,
+    FoundRecord,
+    LookupResult,
+    OrgShape,
+    SalesforceUser,
+    WriteOutcome,
+    WriteState,
+)
+
+if TYPE_CHECKING:
+    from relay.salesforce.org import Org
+
+__all__ = [
+    "FieldInfo",
+    "FoundRecord",
+    "LookupResult",
+    "Org",
+    "OrgShape",
+    "SalesforceUser",
+    "WriteOutcome",
+    "WriteState",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load `Org` when it is first asked for: the HTTP library is slow to import."""
+    if name == "Org":
+        from relay.salesforce.org import Org  # noqa: PLC0415
+
+        return Org
+    text = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(text)

@@ -1,0 +1,209 @@
+"""One table: what each failure of Salesforce means, and what is to be done.
+
+A failure is looked up by its `errorCode` first (with a part of its message where one
+code has two meanings), then by HTTP status, then by what the transport reported. No
+other module decides whether something is permanent. The rows are also what the admin
+reads: each has a sentence, and a category (rules D15 to D18).
+
+`wrote_nothing` matters for writes: False means that the answer leaves open whether the
+request was carried out, so that it must be looked up before it is made again.
+
+Source: Salesforce REST API Guide, "Status Codes and Error Responses"; SOAP API Guide,
+"Core Data Types Used in API Calls" (StatusCode, ExceptionCode).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from relay.core.errors import (
+    ActivityRefused,
+    CredentialsRefused,
+    OrgPaused,
+    OutcomeUnknown,
+    RecordLocked,
+    SalesforceLimited,
+    SalesforceUnavailable,
+)
+from relay.salesforce.failures import FOREIGN, LOGIN, ROWS, STATUSES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relay.core.errors import RelayError
+
+
+class Category(StrEnum):
+    """Groups of the diagnostics page (rule D15)."""
+
+    AUTHENTICATION = "authentication"
+    ACCESS = "access_validation"
+    INTERMITTENT = "intermittent"
+    OTHER = "other"
+
+
+class Retry(StrEnum):
+    """What to do next."""
+
+    NEVER = "never"
+    """Dead letter, with the sentence; a person may retry it once the cause is gone."""
+    REPLAN = "replan"
+    """As it is drafted it cannot be written: read the org again and draft anew."""
+    BACKOFF = "backoff"
+    """The same thing later, with growing waits."""
+    SOON = "soon"
+    """The same thing in a few seconds, with jitter."""
+    SHRINK = "shrink"
+    """Ask for less at once."""
+    RENEW = "renew"
+    """A fresh token, once."""
+    PAUSE = "pause"
+    """Nothing for this org can succeed now: all wait, attempts are given back."""
+    LOOK_UP = "look_up"
+    """It may have been done: look for it before doing it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row: a failure, its class, what to do, and the sentence for the admin."""
+
+    code: str
+    error: type[RelayError]
+    retry: Retry
+    category: Category
+    sentence: str
+    wrote_nothing: bool = True
+    contains: str = ""
+    """The row is meant only for messages that contain this."""
+    retry_after_s: float | None = None
+
+    @property
+    def permanent(self) -> bool:
+        """Say whether the same record would fail again."""
+        return self.retry in {Retry.NEVER, Retry.REPLAN}
+
+
+_KINDS: Final[Mapping[str, tuple[type[RelayError], Retry, Category]]] = {
+    "refused": (ActivityRefused, Retry.NEVER, Category.ACCESS),
+    "bug": (ActivityRefused, Retry.NEVER, Category.OTHER),
+    "replan": (ActivityRefused, Retry.REPLAN, Category.ACCESS),
+    "gone": (ActivityRefused, Retry.REPLAN, Category.OTHER),
+    "down": (SalesforceUnavailable, Retry.BACKOFF, Category.INTERMITTENT),
+    "odd": (SalesforceUnavailable, Retry.BACKOFF, Category.OTHER),
+    "busy": (SalesforceUnavailable, Retry.SOON, Category.INTERMITTENT),
+    "lock": (RecordLocked, Retry.SOON, Category.INTERMITTENT),
+    "shrink": (SalesforceUnavailable, Retry.SHRINK, Category.INTERMITTENT),
+    "limit": (SalesforceLimited, Retry.PAUSE, Category.INTERMITTENT),
+    "admin": (OrgPaused, Retry.PAUSE, Category.ACCESS),
+    "session": (CredentialsRefused, Retry.RENEW, Category.AUTHENTICATION),
+    "login": (CredentialsRefused, Retry.PAUSE, Category.AUTHENTICATION),
+    "unknown": (OutcomeUnknown, Retry.LOOK_UP, Category.INTERMITTENT),
+}
+"""The words of the table's second column."""
+
+
+def _rules(rows: tuple[tuple[str, str, str], ...]) -> tuple[Rule, ...]:
+    """Read rows of (code, kind, sentence).
+
+    A code may be followed by `~part of the message`; a kind by `?` where the answer
+    leaves open whether a write was carried out, and by `@seconds` to wait.
+    """
+    rules = []
+    for name, word, sentence in rows:
+        code, _, contains = name.partition("~")
+        kind, _, wait = word.partition("@")
+        error, retry, category = _KINDS[kind.removesuffix("?")]
+        rules.append(
+            Rule(
+                code,
+                error,
+                retry,
+                category,
+                sentence,
+                wrote_nothing=not kind.endswith("?"),
+                contains=contains.casefold(),
+                retry_after_s=float(wait) if wait else None,
+            )
+        )
+    return tuple(rules)
+
+
+TABLE: Final = _rules(ROWS)
+"""Rows by `errorCode`, most particular first where a code has several."""
+STATUS_TABLE: Final = _rules(STATUSES)
+"""Rows by HTTP status, for answers without a code that `TABLE` knows."""
+LOGIN_TABLE: Final = _rules(LOGIN)
+"""Rows by the `error` of the token endpoint (RFC 6749 section 5.2)."""
+FOREIGN_TABLE: Final = _rules(FOREIGN)
+"""Rows by the full name of an exception of the transport; see `foreign`."""
+
+
+def _by_code(rules: tuple[Rule, ...]) -> dict[str, tuple[Rule, ...]]:
+    table: dict[str, tuple[Rule, ...]] = {}
+    for row in rules:
+        table[row.code] = (*table.get(row.code, ()), row)
+    return table
+
+
+_TABLE: Final = _by_code(TABLE)
+_STATUSES: Final = _by_code(STATUS_TABLE)
+_LOGIN: Final = _by_code(LOGIN_TABLE)
+_FOREIGN: Final = _by_code(FOREIGN_TABLE)
+
+_EMBEDDED_LOCK: Final = "unable_to_lock_row"
+_AUTOMATION: Final = frozenset(
+    {"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER"}
+)
+
+
+def _pick(rules: tuple[Rule, ...], message: str) -> Rule | None:
+    folded = message.casefold()
+    return next((row for row in rules if row.contains in folded), None)
+
+
+def known(code: str) -> bool:
+    """Say whether the table has a row for an `errorCode`."""
+    return code in _TABLE
+
+
+def rule(code: str, status: int = 0, message: str = "") -> Rule:
+    """Return the row for a failure; there is always one.
+
+    Args:
+        code: `errorCode` (or `statusCode` of a record), empty if there was none.
+        status: HTTP status of the answer or of the part of it; 0 if unknown.
+        message: Tells apart the meanings of a code; nothing of it is kept.
+    """
+    if code in _AUTOMATION and _EMBEDDED_LOCK in message.casefold():
+        # A trigger that met a lock reports its own failure with the lock inside.
+        code = "UNABLE_TO_LOCK_ROW"
+    found = _pick(_TABLE.get(code, ()), message)
+    if found is not None:
+        return found
+    exact = _STATUSES.get(str(status))
+    if exact:
+        return exact[0]
+    return _STATUSES.get(f"{status // 100}xx", _STATUSES["xxx"])[0]
+
+
+def login_rule(error: str, description: str = "") -> Rule:
+    """Return the row for an `error` of the token endpoint.
+
+    A code that is not known pauses the org: to knock again and again with refused
+    credentials locks the user out.
+    """
+    return _pick(_LOGIN.get(error, ()), description) or _LOGIN["*"][0]
+
+
+def foreign(exception: Exception) -> Rule:
+    """Return the row for an exception of the client library or the transport."""
+    names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(exception).__mro__)
+    # The table's last row is for any Exception, so that there is always one.
+    return next(_FOREIGN[name][0] for name in names if name in _FOREIGN)
+
+
+def foreign_names() -> frozenset[str]:
+    """Return the full names of all exceptions that have a row of their own."""
+    return frozenset(_FOREIGN)

@@ -1,0 +1,468 @@
+"""The door to Salesforce for async code: look-ups, writes and read-backs in threads.
+
+The client library waits in threads of our own, one client each. What this module adds
+is sequence: how a look-up is cut into calls, which calls run side by side, what is
+remembered (the org's shape), and that a query which Salesforce finds too large is cut
+in halves. Retrying, pausing and remembering what was written is the worker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from relay.core.errors import (
+    ActivityRefused,
+    OrgPaused,
+    OutcomeUnknown,
+    RelayError,
+    SalesforceUnavailable,
+)
+from relay.core.ids import record_id
+from relay.salesforce import answers, describe, lookup, readback, write
+from relay.salesforce.auth import TokenProvider
+from relay.salesforce.client import Client
+from relay.salesforce.errors import Retry
+from relay.salesforce.gauge import Gauge
+from relay.salesforce.model import WriteOutcome, WriteState
+from relay.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from relay.config import SalesforceSettings
+    from relay.core.clock import Clock
+    from relay.core.model import Json
+    from relay.salesforce.answers import Failure
+    from relay.salesforce.client import Query, Rows
+    from relay.salesforce.lookup import Ask
+    from relay.salesforce.model import (
+        FoundRecord,
+        LookupResult,
+        OrgShape,
+        SalesforceUser,
+    )
+    from relay.salesforce.write import Encoded, Job
+
+T = TypeVar("T")
+
+QUERIES_PER_CALL: Final = 5
+SHAPE_RETRY_S: Final = 60.0
+"""Wait before an org whose shape could not be read anew is asked again."""
+MAX_EXTRA_QUERIES: Final = 100
+"""Queries that halving may cost one look-up."""
+_CHOKED: Final = frozenset({"MALFORMED_QUERY", "QUERY_TOO_COMPLICATED"})
+"""The question may be too large, or hold one value that Salesforce chokes on."""
+
+logger = get_logger(__name__)
+
+
+class Org:
+    """The org that the relay serves.
+
+    Made without any call; the first one logs in. All methods may be called from one
+    event loop at the same time; at most `settings.workers` calls are under way.
+
+    Args:
+        settings: Where the org is, and as whom.
+        clock: Time; boot time for what must not be sent too late.
+    """
+
+    def __init__(self, settings: SalesforceSettings, clock: Clock) -> None:
+        """Make the parts; nothing is asked and no thread runs yet."""
+        self._settings = settings
+        self._clock = clock
+        self._gauge = Gauge(clock)
+        self._tokens = TokenProvider(
+            settings,
+            clock,
+            server_ahead_s=self._gauge.server_ahead_s,
+            observe=self._gauge.note,
+        )
+        self._executor = ThreadPoolExecutor(settings.workers, "salesforce")
+        self._local = threading.local()
+        self._clients: list[Client] = []
+        self._shape: OrgShape | None = None
+        self._shape_at_s = 0.0
+        self._describing = asyncio.Lock()
+        self._me: str | None = None
+
+    async def start(self) -> None:
+        """Load the client library, so that the first mail does not wait for it."""
+        await self._run(_load_library)
+
+    async def close(self) -> None:
+        """Wait for calls under way, then close connections."""
+        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+        for client in self._clients:
+            client.close()
+        self._tokens.close()
+
+    # ------------------------------------------------------------ facts
+
+    async def shape(self, *, fresh: bool = False) -> OrgShape:
+        """Return the org's objects and fields, remembered for `describe_ttl_s`.
+
+        Args:
+            fresh: Ask again, because a write was refused for its fields.
+
+        Raises:
+            RelayError: They could not be read, and none are remembered.
+        """
+        asked_at = self._clock.boottime_s()
+        async with self._describing:
+            age = asked_at - self._shape_at_s
+            if self._shape is not None and (
+                age < 0 or (not fresh and age < self._settings.describe_ttl_s)
+            ):
+                return self._shape
+            try:
+                self._shape = await self._run(describe.ask)
+            except SalesforceUnavailable:
+                if self._shape is None or fresh:
+                    raise
+                # An old shape is better than none; ask again in a while.
+                ttl_s = self._settings.describe_ttl_s
+                self._shape_at_s = asked_at - max(0.0, ttl_s - SHAPE_RETRY_S)
+                return self._shape
+            self._shape_at_s = self._clock.boottime_s()
+            return self._shape
+
+    async def me(self) -> str:
+        """Return the id of the integration user.
+
+        Raises:
+            RelayError: No login, or Salesforce does not say.
+        """
+        if self._me is None:
+            token = await self._run(lambda _: self._tokens.token())
+            self._me = token.user_id
+        if self._me is None:
+            self._me = await self._run(_ask_me)
+        return self._me
+
+    async def users(self, ids: Sequence[str]) -> dict[str, SalesforceUser]:
+        """Return Users by id; one that does not exist is left out."""
+        result = await self.lookup((), user_ids=ids)
+        return {user.id: user for user in result.users}
+
+    async def api_usage(self) -> tuple[int, int] | None:
+        """Return (used, limit) of the org's calls in 24 hours, as last told."""
+        return self._gauge.usage
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """Return how many calls this process made, by kind."""
+        return self._gauge.calls
+
+    def server_now(self) -> datetime:
+        """Return the time by Salesforce's clock, up to a second or two behind it."""
+        return self._gauge.server_now()
+
+    # ------------------------------------------------------------ look-ups
+
+    async def lookup(
+        self,
+        addresses: Sequence[str],
+        *,
+        user_emails: Sequence[str] = (),
+        user_ids: Sequence[str] = (),
+        activity_counts: bool = False,
+    ) -> LookupResult:
+        """Find Contacts with open opportunities, unconverted Leads, and Users.
+
+        Args:
+            addresses: Address keys; longer than Salesforce's field: not asked for.
+            user_emails: Address keys of Users.
+            user_ids: Ids of Users.
+            activity_counts: Count Tasks and Events of records that share an address.
+
+        Raises:
+            OrgPaused: The question itself is refused, or the org cannot be used.
+            SalesforceUnavailable: Anything else.
+        """
+        shape = await self.shape()
+        asks = lookup.plan(addresses, user_emails, user_ids, shape)
+        result = lookup.read(await self._ask("lookup", asks))
+        if activity_counts and (counts := lookup.plan_counts(result.found)):
+            answered = await self._ask("count", counts)
+            found = lookup.read_counts(result.found, answered)
+            return type(result)(found, result.users)
+        return result
+
+    async def _ask(self, kind: str, asks: Sequence[Ask]) -> list[tuple[Ask, Rows]]:
+        """Ask all, five a call, calls side by side; halve what is too much."""
+        answered: list[tuple[Ask, Rows]] = []
+        waiting = list(asks)
+        left = MAX_EXTRA_QUERIES
+        while waiting:
+            results = await self._queries(kind, [ask.query() for ask in waiting])
+            smaller: list[Ask] = []
+            for ask, rows in zip(waiting, results, strict=True):
+                if isinstance(rows, list):
+                    answered.append((ask, rows))
+                elif _too_much(rows) and (halves := ask.halves()):
+                    smaller += halves
+                elif rows.code in _CHOKED:
+                    # One value that no query can hold is in no record either.
+                    logger.warning("value_not_looked_up", code=rows.code)
+                else:
+                    raise _question_failed(kind, rows)
+            left -= len(smaller)
+            if left < 0:
+                # It is not one value: the question itself is wrong for this org.
+                raise _question_failed(
+                    kind, next(r for r in results if not isinstance(r, list))
+                )
+            waiting = smaller
+        return answered
+
+    async def _queries(
+        self, kind: str, queries: Sequence[Query]
+    ) -> list[Rows | Failure]:
+        parts = [
+            queries[at : at + QUERIES_PER_CALL]
+            for at in range(0, len(queries), QUERIES_PER_CALL)
+        ]
+
+        def asking(part: Sequence[Query]) -> Callable[[Client], list[Rows | Failure]]:
+            return lambda client: client.queries(kind, part)
+
+        results = await _together([self._run(asking(part)) for part in parts])
+        return [rows for answered in results for rows in answered]
+
+    # ------------------------------------------------------------ read-backs
+
+    async def find_email_messages(
+        self, message_identifiers: Sequence[str]
+    ) -> dict[str, list[FoundRecord]]:
+        """Return EmailMessages by MessageIdentifier, deleted ones included.
+
+        Whoever wrote them: `created_by_id` tells ours (see `me`) from others'.
+
+        Raises:
+            RelayError: They could not be looked for; says nothing about them.
+        """
+        rows = await self._all_rows(readback.identifier_queries(message_identifiers))
+        return readback.read_identifiers(message_identifiers, rows)
+
+    async def read_email_messages(self, ids: Sequence[str]) -> dict[str, FoundRecord]:
+        """Return EmailMessages by id, deleted ones included, with their ActivityId.
+
+        Raises:
+            RelayError: They could not be read.
+        """
+        return readback.read_by_id(await self._all_rows(readback.id_queries(ids)))
+
+    async def find_own_tasks(
+        self, since: datetime, until: datetime
+    ) -> dict[str, FoundRecord]:
+        """Return our Tasks created in a window by their keys, deleted ones included.
+
+        Args:
+            since: First moment by Salesforce's clock (`server_now`).
+            until: Last moment.
+
+        Raises:
+            RelayError: They could not be looked for; says nothing about them.
+        """
+        me = await self.me()
+        rows: Rows = []
+        windows = [(since, until)]
+        while windows:
+            queries = [readback.own_tasks_query(me, *window) for window in windows]
+            results = await self._queries("readback", queries)
+            smaller: list[tuple[datetime, datetime]] = []
+            for window, result in zip(windows, results, strict=True):
+                if isinstance(result, list):
+                    rows += result
+                elif _too_much(result) and (halves := readback.halves(window)):
+                    smaller += halves
+                else:
+                    raise _question_failed("readback", result)
+            windows = smaller
+        return readback.read_own_tasks(rows)
+
+    async def find_by_key(
+        self, sobject: str, field: str, keys: Sequence[str]
+    ) -> dict[str, FoundRecord]:
+        """Return records by the keys in a unique field, deleted ones included.
+
+        Raises:
+            RelayError: They could not be looked for; says nothing about them.
+        """
+        queries = readback.key_queries(sobject, field, keys)
+        return readback.read_keys(field, await self._all_rows(queries))
+
+    async def _all_rows(self, queries: Sequence[Query]) -> Rows:
+        rows: Rows = []
+        for result in await self._queries("readback", queries):
+            if not isinstance(result, list):
+                # Half an answer would read as "not there".
+                raise _question_failed("readback", result)
+            rows += result
+        return rows
+
+    # ------------------------------------------------------------ writes
+
+    async def create(
+        self,
+        records: Sequence[tuple[str, str, Mapping[str, Json]]],
+        *,
+        not_after_boottime_s: float | None,
+        unique_fields: Mapping[str, str] | None = None,
+    ) -> list[WriteOutcome]:
+        """Create records; return an outcome for each, in no particular order.
+
+        Args:
+            records: (key, object, fields); keys are distinct.
+            not_after_boottime_s: Boot time after which nothing may be sent any more.
+            unique_fields: By object, the field that holds our unique key: that it is
+                there already then means *written*.
+
+        Raises:
+            SalesforceUnavailable: Nothing was written.
+            OrgPaused: Nothing was written, and nothing can be for now.
+        """
+        return await self._write(records, "POST", not_after_boottime_s, unique_fields)
+
+    async def update(
+        self, records: Sequence[tuple[str, str, str, Mapping[str, Json]]]
+    ) -> list[WriteOutcome]:
+        """Update records; return an outcome for each, in no particular order.
+
+        To update twice is the same as once: an unknown outcome may just be tried again.
+
+        Args:
+            records: (key, object, id, fields); a record whose id is none is refused.
+
+        Raises:
+            SalesforceUnavailable: Nothing was written.
+            OrgPaused: Nothing was written, and nothing can be for now.
+        """
+        valid, refused = [], []
+        for key, sobject, text, fields in records:
+            if sfid := record_id(text):
+                valid.append((key, sobject, {"id": sfid, **fields}))
+            else:
+                outcome = WriteOutcome(key, WriteState.REFUSED, code="MALFORMED_ID")
+                refused.append(outcome)
+        return refused + await self._write(valid, "PATCH", None, None)
+
+    async def delete(self, sobject: str, text: str) -> bool:
+        """Delete a record; False where Salesforce will not (it may be gone already).
+
+        Args:
+            sobject: API name of the object.
+            text: Id of the record; for what is no id nothing is asked.
+
+        Raises:
+            SalesforceUnavailable: It may have been done; to do it again is safe.
+            OrgPaused: Nothing was done.
+        """
+        sfid = record_id(text)
+        if sfid is None:
+            return False
+        parts = [("DELETE", f"sobjects/{sobject}/{sfid}", None)]
+        try:
+            (answer,) = await self._run(
+                lambda client: client.composite("delete", parts, writes=True)
+            )
+        except OutcomeUnknown as error:
+            raise SalesforceUnavailable(str(error), code="no_answer") from error
+        except ActivityRefused:
+            return False
+        return answer is not None and answer.ok
+
+    async def _write(
+        self,
+        records: Sequence[tuple[str, str, Mapping[str, Json]]],
+        method: str,
+        not_after_s: float | None,
+        unique: Mapping[str, str] | None,
+    ) -> list[WriteOutcome]:
+        def packed(_: Client) -> tuple[list[list[list[Encoded]]], list[WriteOutcome]]:
+            encoded, refused = write.encode(records)
+            return write.pack(encoded), refused
+
+        calls, outcomes = await self._run(packed)
+        timeout_s = self._settings.timeout_s
+
+        def sending(job: Job) -> Callable[[Client], list[WriteOutcome]]:
+            return lambda client: write.send(
+                client, job, not_after_s=not_after_s, timeout_s=timeout_s
+            )
+
+        results = await asyncio.gather(
+            *(self._run(sending(write.Job(call, method, unique))) for call in calls),
+            return_exceptions=True,
+        )
+        errors = []
+        for call, result in zip(calls, results, strict=True):
+            if isinstance(result, RelayError):
+                errors.append(result)
+                outcomes += write.not_written(call, result)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                outcomes += result
+        if errors and len(errors) == len(results):
+            # A pause of the whole org says more than a broken connection.
+            raise next((e for e in errors if isinstance(e, OrgPaused)), errors[0])
+        return outcomes
+
+    # ------------------------------------------------------------ threads
+
+    async def _run(self, job: Callable[[Client], T]) -> T:
+        """Run a job in a thread that has a client of its own."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._with_client, job)
+
+    def _with_client(self, job: Callable[[Client], T]) -> T:
+        client: Client | None = getattr(self._local, "client", None)
+        if client is None:
+            client = Client(self._settings, self._clock, self._tokens, self._gauge)
+            self._local.client = client
+            self._clients.append(client)
+        return job(client)
+
+
+async def _together(jobs: Iterable[Awaitable[T]]) -> list[T]:
+    """Wait for all, also when one fails, so that none is left behind; then raise."""
+    results = await asyncio.gather(*jobs, return_exceptions=True)
+    values: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        values.append(result)
+    return values
+
+
+def _load_library(_: Client) -> None:
+    """Import what takes half a second."""
+    import simple_salesforce.api  # noqa: F401, PLC0415 - on purpose
+
+
+def _ask_me(client: Client) -> str:
+    """Ask who we are, where the token did not say."""
+    answer = client.call("me", "chatter/users/me")
+    found = record_id(answer.get("id") or "") if isinstance(answer, dict) else None
+    if found is None:
+        msg = "me: Salesforce does not say who the integration user is"
+        raise SalesforceUnavailable(msg, code="unreadable")
+    return found
+
+
+def _too_much(failed: Failure) -> bool:
+    return failed.rule.retry is Retry.SHRINK or failed.code in _CHOKED
+
+
+def _question_failed(kind: str, failed: Failure) -> RelayError:
+    """Return the error for a query that failed; a mail is never at fault for it."""
+    error = answers.error_for(failed, doing=kind)
+    if isinstance(error, ActivityRefused):
+        return OrgPaused(str(error), code=failed.code)
+    return error

@@ -1,0 +1,198 @@
+"""Looks for what may have been written, deleted and archived rows included.
+
+An EmailMessage is found by its MessageIdentifier, a Task of ours by the key in the
+last line of its Description (which no query can filter, so that our own Tasks of a
+time window are read). Both by `queryAll`: a deleted record was somebody's wish, and is
+not to be made again.
+
+Source: SOQL and SOSL Reference, "queryAll"; Object Reference, "EmailMessage", "Task".
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from relay.core.ids import record_id
+from relay.salesforce import soql
+from relay.salesforce.client import Query
+from relay.salesforce.lookup import moment
+from relay.salesforce.model import FoundRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+KEY_LINE: Final = "relay-key: "
+"""Starts the last line of a Task's Description, where its key is kept."""
+
+_KEY: Final = re.compile(r"[0-9A-Za-z:_-]{8,128}")
+_BY_IDENTIFIER: Final = (
+    "SELECT Id, MessageIdentifier, IsDeleted, CreatedDate, CreatedById, ActivityId "
+    "FROM EmailMessage WHERE MessageIdentifier IN {}"
+)
+_BY_ID: Final = (
+    "SELECT Id, IsDeleted, CreatedDate, CreatedById, ActivityId "
+    "FROM EmailMessage WHERE Id IN {}"
+)
+_OWN_TASKS: Final = (
+    "SELECT Id, Description, IsDeleted, CreatedDate, CreatedById FROM Task "
+    "WHERE CreatedById = {me} AND CreatedDate >= {since} AND CreatedDate <= {until}"
+)
+_BY_KEY: Final = (
+    "SELECT Id, {field:literal}, IsDeleted, CreatedDate, CreatedById "
+    "FROM {sobject:literal} WHERE {field:literal} IN {keys}"
+)
+_SHORTEST: Final = timedelta(seconds=4)
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
+
+
+# ------------------------------------------------------------------ EmailMessage
+
+
+def identifier_queries(identifiers: Sequence[str]) -> list[Query]:
+    """Return the queries that look for these MessageIdentifiers."""
+    return _in_list(_BY_IDENTIFIER, [i for i in identifiers if i])
+
+
+def id_queries(ids: Sequence[str]) -> list[Query]:
+    """Return the queries that read these EmailMessages."""
+    valid = [sfid for i in ids if (sfid := record_id(i))]
+    return _in_list(_BY_ID, valid)
+
+
+def _in_list(template: str, values: Sequence[str]) -> list[Query]:
+    overhead = len(soql.encoded(template)) + 8
+    return [
+        Query(soql.statement(template, part), deleted=True)
+        for part in soql.chunks(list(dict.fromkeys(values)), overhead)
+    ]
+
+
+def read_identifiers(
+    identifiers: Iterable[str], rows: Iterable[Mapping[str, Any]]
+) -> dict[str, list[FoundRecord]]:
+    """Return the records of each identifier that was asked for, oldest first.
+
+    Salesforce compares without case; two Message-IDs that differ in case are two mails.
+    """
+    wanted = {soql.clean(identifier).strip(): identifier for identifier in identifiers}
+    found: dict[str, list[FoundRecord]] = defaultdict(list)
+    for row in rows:
+        record = _record(row)
+        value = row.get("MessageIdentifier")
+        identifier = wanted.get(value.strip()) if isinstance(value, str) else None
+        if record and identifier is not None:
+            found[identifier].append(record)
+    for records in found.values():
+        records.sort(key=_age)
+    return dict(found)
+
+
+def read_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, FoundRecord]:
+    """Return the records by their ids."""
+    records = (_record(row) for row in rows)
+    return {record.id: record for record in records if record}
+
+
+# ------------------------------------------------------------------ Task
+
+
+def own_tasks_query(me: str, since: datetime, until: datetime) -> Query:
+    """Return the query for our own Tasks created in a window of Salesforce's clock.
+
+    Args:
+        me: Id of the integration user.
+        since: First moment, with its zone.
+        until: Last moment, with its zone.
+    """
+    text = soql.statement(_OWN_TASKS, me=me, since=since, until=until)
+    return Query(text, deleted=True)
+
+
+def halves(
+    window: tuple[datetime, datetime],
+) -> list[tuple[datetime, datetime]]:
+    """Return two windows that cover this one; none if it is too short to cut."""
+    since, until = window
+    if until - since < _SHORTEST:
+        return []
+    middle = (since + (until - since) / 2).replace(microsecond=0)
+    # Both hold the middle's second; a Task that is read twice has one key.
+    return [(since, middle), (middle, until)]
+
+
+def read_own_tasks(rows: Iterable[Mapping[str, Any]]) -> dict[str, FoundRecord]:
+    """Return our Tasks by key; of several, a living one, then the oldest."""
+    found: dict[str, list[FoundRecord]] = defaultdict(list)
+    for row in rows:
+        key, record = key_of(row.get("Description")), _record(row)
+        if key and record:
+            found[key].append(record)
+    return {
+        key: min(records, key=lambda r: (r.is_deleted, *_age(r)))
+        for key, records in found.items()
+    }
+
+
+def key_of(description: object) -> str | None:
+    """Return the key in the last line of a Description, or None."""
+    if not isinstance(description, str):
+        return None
+    last = description.rstrip().rpartition("\n")[2].strip()
+    key = last.removeprefix(KEY_LINE).strip()
+    return key if key != last and _KEY.fullmatch(key) else None
+
+
+# ------------------------------------------------------------------ unique field
+
+
+def key_queries(sobject: str, field: str, keys: Sequence[str]) -> list[Query]:
+    """Return the queries that look for keys in a unique field.
+
+    Raises:
+        ValueError: Object or field is no API name.
+    """
+    if not (_NAME.fullmatch(sobject) and _NAME.fullmatch(field)):
+        msg = "not an API name"
+        raise ValueError(msg)
+    overhead = len(soql.encoded(_BY_KEY)) + len(sobject) + 2 * len(field) + 8
+    return [
+        Query(
+            soql.statement(_BY_KEY, sobject=sobject, field=field, keys=part),
+            deleted=True,
+        )
+        for part in soql.chunks(list(dict.fromkeys(keys)), overhead)
+    ]
+
+
+def read_keys(field: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, FoundRecord]:
+    """Return the records by their keys; a living one where a deleted one has it too."""
+    found: dict[str, FoundRecord] = {}
+    for row in rows:
+        key, record = row.get(field), _record(row)
+        if not isinstance(key, str) or record is None:
+            continue
+        other = found.get(key)
+        if other is None or (other.is_deleted and not record.is_deleted):
+            found[key] = record
+    return found
+
+
+def _record(row: Mapping[str, Any]) -> FoundRecord | None:
+    sfid = record_id(row.get("Id") or "")
+    if sfid is None:
+        return None
+    return FoundRecord(
+        sfid,
+        row.get("IsDeleted") is True,
+        moment(row.get("CreatedDate")),
+        record_id(row.get("ActivityId") or ""),
+        record_id(row.get("CreatedById") or ""),
+    )
+
+
+def _age(record: FoundRecord) -> tuple[datetime, str]:
+    return record.created_at, record.id

@@ -1,0 +1,96 @@
+"""SOQL statements out of values that strangers wrote, cut to what a URL may hold.
+
+Quoting is simple-salesforce's; what it lets through (control characters, lone
+surrogates) is taken out first. Nothing here knows an object.
+
+Source: SOQL and SOSL Reference, "Quoted String Escape Sequences"; Salesforce Developer
+Limits, "API Request Limits" (URI and headers up to 16,384 bytes).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+MAX_ENCODED: Final = 12_000
+"""Bytes of a percent-encoded statement; leaves room for host, path and headers."""
+MAX_ITEMS: Final = 1_000
+"""Members of one IN list; keeps a grouped answer within one page of 2,000 rows."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+_format: Callable[..., str] | None = None
+
+
+def clean(text: str) -> str:
+    """Return the text without control characters and lone surrogates."""
+    return _CONTROL.sub("", text)
+
+
+def statement(template: str, *args: object, **values: object) -> str:
+    """Return the template with its values quoted for SOQL.
+
+    Texts, also those within lists, are cleaned first.
+    """
+    global _format  # noqa: PLW0603 - the import costs half a second, once
+    if _format is None:
+        from simple_salesforce.format import format_soql  # noqa: PLC0415
+
+        _format = format_soql
+    return _format(
+        template,
+        *(_cleaned(value) for value in args),
+        **{name: _cleaned(value) for name, value in values.items()},
+    )
+
+
+def _cleaned(value: object) -> object:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_cleaned(member) for member in value]
+    return value
+
+
+def encoded(soql: str) -> str:
+    """Return a statement percent-encoded for the `q` of a query URL."""
+    return quote(soql, safe="")
+
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.@-]*")
+
+
+def _cost(value: str) -> int:
+    """Return how much longer the encoded statement grows by one list member."""
+    if _PLAIN.fullmatch(value):
+        # %27 … %27 %2C, and an @ is three bytes long.
+        return len(value) + 9 + 2 * value.count("@")
+    escaped = re.sub(r"[\\'\"\n\r\t\b\f]", r"\\\g<0>", clean(value))
+    return len(quote(escaped, safe="")) + 9
+
+
+def chunks(
+    values: Sequence[str], overhead: int, limit: int = MAX_ENCODED
+) -> Iterator[list[str]]:
+    """Cut values into lists whose statements stay under the limit once encoded.
+
+    Args:
+        values: Members of the IN list; a single one that is too long stands alone.
+        overhead: Encoded length of the statement around the list.
+        limit: Bytes that the encoded statement may have.
+    """
+    part: list[str] = []
+    room = limit - overhead
+    for value in values:
+        cost = _cost(value)
+        if part and (cost > room or len(part) >= MAX_ITEMS):
+            yield part
+            part, room = [], limit - overhead
+        part.append(value)
+        room -= cost
+    if part:
+        yield part

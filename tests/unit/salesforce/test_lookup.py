@@ -1,0 +1,132 @@
+"""Look-ups: which questions are asked, and what their rows mean."""
+
+from __future__ import annotations
+
+import random
+
+from relay.salesforce import lookup, soql
+from relay.salesforce.lookup import Ask, Kind
+from relay.salesforce.model import OrgShape
+
+EVERYTHING = OrgShape(
+    {
+        name: {}
+        for name in ("Contact", "Lead", "User", "Opportunity", "OpportunityContactRole")
+    }
+)
+STAMP = "2026-01-02T03:04:0{}.000+0000"
+
+
+def contact(number, address, **more):
+    return {
+        "Id": f"0030000000000{number:02d}",
+        "Name": f"C{number}",
+        "Email": address,
+        "CreatedDate": STAMP.format(number),
+        "AccountId": None,
+        **more,
+    }
+
+
+def kinds(asks):
+    return [ask.kind for ask in asks]
+
+
+def test_contacts_with_roles_leads_and_users_are_asked_for():
+    """One question each, as long as they fit."""
+    asks = lookup.plan(["a@x"], ["u@x"], ["005000000000001"], EVERYTHING)
+    assert kinds(asks) == [
+        Kind.CONTACTS_WITH_ROLES,
+        Kind.LEADS,
+        Kind.USERS,
+        Kind.USERS_BY_ID,
+    ]
+    assert asks[-1].values == ("005000000000001AAA",)
+    assert "IsConverted = false" in asks[1].query().soql
+
+
+def test_objects_that_do_not_exist_are_not_asked_for():
+    """An org without Leads or Opportunities is asked for Contacts alone."""
+    asks = lookup.plan(["a@x"], [], [], OrgShape({"Contact": {}}))
+    assert kinds(asks) == [Kind.CONTACTS]
+
+
+def test_what_cannot_be_in_salesforce_is_not_asked_for():
+    """Long addresses, control characters and false ids make no question."""
+    addresses = ["x" * 79 + "@x", "a\x00@x", "\ud800@x", ""]
+    assert lookup.plan(addresses, ["y" * 127 + "@x"], ["//evil"], EVERYTHING) == []
+
+
+def test_an_address_is_asked_for_once():
+    """Duplicates cost nothing."""
+    asks = lookup.plan(["a@x", "b@x", "a@x"], [], [], EVERYTHING)
+    assert asks[0].values == ("a@x", "b@x")
+
+
+def test_questions_stay_short():
+    """Any number of addresses is cut to questions that fit into a URL."""
+    asks = lookup.plan(
+        [f"o'neil{n}@x.example" for n in range(3000)], [], [], EVERYTHING
+    )
+    for ask in asks:
+        assert len(soql.encoded(ask.query().soql)) <= soql.MAX_ENCODED
+
+
+def test_halves_cover_the_whole():
+    """Halving ends at one value and loses none."""
+    ask = Ask(Kind.LEADS, ("a", "b", "c"))
+    assert [half.values for half in ask.halves()] == [("a",), ("b", "c")]
+    assert Ask(Kind.LEADS, ("a",)).halves() == []
+
+
+def test_rows_become_candidates_oldest_first():
+    """The order of rows does not matter."""
+    rows = [contact(n, "A@X.example") for n in range(1, 8)]
+    random.Random(1).shuffle(rows)
+    found = lookup.read([(Ask(Kind.CONTACTS, ()), rows)]).found
+    names = [c.name for c in found.candidates["a@x.example"]]
+    assert names == [f"C{n}" for n in range(1, 8)]
+
+
+def test_roles_are_told_once_each():
+    """Two roles on one Opportunity are one way to it; strange children are left out."""
+    role = {"OpportunityId": "006000000000001", "Opportunity": {"Name": "Deal"}}
+    children = {"records": [role, role, {"OpportunityId": "//evil"}, 7, {}]}
+    row = contact(1, "a@x", OpportunityContactRoles=children)
+    other = contact(2, "a@x", OpportunityContactRoles=None)
+    result = lookup.read([(Ask(Kind.CONTACTS_WITH_ROLES, ()), [row, other])])
+    ((sfid, roles),) = result.found.roles.items()
+    assert sfid == "003000000000001AAA"
+    assert [(r.opportunity_id, r.opportunity_name) for r in roles] == [
+        ("006000000000001AAA", "Deal")
+    ]
+
+
+def test_rows_that_make_no_sense_are_left_out():
+    """A row without valid id or address finds nobody."""
+    rows = [contact(1, None), {**contact(2, "a@x"), "Id": "//evil"}, {}]
+    assert lookup.read([(Ask(Kind.LEADS, ()), rows)]).found.candidates == {}
+
+
+def test_only_records_that_share_an_address_are_counted():
+    """Counting is asked for where the choice depends on it."""
+    rows = [contact(1, "a@x"), contact(2, "a@x"), contact(3, "b@x")]
+    found = lookup.read([(Ask(Kind.CONTACTS, ()), rows)]).found
+    asks = lookup.plan_counts(found)
+    assert [len(ask.values) for ask in asks] == [2, 2]
+    counted = lookup.read_counts(
+        found,
+        [
+            (asks[0], [{"WhoId": "003000000000001AAA", "total": 2}]),
+            (asks[1], [{"WhoId": "003000000000001", "total": 3}, {"WhoId": None}]),
+        ],
+    )
+    assert [c.activity_count for c in counted.candidates["a@x"]] == [5, 0]
+    assert counted.candidates["b@x"][0].activity_count is None
+
+
+def test_users_keep_zone_and_activity():
+    """A User without a zone or address is still a User."""
+    row = {"Id": "005000000000001", "Name": "U", "Email": "U@X", "IsActive": True}
+    (user,) = lookup.read([(Ask(Kind.USERS, ()), [row])]).users
+    assert (user.email_key, user.is_active, user.time_zone) == ("u@x", True, None)

@@ -1,0 +1,116 @@
+"""Read-backs find what is ours, and only that."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from relay.activity import KEY_LINE
+from relay.salesforce import readback, soql
+
+KEY = "ab12" * 10
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+
+def row(number=1, **more):
+    return {
+        "Id": f"0050000000000{number:02d}",
+        "IsDeleted": False,
+        "CreatedDate": f"2026-03-04T12:00:{number:02d}.000+0000",
+        "CreatedById": "005000000000001AAA",
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (f"Hello\n\nrelay-key: {KEY}", KEY),
+        (f"relay-key: {KEY}", KEY),
+        (f"Hello\r\n\r\nrelay-key: {KEY}\r\n \n", KEY),
+        (f"relay-key: {KEY}\nand more", None),
+        (f"quoted relay-key: {KEY}", None),
+        ("relay-key: ", None),
+        ("relay-key: not a key!", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_key_is_the_last_line_and_nothing_else(text, key):
+    """A key that a mail quotes in its text is not taken for the record's own."""
+    assert readback.key_of(text) == key
+
+
+def test_the_key_line_is_the_one_that_is_written():
+    """Writer and reader agree on the line."""
+    assert readback.KEY_LINE == KEY_LINE
+
+
+def test_of_two_tasks_with_one_key_the_living_older_one_counts():
+    """A deleted double does not hide the record that is there."""
+    text = f"relay-key: {KEY}"
+    rows = [
+        row(1, Description=text, IsDeleted=True),
+        row(3, Description=text),
+        row(2, Description=text),
+        row(4, Description="somebody's own task"),
+    ]
+    found = readback.read_own_tasks(rows)
+    assert list(found) == [KEY]
+    assert found[KEY].id.startswith("005000000000002")
+    assert not found[KEY].is_deleted
+
+
+def test_the_window_is_written_unquoted_with_its_zone():
+    """Moments in SOQL are no texts, and have a zone."""
+    query = readback.own_tasks_query("005000000000001AAA", NOON, NOON + timedelta(1))
+    assert query.deleted
+    assert "CreatedDate >= 2026-03-04T12:00:00+00:00" in query.soql
+    assert "CreatedById = '005000000000001AAA'" in query.soql
+
+
+def test_windows_are_halved_without_a_gap():
+    """Two halves meet; the shortest window is not cut."""
+    first, second = readback.halves((NOON, NOON + timedelta(seconds=9)))
+    assert first[0] == NOON
+    assert first[1] == second[0]
+    assert second[1] == NOON + timedelta(seconds=9)
+    assert readback.halves((NOON, NOON + timedelta(seconds=3))) == []
+
+
+def test_identifiers_that_differ_in_case_are_two_mails():
+    """Salesforce compares without case; a Message-ID does not."""
+    rows = [row(2, MessageIdentifier="<A@x>"), row(1, MessageIdentifier="<a@x>")]
+    found = readback.read_identifiers(["<a@x>", "<no@x>"], rows)
+    assert [r.id for r in found["<a@x>"]] == ["005000000000001AAA"]
+    assert list(found) == ["<a@x>"]
+
+
+def test_identifier_queries_are_cut_to_length():
+    """Long Message-IDs make several queries, deleted rows included."""
+    identifiers = [f"<{'x' * 700}{n}@x>" for n in range(60)]
+    queries = readback.identifier_queries([*identifiers, *identifiers, ""])
+    assert len(queries) == 4
+    assert all(query.deleted for query in queries)
+    for query in queries:
+        assert len(soql.encoded(query.soql)) <= soql.MAX_ENCODED
+
+
+def test_ids_are_proven_before_they_stand_in_a_query():
+    """What is no record id is not asked for."""
+    assert readback.id_queries(["//evil.example/x", "' OR ''='", "x"]) == []
+    (query,) = readback.id_queries(["005000000000001"])
+    assert "'005000000000001AAA'" in query.soql
+
+
+def test_field_names_are_proven_too():
+    """A key field that is no API name reaches no query."""
+    with pytest.raises(ValueError, match="API name"):
+        readback.key_queries("Task", "Key__c FROM User --", ["k"])
+
+
+def test_a_living_record_wins_over_a_deleted_one_with_its_key():
+    """A unique value may stand on a deleted row as well."""
+    rows = [row(1, Key__c="k", IsDeleted=True), row(2, Key__c="k"), row(3, Key__c=None)]
+    assert readback.read_keys("Key__c", rows)["k"].id == "005000000000002AAA"
