@@ -10,6 +10,7 @@ from relay.config.load import load
 from relay.config.settings import (
     MatchSettings,
     SalesforceSettings,
+    ServeSettings,
     Settings,
     SMTPSettings,
     StoreSettings,
@@ -25,6 +26,7 @@ __all__ = [
     "MatchSettings",
     "SMTPSettings",
     "SalesforceSettings",
+    "ServeSettings",
     "Settings",
     "StoreSettings",
     "TelemetrySettings",

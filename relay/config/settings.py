@@ -22,6 +22,8 @@ from relay.config.values import (
     HostName,
     HostPort,
     Listener,
+    ListenerPlace,
+    Network,
     Number,
     OptionalFile,
     OptionalListener,
@@ -32,8 +34,11 @@ from relay.config.values import (
     OptionalText,
     Origin,
     Seconds,
+    SocketMode,
     StoreURL,
+    UnixPath,
     is_domain,
+    is_loopback,
     mistake,
 )
 from relay.core.errors import ConfigError
@@ -58,12 +63,98 @@ class _Section(BaseModel):
     )
 
 
+class ListenerSettings(_Section):
+    """One more way in, a table of its own for each."""
+
+    address: ListenerPlace = Field(
+        description="Where to listen: host:port, or unix:/path for a Unix socket.",
+    )
+    protocol: Literal["smtp", "lmtp", "submission"] = Field(
+        default="smtp",
+        description="smtp; lmtp (a reply for each recipient, for a mail server on this "
+        "side); or submission (people log in with an app password).",
+    )
+    tls: Literal["starttls", "implicit", "none"] = Field(
+        default="starttls",
+        description="starttls (where smtp.tls_certificate is set), implicit (TLS from "
+        "the first byte), or none.",
+    )
+    require_tls: Flag = Field(
+        default=False,
+        description="Take mail on this listener only under TLS: true or false.",
+    )
+    proxy_from: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks of load balancers that begin each connection with a "
+        "PROXY protocol header, v1 or v2.",
+    )
+    client_ca: OptionalFile = Field(
+        default=None,
+        description="PEM file with the authorities whose client certificates show a "
+        "trusted relay; empty: none is asked for.",
+    )
+    require_client_certificate: Flag = Field(
+        default=False,
+        description="Take mail only from those who show one: true or false.",
+    )
+    socket_mode: SocketMode = Field(
+        default="660", description="Rights of a Unix socket, in octal."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if isinstance(self.address, UnixPath):
+            self._fits_a_unix_socket()
+        if self.tls == "none" and self.require_tls:
+            raise mistake(
+                'cannot be met with tls = "none"',
+                'write tls = "starttls" or "implicit"',
+                key="require_tls",
+            )
+        if self.tls == "none" and self.client_ca is not None:
+            raise mistake(
+                'cannot be used with tls = "none"',
+                'write tls = "starttls" or "implicit"',
+                key="client_ca",
+            )
+        if self.require_client_certificate and self.client_ca is None:
+            raise mistake(
+                "needs the authorities", "set client_ca too", key="require_client_certificate"
+            )
+        return self
+
+    def _fits_a_unix_socket(self) -> None:
+        if self.tls == "implicit" or self.require_tls or self.client_ca is not None:
+            raise mistake(
+                "is a Unix socket, which has no TLS",
+                "leave tls, require_tls and client_ca out, or listen on host:port",
+                key="address",
+            )
+        if self.proxy_from:
+            raise mistake(
+                "is for listeners with host:port", "leave it out", key="proxy_from"
+            )
+
+    @property
+    def needs_certificate(self) -> bool:
+        """Say whether this listener is of no use without `smtp.tls_certificate`."""
+        if self.tls == "implicit" or self.require_tls or self.client_ca is not None:
+            return True
+        # A password is only taken under TLS, or on this machine.
+        return (
+            self.protocol == "submission"
+            and isinstance(self.address, HostPort)
+            and not is_loopback(self.address.host)
+        )
+
+
 class SMTPSettings(_Section):
     """The intake: where mail arrives, and how much of it."""
 
-    listen: Annotated[tuple[Listener, ...], Field(min_length=1)] = Field(
+    listen: tuple[Listener, ...] = Field(
         default=(HostPort("0.0.0.0", 25),),  # noqa: S104 - a mail server faces out
-        description="Addresses to listen on, a list of host:port; port 0 is any free.",
+        description="Addresses to listen on, a list of host:port; port 0 is any free. "
+        "Other ways in are tables, at the end of this section.",
     )
     hostname: HostName = Field(
         default_factory=_machine_name,
@@ -123,6 +214,21 @@ class SMTPSettings(_Section):
         "seconds.",
     )
 
+    listeners: tuple[ListenerSettings, ...] = Field(
+        default=(),
+        description="Further listeners: LMTP, submission, implicit TLS, behind a load "
+        "balancer; as many tables as wanted.",
+    )
+
+    @property
+    def all_listeners(self) -> tuple[ListenerSettings, ...]:
+        """Return every listener: those of `listen` as tables, then `listeners`."""
+        plain = (
+            ListenerSettings(address=place, require_tls=self.require_tls)
+            for place in self.listen
+        )
+        return (*plain, *self.listeners)
+
     @model_validator(mode="before")
     @classmethod
     def _no_hostname_is_the_machine(cls, data: object) -> object:
@@ -132,9 +238,22 @@ class SMTPSettings(_Section):
 
     @model_validator(mode="after")
     def _listens_once(self) -> Self:
+        if not (self.listen or self.listeners):
+            raise mistake("is an empty list", "name one at least", key="listen")
         fixed = [place for place in self.listen if place.port]
         if len(set(fixed)) < len(fixed):
             raise mistake("names a listener twice", "keep one", key="listen")
+        known: set[HostPort | UnixPath] = set(fixed)
+        for listener in self.listeners:
+            place = listener.address
+            if place in known:
+                raise mistake(
+                    f"has {place}, where another listener is",
+                    "give each listener its own port or path",
+                    key="listeners",
+                )
+            if isinstance(place, UnixPath) or place.port:
+                known.add(place)
         return self
 
     @model_validator(mode="after")
@@ -147,6 +266,13 @@ class SMTPSettings(_Section):
                     "set smtp.tls_certificate and smtp.tls_key, or write false",
                     key="require_tls",
                 )
+            for listener in self.listeners:
+                if listener.needs_certificate:
+                    raise mistake(
+                        f"has {listener.address}, which needs a certificate",
+                        "set smtp.tls_certificate and smtp.tls_key",
+                        key="listeners",
+                    )
             return self
         if self.tls_key is None:
             raise mistake(
@@ -313,6 +439,21 @@ class SalesforceSettings(_Section):
         return None
 
 
+class ServeSettings(_Section):
+    """The processes of `relay serve`."""
+
+    processes: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
+        default=1,
+        description="Processes that take mail and share the ports, a count up to 64; "
+        "more than one needs PostgreSQL. The worker has a process of its own.",
+    )
+    restart_max_s: Seconds = Field(
+        default=10,
+        description="Longest wait before a process that keeps ending is started "
+        "again, in seconds.",
+    )
+
+
 class MatchSettings(_Section):
     """How records are chosen."""
 
@@ -403,6 +544,7 @@ class Settings(BaseSettings):
     )
 
     smtp: SMTPSettings = Field(default_factory=SMTPSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     salesforce: SalesforceSettings = Field(default_factory=SalesforceSettings)
     match: MatchSettings = Field(default_factory=MatchSettings)
@@ -424,9 +566,25 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     @model_validator(mode="after")
+    def _store_takes_all_processes(self) -> Self:
+        """SQLite has one writer at a time: a second intake would only wait for it."""
+        if self.serve.processes > 1 and self.store.url.startswith("sqlite"):
+            raise mistake(
+                "needs PostgreSQL: SQLite has one writer at a time",
+                "write 1, or set store.url to a PostgreSQL database",
+                key="serve.processes",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _listeners_apart(self) -> Self:
         """Refuse one address for two listeners; the second could not start."""
         taken = {place: "smtp.listen" for place in self.smtp.listen if place.port}
+        taken |= {
+            one.address: "one of smtp.listeners"
+            for one in self.smtp.listeners
+            if isinstance(one.address, HostPort) and one.address.port
+        }
         for name, place in (
             ("telemetry", self.telemetry.listen),
             ("web", self.web.listen),

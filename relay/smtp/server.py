@@ -17,6 +17,7 @@ from relay.smtp import replies
 from relay.smtp.journal import Journal
 from relay.smtp.policy import Policy, Rejection
 from relay.smtp.session import SMTPSession
+from relay.smtp.sockets import BACKLOG, Bound
 from relay.smtp.tls import server_context
 from relay.telemetry import get_logger
 from relay.telemetry.metrics import SMTP_CONNECTIONS, SMTP_CONNECTIONS_TOTAL
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-_BACKLOG: Final = 512
-"""Connections that the kernel keeps for us while the loop is busy."""
 _LAST_WAIT_S: Final = 5.0
 """After the connections of late sessions were cut: for their commits to end."""
 
@@ -55,6 +54,7 @@ class Intake:
         directory: Callable[[], Directory],
         inline_bytes: int,
         min_free_bytes: int,
+        bound: Bound | None = None,
     ) -> None:
         """Take the parts; nothing is opened yet.
 
@@ -65,6 +65,7 @@ class Intake:
             directory: Gives the newest snapshot; called for each RCPT and each mail.
             inline_bytes: Above this a mail goes to a temporary file of the store.
             min_free_bytes: Below this free space no mail is begun.
+            bound: Sockets that a supervisor has bound; None: bind our own.
 
         Raises:
             ConfigError: The certificate does not load.
@@ -75,6 +76,7 @@ class Intake:
         self.directory = directory
         self.inline_bytes = inline_bytes
         self.min_free_bytes = min_free_bytes
+        self._bound = bound or Bound()
         self.policy = Policy(settings)
         self.journal = Journal(sink, clock)
         self.tls_context = server_context(settings)
@@ -106,26 +108,18 @@ class Intake:
         # aiosmtpd logs commands, with addresses, in a form of its own.
         logging.getLogger("mail.log").setLevel(logging.ERROR)
         loop = asyncio.get_running_loop()
-        for place in self.settings.listen:
-            try:
-                server = await loop.create_server(
-                    lambda: SMTPSession(self, loop),
-                    place.host,
-                    place.port,
-                    backlog=_BACKLOG,
-                    reuse_address=True,
-                )
-            except OSError as error:
-                for open_server in self._servers:
-                    open_server.close()
-                self._servers.clear()
-                what = error.strerror or str(error)
-                text = (
-                    f"smtp.listen = {str(place)!r}: cannot listen there ({what}); give "
-                    "an address of this machine and a port that is free and allowed"
-                )
-                raise ConfigError(text) from error
-            self._servers.append(server)
+        try:
+            for place in self.settings.listen:
+                for listener in self._bound.take(place):
+                    server = await loop.create_server(
+                        lambda: SMTPSession(self, loop), sock=listener, backlog=BACKLOG
+                    )
+                    self._servers.append(server)
+        except ConfigError:
+            for open_server in self._servers:
+                open_server.close()
+            self._servers.clear()
+            raise
         log.info(
             "smtp_listening",
             listen=[f"{host}:{port}" for host, port in self.listening],
