@@ -222,7 +222,7 @@ class TokenProvider:
             outcome = "ok" if flight.status == HTTPStatus.OK else "refused"
         except Exception as error:  # noqa: BLE001 - the table knows them all
             row = errors.foreign(error)
-            code = type(error).__name__
+            code = row.code.rpartition(".")[2]
             # Not `from error`: its text may name the user, its request the secret.
             text = f"login: {row.sentence}"
             raise SalesforceUnavailable(text, code=code) from None

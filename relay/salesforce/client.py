@@ -9,7 +9,7 @@ was written. Whatever leaves that open (no answer, a page of HTML, an answer cut
 raises `OutcomeUnknown`.
 
 The client library is told the token and used without its own login and retry, which
-loop without bound (see docs/decisions). Its record calls are not used at all, because
+loop without bound. Its record calls are not used at all, because
 they join ids into URLs; every path here is one of ours.
 
 Source: Salesforce REST API Guide, "Composite", "Query".
@@ -28,6 +28,7 @@ from relay.core.errors import (
     OrgPaused,
     OutcomeUnknown,
     SalesforceUnavailable,
+    TransientError,
 )
 from relay.salesforce import answers, body, errors, soql, transport
 
@@ -176,7 +177,8 @@ class Client:
                     tries += 1
                     continue
                 # Not `from error`: its text quotes the address and the answer.
-                raise _error(failed, kind, writes=writes, unknown=unknown) from None
+                made = _error(failed, kind, writes=writes, unknown=unknown)
+                raise _with_wait(made, flight) from None
             self._gauge.note(kind, flight, "ok")
             self._tokens.proven(token)
             return answer
@@ -228,9 +230,7 @@ class Client:
                 failed = answers.Failure(failed.code, failed.text, row)
             return failed
         row = errors.foreign(error)
-        code = type(error).__name__
-        if flight.status:
-            code = f"HTTP_{flight.status}"
+        code = f"HTTP_{flight.status}" if flight.status else row.code.rpartition(".")[2]
         return answers.Failure(code, "", row, well_formed=False)
 
     # ------------------------------------------------------------ composite
@@ -362,6 +362,14 @@ def _may_be_done(failed: Failure, flight: transport.Flight) -> bool:
 def _broke_off(flight: transport.Flight) -> bool:
     """Say whether the connection broke, early enough to ask once more."""
     return not flight.status and flight.seconds < flight.timeout_s / 2
+
+
+def _with_wait(error: RelayError, flight: transport.Flight) -> RelayError:
+    """Return the error with the wait that the answer asks for, if it does."""
+    asked = flight.headers.get("Retry-After", "")
+    if isinstance(error, TransientError) and re.fullmatch(r"\d{1,5}", asked):
+        error.retry_after_s = max(float(asked), error.retry_after_s or 0.0)
+    return error
 
 
 def _error(failed: Failure, kind: str, *, writes: bool, unknown: bool) -> RelayError:

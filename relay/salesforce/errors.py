@@ -198,7 +198,15 @@ def login_rule(error: str, description: str = "") -> Rule:
 
 
 def foreign(exception: Exception) -> Rule:
-    """Return the row for an exception of the client library or the transport."""
+    """Return the row for an exception of the client library or the transport.
+
+    What requests wraps says more than its wrapping: a name that DNS does not know is
+    no broken connection.
+    """
+    wrapped = exception.args[0] if exception.args else None
+    reason = getattr(wrapped, "reason", None)
+    if isinstance(reason, Exception):
+        exception = reason
     names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(exception).__mro__)
     # The table's last row is for any Exception, so that there is always one.
     return next(_FOREIGN[name][0] for name in names if name in _FOREIGN)

@@ -2,8 +2,8 @@
 
 `plan` turns addresses into as few queries as fit, `read` turns rows into candidates;
 both are pure. Contact roles come as a child query of Contact, which saves a round
-trip. Which record is chosen, and why, is `relay.match`'s business; so are converted
-Leads, which are not asked for (reference: issue text, rule "unconverted").
+trip. Which record is chosen, and why, is `relay.match`'s business. Converted
+Leads are not asked for: their Contact carries on the address.
 
 Source: SOQL and SOSL Reference, "Relationship Queries"; Object Reference, "Contact"
 (child relationship OpportunityContactRoles), "Lead", "User".

@@ -9,9 +9,7 @@ in halves. Retrying, pausing and remembering what was written is the worker's.
 from __future__ import annotations
 
 import asyncio
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import (
     ActivityRefused,
@@ -27,10 +25,11 @@ from relay.salesforce.client import Client
 from relay.salesforce.errors import Retry
 from relay.salesforce.gauge import Gauge
 from relay.salesforce.model import WriteOutcome, WriteState
+from relay.salesforce.threads import Threads, together
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from relay.config import SalesforceSettings
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
         SalesforceUser,
     )
     from relay.salesforce.write import Encoded, Job
-
-T = TypeVar("T")
 
 QUERIES_PER_CALL: Final = 5
 SHAPE_RETRY_S: Final = 60.0
@@ -82,9 +79,10 @@ class Org:
             server_ahead_s=self._gauge.server_ahead_s,
             observe=self._gauge.note,
         )
-        self._executor = ThreadPoolExecutor(settings.workers, "salesforce")
-        self._local = threading.local()
-        self._clients: list[Client] = []
+        self._threads = Threads(
+            settings.workers,
+            lambda: Client(settings, clock, self._tokens, self._gauge),
+        )
         self._shape: OrgShape | None = None
         self._shape_at_s = 0.0
         self._describing = asyncio.Lock()
@@ -92,13 +90,11 @@ class Org:
 
     async def start(self) -> None:
         """Load the client library, so that the first mail does not wait for it."""
-        await self._run(_load_library)
+        await self._threads.run(_load_library)
 
     async def close(self) -> None:
         """Wait for calls under way, then close connections."""
-        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
-        for client in self._clients:
-            client.close()
+        await self._threads.close()
         self._tokens.close()
 
     # ------------------------------------------------------------ facts
@@ -120,7 +116,7 @@ class Org:
             ):
                 return self._shape
             try:
-                self._shape = await self._run(describe.ask)
+                self._shape = await self._threads.run(describe.ask)
             except SalesforceUnavailable:
                 if self._shape is None or fresh:
                     raise
@@ -138,10 +134,10 @@ class Org:
             RelayError: No login, or Salesforce does not say.
         """
         if self._me is None:
-            token = await self._run(lambda _: self._tokens.token())
+            token = await self._threads.run(lambda _: self._tokens.token())
             self._me = token.user_id
         if self._me is None:
-            self._me = await self._run(_ask_me)
+            self._me = await self._threads.run(_ask_me)
         return self._me
 
     async def users(self, ids: Sequence[str]) -> dict[str, SalesforceUser]:
@@ -231,7 +227,7 @@ class Org:
         def asking(part: Sequence[Query]) -> Callable[[Client], list[Rows | Failure]]:
             return lambda client: client.queries(kind, part)
 
-        results = await _together([self._run(asking(part)) for part in parts])
+        results = await together([self._threads.run(asking(part)) for part in parts])
         return [rows for answered in results for rows in answered]
 
     # ------------------------------------------------------------ read-backs
@@ -368,7 +364,7 @@ class Org:
             return False
         parts = [("DELETE", f"sobjects/{sobject}/{sfid}", None)]
         try:
-            (answer,) = await self._run(
+            (answer,) = await self._threads.run(
                 lambda client: client.composite("delete", parts, writes=True)
             )
         except OutcomeUnknown as error:
@@ -388,7 +384,7 @@ class Org:
             encoded, refused = write.encode(records)
             return write.pack(encoded), refused
 
-        calls, outcomes = await self._run(packed)
+        calls, outcomes = await self._threads.run(packed)
         timeout_s = self._settings.timeout_s
 
         def sending(job: Job) -> Callable[[Client], list[WriteOutcome]]:
@@ -397,7 +393,10 @@ class Org:
             )
 
         results = await asyncio.gather(
-            *(self._run(sending(write.Job(call, method, unique))) for call in calls),
+            *(
+                self._threads.run(sending(write.Job(call, method, unique)))
+                for call in calls
+            ),
             return_exceptions=True,
         )
         errors = []
@@ -413,32 +412,6 @@ class Org:
             # A pause of the whole org says more than a broken connection.
             raise next((e for e in errors if isinstance(e, OrgPaused)), errors[0])
         return outcomes
-
-    # ------------------------------------------------------------ threads
-
-    async def _run(self, job: Callable[[Client], T]) -> T:
-        """Run a job in a thread that has a client of its own."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._with_client, job)
-
-    def _with_client(self, job: Callable[[Client], T]) -> T:
-        client: Client | None = getattr(self._local, "client", None)
-        if client is None:
-            client = Client(self._settings, self._clock, self._tokens, self._gauge)
-            self._local.client = client
-            self._clients.append(client)
-        return job(client)
-
-
-async def _together(jobs: Iterable[Awaitable[T]]) -> list[T]:
-    """Wait for all, also when one fails, so that none is left behind; then raise."""
-    results = await asyncio.gather(*jobs, return_exceptions=True)
-    values: list[T] = []
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-        values.append(result)
-    return values
 
 
 def _load_library(_: Client) -> None:

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
 TOKEN_PATH = "/services/oauth2/token"
@@ -85,8 +86,12 @@ class ScriptedHTTP:
     """
 
     def __init__(
-        self, *script: Step, default: Callable[[Seen], Step] | None = None
+        self,
+        *script: Step,
+        default: Callable[[Seen], Step] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self.script: list[Step] = list(script)
         self.tokens: list[Step] = []
         self.default = default or (lambda _: Reply(404, [_not_found()]))
@@ -104,7 +109,7 @@ class ScriptedHTTP:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         owner = self
@@ -129,6 +134,10 @@ class ScriptedHTTP:
                 pass
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if self._tls:
+            self._server.socket = self._tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), daemon=True
         )

@@ -407,3 +407,28 @@ def test_threads_share_a_login_that_fails(client_for, clock, settings_for):
         assert len(set(map(id, caught))) == 10
         assert len(server.logins) == 1
         assert server.seen == []
+
+
+def test_the_wait_that_an_answer_asks_for_is_kept(client_for):
+    """Retry-After counts where it is longer than our own wait."""
+    with ScriptedHTTP(
+        Reply(429, b"", headers={"Retry-After": "90"}),
+        Reply(429, b"", headers={"Retry-After": "5"}),
+        Reply(503, error("SERVER_UNAVAILABLE"), headers={"Retry-After": "7"}),
+        Reply(503, HTML, headers={"Retry-After": "Wed, 04 Mar 2026 12:05:00 GMT"}),
+    ) as server:
+        client = client_for(server)
+        waits = []
+        for _ in range(4):
+            with pytest.raises((SalesforceUnavailable, SalesforceLimited)) as caught:
+                client.call("lookup", "limits")
+            waits.append(caught.value.retry_after_s)
+    assert waits == [90, 60, 7, None]
+
+
+def test_a_name_that_dns_does_not_know_is_said_so(client_for):
+    """The admin reads what is wrong, not that something is."""
+    client = client_for("https://no-such-host.invalid")
+    with pytest.raises(SalesforceUnavailable, match="DNS") as caught:
+        write(client)
+    assert caught.value.code == "NameResolutionError"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,12 +30,6 @@ class Clock:
 
     def boottime_s(self):
         return 100.0
-
-
-def test_the_door_loads_no_http_library():
-    """Commands that name types only do not wait for the HTTP library."""
-    code = "import sys, relay.salesforce; sys.exit('requests' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # ------------------------------------------------------------ usage and time
@@ -294,18 +286,3 @@ def test_a_refusal_names_the_mend_and_no_address(provider):
     with pytest.raises(CredentialsRefused, match="pre-authorise") as caught:
         provider()._read(400, answer)
     assert "ada" not in str(caught.value)
-
-
-def test_a_key_that_cannot_sign_is_the_admins_matter(provider, tmp_path):
-    """A file that is gone or no RSA key pauses, and is not quoted."""
-    file = tmp_path / "key.pem"
-    file.write_text("secret stuff")
-    settings = SalesforceSettings(
-        instance_url=ACME, client_id="id", username="u@x.example", private_key_file=file
-    )
-    maker = auth.TokenProvider(settings, Clock(), observe=lambda *_: None)
-    for _ in range(2):
-        with pytest.raises(CredentialsRefused, match="private_key_file") as caught:
-            maker._form()
-        assert "secret" not in str(caught.value)
-        file.unlink(missing_ok=True)
