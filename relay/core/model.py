@@ -321,7 +321,8 @@ class Draft:
 
     `slot` names its job within the mail (`email`, `task:who=…,what=…`); `key` is the
     digest of mail and slot, unique for ever; `fields` is the JSON body without
-    `attributes`; `rule` says why it is there.
+    `attributes`; `rule` says why it is there. `people` are the address keys whose
+    records it names.
     """
 
     slot: str
@@ -329,6 +330,9 @@ class Draft:
     object: str
     fields: Mapping[str, Json]
     rule: str
+    people: tuple[str, ...] = ()
+    owner: str | None = None
+    """User id for the Task that the platform makes of this record by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +351,21 @@ class Activity:
     error: str = ""
     lookups: int = 0
     """How often an unknown outcome has been looked for."""
+    people: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """An EmailMessage whose Task is still to be given to the rep.
+
+    The platform makes that Task for the integration user. `owner` is the rep's user
+    id, `address` the sender's address as it was written.
+    """
+
+    key: str
+    salesforce_id: str
+    owner: str
+    address: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,7 @@ def _activity(row: Row[Any]) -> Activity:
         sent_at=maybe_moment(row.sent_at),
         error=row.error,
         lookups=row.lookups,
+        people=tuple(load(row.people)),
     )
 
 
@@ -299,6 +300,9 @@ def _write_plans(
             "rule": draft.rule,
             "state": Ledger.PLANNED.value,
             "created_at": now,
+            "people": dump(list(draft.people)),
+            "owner": draft.owner,
+            "owner_due_at": now if draft.owner else None,
         }
         for mail_id, drafts in plans
         for draft in drafts

@@ -42,6 +42,7 @@ metadata: Final = MetaData(
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 _ZERO = text("0")
 _EMPTY = text("''")
+_NO_PEOPLE = text("'[]'")
 
 
 def _serial() -> Column[int]:
@@ -267,5 +268,16 @@ activities: Final = Table(
     Column("error", Text, nullable=False, server_default=_EMPTY),
     Column("lookups", Integer, nullable=False, server_default=_ZERO),
     Column("created_at", BigInteger, nullable=False),
+    # Address keys, as a JSON list, of the people whose records the row names.
+    Column("people", Text, nullable=False, server_default=_NO_PEOPLE),
+    # Who is to own the Task that the platform makes, and from when; null: settled.
+    Column("owner", String(18)),
+    Column("owner_due_at", BigInteger),
     Index(None, "mail_id"),
+    Index(
+        "ix_activities_owner_due_at",
+        "owner_due_at",
+        sqlite_where=text("owner_due_at IS NOT NULL"),
+        postgresql_where=text("owner_due_at IS NOT NULL"),
+    ),
 )

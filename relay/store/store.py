@@ -17,6 +17,7 @@ from relay.store.database import (
 )
 from relay.store.directory import DirectoryEdits
 from relay.store.errors import code, translate
+from relay.store.handovers import Handovers
 from relay.store.intake import Intake
 from relay.store.journal import Journal
 from relay.store.ledger import LedgerOperations
@@ -39,7 +40,7 @@ T = TypeVar("T")
 log = get_logger(__name__)
 
 
-class Store(Intake, DirectoryEdits, Queue, LedgerOperations, Journal):
+class Store(Intake, DirectoryEdits, Queue, LedgerOperations, Handovers, Journal):
     """Everything the relay must not forget; each method is one transaction.
 
     All methods raise `StoreUnavailable` when the database cannot be used; what they

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from relay.core.errors import IllegalTransition, LeaseLost, NotFound
-from relay.core.model import Draft, LedgerUpdate, LogFilter, Settlement, Step
+from relay.core.model import (
+    Draft,
+    Handover,
+    LedgerUpdate,
+    LogFilter,
+    Settlement,
+    Step,
+)
 from relay.core.states import Event, Ledger
 
 LEASE_S = 120
+USER_ID = "005000000000001AAA"
 
 
 def draft(name, **fields):
@@ -276,3 +285,35 @@ async def test_a_full_batch_goes_through(store, held, owner):
     )
     settled = await store.advance(owner, settlements=[logged(c) for c in many])
     assert len(settled) == 1100
+
+
+async def test_a_task_is_handed_over_once_its_mail_is_written(
+    store, held, owner, clock
+):
+    """The note is made with the plan, holds through a crash, and is settled once."""
+    (a,) = await held()
+    mail = (await store.join(owner, [(a.id, "A1", "A2", "")]))[a.id].id
+    made = replace(draft("one", FromAddress="ada@corp.example"), owner=USER_ID)
+    await store.advance(owner, plans=[(mail, [made, draft("two")])])
+    assert await store.handovers(10, 60) == []
+    await store.advance(owner, ledger=[LedgerUpdate("key-one", Ledger.SENT)])
+    written = LedgerUpdate("key-one", Ledger.WRITTEN, salesforce_id="02s1")
+    await store.advance(owner, ledger=[written])
+    (due,) = await store.handovers(10, 60)
+    assert due == Handover("key-one", "02s1", USER_ID, "ada@corp.example")
+    assert await store.handovers(10, 60) == []
+    clock.move(61)
+    assert await store.handovers(10, 60) == [due]
+    await store.handed_over([due.key])
+    clock.move(61)
+    assert await store.handovers(10, 60) == []
+
+
+async def test_the_ledger_knows_whose_records_a_row_names(store, held, owner):
+    """The people of a draft come back with its row."""
+    (a,) = await held()
+    mail = (await store.join(owner, [(a.id, "A1", "A2", "")]))[a.id].id
+    made = replace(draft("one"), people=("kim@customer.example",))
+    await store.advance(owner, plans=[(mail, [made])])
+    (row,) = (await store.join(owner, [(a.id, "A1", "A2", "")]))[a.id].activities
+    assert row.people == ("kim@customer.example",)

@@ -267,6 +267,9 @@ def ledger() -> None:
         sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("lookups", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("people", sa.Text(), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("owner", sa.String(length=18)),
+        sa.Column("owner_due_at", sa.BigInteger()),
         sa.ForeignKeyConstraint(
             ["mail_id"], ["mails.id"], name=op.f("fk_activities_mail_id")
         ),
@@ -274,3 +277,10 @@ def ledger() -> None:
         sa.UniqueConstraint("key", name=op.f("uq_activities_key")),
     )
     op.create_index(op.f("ix_activities_mail_id"), "activities", ["mail_id"])
+    op.create_index(
+        "ix_activities_owner_due_at",
+        "activities",
+        ["owner_due_at"],
+        sqlite_where=sa.text("owner_due_at IS NOT NULL"),
+        postgresql_where=sa.text("owner_due_at IS NOT NULL"),
+    )
