@@ -34,6 +34,11 @@ class Access:
         self._bell = asyncio.Event()
         self._closed = False
 
+    def _ring(self) -> None:
+        """Say that something may be due, to this process and to others."""
+        self._bell.set()
+        self._database.wake.ring()
+
     def _now(self) -> int:
         """Return the time in its column form."""
         return stamp(self._clock.now())

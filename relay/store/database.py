@@ -30,6 +30,7 @@ from relay.store.commit import Committer
 from relay.store.errors import translate, worth_repeating
 from relay.store.spool import sync_folder
 from relay.store.statements import statements
+from relay.store.wake import NotifyWake, PipeWake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+    from relay.store.wake import Wake
 
 T = TypeVar("T")
 
@@ -54,6 +56,7 @@ class Database(Protocol):
 
     is_sqlite: bool
     committer: Committer
+    wake: Wake
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` over one consistent view; it must not write."""
@@ -151,6 +154,7 @@ class SQLiteDatabase:
         """Build the engines; nothing is opened yet."""
         self._writer = _SQLiteWriter(sqlite_engine(url, busy_timeout_s))
         self.committer = Committer(self._writer, statements("sqlite"))
+        self.wake: Wake = PipeWake(Path(f"{url.database}.wake"))
         self._readers = create_async_engine(
             url.set(drivername="sqlite+aiosqlite"),
             hide_parameters=True,
@@ -172,6 +176,7 @@ class SQLiteDatabase:
     async def close(self) -> None:
         """Commit what is queued, then close every connection."""
         await self.committer.close()
+        await self.wake.close()
         await self._writer.close()
         await self._readers.dispose()
 
@@ -300,6 +305,7 @@ class PostgresDatabase:
         )
         self._writer = _PostgresWriter(self._engine)
         self.committer = Committer(self._writer, statements("postgresql"))
+        self.wake: Wake = NotifyWake(self._engine)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -331,6 +337,7 @@ class PostgresDatabase:
         await self.committer.close()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        await self.wake.close()
         await self._writer.close()
         await self._engine.dispose()
 

@@ -105,7 +105,7 @@ class Intake(Access):
             await self._shielded(self._put_file(envelope, raw))
         else:
             await self._shielded(self._put_chunks(envelope, raw))
-        self._bell.set()
+        self._ring()
 
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
         """Finish several steps although the caller may be cancelled between them."""

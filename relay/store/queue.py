@@ -142,7 +142,7 @@ class Queue(Access):
         if not dead:
             return 0
         count = await self._write(work)
-        self._bell.set()
+        self._ring()
         return count
 
     async def apply(
@@ -173,16 +173,17 @@ class Queue(Access):
 
         changed = await self._write(work)
         if event in _DUE_AGAIN and changed:
-            self._bell.set()
+            self._ring()
         return changed
 
     async def wait_for_work(self, timeout_s: float) -> None:
         """Return once something may be due, at the latest after `timeout_s`.
 
-        Woken by this process only; what others put is found when the time is over.
+        Woken by this process and by others (`relay.store.wake`).
         """
         try:
             async with asyncio.timeout(timeout_s):
+                await self._database.wake.listen(self._bell.set)
                 await self._bell.wait()
         except TimeoutError:
             return
