@@ -9,6 +9,7 @@
     │   ├── StoreUnavailable
     │   │   └── StoreFull
     │   ├── SalesforceUnavailable
+    │   │   └── SalesforceDown    the org as a whole: it rests, attempts are given back
     │   ├── RecordLocked
     │   ├── OrgPaused             stops work for the whole org, gives the attempt back
     │   │   ├── SalesforceLimited
@@ -110,6 +111,10 @@ class SalesforceUnavailable(TransientError):  # noqa: N818
         """Keep the code beside the text."""
         super().__init__(text, retry_after_s=retry_after_s)
         self.code = code
+
+
+class SalesforceDown(SalesforceUnavailable):
+    """The org as a whole cannot be reached: it rests, attempts are given back."""
 
 
 class RecordLocked(SalesforceUnavailable):

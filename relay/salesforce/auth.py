@@ -26,7 +26,7 @@ from relay.core.errors import (
     CredentialsRefused,
     OrgPaused,
     RelayError,
-    SalesforceUnavailable,
+    SalesforceDown,
 )
 from relay.core.ids import record_id
 from relay.salesforce import answers, errors, transport
@@ -114,7 +114,7 @@ class TokenProvider:
         Raises:
             CredentialsRefused: Salesforce refuses the login, or did so a moment ago.
             OrgPaused: Too many logins, and the like.
-            SalesforceUnavailable: No token could be fetched now.
+            SalesforceDown: No token could be fetched now.
         """
         with self._lock:
             current = self._token
@@ -225,7 +225,7 @@ class TokenProvider:
             code = row.code.rpartition(".")[2]
             # Not `from error`: its text may name the user, its request the secret.
             text = f"login: {row.sentence}"
-            raise SalesforceUnavailable(text, code=code) from None
+            raise SalesforceDown(text, code=code) from None
         finally:
             self._observe("login", flight, outcome)
         try:
@@ -273,14 +273,14 @@ class TokenProvider:
                 "", status if status >= HTTPStatus.INTERNAL_SERVER_ERROR else 0
             )
             text = f"login: HTTP {status} without JSON: {row.sentence}"
-            raise SalesforceUnavailable(text, code=f"HTTP_{status}")
+            raise SalesforceDown(text, code=f"HTTP_{status}")
         value = content.get("access_token")
         if status == HTTPStatus.OK and _is_token(value):
             return Token(value, self._instance(content), _user_id(content.get("id")))
         error = content.get("error")
         if not isinstance(error, str) or not _OAUTH_ERROR.fullmatch(error):
             text = f"login: HTTP {status} without token and reason"
-            raise SalesforceUnavailable(text, code=f"HTTP_{status}")
+            raise SalesforceDown(text, code=f"HTTP_{status}")
         said = str(content.get("error_description") or "")
         row = errors.login_rule(error, said)
         text = f"login: {error}: {row.sentence}"

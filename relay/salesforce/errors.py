@@ -24,6 +24,7 @@ from relay.core.errors import (
     OrgPaused,
     OutcomeUnknown,
     RecordLocked,
+    SalesforceDown,
     SalesforceLimited,
     SalesforceUnavailable,
 )
@@ -32,7 +33,7 @@ from relay.salesforce.failures import FOREIGN, LOGIN, ROWS, STATUSES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from relay.core.errors import RelayError
+    from relay.core.errors import RelayError, TransientError
 
 
 class Category(StrEnum):
@@ -84,13 +85,37 @@ class Rule:
         """Say whether the same record would fail again."""
         return self.retry in {Retry.NEVER, Retry.REPLAN}
 
+    @property
+    def pauses(self) -> bool:
+        """Say whether no other record can fare better: the whole org rests."""
+        return issubclass(self.error, (OrgPaused, SalesforceDown))
+
+    @property
+    def fate(self) -> str:
+        """Return what happens to the message, in words for the admin."""
+        if self.retry is Retry.BACKOFF and self.pauses:
+            return "queued; the org rests, the attempt does not count"
+        return FATES[self.retry]
+
+
+FATES: Final[Mapping[Retry, str]] = {
+    Retry.NEVER: "dead, with the reason; `relay retry` once the cause is gone",
+    Retry.REPLAN: "matched and drafted anew at once; refused again: dead",
+    Retry.BACKOFF: "queued; tried again with growing waits, dead after retry_days",
+    Retry.SOON: "queued; tried again soon, dead after retry_days",
+    Retry.SHRINK: "asked again at once in smaller parts",
+    Retry.RENEW: "goes on with a fresh token; refused again: the org rests",
+    Retry.PAUSE: "queued; the org rests, the attempt does not count",
+    Retry.LOOK_UP: "queued; looked for by its key before it is written again",
+}
+"""What happens to the message, by what is to be done."""
 
 _KINDS: Final[Mapping[str, tuple[type[RelayError], Retry, Category]]] = {
     "refused": (ActivityRefused, Retry.NEVER, Category.ACCESS),
     "bug": (ActivityRefused, Retry.NEVER, Category.OTHER),
     "replan": (ActivityRefused, Retry.REPLAN, Category.ACCESS),
     "gone": (ActivityRefused, Retry.REPLAN, Category.OTHER),
-    "down": (SalesforceUnavailable, Retry.BACKOFF, Category.INTERMITTENT),
+    "down": (SalesforceDown, Retry.BACKOFF, Category.INTERMITTENT),
     "odd": (SalesforceUnavailable, Retry.BACKOFF, Category.OTHER),
     "busy": (SalesforceUnavailable, Retry.SOON, Category.INTERMITTENT),
     "lock": (RecordLocked, Retry.SOON, Category.INTERMITTENT),
@@ -210,6 +235,22 @@ def foreign(exception: Exception) -> Rule:
     names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(exception).__mro__)
     # The table's last row is for any Exception, so that there is always one.
     return next(_FOREIGN[name][0] for name in names if name in _FOREIGN)
+
+
+def trouble(code: str, text: str, retry_after_s: float | None = None) -> TransientError:
+    """Return the error for a record that was not written and may be later.
+
+    Args:
+        code: `errorCode` of the record.
+        text: What Salesforce said.
+        retry_after_s: A wait that is known.
+    """
+    row = rule(code)
+    wait = row.retry_after_s if retry_after_s is None else retry_after_s
+    cls = row.error
+    if issubclass(cls, (OrgPaused, SalesforceUnavailable)):
+        return cls(text or row.sentence, code=code, retry_after_s=wait)
+    return SalesforceUnavailable(text or row.sentence, code=code, retry_after_s=wait)
 
 
 def foreign_names() -> frozenset[str]:

@@ -52,8 +52,8 @@ ROWS: Final[tuple[tuple[str, str, str], ...]] = (
     # Passing trouble (D16).
     ("UNABLE_TO_LOCK_ROW", "lock", "Somebody else was changing the same record; the relay tries again."),
     ("SERVER_UNAVAILABLE", "down?", "Salesforce is not available; the relay tries again."),
-    ("FAILED_WRITE", "down?", "Salesforce could not write; the relay tries again."),
-    ("TEMPORARY_QUERY_MORE_FAILURE", "down", "Salesforce could not go on with an answer; the relay asks again."),
+    ("FAILED_WRITE", "busy?", "Salesforce could not write; the relay tries again."),
+    ("TEMPORARY_QUERY_MORE_FAILURE", "busy", "Salesforce could not go on with an answer; the relay asks again."),
     ("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", "down@120", "Salesforce is under maintenance; the relay waits."),
     ("QUERY_TIMEOUT", "shrink?", "A query took too long; the relay asks for less at once."),
     ("OPERATION_TOO_LARGE", "shrink", "A query touched too much; the relay asks for less at once. View All Data for the integration user mends it."),

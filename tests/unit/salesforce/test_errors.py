@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from relay.core.errors import (
     OrgPaused,
     RecordLocked,
     RelayError,
+    SalesforceDown,
     SalesforceLimited,
     SalesforceUnavailable,
 )
@@ -32,6 +34,53 @@ INVALID_TYPE FIELD_CUSTOM_VALIDATION_EXCEPTION REQUIRED_FIELD_MISSING ENTITY_IS_
 TXN_SECURITY_NO_ACCESS FIELD_FILTER_VALIDATION_EXCEPTION FIELD_INTEGRITY_EXCEPTION
 CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"""
 OTHER = "CANNOT_UPDATE_CONVERTED_LEAD UNKNOWN_EXCEPTION"
+
+
+REFERENCE = """INVALID_SESSION_ID INVALID_AUTH_HEADER REQUEST_LIMIT_EXCEEDED
+UNABLE_TO_LOCK_ROW SERVER_UNAVAILABLE TEMPORARY_QUERY_MORE_FAILURE
+TOO_MANY_APEX_REQUESTS INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE QUERY_TIMEOUT
+REQUEST_RUNNING_TOO_LONG UNKNOWN_EXCEPTION STRING_TOO_LONG REQUIRED_FIELD_MISSING
+FIELD_CUSTOM_VALIDATION_EXCEPTION CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY
+CANNOT_EXECUTE_FLOW_TRIGGER FIELD_INTEGRITY_EXCEPTION INVALID_FIELD
+INVALID_FIELD_FOR_INSERT_UPDATE INVALID_TYPE INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST
+INVALID_EMAIL_ADDRESS MALFORMED_ID INVALID_CROSS_REFERENCE_KEY ENTITY_IS_DELETED
+NOT_FOUND INSUFFICIENT_ACCESS INSUFFICIENT_ACCESS_OR_READONLY
+INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY INACTIVE_OWNER_OR_USER ENTITY_IS_LOCKED
+CANNOT_UPDATE_CONVERTED_LEAD DUPLICATE_VALUE DUPLICATE_EXTERNAL_ID DUPLICATES_DETECTED
+STORAGE_LIMIT_EXCEEDED MALFORMED_QUERY JSON_PARSER_ERROR TXN_SECURITY_NO_ACCESS
+TXN_SECURITY_METERING_ERROR TXN_SECURITY_RUNTIME_EXCEPTION API_DISABLED_FOR_ORG
+ORG_LOCKED TRIAL_EXPIRED EXCEEDED_ID_LIMIT INVALID_REPLICATION_DATE
+INVALID_QUERY_LOCATOR"""
+STATUSES = "300 401 404 405 414 415 420 431 502 503"
+
+
+def test_every_code_of_the_reference_has_a_row_of_its_own():
+    """No code that Salesforce documents for our calls is left to its HTTP status."""
+    assert [code for code in REFERENCE.split() if not errors.known(code)] == []
+    exact = {row.code for row in errors.STATUS_TABLE}
+    assert {
+        s for s in STATUSES.split() if s not in exact and f"{s[0]}xx" not in exact
+    } == set()
+
+
+def test_every_row_says_what_happens_to_the_message():
+    """What rests with the org is not counted; what is dead can be retried."""
+    for row in (*errors.TABLE, *errors.STATUS_TABLE, *errors.LOGIN_TABLE):
+        assert row.fate, row.code
+        assert ("does not count" in row.fate) == (
+            row.pauses and row.retry is not Retry.RENEW
+        ), row.code
+
+
+def test_trouble_of_one_record_keeps_its_class_and_wait():
+    """A record's error is as good a reason for a pause as a call's."""
+    full = errors.trouble("STORAGE_LIMIT_EXCEEDED", "storage")
+    assert isinstance(full, OrgPaused)
+    assert full.retry_after_s == 900
+    lock = errors.trouble("UNABLE_TO_LOCK_ROW", "", 3.0)
+    assert isinstance(lock, RecordLocked)
+    assert (str(lock)[:8], lock.retry_after_s) == ("Somebody", 3.0)
+    assert type(errors.trouble("NEVER_HEARD_OF", "?")) is SalesforceUnavailable
 
 
 @pytest.mark.parametrize(
@@ -108,9 +157,9 @@ def test_the_quota_waits_long_and_the_traffic_jam_short():
         (404, OrgPaused),
         (418, ActivityRefused),
         (429, SalesforceLimited),
-        (500, SalesforceUnavailable),
-        (503, SalesforceUnavailable),
-        (599, SalesforceUnavailable),
+        (500, SalesforceDown),
+        (503, SalesforceDown),
+        (599, SalesforceDown),
         (302, OrgPaused),
         (200, SalesforceUnavailable),
         (0, SalesforceUnavailable),
@@ -205,17 +254,28 @@ def test_every_error_can_be_built():
         assert getattr(error, "code", row.code) == row.code
 
 
-def test_the_sandbox_answers_no_code_that_the_table_does_not_know():
-    """What the strict stand-in can say, the relay understands."""
-    from relay.sandbox.errors import STATUS
+NO_CODES = re.compile(
+    "(CALENDAR|FISCAL|DAY|HOUR|WEEK|LAST|VALUE|START|CLIENT)_.*"
+    "|COUNT_DISTINCT|DEFAULT_VERSION|EXCEL_X|WORD_X|INTEGRATION_USERNAME"
+)
+"""Words of the sandbox that look like an `errorCode` and are none."""
 
-    pages = [f.read_text() for f in Path(relay.sandbox.__path__[0]).rglob("*.py")]
-    source = "\n".join(pages)
-    said = {
-        *STATUS,
-        *re.findall(r"(?:Sandbox|SOQL)Error\(\s*\"([A-Z][A-Z_]+)\"", source),
-    }
+
+def sandbox_words():
+    """Yield every string of the sandbox's code that may be an `errorCode`."""
+    for file in Path(relay.sandbox.__path__[0]).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            word = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(word, str) and re.fullmatch(r"[A-Z]{3,}(_[A-Z]+)+", word):
+                yield word
+
+
+def test_the_sandbox_answers_no_code_that_the_table_does_not_know():
+    """What the strict stand-in can say, however it comes to say it, is understood."""
+    said = {word for word in sandbox_words() if not NO_CODES.fullmatch(word)}
+    assert len(said) > 40
     assert {code for code in said if not errors.known(code)} == set()
-    logins = set(re.findall(r"OAuthError\(\s*\"([a-z_]+)\"", source))
+    pages = [f.read_text() for f in Path(relay.sandbox.__path__[0]).rglob("*.py")]
+    logins = set(re.findall(r"OAuthError\(\s*\"([a-z_]+)\"", "\n".join(pages)))
     assert logins
     assert {e for e in logins if errors.login_rule(e).code != e} == set()
