@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from relay.cli.app_password import app_password
 from relay.cli.arguments import email_address, person_name, salesforce_user_id
 from relay.cli.entry import RelayGroup
 from relay.cli.opening import actor, open_store, relay_address, run, settings
@@ -200,6 +201,9 @@ def set_(who: str, salesforce_id: str, *, as_json: bool) -> None:
     else:
         owner = changed.salesforce_id or "looked up by the e-mail"
         click.echo(f"{changed.name} <{changed.email}>, Salesforce user {owner}.")
+
+
+user.add_command(app_password)
 
 
 def _row(loaded: Settings, one: User) -> dict[str, Any]:

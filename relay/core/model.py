@@ -61,6 +61,21 @@ class AcceptedAddress:
     added_by: str
 
 
+@dataclass(frozen=True, slots=True)
+class AppPassword:
+    """A password with which a mail program of a user logs in to hand mail over.
+
+    `hash` is from `core.passwords`. `used_at` is its last use, to the hour.
+    """
+
+    user_id: int
+    name: str
+    hash: str = field(repr=False)
+    added_at: datetime
+    added_by: str
+    used_at: datetime | None = None
+
+
 class SkipKind(StrEnum):
     """What an exclusion does."""
 
@@ -89,6 +104,7 @@ class Directory:
     accepted: Mapping[int, frozenset[str]]
     exclusions: tuple[Exclusion, ...]
     settings: Mapping[str, Json] = field(default_factory=dict)
+    app_passwords: Mapping[int, tuple[AppPassword, ...]] = field(default_factory=dict)
 
 
 # ------------------------------------------------------------------ intake

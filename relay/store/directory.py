@@ -108,7 +108,7 @@ class DirectoryEdits(Access):
         """
         key = address_key(email) or email.casefold()
 
-        def work(edit: _Edit) -> User:
+        def work(edit: Edit) -> User:
             users = schema.users
             edit.refuse_if(
                 select(users.c.id).where(users.c.email_key == key),
@@ -176,7 +176,7 @@ class DirectoryEdits(Access):
             NotFound: There is no such user.
         """
 
-        def work(edit: _Edit) -> User:
+        def work(edit: Edit) -> User:
             user = edit.user(user_id)
             addresses = schema.relay_addresses
             until = edit.now + int(grace.total_seconds() * SECOND)
@@ -199,7 +199,7 @@ class DirectoryEdits(Access):
     async def _user_set(
         self, user_id: int, column: str, value: Any, actor: str
     ) -> User:
-        def work(edit: _Edit) -> User:
+        def work(edit: Edit) -> User:
             user = edit.user(user_id)
             old = getattr(user, column)
             if old != value:
@@ -237,7 +237,7 @@ class DirectoryEdits(Access):
             NotFound: There is no such user.
         """
 
-        def work(edit: _Edit) -> bool:
+        def work(edit: Edit) -> bool:
             user = edit.user(user_id)
             if not edit.add_address(user_id, key):
                 return False
@@ -253,7 +253,7 @@ class DirectoryEdits(Access):
             NotFound: There is no such user, or the user does not have it.
         """
 
-        def work(edit: _Edit) -> None:
+        def work(edit: Edit) -> None:
             user = edit.user(user_id)
             accepted = schema.accepted_addresses
             gone = edit.connection.execute(
@@ -284,7 +284,7 @@ class DirectoryEdits(Access):
         """
         new = Exclusion(pattern, user_id, skip)
 
-        def work(edit: _Edit) -> bool:
+        def work(edit: Edit) -> bool:
             whose = edit.whose(user_id)
             if new in read_exclusions(edit.connection):
                 return False
@@ -311,7 +311,7 @@ class DirectoryEdits(Access):
             NotFound: There is no such exclusion, or no such user.
         """
 
-        def work(edit: _Edit) -> None:
+        def work(edit: Edit) -> None:
             whose = edit.whose(user_id)
             table = schema.exclusions
             gone = edit.connection.execute(
@@ -340,7 +340,7 @@ class DirectoryEdits(Access):
     async def setting_set(self, key: str, value: Json, actor: str) -> None:
         """Set a setting; None takes it back to its default."""
 
-        def work(edit: _Edit) -> None:
+        def work(edit: Edit) -> None:
             old = read_settings(edit.connection).get(key)
             if old == value:
                 return
@@ -368,12 +368,12 @@ class DirectoryEdits(Access):
 
         return await self._read(read)
 
-    async def _edit(self, actor: str, work: Callable[[_Edit], T]) -> T:
+    async def _edit(self, actor: str, work: Callable[[Edit], T]) -> T:
         now = self._now()
-        return await self._write(lambda connection: work(_Edit(connection, actor, now)))
+        return await self._write(lambda connection: work(Edit(connection, actor, now)))
 
 
-class _Edit:
+class Edit:
     """One edit in its transaction; `done` raises the revision and writes the audit."""
 
     def __init__(self, connection: Connection, actor: str, now: int) -> None:
@@ -384,24 +384,29 @@ class _Edit:
         connection.execute(select(schema.meta.c.revision).with_for_update())
 
     def done(self, action: str, subject: str, old: Json, new: Json) -> None:
+        """Raise the revision, and write who changed what."""
         raise_revision(self.connection)
         change = (subject, old, new)
         write_audit(self.connection, self.now, self.actor, action, change)
 
     def user(self, user_id: int) -> User:
+        """Return a user, or raise NotFound."""
         for user in read_users(self.connection, self.now, user_id):
             return user
         text = f"there is no user {user_id}"
         raise NotFound(text)
 
     def whose(self, user_id: int | None) -> str:
+        """Return for the audit whom an edit is about."""
         return "everybody" if user_id is None else self.user(user_id).email
 
     def refuse_if(self, query: Any, text: str) -> None:
+        """Raise Conflict where a query finds something."""
         if self.connection.scalar(query) is not None:
             raise Conflict(text)
 
     def add_address(self, user_id: int, key: str) -> bool:
+        """Accept an address; False: it was accepted already."""
         accepted = schema.accepted_addresses
         known = select(accepted.c.id).where(
             accepted.c.user_id == user_id, accepted.c.address == key

@@ -99,6 +99,19 @@ accepted_addresses: Final = Table(
     UniqueConstraint("user_id", "address"),
 )
 
+app_passwords: Final = Table(
+    "app_passwords",
+    metadata,
+    _serial(),
+    _user(nullable=False),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    Column("added_by", Text, nullable=False),
+    Column("used_at", BigInteger),
+    UniqueConstraint("user_id", "name"),
+)
+
 exclusions: Final = Table(
     "exclusions",
     metadata,

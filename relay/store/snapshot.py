@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from relay.core.model import Directory, Exclusion, Role, SkipKind, User
+from relay.core.model import (
+    AppPassword,
+    Directory,
+    Exclusion,
+    Role,
+    SkipKind,
+    User,
+)
 from relay.store import schema
-from relay.store.values import load
+from relay.store.values import load, moment
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -25,6 +32,9 @@ def read_directory(connection: Connection, now: int) -> Directory:
         select(table.c.user_id, table.c.address)
     ):
         accepted[user_id].add(address)
+    passwords: dict[int, list[AppPassword]] = {}
+    for password in read_app_passwords(connection):
+        passwords.setdefault(password.user_id, []).append(password)
     return Directory(
         revision=connection.scalar(select(schema.meta.c.revision)) or 0,
         users={user.id: user for user in users},
@@ -36,6 +46,7 @@ def read_directory(connection: Connection, now: int) -> Directory:
         accepted={user_id: frozenset(keys) for user_id, keys in accepted.items()},
         exclusions=tuple(read_exclusions(connection)),
         settings=read_settings(connection),
+        app_passwords={user_id: tuple(own) for user_id, own in passwords.items()},
     )
 
 
@@ -67,6 +78,27 @@ def read_users(connection: Connection, now: int, only: int | None = None) -> lis
             old_tokens=tuple(old.get(row.id, ())),
         )
         for row in connection.execute(people)
+    ]
+
+
+def read_app_passwords(
+    connection: Connection, user_id: int | None = None
+) -> list[AppPassword]:
+    """Return the app passwords of a user, or of everybody, oldest first."""
+    table = schema.app_passwords
+    query = select(table).order_by(table.c.user_id, table.c.id)
+    if user_id is not None:
+        query = query.where(table.c.user_id == user_id)
+    return [
+        AppPassword(
+            row.user_id,
+            row.name,
+            row.hash,
+            moment(row.added_at),
+            row.added_by,
+            None if row.used_at is None else moment(row.used_at),
+        )
+        for row in connection.execute(query)
     ]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from relay.core.errors import ConfigError, StoreUnavailable
 from relay.store import migrate
 from relay.store.access import in_thread
+from relay.store.app_passwords import AppPasswords
 from relay.store.database import (
     PostgresDatabase,
     SQLiteDatabase,
@@ -15,7 +16,6 @@ from relay.store.database import (
     parse_url,
     prepare_file,
 )
-from relay.store.directory import DirectoryEdits
 from relay.store.errors import code, translate
 from relay.store.handovers import Handovers
 from relay.store.intake import Intake
@@ -40,7 +40,7 @@ T = TypeVar("T")
 log = get_logger(__name__)
 
 
-class Store(Intake, DirectoryEdits, Queue, LedgerOperations, Handovers, Journal):
+class Store(Intake, AppPasswords, Queue, LedgerOperations, Handovers, Journal):
     """Everything the relay must not forget; each method is one transaction.
 
     All methods raise `StoreUnavailable` when the database cannot be used; what they

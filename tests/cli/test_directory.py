@@ -202,3 +202,43 @@ def test_a_store_that_cannot_be_opened_is_named(relay: Any, tmp_path: Path) -> N
     """A file that is no database is a mistake in the settings."""
     (tmp_path / "relay.db").write_bytes(b"no database at all" * 100)
     assert "store.url" in relay.error("user", "list", status=2)
+
+
+def test_app_passwords_are_shown_once(relay: Any, ada: Any) -> None:
+    """`app-password add` prints the password alone; the list has names, no secret."""
+    password = relay("user", "app-password", "add", "ada@corp.example").stdout.strip()
+    assert len(password.replace("-", "")) == 20
+    (row,) = relay.json("user", "app-password", "list", "ada@corp.example")
+    assert set(row) == {"user", "name", "added_at", "added_by", "used_at"}
+    assert (row["user"], row["name"]) == ("ada@corp.example", "mail program")
+    assert row["used_at"] is None
+    assert password not in str(row)
+    assert relay.json("user", "app-password", "list") == [row]
+    shown = relay("user", "app-password", "list").stdout
+    assert "mail program" in shown
+    assert "never" in shown
+
+
+def test_app_passwords_are_removed_by_name(relay: Any, ada: Any) -> None:
+    """A name may be left out where there is one; a wrong one is told."""
+    (made,) = relay.json(
+        "user", "app-password", "add", "ada@corp.example", "--name", "phone"
+    )
+    assert set(made) == {"user", "name", "password"}
+    line = relay.error(
+        "user", "app-password", "add", "ada@corp.example", "--name", "phone", status=1
+    )
+    assert "already" in line
+    relay("user", "app-password", "add", "ada@corp.example")
+    assert "name one" in relay.error(
+        "user", "app-password", "remove", "ada@corp.example", status=1
+    )
+    relay("user", "app-password", "remove", "ada@corp.example", "phone")
+    assert (
+        "cannot log in"
+        in relay("user", "app-password", "remove", "ada@corp.example").stdout
+    )
+    assert "no app" in relay.error(
+        "user", "app-password", "remove", "ada@corp.example", status=1
+    )
+    assert relay.json("user", "app-password", "list") == []

@@ -69,6 +69,23 @@ def people() -> None:
         ),
     )
     op.create_table(
+        "app_passwords",
+        sa.Column("id", SERIAL, nullable=False),
+        sa.Column("user_id", SERIAL, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("added_at", sa.BigInteger(), nullable=False),
+        sa.Column("added_by", sa.Text(), nullable=False),
+        sa.Column("used_at", sa.BigInteger()),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_app_passwords_user_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_app_passwords")),
+        sa.UniqueConstraint(
+            "user_id", "name", name=op.f("uq_app_passwords_user_id_name")
+        ),
+    )
+    op.create_table(
         "exclusions",
         sa.Column("id", SERIAL, nullable=False),
         sa.Column("user_id", SERIAL),

@@ -1,0 +1,148 @@
+"""`relay user app-password`: how a user's mail programs log in to hand mail over."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from relay.cli.arguments import person_name
+from relay.cli.entry import RelayGroup
+from relay.cli.opening import actor, open_store, run, settings
+from relay.cli.output import json_option, print_json, table, when
+from relay.core.errors import NotFound
+from relay.core.passwords import hash_password, new_password
+
+if TYPE_CHECKING:
+    from relay.config import Settings
+    from relay.core.model import AppPassword, User
+
+_DEFAULT_NAME = "mail program"
+who = click.argument("who", metavar="USER")
+
+
+@click.group("app-password", cls=RelayGroup)
+def app_password() -> None:
+    """Passwords for mail programs that hand mail over at a submission listener.
+
+    USER is an e-mail address, or a name where only one user has it. The user name in
+    the mail program is the user's e-mail address.
+    """
+
+
+@app_password.command()
+@who
+@click.option(
+    "--name",
+    default=_DEFAULT_NAME,
+    show_default=True,
+    help="What it is for, to tell it from others.",
+)
+@json_option
+def add(who: str, name: str, *, as_json: bool) -> None:
+    """Make a password and print it; it is not shown again."""
+    name = person_name(name)
+    loaded = settings()
+    password = new_password()
+    hashed = hash_password(password)
+
+    async def job() -> User:
+        async with open_store(loaded) as store:
+            found = await store.user_find(who)
+            await store.app_password_add(found.id, name, hashed, actor())
+            return found
+
+    found = run(job())
+    if as_json:
+        print_json([{"user": found.email, "name": name, "password": password}])
+        return
+    click.echo(password)
+    if sys.stdout.isatty():
+        click.secho(
+            f"(the password of {found.email} for {name}; it is not shown again)",
+            dim=True,
+        )
+    _warn_without_listener(loaded)
+
+
+@app_password.command("list")
+@click.argument("who", metavar="[USER]", required=False)
+@json_option
+def list_(who: str | None, *, as_json: bool) -> None:
+    """List the passwords of a user, or of everybody, by name."""
+    loaded = settings()
+
+    async def job() -> tuple[dict[int, User], list[AppPassword]]:
+        async with open_store(loaded) as store:
+            only = None if who is None else (await store.user_find(who)).id
+            users = {one.id: one for one in await store.users()}
+            return users, await store.app_passwords(only)
+
+    users, found = run(job())
+    rows = [_row(users[one.user_id], one) for one in found]
+    if as_json:
+        print_json(rows)
+        return
+    table(
+        ["user", "name", "added", "by", "last used"],
+        (
+            (
+                row["user"],
+                row["name"],
+                when(row["added_at"]),
+                row["added_by"],
+                when(row["used_at"]) if row["used_at"] else "never",
+            )
+            for row in rows
+        ),
+        whole=["name"],
+        empty="No app passwords: relay user app-password add USER",
+    )
+
+
+@app_password.command()
+@who
+@click.argument("name", required=False)
+def remove(who: str, name: str | None) -> None:
+    """Take a password away; NAME may be left out where there is one only."""
+    loaded = settings()
+
+    async def job() -> tuple[User, str]:
+        async with open_store(loaded) as store:
+            found = await store.user_find(who)
+            chosen = name or _only(found, await store.app_passwords(found.id))
+            await store.app_password_remove(found.id, chosen, actor())
+            return found, chosen
+
+    found, chosen = run(job())
+    click.echo(f"{found.email} cannot log in with {chosen!r} any more.")
+
+
+def _only(user: User, passwords: list[AppPassword]) -> str:
+    if len(passwords) == 1:
+        return passwords[0].name
+    if not passwords:
+        text = f"{user.email} has no app password"
+    else:
+        names = ", ".join(repr(one.name) for one in passwords)
+        text = f"{user.email} has several app passwords, name one: {names}"
+    raise NotFound(text)
+
+
+def _row(user: User, one: AppPassword) -> dict[str, Any]:
+    return {
+        "user": user.email,
+        "name": one.name,
+        "added_at": one.added_at,
+        "added_by": one.added_by,
+        "used_at": one.used_at,
+    }
+
+
+def _warn_without_listener(loaded: Settings) -> None:
+    if not any(one.protocol == "submission" for one in loaded.smtp.listeners):
+        text = (
+            'No listener takes it yet: set [[smtp.listeners]] protocol = "submission".'
+        )
+        click.secho(text, err=True, dim=True)
