@@ -184,10 +184,32 @@ class SMTPSettings(_Section):
         default=100, description="Recipients of one mail, a count."
     )
     max_connections: Count = Field(
-        default=1000, description="Sessions at a time, a count."
+        default=2000, description="Sessions at a time, a count."
     )
     max_connections_per_peer: Count = Field(
-        default=200, description="Sessions at a time from one IP address, a count."
+        default=1200,
+        description="Sessions at a time from one IP address (IPv6: from one /64), a "
+        "count.",
+    )
+    max_mails_per_minute_per_peer: Count = Field(
+        default=600_000,
+        description="Mails from one IP address (IPv6: one /64) in a minute, a count; "
+        "further ones wait in their own queue.",
+    )
+    max_mails_per_minute_per_user: Count = Field(
+        default=600_000,
+        description="Mails for one user in a minute, a count; further ones wait in "
+        "their own queue.",
+    )
+    max_commands: Count = Field(
+        default=2000,
+        description="Commands of a session for which no mail was taken, a count; then "
+        "it is closed.",
+    )
+    greeting_wait_s: Number = Field(
+        default=0,
+        description="Wait before the greeting, in seconds; who talks in it is turned "
+        "away. 0: none.",
     )
     timeout_s: Seconds = Field(
         default=300,
@@ -197,12 +219,30 @@ class SMTPSettings(_Section):
         default=600,
         description="Time for one whole mail to arrive after DATA, in seconds.",
     )
+    transaction_timeout_s: Seconds = Field(
+        default=1800,
+        description="Time from the greeting, or from one mail, to the end of the next, "
+        "in seconds.",
+    )
+    min_data_rate: CountOrZero = Field(
+        default=500,
+        description="Slowest pace of a mail after its first timeout_s, in bytes a "
+        "second; 0: none.",
+    )
     max_header_bytes: Count = Field(
         default=256 * 1024, description="Largest header of a mail, in bytes."
+    )
+    max_header_fields: Annotated[int, Field(strict=True, ge=1, le=9999)] = Field(
+        default=2000, description="Fields in the header of a mail, a count up to 9999."
     )
     max_received: Count = Field(
         default=50,
         description="Received lines from which a mail counts as looping, a count.",
+    )
+    bare_newlines: Literal["keep", "refuse"] = Field(
+        default="keep",
+        description="Mail with a CR or LF that is not part of a CR LF: keep (unchanged, "
+        "noted in the trace) or refuse.",
     )
     max_errors: Count = Field(
         default=20,

@@ -60,6 +60,7 @@ class Headers:
     """What the intake reads from a header block; texts are for listings."""
 
     from_values: tuple[bytes, ...] = ()
+    fields: int = 0
     received: int = 0
     to_text: str = ""
     subject: str = ""
@@ -122,11 +123,10 @@ class Policy:
         """
         headers = read_headers(head)
         author = read_author(headers.from_values)
-        if headers.received >= self._settings.max_received:
-            detail = f"{headers.received} Received lines"
-            loop = Rejection(replies.LOOP, "loop", detail)
+        trouble = self._header_trouble(headers)
+        if trouble is not None:
             return Assessment(
-                headers, author, (), tuple((one, loop) for one in addressees)
+                headers, author, (), tuple((one, trouble) for one in addressees)
             )
         taken: list[tuple[Addressee, User | None]] = []
         refused: list[tuple[Addressee, Rejection]] = []
@@ -140,6 +140,21 @@ class Policy:
             else:
                 taken.append((addressee, verdict))
         return Assessment(headers, author, tuple(taken), tuple(refused))
+
+    def _header_trouble(self, headers: Headers) -> Rejection | None:
+        """Say what keeps a header from being taken, whoever wrote it."""
+        if headers.received >= self._settings.max_received:
+            detail = f"{headers.received} Received lines"
+            return Rejection(replies.LOOP, "loop", detail)
+        limit = self._settings.max_header_fields
+        if headers.fields > limit:
+            return Rejection(
+                replies.TOO_MANY_FIELDS,
+                "too_many_header_fields",
+                f"{headers.fields} fields",
+                values={"limit": limit},
+            )
+        return None
 
     def too_large(self) -> Rejection:
         """Return the refusal of a mail beyond `max_message_bytes`."""
@@ -158,7 +173,8 @@ def read_headers(head: bytes) -> Headers:
     recipients: list[bytes] = []
     received = 0
     subject = message_id = b""
-    for name, value in header_fields(head):
+    fields = header_fields(head)
+    for name, value in fields:
         if name == "received":
             received += 1
         elif name == "from":
@@ -171,6 +187,7 @@ def read_headers(head: bytes) -> Headers:
             message_id = message_id or value
     return Headers(
         from_values=tuple(senders),
+        fields=len(fields),
         received=received,
         to_text=shown(recipients),
         subject=shown([subject]),

@@ -104,6 +104,21 @@ TOO_MANY_CONNECTIONS: Final = Reply(
 TOO_MANY_ERRORS: Final = Reply(
     421, "4.7.0", "Too many errors, closing the connection", "RFC 5321 section 4.2.5"
 )
+TOO_MANY_COMMANDS: Final = Reply(
+    421, "4.7.0", "Too many commands, closing the connection", "RFC 5321 section 3.8"
+)
+PEER_TOO_FAST: Final = Reply(
+    421, "4.7.0", "Too much mail at a time, come again later", "RFC 5321 section 3.8"
+)
+EARLY_TALKER: Final = Reply(
+    421, "4.5.0", "Wait for the greeting", "RFC 5321 section 4.3.1"
+)
+EARLY_COMMAND: Final = Reply(
+    503,
+    "5.5.0",
+    "Improper pipelining: wait for the reply to EHLO",
+    "RFC 2920 section 3.1",
+)
 EARLY_DATA: Final = Reply(
     503,
     "5.5.0",
@@ -172,6 +187,12 @@ UNKNOWN_RECIPIENT: Final = Reply(
 TOO_MANY_RECIPIENTS: Final = Reply(
     452, "4.5.3", "Too many recipients, send again", "RFC 5321 section 4.5.3.1.10"
 )
+USER_TOO_FAST: Final = Reply(
+    450,
+    "4.7.0",
+    "Too much mail for this address at a time, try again later",
+    "RFC 5321 section 4.2.3",
+)
 SENDER_NOT_ACCEPTED: Final = Reply(550, "5.7.1", "{text}", "RFC 5321 section 7.9")
 BAD_FROM: Final = Reply(550, "5.7.1", "{text}", "RFC 5322 section 3.6.2")
 TOO_LARGE: Final = Reply(
@@ -180,6 +201,12 @@ TOO_LARGE: Final = Reply(
 HEADER_TOO_LARGE: Final = Reply(
     552, "5.3.4", "Mail header is larger than {limit} bytes", "RFC 3463 section 3.4"
 )
+TOO_MANY_FIELDS: Final = Reply(
+    552,
+    "5.3.4",
+    "Mail header has more than {limit} fields",
+    "RFC 5321 section 4.5.3.1.10",
+)
 LOOP: Final = Reply(
     554, "5.4.6", "Mail is looping: too many Received lines", "RFC 5321 section 6.3"
 )
@@ -187,6 +214,12 @@ BARE_DOT: Final = Reply(
     554,
     "5.5.2",
     "A lone dot between bare line ends; lines end with <CR><LF>",
+    "RFC 5321 section 2.3.8",
+)
+BARE_NEWLINE: Final = Reply(
+    554,
+    "5.5.2",
+    "Mail has a CR or LF on its own; lines end with <CR><LF>",
     "RFC 5321 section 2.3.8",
 )
 DISK_FULL: Final = Reply(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import ConfigError
 from relay.smtp import replies
 from relay.smtp.journal import Journal
+from relay.smtp.limits import Limits, allow_files, peer_group
 from relay.smtp.policy import Policy, Rejection
 from relay.smtp.session import SMTPSession
 from relay.smtp.sockets import BACKLOG, Bound
@@ -78,6 +79,7 @@ class Intake:
         self.min_free_bytes = min_free_bytes
         self._bound = bound or Bound()
         self.policy = Policy(settings)
+        self.limits = Limits(settings)
         self.journal = Journal(sink, clock)
         self.tls_context = server_context(settings)
         self.executor = ThreadPoolExecutor(4, thread_name_prefix="smtp-spool")
@@ -107,6 +109,7 @@ class Intake:
         """
         # aiosmtpd logs commands, with addresses, in a form of its own.
         logging.getLogger("mail.log").setLevel(logging.ERROR)
+        allow_files(self.settings.max_connections)
         loop = asyncio.get_running_loop()
         try:
             for place in self.settings.listen:
@@ -133,13 +136,14 @@ class Intake:
     def admit(self, session: Wire) -> bool:
         """Say whether a session may begin; if so, it must be released at its end."""
         SMTP_CONNECTIONS_TOTAL.inc()
-        count = self._peers.get(session.peer, 0)
+        session.peer_group = peer_group(session.peer)
+        count = self._peers.get(session.peer_group, 0)
         if len(self._sessions) >= self.settings.max_connections:
             reason = "too_many_connections"
         elif count >= self.settings.max_connections_per_peer:
             reason = "too_many_connections_of_peer"
         else:
-            self._peers[session.peer] = count + 1
+            self._peers[session.peer_group] = count + 1
             self._sessions.add(session)
             self._idle.clear()
             SMTP_CONNECTIONS.inc()
@@ -151,11 +155,11 @@ class Intake:
         """Forget a session that has ended."""
         self._sessions.discard(session)
         SMTP_CONNECTIONS.dec()
-        left = self._peers[session.peer] - 1
+        left = self._peers[session.peer_group] - 1
         if left:
-            self._peers[session.peer] = left
+            self._peers[session.peer_group] = left
         else:
-            del self._peers[session.peer]
+            del self._peers[session.peer_group]
         if not self._sessions:
             self._idle.set()
 

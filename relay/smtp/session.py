@@ -8,6 +8,7 @@ below a verb (bytes, timers, replies in one write) is in `wire`, what is decided
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import StoreUnavailable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
 
+    from relay.smtp.policy import Addressee
     from relay.smtp.server import Intake
 
 log = get_logger(__name__)
@@ -50,6 +52,7 @@ class SMTPSession(Wire):
         super().__init__(intake, loop)
         self._connected_at = intake.clock.now()
         self._helo = ""
+        self._pipelines = False
         self._transaction: Transaction | None = None
 
     async def obey(self, line: bytes) -> None:
@@ -64,6 +67,12 @@ class SMTPSession(Wire):
             # (RFC 5321 section 2.3.8).
             log.info("smtp_bare_line_end", peer=self.peer)
             self.fail(replies.BARE_LINE_END)
+            return
+        if self._inbox and not self._pipelines:
+            # What follows was sent before this peer could know that it may, so it did
+            # not come from a mail program (RFC 2920 section 3.1).
+            log.warning("smtp_early_command", peer=self.peer)
+            self.end(replies.EARLY_COMMAND, "early_command")
             return
         try:
             text = line[:-2].decode("utf-8")
@@ -105,6 +114,12 @@ class SMTPSession(Wire):
             return
         self._helo = hostname or ""
         self._transaction = None
+        if self._inbox:
+            # EHLO is the last of its group: its reply may change what is offered.
+            log.warning("smtp_early_command", peer=self.peer)
+            self.end(replies.EARLY_COMMAND, "early_command")
+            return
+        self._pipelines = True
         offers_tls = self.tls_context is not None and self._tls_protocol is None
         self._out.append(self._intake.extensions(starttls=offers_tls))
 
@@ -114,6 +129,7 @@ class SMTPSession(Wire):
             self.fail(replies.BAD_ARGUMENT, syntax="HELO hostname")
             return
         self._helo = hostname or ""
+        self._pipelines = False
         self._transaction = None
         self.say(replies.HELO, hostname=self.hostname)
 
@@ -136,6 +152,7 @@ class SMTPSession(Wire):
 
     def _forget_hello(self) -> None:
         self._helo = ""
+        self._pipelines = False
         self._transaction = None
 
     # ------------------------------------------------------------------ envelope
@@ -154,6 +171,12 @@ class SMTPSession(Wire):
             self._complain(error)
             return
         mail_from = command.path.address
+        limits = self._intake.limits
+        if not limits.peers.allows(self.peer_group):
+            rejection = Rejection(replies.PEER_TOO_FAST, "peer_too_fast")
+            self._refuse(rejection, mail_from=mail_from)
+            self._over = True
+            return
         if command.size_bytes > self._intake.settings.max_message_bytes:
             self._refuse(self._intake.policy.too_large(), mail_from=mail_from)
             return
@@ -161,6 +184,7 @@ class SMTPSession(Wire):
         if trouble is not None:
             self._refuse(trouble, mail_from=mail_from)
             return
+        limits.peers.count(self.peer_group)
         self._transaction = Transaction(mail_from, command.utf8)
         self.say(replies.MAIL_OK)
 
@@ -187,15 +211,26 @@ class SMTPSession(Wire):
             self._complain(error)
             return
         answer = self._intake.policy.recipient(path, self._intake.directory())
-        full = len(transaction.addressees) >= self._intake.settings.max_recipients
-        if full and not isinstance(answer, Rejection):
-            answer = Rejection(replies.TOO_MANY_RECIPIENTS, "too_many_recipients")
+        if not isinstance(answer, Rejection):
+            answer = self._too_many(transaction, answer) or answer
         if isinstance(answer, Rejection):
             transaction.refused += 1
             self._refuse(answer, mail_from=transaction.mail_from, rcpt=path.address)
             return
         transaction.add(answer)
         self.say(replies.RCPT_OK)
+
+    def _too_many(
+        self, transaction: Transaction, addressee: Addressee
+    ) -> Rejection | None:
+        """Say which limit keeps a recipient, who is known, from being added now."""
+        intake = self._intake
+        if len(transaction.addressees) >= intake.settings.max_recipients:
+            return Rejection(replies.TOO_MANY_RECIPIENTS, "too_many_recipients")
+        user_id = addressee.user_id
+        if user_id is not None and not intake.limits.users.allows(user_id):
+            return Rejection(replies.USER_TOO_FAST, "user_too_fast", user_id=user_id)
+        return None
 
     async def smtp_RSET(self, arg: str | None) -> None:  # noqa: N802
         """End the transaction (RFC 5321 section 4.1.1.5)."""
@@ -215,8 +250,7 @@ class SMTPSession(Wire):
             # is another (RFC 2920 section 3.1: DATA is the last of its group).
             log.warning("smtp_early_data", peer=self.peer)
             self._transaction = None
-            self.say(replies.EARLY_DATA)
-            self._over = True
+            self.end(replies.EARLY_DATA, "early_data")
         elif arg:
             self.fail(replies.BAD_ARGUMENT, syntax="DATA")
         elif transaction is None:
@@ -241,13 +275,16 @@ class SMTPSession(Wire):
             max_header_bytes=settings.max_header_bytes,
         )
         complete = False
+        started = self.loop.time()
         self._in_data = True
         try:
-            await self._receive(decoder, body)
+            await self._receive(decoder, body, started)
             complete = True
         except TooSlow:
             detail = f"after {decoder.size_bytes} bytes"
-            rejection = Rejection(replies.TIMED_OUT, "timeout", detail)
+            late = self.loop.time() >= self._slowest_end(started, decoder.size_bytes)
+            reason = "too_slow" if late and decoder.size_bytes else "timeout"
+            rejection = Rejection(replies.TIMED_OUT, reason, detail)
             for addressee in transaction.addressees:
                 occasion = Occasion(self.peer, transaction.mail_from, addressee.rcpt)
                 self._refusals.append(self._intake.journal.refusal(occasion, rejection))
@@ -267,23 +304,35 @@ class SMTPSession(Wire):
         self._refusals.extend(conclusion.refusals)
         self.say_line(conclusion.line)
         if conclusion.taken:
-            self._errors = 0
+            self.note_progress()
         else:
             self.count_error()
 
-    async def _receive(self, decoder: DataDecoder, body: Body) -> None:
+    def _slowest_end(self, started: float, size_bytes: int) -> float:
+        """Return when `min_data_rate` ends a mail of which so much has come.
+
+        The first `timeout_s` are free, so that a sender may think before it sends.
+        """
+        settings = self._intake.settings
+        if not settings.min_data_rate:
+            return math.inf
+        return started + settings.timeout_s + size_bytes / settings.min_data_rate
+
+    async def _receive(self, decoder: DataDecoder, body: Body, started: float) -> None:
         """Read up to the end of the mail.
 
         Raises:
             EOFError: The connection ended first; nothing is to be answered.
-            TooSlow: `data_timeout_s` is over, or nothing came for `timeout_s`.
+            TooSlow: `data_timeout_s` or `transaction_timeout_s` is over, nothing came
+                for `timeout_s`, or less than `min_data_rate`.
         """
         settings = self._intake.settings
-        until = self.loop.time() + settings.data_timeout_s
+        until = min(started + settings.data_timeout_s, started + self._time_left())
         while not decoder.done:
             chunk = self._inbox.take()
             if not chunk:
-                left = until - self.loop.time()
+                slowest = self._slowest_end(started, decoder.size_bytes)
+                left = min(until, slowest) - self.loop.time()
                 if left <= 0:
                     raise TooSlow
                 self.set_deadline(min(left, settings.timeout_s))

@@ -88,15 +88,9 @@ async def conclude(
     refuse = _Refuser(intake, peer, transaction)
     handed_over = False
     try:
-        if decoder.bare_dot:
-            log.warning(
-                "smtp_smuggling_refused",
-                peer=peer.address,
-                mail_from=transaction.mail_from,
-                hint="a lone dot between bare line ends: SMTP smuggling attempt",
-            )
-            detail = "SMTP smuggling: a lone dot between bare line ends"
-            return refuse.all(Rejection(replies.BARE_DOT, "bare_dot", detail))
+        trouble = _line_end_trouble(intake, peer, transaction, decoder)
+        if trouble is not None:
+            return refuse.all(trouble)
         raw, head = await body.finish()
         assessment = intake.policy.assess(
             head, transaction.addressees, intake.directory()
@@ -134,15 +128,43 @@ async def conclude(
         if not handed_over:
             await body.abandon()
     COMMIT_SECONDS.observe(time.monotonic() - started_s)
-    return _accepted(envelope, raw, refuse.those(assessment))
+    return _accepted(intake, envelope, raw, refuse.those(assessment))
+
+
+def _line_end_trouble(
+    intake: Intake, peer: Peer, transaction: Transaction, decoder: DataDecoder
+) -> Rejection | None:
+    """Say why the line ends of a mail keep it from being taken."""
+    if decoder.bare_dot:
+        log.warning(
+            "smtp_smuggling_refused",
+            peer=peer.address,
+            mail_from=transaction.mail_from,
+            hint="a lone dot between bare line ends: SMTP smuggling attempt",
+        )
+        detail = "SMTP smuggling: a lone dot between bare line ends"
+        return Rejection(replies.BARE_DOT, "bare_dot", detail)
+    bare = _bare(decoder)
+    if bare and intake.settings.bare_newlines == "refuse":
+        return Rejection(replies.BARE_NEWLINE, "bare_newline", bare)
+    return None
+
+
+def _bare(decoder: DataDecoder) -> str:
+    """Name the line ends that are none, if there are any."""
+    if not (decoder.bare_lf or decoder.bare_cr):
+        return ""
+    return f"{decoder.bare_lf} bare LF and {decoder.bare_cr} bare CR"
 
 
 def _accepted(
-    envelope: Envelope, raw: RawMail, refusals: tuple[Refusal, ...]
+    intake: Intake, envelope: Envelope, raw: RawMail, refusals: tuple[Refusal, ...]
 ) -> Conclusion:
     recipients = envelope.recipients
     MESSAGES_ACCEPTED.inc(len(recipients))
     for recipient in recipients:
+        if recipient.user_id is not None:
+            intake.limits.users.count(recipient.user_id)
         log.info(
             "message_accepted",
             message_id=recipient.message_id,
@@ -257,8 +279,7 @@ def _trace(
     names = ", ".join(
         user.name if user else "postmaster" for _, user in assessment.taken
     )
-    bare = decoder.bare_cr + decoder.bare_lf
-    line_ends = f"kept {decoder.bare_lf} bare LF and {decoder.bare_cr} bare CR"
+    bare = _bare(decoder)
     return (
         Step(
             peer.connected_at,
@@ -278,6 +299,6 @@ def _trace(
             now,
             "line_ends",
             "bare" if bare else "crlf",
-            line_ends if bare else "",
+            f"kept {bare}" if bare else "",
         ),
     )

@@ -20,6 +20,7 @@ Replies are gathered while whole commands are waiting, and leave in one write
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,7 @@ from aiosmtpd.smtp import SMTP, TLSSetupException
 from relay.core.ids import new_message_id
 from relay.smtp import replies
 from relay.smtp.inbox import Inbox
+from relay.smtp.policy import Rejection
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -91,9 +93,13 @@ class Wire(SMTP, ABC):
         self._alarm_at = 0.0
         self._writing = False
         self._in_data = False
+        self._mails = 0
         self._errors = 0
+        self._commands = 0
+        self._progress_at = 0.0
         self._over = False
         self.peer = ""
+        self.peer_group = ""
 
     # ------------------------------------------------------------------ life
 
@@ -146,12 +152,11 @@ class Wire(SMTP, ABC):
         """Serve the connection from greeting to close."""
         admitted = self._intake.admit(self)
         try:
-            if admitted:
-                self._out.append(self._intake.greeting)
-                await self._serve()
-            else:
+            if not admitted:
                 self.say(replies.TOO_MANY_CONNECTIONS)
                 await self.flush()
+            elif await self._greet():
+                await self._serve()
         except (EOFError, OSError):
             log.debug("smtp_connection_lost", peer=self.peer)
         except Exception:
@@ -164,12 +169,31 @@ class Wire(SMTP, ABC):
                 self._timeout_handle.cancel()
             self._writer.close()
 
+    async def _greet(self) -> bool:
+        """Greet, unless the peer talks first: who does reads no replies."""
+        self._progress_at = self.loop.time()
+        wait_s = self._intake.settings.greeting_wait_s
+        if wait_s and not self._intake.draining:
+            # A drain is told of in the loop over commands, behind the greeting.
+            with contextlib.suppress(TimeoutError, Draining):
+                async with asyncio.timeout(wait_s):
+                    await self._inbox.wait()
+            if self._inbox:
+                self.end(replies.EARLY_TALKER, "early_talker")
+                await self.flush()
+                return False
+        self._out.append(self._intake.greeting)
+        return True
+
     async def _serve(self) -> None:
         while not self._over:
             try:
                 line = await self._next_line()
             except TooSlow:
-                self.say(replies.TIMED_OUT)
+                if self._mails and not self._commands:
+                    self.say(replies.TIMED_OUT)  # it kept its connection: no offence
+                else:
+                    self.end(replies.TIMED_OUT, "timeout")
                 break
             except Draining:
                 self.say(replies.SHUTTING_DOWN)
@@ -177,6 +201,10 @@ class Wire(SMTP, ABC):
             except ValueError:
                 self.fail(replies.LINE_TOO_LONG)
                 continue
+            self._commands += 1
+            if self._commands > self._intake.settings.max_commands:
+                self.end(replies.TOO_MANY_COMMANDS, "too_many_commands")
+                break
             try:
                 await self.obey(line)
             except (EOFError, OSError):
@@ -210,8 +238,23 @@ class Wire(SMTP, ABC):
                     await self.flush()
                 return line
             await self.flush()
-            self.set_deadline(self._intake.settings.timeout_s)
+            left = self._time_left()
+            if left <= 0:
+                raise TooSlow
+            self.set_deadline(min(left, self._intake.settings.timeout_s))
             await self._inbox.wait()
+
+    def note_progress(self) -> None:
+        """Note that a mail was taken: commands and time are counted anew from here."""
+        self._mails += 1
+        self._errors = 0
+        self._commands = 0
+        self._progress_at = self.loop.time()
+
+    def _time_left(self) -> float:
+        """Return the seconds left until the next mail must be here."""
+        limit_s = self._intake.settings.transaction_timeout_s
+        return self._progress_at + limit_s - self.loop.time()
 
     def set_deadline(self, seconds: float) -> None:
         """Give the peer that long for what is waited for next."""
@@ -268,9 +311,13 @@ class Wire(SMTP, ABC):
         """Count an error of the peer."""
         self._errors += 1
         if self._errors >= self._intake.settings.max_errors and not self._over:
-            log.info("smtp_too_many_errors", peer=self.peer)
-            self.say(replies.TOO_MANY_ERRORS)
-            self._over = True
+            self.end(replies.TOO_MANY_ERRORS, "too_many_errors")
+
+    def end(self, reply: Reply, reason: str) -> None:
+        """End the session for what its peer did, and keep a note of it."""
+        self._intake.journal.note(self.peer, Rejection(reply, reason))
+        self.say(reply)
+        self._over = True
 
     async def flush(self) -> None:
         """Record the refusals, then write the replies."""

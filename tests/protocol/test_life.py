@@ -396,8 +396,10 @@ async def test_drain_does_not_wait_for_ever(serve, sink):
 
 async def test_reader_that_does_not_read(serve, sink):
     """A peer that takes no replies is cut, and holds no memory meanwhile."""
-    connect = await serve(timeout_s=1, max_errors=10**6)
+    connect = await serve(timeout_s=1, max_errors=10**6, max_commands=10**6)
     talk = await connect()
+    await talk.reply()
+    assert (await talk.ask("EHLO client.example")).startswith("250 ")
     talk.reader._transport.pause_reading()
 
     async def ask_on():

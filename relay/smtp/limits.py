@@ -1,0 +1,157 @@
+"""How much a peer may ask for: the limits in one table, and the rates of mail.
+
+`LIMITS` names for each limit its key, the reply of who passes it, and the reason that
+stands in the refusal and in the metric `relay_refusals_total`. `docs/smtp.md` shows it,
+and a test compares the two. A rate is a bucket of tokens that holds a minute's worth:
+who was quiet may send that many at once.
+
+A peer is an IPv4 address, or an IPv6 network of 64 bits: whoever has one address of
+such a network has them all (RFC 4291 section 2.5.1).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import resource
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from relay.smtp import replies
+from relay.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from relay.config import SMTPSettings
+    from relay.smtp.replies import Reply
+
+log = get_logger(__name__)
+
+_WINDOW_S: Final = 60.0
+"""What rates are given for, and how much of one may come at once."""
+_MOST_KEYS: Final = 20_000
+"""Senders remembered at a time; a bucket that is full again needs no memory."""
+_PEER_BITS: Final = 64
+_OTHER_FILES: Final = 200
+"""Descriptors for everything that is no session: database, spool, Salesforce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit of the intake.
+
+    `key` belongs to the section `smtp`; `reply` is what is said to who passes it, and
+    `reason` what stands in the refusal and in the metric.
+    """
+
+    key: str
+    reply: Reply
+    reason: str
+
+
+LIMITS: Final = (
+    Limit("max_connections", replies.TOO_MANY_CONNECTIONS, "too_many_connections"),
+    Limit(
+        "max_connections_per_peer",
+        replies.TOO_MANY_CONNECTIONS,
+        "too_many_connections_of_peer",
+    ),
+    Limit("greeting_wait_s", replies.EARLY_TALKER, "early_talker"),
+    Limit("timeout_s", replies.TIMED_OUT, "timeout"),
+    Limit("transaction_timeout_s", replies.TIMED_OUT, "timeout"),
+    Limit("max_commands", replies.TOO_MANY_COMMANDS, "too_many_commands"),
+    Limit("max_errors", replies.TOO_MANY_ERRORS, "too_many_errors"),
+    Limit("max_mails_per_minute_per_peer", replies.PEER_TOO_FAST, "peer_too_fast"),
+    Limit("max_mails_per_minute_per_user", replies.USER_TOO_FAST, "user_too_fast"),
+    Limit("max_recipients", replies.TOO_MANY_RECIPIENTS, "too_many_recipients"),
+    Limit("max_message_bytes", replies.TOO_LARGE, "too_large"),
+    Limit("data_timeout_s", replies.TIMED_OUT, "timeout"),
+    Limit("min_data_rate", replies.TIMED_OUT, "too_slow"),
+    Limit("max_header_bytes", replies.HEADER_TOO_LARGE, "header_too_large"),
+    Limit("max_header_fields", replies.TOO_MANY_FIELDS, "too_many_header_fields"),
+    Limit("max_received", replies.LOOP, "loop"),
+    Limit("bare_newlines", replies.BARE_NEWLINE, "bare_newline"),
+)
+
+
+class Rate:
+    """Token buckets, one for each key, in bounded memory.
+
+    Kept as one number a key: the time at which the bucket is full again (the generic
+    cell rate algorithm), so that nothing has to refill them.
+    """
+
+    def __init__(
+        self, per_minute: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Let that many through in a minute, and at once."""
+        self._step_s = _WINDOW_S / per_minute
+        self._clock = clock
+        self._full_at: dict[Hashable, float] = {}
+
+    def allows(self, key: Hashable) -> bool:
+        """Say whether one more may come now; takes nothing."""
+        full_at = self._full_at.get(key)
+        if full_at is None:
+            return True
+        # Half a step of tolerance keeps rounding from costing the last token.
+        return full_at - self._clock() <= _WINDOW_S - self._step_s / 2
+
+    def count(self, key: Hashable) -> None:
+        """Take one, also where none is left: what was under way is not undone."""
+        now = self._clock()
+        full_at = self._full_at.get(key)
+        if full_at is None and len(self._full_at) >= _MOST_KEYS:
+            self._forget(now)
+        self._full_at[key] = max(full_at or now, now) + self._step_s
+
+    def _forget(self, now: float) -> None:
+        """Forget full buckets; where all are in use, the fuller half."""
+        left = sorted((at, key) for key, at in self._full_at.items() if at > now)
+        kept = left[-(_MOST_KEYS // 2) :]
+        self._full_at = {key: at for at, key in kept}
+
+
+class Limits:
+    """The rates of one intake: by peer (see `peer_group`) and by user id."""
+
+    def __init__(self, settings: SMTPSettings) -> None:
+        """Begin with full buckets."""
+        self.peers = Rate(settings.max_mails_per_minute_per_peer)
+        self.users = Rate(settings.max_mails_per_minute_per_user)
+
+
+def peer_group(peer: str) -> str:
+    """Return what counts as one peer: an IPv4 address, or the /64 of an IPv6 one."""
+    if ":" not in peer:
+        return peer
+    try:
+        address = int(ipaddress.IPv6Address(peer))
+    except ValueError:
+        return peer
+    network = address >> _PEER_BITS << _PEER_BITS
+    return f"{ipaddress.IPv6Address(network)}/{_PEER_BITS}"
+
+
+def allow_files(sessions: int) -> None:
+    """Raise the process's limit of open files to what so many sessions may need.
+
+    Each session is a socket, and a spool file while a large mail comes in. Without
+    this, the usual soft limit of 1,024 would stop the intake long before its own.
+    """
+    wanted = 2 * sessions + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+    if allowed < wanted:
+        log.warning(
+            "smtp_few_files",
+            limit=allowed,
+            wanted=wanted,
+            hint="raise the hard limit of open files, or lower smtp.max_connections",
+        )

@@ -1,0 +1,204 @@
+"""Limits that need a clock or a socket; the others are conversations in `dialogs/`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from relay.config import HostPort
+from relay.core.errors import ConfigError
+from relay.smtp.limits import LIMITS
+from relay.telemetry.metrics import REGISTRY
+from tests.fakes.dialog import Talk
+from tests.fakes.intake import running
+
+MAIL = b"From: ada@corp.example\r\n\r\nHi\r\n.\r\n"
+
+
+def counted(reason):
+    return REGISTRY.get_sample_value("relay_refusals_total", {"reason": reason}) or 0
+
+
+async def trickle(talk, data, pause_s):
+    """Send the same bytes again and again."""
+    while True:
+        await talk.send(data)
+        await asyncio.sleep(pause_s)
+
+
+async def test_minimum_data_rate(serve, sink):
+    """A mail slower than `min_data_rate` is ended, long before its total time."""
+    before = counted("too_slow")
+    talk = await (await serve(timeout_s=0.5, data_timeout_s=60, min_data_rate=1000))()
+    await talk.begin()
+    task = asyncio.create_task(trickle(talk, b"x" * 5, 0.05))
+    assert (await talk.reply())[0].startswith("421 4.4.2 ")
+    assert await talk.line() == ""
+    task.cancel()
+    await asyncio.wait([task])
+    assert sink.reasons == ["too_slow"]
+    assert counted("too_slow") == before + 1
+    assert sink.stored == []
+
+
+async def test_fast_enough(serve, sink):
+    """A mail that takes longer than `timeout_s`, but keeps the pace, arrives."""
+    talk = await (await serve(timeout_s=0.3, data_timeout_s=60, min_data_rate=1000))()
+    await talk.begin()
+    await talk.send(b"From: ada@corp.example\r\n\r\n")
+    for _ in range(8):
+        await talk.send(b"y" * 200)
+        await asyncio.sleep(0.1)
+    await talk.send(b"\r\n.\r\n")
+    assert (await talk.reply())[0].startswith("250 2.0.0 OK ")
+
+
+async def test_total_time_of_a_transaction(serve, sink):
+    """Commands that trickle in do not move the end of a transaction's time."""
+    connect = await serve(timeout_s=5, transaction_timeout_s=0.5)
+    talk = await connect()
+    await talk.reply()
+    await talk.ask("EHLO client.example")
+    await talk.ask("MAIL FROM:<ada@corp.example>")
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 3
+    reply = "250 "
+    while reply.startswith("250 "):
+        assert loop.time() < until
+        await asyncio.sleep(0.05)
+        reply = await talk.ask("NOOP")
+    assert reply.startswith("421 4.4.2 ")
+    assert await talk.line() == ""
+    await connect.intake.journal.close()
+    assert sink.reasons == ["timeout"]
+
+
+async def test_mails_renew_the_time(serve, sink):
+    """A session that brings mail may last; one that rests then is ended in silence."""
+    connect = await serve(timeout_s=0.4, transaction_timeout_s=0.4)
+    talk = await connect()
+    await talk.reply()
+    await talk.ask("EHLO client.example")
+    for _ in range(5):
+        await talk.ask("MAIL FROM:<ada@corp.example>")
+        await talk.ask("RCPT TO:<log-ada@in.example>")
+        await talk.ask("DATA")
+        await talk.send(MAIL)
+        assert (await talk.reply())[0].startswith("250 ")
+        await asyncio.sleep(0.15)
+    assert (await talk.reply())[0].startswith("421 4.4.2 ")
+    await connect.intake.journal.close()
+    assert sink.reasons == []
+
+
+async def test_time_of_a_transaction_holds_in_data(serve, sink):
+    """The total time ends a mail that would still have time for itself."""
+    settings = {"transaction_timeout_s": 0.5, "data_timeout_s": 9, "min_data_rate": 0}
+    talk = await (await serve(**settings))()
+    await talk.begin()
+    task = asyncio.create_task(trickle(talk, b"x" * 5, 0.05))
+    assert (await talk.reply())[0].startswith("421 4.4.2 ")
+    task.cancel()
+    await asyncio.wait([task])
+    assert sink.reasons == ["timeout"]
+
+
+async def test_early_talker(serve, sink):
+    """Who talks before the greeting is turned away; who waits is greeted."""
+    connect = await serve(greeting_wait_s=0.2)
+    early, patient = await connect(), await connect()
+    await early.send(b"EHLO client.example\r\n")
+    assert (await early.reply())[0] == "421 4.5.0 Wait for the greeting"
+    assert await early.line() == ""
+    assert (await patient.reply())[0].startswith("220 ")
+    assert (await patient.ask("EHLO client.example")).startswith("250 ")
+    await connect.intake.journal.close()
+    assert sink.reasons == ["early_talker"]
+
+
+async def test_gone_before_the_greeting(serve, sink):
+    """A peer that leaves while it should wait leaves nothing behind."""
+    connect = await serve(greeting_wait_s=5)
+    talk = await connect()
+    await asyncio.sleep(0.05)
+    talk.writer.transport.abort()
+    await asyncio.sleep(0.05)
+    assert not connect.intake._sessions
+
+
+async def test_drain_during_the_wait(serve, sink):
+    """The drain does not wait for the greeting's pause."""
+    connect = await serve(greeting_wait_s=5)
+    talk = await connect()
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(2):
+        await connect.intake.drain(1)
+    assert (await talk.reply())[0].startswith("220 ")
+    assert (await talk.reply())[0].startswith("421 4.3.2 ")
+
+
+async def test_rate_of_a_peer_is_shared_by_its_sessions(serve, sink):
+    """A second session does not double what a peer may send."""
+    connect = await serve(max_mails_per_minute_per_peer=1)
+    first, second = await connect(), await connect()
+    for talk, code in ((first, "250 "), (second, "421 ")):
+        await talk.reply()
+        await talk.ask("EHLO client.example")
+        assert (await talk.ask("MAIL FROM:<ada@corp.example>")).startswith(code)
+    assert sink.reasons == ["peer_too_fast"]
+
+
+async def test_refused_mail_costs_a_user_nothing(serve, sink):
+    """A stranger who knows a relay address cannot use up its user's rate."""
+    talk = await (await serve(max_mails_per_minute_per_user=1))()
+    await talk.begin()
+    await talk.send(b"From: eve@evil.example\r\n\r\n.\r\n")
+    assert (await talk.reply())[0].startswith("550 5.7.1 ")
+    await talk.ask("MAIL FROM:<ada@corp.example>")
+    reply = await talk.ask("RCPT TO:<log-ada@in.example>")
+    assert reply.startswith("250 ")
+
+
+async def test_ipv6_peers_share_their_network(sink):
+    """Sessions from one /64 count as one peer's, whatever their address."""
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    try:
+        async with running(
+            sink, listen=(HostPort("::1", 0),), max_connections_per_peer=1
+        ) as intake:
+            first = await Talk.connect(*intake.listening[0])
+            await first.reply()
+            assert list(intake._peers) == ["::/64"]
+            second = await Talk.connect(*intake.listening[0])
+            assert (await second.reply())[0].startswith("421 4.7.0 ")
+            await first.close()
+            await second.close()
+    except ConfigError:
+        pytest.skip("no IPv6 loopback here")
+
+
+async def test_fully_qualified_name_is_never_looked_up(monkeypatch, serve, sink):
+    """No connection asks DNS for the machine's name, which can block for seconds."""
+
+    def fail(*_):
+        raise AssertionError("getfqdn was called")
+
+    monkeypatch.setattr(socket, "getfqdn", fail)
+    monkeypatch.setattr(socket, "gethostbyaddr", fail)
+    talk = await (await serve())()
+    await talk.begin()
+    await talk.send(MAIL)
+    assert (await talk.reply())[0].startswith("250 2.0.0 OK ")
+
+
+def test_every_limit_is_tried():
+    """Each reason of the table of limits is expected by some test of this folder."""
+    from pathlib import Path
+
+    here = Path(__file__).parent
+    files = [*here.glob("*.py"), *(here / "dialogs").glob("*.dialog")]
+    text = "\n".join(file.read_text("utf-8") for file in files)
+    assert not [one.reason for one in LIMITS if one.reason not in text]

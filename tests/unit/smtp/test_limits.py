@@ -1,0 +1,131 @@
+"""Rates, peers, and the table of limits."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+
+from relay.config import SMTPSettings
+from relay.smtp import limits
+from relay.smtp.limits import LIMITS, Rate, allow_files, peer_group
+
+
+class Watch:
+    """A clock that is moved by hand."""
+
+    def __init__(self):
+        self.at = 1000.0
+
+    def __call__(self):
+        return self.at
+
+
+def took(rate, key, times):
+    """Return how many of so many tries were let through."""
+    count = 0
+    for _ in range(times):
+        if rate.allows(key):
+            rate.count(key)
+            count += 1
+    return count
+
+
+@pytest.mark.parametrize("per_minute", [1, 2, 7, 60, 1000, 600_000])
+def test_a_minute_at_once_then_the_rate(per_minute):
+    """Who was quiet may send a minute's worth at once, and then as the rate says."""
+    watch = Watch()
+    rate = Rate(per_minute, watch)
+    most = min(per_minute, 2000)
+    assert took(rate, "a", 2000) == most
+    if per_minute > 2000:
+        return
+    assert not rate.allows("a")
+    watch.at += 60 / per_minute
+    assert took(rate, "a", 10) == 1
+    watch.at += 600
+    assert took(rate, "a", 2000) == most
+
+
+def test_keys_have_their_own():
+    """One sender's haste costs no other."""
+    rate = Rate(1, Watch())
+    assert took(rate, "a", 5) == 1
+    assert took(rate, 2, 5) == 1
+
+
+def test_what_was_under_way_counts():
+    """Mail beyond the rate that could not be stopped is paid for later."""
+    watch = Watch()
+    rate = Rate(60, watch)
+    for _ in range(70):
+        rate.count("a")
+    watch.at += 10
+    assert not rate.allows("a")
+    watch.at += 1
+    assert rate.allows("a")
+
+
+def test_memory_is_bounded(monkeypatch):
+    """Full buckets are forgotten first; who is at the limit is remembered."""
+    monkeypatch.setattr(limits, "_MOST_KEYS", 100)
+    watch = Watch()
+    rate = Rate(1, watch)
+    for key in range(50):
+        rate.count(key)
+    watch.at += 61
+    rate.count("busy")
+    for key in range(1000):
+        watch.at += 0.001
+        rate.count(1000 + key)
+        rate.count("busy")
+        assert len(rate._full_at) <= 101
+    assert not rate.allows("busy")
+
+
+@pytest.mark.parametrize(
+    ("peer", "group"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("::1", "::/64"),
+        ("local", "local"),
+        ("not:an:address", "not:an:address"),
+    ],
+)
+def test_peer_group(peer, group):
+    """An IPv4 address stands for itself, an IPv6 one for its network of 64 bits."""
+    assert peer_group(peer) == group
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.key)
+def test_limits_are_settings(limit):
+    """Each limit has a key with a default and a sentence, and a refusing reply."""
+    field = SMTPSettings.model_fields[limit.key]
+    assert field.description
+    assert field.default is not None
+    assert limit.reply.code >= 400
+
+
+def test_defaults_let_a_busy_peer_through():
+    """A hundred sessions and 2,000 mails a second from one peer pass the defaults."""
+    settings = SMTPSettings()
+    assert settings.max_connections_per_peer >= 1000
+    assert settings.max_connections > settings.max_connections_per_peer
+    assert settings.max_mails_per_minute_per_peer >= 2 * 2000 * 60
+    assert settings.max_mails_per_minute_per_user >= 2 * 2000 * 60
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "set_to"),
+    [(1024, 4096, 2200), (1024, 1500, 1500), (5000, 5000, None), (-1, -1, None)],
+)
+def test_open_files(soft, hard, set_to, monkeypatch):
+    """The limit of open files is raised to what the sessions need, where it may be."""
+    calls = []
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda what, to: calls.append(to))
+    allow_files(1000)
+    assert calls == ([] if set_to is None else [(set_to, hard)])
