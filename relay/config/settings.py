@@ -34,6 +34,7 @@ from relay.config.values import (
     OptionalText,
     Origin,
     Seconds,
+    Share,
     SocketMode,
     StoreURL,
     UnixPath,
@@ -426,11 +427,51 @@ class SalesforceSettings(_Section):
     workers: Count = Field(
         default=4, description="Calls to Salesforce at a time, a count of threads."
     )
+    cache_s: Number = Field(
+        default=5,
+        description="Time for which records found for an address are remembered, in "
+        "seconds; 0: ask each time.",
+    )
+    cache_negative_s: Number = Field(
+        default=2,
+        description="Time for which it is remembered that an address has no record, in "
+        "seconds; 0: ask each time.",
+    )
+    daily_share: Share = Field(
+        default=1.0,
+        description="Share of the org's API calls in 24 hours that the relay may use "
+        "itself, above 0 up to 1.",
+    )
+    slow_at: Share = Field(
+        default=0.8,
+        description="Share of the calls, the org's or the relay's own, from which the "
+        "relay writes less often in larger batches, above 0 up to 1.",
+    )
+    pause_at: Share = Field(
+        default=0.95,
+        description="Share of the calls from which the relay only takes mail and "
+        "writes nothing until calls are free again, above 0 up to 1.",
+    )
+    pause_max_s: Seconds = Field(
+        default=900,
+        description="Longest rest of an org that cannot be used before one mail tries "
+        "it again, in seconds.",
+    )
     max_addresses_per_mail: Count = Field(
         default=50,
         description="Addresses of one mail that are looked up, a count; further ones "
         "are left out, visibly.",
     )
+
+    @model_validator(mode="after")
+    def _slow_before_pause(self) -> Self:
+        if self.slow_at > self.pause_at:
+            raise mistake(
+                "is above salesforce.pause_at",
+                "write a share of at most salesforce.pause_at",
+                key="slow_at",
+            )
+        return self
 
     @model_validator(mode="after")
     def _credentials_fit(self) -> Self:
@@ -531,8 +572,9 @@ class WorkerSettings(_Section):
     )
     threads: Count = Field(default=2, description="Threads that read mail, a count.")
     gather_ms: Number = Field(
-        default=20,
-        description="Longest wait for a batch to fill under load, in milliseconds.",
+        default=100,
+        description="Longest wait for a batch to fill while more mail keeps arriving, "
+        "in milliseconds; a mail that comes alone never waits.",
     )
 
 

@@ -259,4 +259,6 @@ CountOrZero = Annotated[int, Field(strict=True, ge=0)]
 Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 """Seconds or milliseconds, where zero is sensible."""
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
+"""A part of a whole, as 0.8 is of 1."""
 Flag = Annotated[bool, Field(strict=True)]

@@ -16,8 +16,11 @@ from relay.telemetry import metrics
 
 if TYPE_CHECKING:
     from relay.core.clock import Clock
+    from relay.salesforce.budget import Budget
     from relay.salesforce.transport import Flight
 
+LOGIN: Final = "login"
+"""The kind of call that asks for a token; it costs no API call."""
 _USAGE: Final = re.compile(r"(?:^|[;\s])api-usage=(\d{1,12})/(\d{1,12})")
 _MAX_SKEW: Final = timedelta(days=2)
 """A Date header further off than this comes from something broken; it is ignored."""
@@ -26,9 +29,11 @@ _MAX_SKEW: Final = timedelta(days=2)
 class Gauge:
     """Counts calls, and keeps what the last answers said."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Start at nothing."""
+    def __init__(self, clock: Clock, budget: Budget | None = None) -> None:
+        """Start at nothing; `budget` is told of each call."""
         self._clock = clock
+        self._budget = budget
+        self._answers = 0
         self._lock = threading.Lock()
         self._calls: Counter[str] = Counter()
         self._usage: tuple[int, int] | None = None
@@ -47,10 +52,17 @@ class Gauge:
         with self._lock:
             if flight.left:
                 self._calls[kind] += 1
+            if outcome == "ok" and kind != LOGIN:
+                self._answers += 1
             if usage is not None:
                 self._usage = usage
             if ahead is not None:
                 self._ahead = ahead
+        if self._budget is not None:
+            if flight.left and kind != LOGIN:
+                self._budget.spent()
+            if usage is not None:
+                self._budget.told(*usage)
         metrics.SALESFORCE_CALLS.labels(kind, outcome).inc()
         if flight.left:
             metrics.SALESFORCE_CALL_SECONDS.labels(kind).observe(flight.seconds)
@@ -63,6 +75,11 @@ class Gauge:
         """Return the number of calls that left, by kind."""
         with self._lock:
             return dict(self._calls)
+
+    @property
+    def answers(self) -> int:
+        """Return how many calls, logins left out, were answered as asked."""
+        return self._answers
 
     @property
     def usage(self) -> tuple[int, int] | None:

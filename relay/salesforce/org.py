@@ -21,6 +21,7 @@ from relay.core.errors import (
 from relay.core.ids import record_id
 from relay.salesforce import answers, describe, lookup, readback, write
 from relay.salesforce.auth import TokenProvider
+from relay.salesforce.budget import Budget
 from relay.salesforce.client import Client
 from relay.salesforce.errors import Retry
 from relay.salesforce.gauge import Gauge
@@ -72,7 +73,8 @@ class Org:
         """Make the parts; nothing is asked and no thread runs yet."""
         self._settings = settings
         self._clock = clock
-        self._gauge = Gauge(clock)
+        self.budget = Budget(settings, clock)
+        self._gauge = Gauge(clock, self.budget)
         self._tokens = TokenProvider(
             settings,
             clock,
@@ -148,6 +150,11 @@ class Org:
     async def api_usage(self) -> tuple[int, int] | None:
         """Return (used, limit) of the org's calls in 24 hours, as last told."""
         return self._gauge.usage
+
+    @property
+    def answers(self) -> int:
+        """Return how many calls, logins left out, Salesforce answered as asked."""
+        return self._gauge.answers
 
     @property
     def calls(self) -> dict[str, int]:

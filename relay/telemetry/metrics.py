@@ -132,6 +132,32 @@ ORG_API_LIMIT: Final = Gauge(
     "API calls that the org may make in 24 hours, as last told.",
     registry=REGISTRY,
 )
+ORG_API_SHARE: Final = Gauge(
+    "relay_org_api_share",
+    "Used part of the calls: the org's or the relay's own, whichever is larger.",
+    registry=REGISTRY,
+)
+ORG_API_OWN: Final = Gauge(
+    "relay_org_api_own",
+    "API calls that the relay itself made in the last 24 hours.",
+    registry=REGISTRY,
+)
+ORG_API_LASTS: Final = Gauge(
+    "relay_org_api_lasts_seconds",
+    "Forecast: time until nothing is written for want of calls; +Inf beyond a day.",
+    registry=REGISTRY,
+)
+ORG_PAUSED_SINCE: Final = Gauge(
+    "relay_org_paused_since_seconds",
+    "When the org began to rest, as Unix time; 0 while it works.",
+    registry=REGISTRY,
+)
+ORG_PAUSES: Final = Counter(
+    "relay_org_pauses_total",
+    "Pauses of the org, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
 ACTIVITIES: Final = Counter(
     "relay_activities_total",
     "Ledger rows that reached a state, by Salesforce object.",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from relay.core.errors import LeaseLost
-from relay.core.model import Settlement, Step
+from relay.core.model import LedgerUpdate, Settlement, Step
 from relay.core.states import SETTLED, Event, Ledger
 
 if TYPE_CHECKING:
@@ -21,11 +21,18 @@ if TYPE_CHECKING:
         Draft,
         Email,
         LeaseOwner,
-        LedgerUpdate,
         MailState,
         User,
     )
+    from relay.salesforce import WriteOutcome
     from relay.store import Store
+
+
+class SpoiltBatchError(Exception):
+    """Salesforce failed at the batch as a whole, perhaps for one mail in it.
+
+    What has no settlement yet may be tried in smaller parts.
+    """
 
 
 @dataclass(slots=True)
@@ -40,6 +47,12 @@ class Run:
     owner: LeaseOwner
     pending: list[LedgerUpdate] = field(default_factory=list)
     works: dict[int, Work] = field(default_factory=dict)
+
+    def update(self, work: Work, row: Activity, state: Ledger, **changes: Any) -> None:
+        """Change a ledger row here, and with the next commit in the store."""
+        changes.setdefault("error", "")
+        work.change(row, state=state, **changes)
+        self.pending.append(LedgerUpdate(row.key, state, **changes))
 
     async def advance(
         self,
@@ -141,6 +154,16 @@ class Work:
     """What kept the last write or look-up from settling everything."""
     lost: bool = False
     """Another worker may hold the mail: nothing is sent for it any more."""
+    checked: bool = False
+    """This attempt has seen to it that nothing is missing."""
+    redrafted: bool = False
+    """This attempt has drafted it anew because of a refusal; once is enough."""
+    refusals: dict[str, WriteOutcome] = field(default_factory=dict)
+    """What Salesforce said of refused rows in this attempt, by key."""
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    """(object, field) that Salesforce refused although describe allows them."""
+    task_owner: str = ""
+    """Owner of Tasks in the rep's place, whose user cannot own them."""
 
     @property
     def email(self) -> Email:
@@ -162,10 +185,7 @@ class Work:
 
         Such a mail is never planned anew: another plan would be a double.
         """
-        return any(
-            row.state in {Ledger.SENT, Ledger.WRITTEN, Ledger.GONE}
-            for row in self.rows.values()
-        )
+        return bool(self.sure)
 
     @property
     def done(self) -> bool:
@@ -173,6 +193,15 @@ class Work:
         return bool(self.rows) and all(
             row.state in SETTLED for row in self.rows.values()
         )
+
+    @property
+    def sure(self) -> list[Activity]:
+        """Return the rows that are, or may be, in Salesforce, or were taken out."""
+        return self.of(Ledger.SENT, Ledger.WRITTEN, Ledger.GONE)
+
+    def change(self, row: Activity, **changes: Any) -> None:
+        """Change a row here alone."""
+        self.rows[row.key] = replace(row, **changes)
 
     def of(self, *states: Ledger) -> list[Activity]:
         """Return the rows in these states, in the order of the plan."""

@@ -1,8 +1,9 @@
 """Claiming batches, keeping their leases, settling them: the worker itself.
 
 Batches fill by themselves: while one is on its way, what arrives becomes the next
-one, so a lone mail waits for nothing and a flood travels in full batches. Only behind
-a full batch does a second lane start.
+one, and where mail keeps arriving a batch waits for it up to `worker.gather_ms`. So a
+lone mail waits for nothing and a flood travels in full batches. Only behind a full
+batch does a second lane start. Whether the org can be used at all is the gate's.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import (
-    CredentialsRefused,
     OrgPaused,
     PermanentError,
-    SalesforceLimited,
+    SalesforceDown,
     StoreUnavailable,
 )
 from relay.core.states import Event
 from relay.telemetry import get_logger, metrics
-from relay.worker.item import Item, Run
+from relay.worker.gate import Gate
+from relay.worker.item import Item, Run, SpoiltBatchError
 from relay.worker.mode import WriteMode
 from relay.worker.pipeline import Pipeline
 from relay.worker.retry import MAX_UNEXPECTED, Backoff
@@ -31,30 +32,30 @@ from relay.worker.write import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     from relay.config import Settings
     from relay.core.clock import Clock
     from relay.core.model import Claimed, Directory, LeaseOwner, Settlement
     from relay.salesforce import Org
     from relay.store import Store
+    from relay.worker.gate import Pause
 
 LANES: Final = 2
+GATHER_STEPS: Final = 4
+"""How often a batch that is filling looks for more."""
 STORE_RETRY_S: Final = 1.0
 DRAIN_CHECK_S: Final = 0.05
-PAUSE_S: Final = {CredentialsRefused: 60.0, SalesforceLimited: 900.0}
-"""How long the org rests before one mail probes it again."""
+ISOLATING: Final = 24
+"""Further passes that one batch may cost to single out what spoils it."""
 
 logger = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Why no work is done for the org, and until when."""
+@dataclass(slots=True)
+class _Isolating:
+    """How many further passes a batch may still cost."""
 
-    until: datetime
-    code: str
-    text: str
+    left: int
 
 
 class Worker:
@@ -107,12 +108,19 @@ class Worker:
         self._claiming = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self.pause: Pause | None = None
+        self.gate = Gate(settings.salesforce, store, org, clock)
+        self._gathered_s = float("-inf")
+
+    @property
+    def pause(self) -> Pause | None:
+        """Why no work is done for the org, or None while it is."""
+        return self.gate.pause
 
     # ------------------------------------------------------------ life
 
     async def start(self) -> None:
         """Start the lanes and the keeper of the leases."""
+        await self.gate.start()
         for number in range(LANES):
             owner = replace(self._owner, worker=str(number))
             self._tasks.append(asyncio.create_task(self._lane(owner)))
@@ -129,6 +137,7 @@ class Worker:
             for task in late:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.gate.stop()
         self._tasks.clear()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -148,38 +157,59 @@ class Worker:
     async def _turn(self, owner: LeaseOwner) -> None:
         """Claim and process one batch, or wait for work."""
         async with self._claiming:
-            if self._stopping.is_set() or not await self._org_rested():
+            if self._stopping.is_set():
                 return
-            limit = 1 if self.pause else self._settings.worker.batch
+            if wait_s := await self.gate.wait_s():
+                await self._rest(min(wait_s, 1.0, self._settings.worker.poll_s))
+                return
+            limit = self.gate.size(self._settings.worker.batch)
             batch = await self._store.claim(owner, limit, self._settings.worker.lease_s)
             if not batch:
-                await self._wait_for_work()
+                await self._wait_for_work(self._settings.worker.poll_s)
                 return
-            full = len(batch) >= self._settings.worker.batch
+            await self._gather(owner, batch, limit)
+            self.gate.begin()
+            full = len(batch) >= self._settings.worker.batch and not self.pause
             if not full:
                 # What arrives meanwhile becomes one batch, not many small ones.
                 await self._process(owner, batch)
+                self._gathered_s = self._clock.boottime_s()
                 return
         await self._process(owner, batch)
 
-    async def _wait_for_work(self) -> None:
+    async def _gather(
+        self, owner: LeaseOwner, batch: list[Claimed], limit: int
+    ) -> None:
+        """Wait a moment for a batch to fill, while more keeps arriving.
+
+        A mail that comes alone after a quiet moment never waits.
+        """
+        longest_s = self._settings.worker.gather_ms / 1000
+        started_s = self._clock.boottime_s()
+        quiet = started_s - self._gathered_s > longest_s
+        if (len(batch) == 1 and quiet) or batch[0].alone:
+            return
+        while len(batch) < limit and not self._stopping.is_set():
+            left_s = started_s + longest_s - self._clock.boottime_s()
+            if left_s <= 0:
+                return
+            await self._rest(min(left_s, longest_s / GATHER_STEPS))
+            more = await self._store.claim(
+                owner, limit - len(batch), self._settings.worker.lease_s
+            )
+            if not more:
+                return
+            batch += more
+
+    async def _wait_for_work(self, timeout_s: float) -> None:
         waits = [
-            asyncio.ensure_future(
-                self._store.wait_for_work(self._settings.worker.poll_s)
-            ),
+            asyncio.ensure_future(self._store.wait_for_work(timeout_s)),
             asyncio.ensure_future(self._stopping.wait()),
         ]
         _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-
-    async def _org_rested(self) -> bool:
-        """Wait out a pause, a moment at a time; True once work may be tried."""
-        if self.pause is None or self._clock.now() >= self.pause.until:
-            return True
-        await self._rest(min(1.0, self._settings.worker.poll_s))
-        return False
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -193,26 +223,26 @@ class Worker:
         for claimed in batch:
             self._in_hand[claimed.id] = owner
         try:
-            await self._attempt(owner, batch)
+            await self._attempt(owner, batch, _Isolating(ISOLATING))
         finally:
             for claimed in batch:
                 self._in_hand.pop(claimed.id, None)
 
-    async def _attempt(self, owner: LeaseOwner, batch: Sequence[Claimed]) -> None:
+    async def _attempt(
+        self, owner: LeaseOwner, batch: Sequence[Claimed], isolating: _Isolating
+    ) -> None:
         """Run the pipeline; halve the batch where something nobody foresaw happens.
 
-        A mail that breaks the pipeline is found by halving, so that it fails alone.
+        A mail that breaks the pipeline, or a look-up of the batch, is found by
+        halving, so that it fails alone.
         """
         run = Run(owner)
         items = self._pipeline.items(batch)
         try:
-            await self._pipeline.run(run, items)
-            if self.pause:
-                logger.info("org_resumed", code=self.pause.code)
-                self.pause = None
-                metrics.ORG_PAUSED.set(0)
-        except OrgPaused as error:
-            self._pause_org(error)
+            await self._pipeline.run(run, items, isolate=isolating.left > 0)
+            await self.gate.went_through()
+        except (OrgPaused, SalesforceDown) as error:
+            await self.gate.trip(error)
         except StoreUnavailable as error:
             for item in items:
                 item.settle(
@@ -222,14 +252,18 @@ class Worker:
                     self._clock.now() + timedelta(seconds=STORE_RETRY_S),
                 )
         except Exception as error:  # noqa: BLE001 - settled and logged below
+            if isinstance(error, SpoiltBatchError):
+                isolating.left -= 1
             if len(batch) > 1:
                 logger.warning("batch_halved", size=len(batch), error=repr(error))
                 await self._settle(run, [i for i in items if i.settlement])
                 left = [i.claimed for i in items if not i.settlement]
                 middle = (len(left) + 1) // 2
                 for half in (left[:middle], left[middle:]):
-                    if half:
-                        await self._attempt(owner, half)
+                    if half and self.pause is None:
+                        await self._attempt(owner, half, isolating)
+                    elif half:
+                        await self._put_back(run, half)
                 return
             if isinstance(error, PermanentError):
                 code = getattr(error, "code", "") or type(error).__name__
@@ -252,13 +286,12 @@ class Worker:
             )
             item.settle(Event.TRANSIENT, "unexpected", detail, retry_at)
 
-    def _pause_org(self, error: OrgPaused) -> None:
-        wait = error.retry_after_s or PAUSE_S.get(type(error), 60.0)
-        until = self._clock.now() + timedelta(seconds=wait)
-        if self.pause is None:
-            logger.error("org_paused", code=error.code, error=str(error), wait_s=wait)
-        self.pause = Pause(until, error.code, str(error))
-        metrics.ORG_PAUSED.set(1)
+    async def _put_back(self, run: Run, batch: Sequence[Claimed]) -> None:
+        """Give back what an org that rests now cannot take."""
+        items = self._pipeline.items(batch)
+        for item in items:
+            item.settle(Event.GIVE_BACK, "paused", "", self._clock.now())
+        await self._settle(run, items)
 
     async def _settle(self, run: Run, items: Sequence[Item]) -> None:
         """Commit what the batch came to, however long the store needs.

@@ -8,6 +8,7 @@ happens to one mail never delays its neighbours.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,10 @@ import relay.mail
 import relay.match
 from relay.core.addresses import address_key
 from relay.core.errors import (
-    OrgPaused,
+    OutcomeUnknown,
+    RecordLocked,
+    SalesforceDown,
+    SalesforceUnavailable,
     StoreUnavailable,
     TransientError,
     UnparsableMessage,
@@ -25,7 +29,10 @@ from relay.core.errors import (
 from relay.core.model import LedgerUpdate
 from relay.core.states import Event, Ledger
 from relay.match import Several
-from relay.worker.item import Item, Run, Work
+from relay.salesforce.errors import Category, Retry, rule
+from relay.worker.gate import pausing
+from relay.worker.item import Item, Run, SpoiltBatchError, Work
+from relay.worker.planning import Planning
 from relay.worker.retry import GIVE_BACK_S
 
 if TYPE_CHECKING:
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
     from relay.config import Settings
     from relay.core.clock import Clock
     from relay.core.model import (
+        Activity,
         Claimed,
         Directory,
         Draft,
@@ -46,6 +54,7 @@ if TYPE_CHECKING:
     )
     from relay.salesforce import LookupResult, Org, OrgShape, SalesforceUser
     from relay.store import Store
+    from relay.worker.gate import PausingError
     from relay.worker.mode import WriteMode
     from relay.worker.retry import Backoff
     from relay.worker.write import Writer
@@ -78,8 +87,16 @@ class Pipeline:
         self._org = org
         self._clock = clock
         self._directory = directory
-        self._mode = mode
         self._writer = writer
+        self._planning = Planning(
+            settings,
+            store,
+            org,
+            clock,
+            directory=directory,
+            mode=mode,
+            writer=writer,
+        )
         self._backoff = backoff
         self._executor = executor
 
@@ -97,16 +114,24 @@ class Pipeline:
             for claimed in batch
         ]
 
-    async def run(self, run: Run, items: Sequence[Item]) -> None:
+    async def run(
+        self, run: Run, items: Sequence[Item], *, isolate: bool = False
+    ) -> None:
         """Give every item a settlement, and do what that takes.
 
         The caller commits `run.pending` together with the settlements.
 
+        Args:
+            run: The pass.
+            items: The messages.
+            isolate: Raise instead of putting all off where one may have spoilt it.
+
         Raises:
+            SpoiltBatchError: (isolate) Items without a settlement are not finished.
             StoreUnavailable: Items without a settlement were not finished; what was
                 sent is in the ledger as *sent*.
-            OrgPaused: Every item is settled all the same, unfinished ones given back;
-                the caller must let the org rest.
+            OrgPaused, SalesforceDown: Every item is settled all the same, unfinished
+                ones given back; the caller must let the org rest.
             PermanentError: Salesforce refused something that was asked for the batch
                 as a whole; nothing was written, and a smaller batch isolates it.
         """
@@ -117,14 +142,19 @@ class Pipeline:
             await self._writer.resolve(run, [w for w in works if w.begun])
             again = [w for w in works if w.begun and not w.done and not w.trouble]
             await self._writer.write(run, again)
-            await self._plan_and_write(run, [w for w in works if not w.begun])
+            await self._planning.write(run, [w for w in works if _to_plan(w)])
+            outdated = [w for w in works if self._planning.outdated(w)]
+            await self._planning.rewrite(run, outdated)
         except StoreUnavailable:
             raise
         except TransientError as error:
             trouble = error
-        self._conclude(works, trouble)
-        if isinstance(trouble, OrgPaused):
-            raise trouble
+        if isolate and len(works) > 1 and _may_be_one_mail(trouble):
+            raise SpoiltBatchError(str(trouble)) from trouble
+        pause = pausing(works, trouble)
+        self._conclude(works, trouble, pause)
+        if pause:
+            raise pause
 
     # ------------------------------------------------------------ read
 
@@ -187,239 +217,26 @@ class Pipeline:
                 )
         return list(works.values())
 
-    # ------------------------------------------------------------ plan, look up
-
-    async def _plan_and_write(self, run: Run, works: Sequence[Work]) -> None:
-        await self._forget_refused(run, works)
-        plans = {w.mail.id: p for w in works if (p := self._plan(w)) is not None}
-        wanted = [w for w in works if w.mail.id in plans]
-        if not wanted:
-            return
-        result = await self._look_up(wanted, plans)
-        owners = await self._owners(wanted, result.users)
-        matches: list[tuple[Work, Match]] = []
-        several = self._several()
-        for work in wanted:
-            match = relay.match.choose(
-                plans[work.mail.id].people, result.found, several
-            )
-            if not match.who:
-                self._unmatched(work, match)
-            elif work.mail.id in owners:
-                self._note_match(work, match)
-                matches.append((work, match))
-        await self._draft_and_write(run, matches, owners)
-
-    async def _forget_refused(self, run: Run, works: Sequence[Work]) -> None:
-        """Let refused rows of a mail of which nothing was written be planned anew."""
-        updates = [
-            LedgerUpdate(row.key, Ledger.PLANNED, error=row.error)
-            for work in works
-            for row in work.of(Ledger.REFUSED)
-        ]
-        if updates:
-            await run.advance(self._store, ledger=updates)
-
-    def _plan(self, work: Work) -> relay.match.Plan | None:
-        """Apply the rules to one mail; None where they settled it."""
-        user = work.items[0].user
-        plan = relay.match.plan(
-            work.email,
-            self._directory(),
-            user_id=user.id if user else -1,
-            relay_domains=self._settings.smtp.domains,
-            limit=self._settings.salesforce.max_addresses_per_mail,
-        )
-        if plan.skipped:
-            work.note("rules", "skipped", plan.detail)
-            work.settle(Event.RULED_OUT, plan.skipped, plan.detail)
-            return None
-        if plan.unmatched:
-            work.note("rules", "unmatched", plan.detail)
-            work.settle(Event.NO_MATCH, plan.unmatched, plan.detail)
-            return None
-        people = ", ".join(person.address for person in plan.people)
-        cut = f"; {plan.left_out} more beyond the limit" if plan.left_out else ""
-        work.note("people", str(len(plan.people)), people + cut)
-        return plan
-
-    async def _look_up(
-        self, works: Sequence[Work], plans: Mapping[int, relay.match.Plan]
-    ) -> LookupResult:
-        addresses = {p.key for w in works for p in plans[w.mail.id].people}
-        users = [i.user for w in works for i in w.items if i.user]
-        return await self._org.lookup(
-            sorted(addresses),
-            user_emails=sorted(
-                {
-                    key
-                    for user in users
-                    if not user.salesforce_id and (key := address_key(user.email))
-                }
-            ),
-            user_ids=sorted(
-                {u.salesforce_id for u in users if u.salesforce_id and not u.time_zone}
-            ),
-            activity_counts=self._several() is Several.MOST_ACTIVITY,
-        )
-
-    def _several(self) -> Several:
-        chosen = self._directory().settings.get("match.several")
-        return Several(chosen or self._settings.match.several)
-
-    # ------------------------------------------------------------ who logs
-
-    async def _owners(
-        self, works: Sequence[Work], users: Sequence[SalesforceUser]
-    ) -> dict[int, relay.activity.Owner]:
-        """Return the Salesforce user for each mail; mails without one wait, visibly.
-
-        What was found out is remembered with the user, so that it is asked once.
-        """
-        found: dict[int, relay.activity.Owner] = {}
-        known: dict[int, relay.activity.Owner | None] = {}
-        for work in works:
-            for item in work.items:
-                if item.user and item.user.id not in known:
-                    known[item.user.id] = await self._owner(item.user, users)
-                owner = known[item.user.id] if item.user else None
-                if owner:
-                    found.setdefault(work.mail.id, owner)
-            if work.mail.id not in found:
-                user = work.items[0].user
-                detail = (
-                    f"no single active Salesforce user has the e-mail "
-                    f"{user.email if user else '?'}: name one with "
-                    f"'relay user set {user.email if user else ''} --salesforce-id'"
-                )
-                work.note("user", "waiting", detail)
-                work.settle(
-                    Event.GIVE_BACK,
-                    "no_salesforce_user",
-                    detail,
-                    self._in(USER_WAIT_S),
-                )
-        return found
-
-    async def _owner(
-        self, user: User, found: Sequence[SalesforceUser]
-    ) -> relay.activity.Owner | None:
-        if user.salesforce_id:
-            zone = user.time_zone
-            if not zone:
-                zone = next(
-                    (f.time_zone for f in found if f.id == user.salesforce_id), None
-                )
-                if zone:
-                    await self._store.user_set_time_zone(user.id, zone)
-            return relay.activity.Owner(user.salesforce_id, zone)
-        key = address_key(user.email)
-        fitting = [f for f in found if f.email_key == key and f.is_active]
-        if len(fitting) != 1:
-            return None
-        match = fitting[0]
-        await self._store.user_set_salesforce_id(user.id, match.id, "relay")
-        if match.time_zone:
-            await self._store.user_set_time_zone(user.id, match.time_zone)
-        return relay.activity.Owner(match.id, match.time_zone)
-
-    # ------------------------------------------------------------ choose, draft
-
-    def _unmatched(self, work: Work, match: Match) -> None:
-        people = ", ".join(person.address for person in match.unknown)
-        detail = f"no Contact or open Lead has one of these addresses: {people}"
-        work.note("match", "none", detail)
-        work.settle(Event.NO_MATCH, "no_record", detail)
-
-    def _note_match(self, work: Work, match: Match) -> None:
-        for chosen in (*match.who, *match.what):
-            name = f"{chosen.object} {chosen.id} {chosen.name}".rstrip()
-            work.note("match", name, chosen.rule)
-        for person in match.unknown:
-            work.note("match", "no record", person.address)
-
-    async def _draft_and_write(
-        self,
-        run: Run,
-        matches: Sequence[tuple[Work, Match]],
-        owners: Mapping[int, relay.activity.Owner],
-    ) -> None:
-        if not matches:
-            return
-        shape = await self._org.shape()
-
-        def drafts(work: Work, match: Match, mode: Mode) -> tuple[Draft, ...]:
-            return relay.activity.draft(
-                work.email,
-                match,
-                mail_key=work.mail.key,
-                owner=owners[work.mail.id],
-                mode=mode,
-                org=shape,
-                received_at=work.received_at,
-                relay_domains=self._settings.smtp.domains,
-            )
-
-        if self._mode.shadow:
-            await self._show_only(run, matches, drafts, shape)
-            return
-        mode = await self._mode.known(shape)
-        if mode is None:
-            async with self._mode.probing:
-                mode = await self._mode.known(shape)
-                if mode is None:
-                    (work, match), *matches = matches
-                    mode = await self._writer.probe(
-                        run, work, functools.partial(drafts, work, match)
-                    )
-        if mode is None:
-            for work, _ in matches:
-                detail = "the first write has not shown yet how this org logs mail"
-                work.note("mode", "waiting", detail)
-                work.settle(
-                    Event.GIVE_BACK, "mode_undecided", detail, self._in(GIVE_BACK_S)
-                )
-            return
-        await self._writer.write(
-            run,
-            [work for work, _ in matches],
-            {work.mail.id: drafts(work, match, mode) for work, match in matches},
-        )
-
-    async def _show_only(
-        self,
-        run: Run,
-        matches: Sequence[tuple[Work, Match]],
-        drafts: Callable[[Work, Match, Mode], tuple[Draft, ...]],
-        shape: OrgShape,
-    ) -> None:
-        """Shadow mode: the plan is kept and shown, nothing is written."""
-        mode = await self._mode.likely(shape)
-        plans = []
-        for work, match in matches:
-            planned = drafts(work, match, mode)
-            plans.append((work.mail.id, planned))
-            for record in planned:
-                work.note("plan", f"{record.object} {record.slot}", record.rule)
-            detail = f"shadow mode: {len(planned)} records planned, none written"
-            work.settle(Event.RULED_OUT, "shadow_mode", detail)
-        await run.advance(self._store, plans=plans)
-
     # ------------------------------------------------------------ settle
 
-    def _conclude(self, works: Sequence[Work], trouble: TransientError | None) -> None:
+    def _conclude(
+        self,
+        works: Sequence[Work],
+        trouble: TransientError | None,
+        pause: PausingError | None,
+    ) -> None:
         """Turn the state of each mail's ledger into the end of the attempt."""
         for work in works:
             if all(item.settlement for item in work.items):
                 continue
             refused = work.of(Ledger.REFUSED)
-            if work.done:
+            if work.done and work.checked:
                 work.settle(Event.LOGGED)
             elif refused and not work.of(Ledger.PLANNED, Ledger.SENT):
                 code, _, text = refused[0].error.partition(" ")
                 work.settle(Event.PERMANENT, code, text)
-            elif isinstance(trouble, OrgPaused):
-                self._give_back(work, trouble)
+            elif pause and not isinstance(work.trouble, OutcomeUnknown):
+                self._give_back(work, pause)
             else:
                 self._retry(work, work.trouble or trouble or _UNFINISHED)
 
@@ -439,13 +256,25 @@ class Pipeline:
             )
             item.settle(Event.TRANSIENT, reason, str(error), retry_at)
 
-    def _give_back(self, work: Work, error: OrgPaused) -> None:
-        wait = self._in(error.retry_after_s or USER_WAIT_S)
+    def _give_back(self, work: Work, error: PausingError) -> None:
+        """Put a mail back, due at once: the gate says when it may be tried."""
         work.note("org", "paused", str(error))
-        work.settle(Event.GIVE_BACK, error.code or "paused", str(error), wait)
+        work.settle(Event.GIVE_BACK, error.code or "paused", str(error), self._in(0))
 
     def _in(self, seconds: float) -> datetime:
         return self._clock.now() + timedelta(seconds=seconds)
+
+
+def _to_plan(work: Work) -> bool:
+    """Say whether a mail is to be planned, or looked at for what is missing."""
+    return not work.begun or (work.done and not work.trouble and not work.lost)
+
+
+def _may_be_one_mail(trouble: TransientError | None) -> bool:
+    """Say whether a failure of the whole batch may be the fault of one mail."""
+    return isinstance(trouble, SalesforceUnavailable) and not isinstance(
+        trouble, (SalesforceDown, RecordLocked)
+    )
 
 
 def _parse_all(raws: Mapping[str, bytes]) -> dict[str, Email | UnparsableMessage]:

@@ -8,16 +8,16 @@ longest time that a call may run counts as never done.
 
 from __future__ import annotations
 
-import dataclasses
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.activity import Mode
-from relay.core.errors import OutcomeUnknown, SalesforceUnavailable, TransientError
+from relay.activity import Mode, key_field
+from relay.core.errors import OutcomeUnknown, TransientError
 from relay.core.model import Activity, LedgerUpdate
 from relay.core.states import Ledger
+from relay.salesforce import errors
 from relay.telemetry import get_logger, metrics
 from relay.worker.retry import look_up_wait_s
+from relay.worker.unknown import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -36,9 +36,6 @@ MAX_RECORDS: Final = 1000
 SEND_WITHIN_S: Final = 5.0
 """A request that has not left by then is dropped: a paused process must not wake up
 and write what another has settled meanwhile."""
-
-CLOCK_SLACK: Final = timedelta(minutes=5)
-"""How far Salesforce's clock, as read from its answers, may be off."""
 
 logger = get_logger(__name__)
 
@@ -60,71 +57,23 @@ class Writer:
         self._org = org
         self._clock = clock
         self._mode = mode
+        self._unknown = Unknown(settings, org, clock)
 
     # ------------------------------------------------------------ unknown outcomes
 
     async def resolve(self, run: Run, works: Sequence[Work]) -> None:
-        """Look for the rows that were sent and never answered.
+        """Find out about the rows that were sent and never answered.
 
-        A row that is found is written (or gone, where somebody has deleted the record
-        since); one that is proven absent is planned again; any other waits.
+        Where a unique field holds the key, they are simply sent again: what is there
+        already is refused as a duplicate, and so written.
+
+        Raises:
+            SalesforceUnavailable: Nothing is known yet.
+            OrgPaused: Likewise.
         """
-        unknown = [(w, row) for w in works for row in w.of(Ledger.SENT)]
-        if not unknown:
-            return
-        found = await self._find([row for _, row in unknown])
-        now = self._clock.now()
-        patience = timedelta(seconds=self._settings.timeout_s + self._settings.settle_s)
-        for work, row in unknown:
-            record = found.get(row.key)
-            if record is not None:
-                state = Ledger.GONE if record.is_deleted else Ledger.WRITTEN
-                self._update(run, work, row, state, salesforce_id=record.id)
-                work.note("look-up by key", f"found {record.id}", row.slot)
-            elif now >= (row.sent_at or now) + patience:
-                self._update(run, work, row, Ledger.PLANNED)
-                work.note("look-up by key", "proven absent", row.slot)
-            else:
-                wait = look_up_wait_s(row.lookups)
-                self._update(
-                    run,
-                    work,
-                    row,
-                    Ledger.SENT,
-                    sent_at=row.sent_at,
-                    lookups=row.lookups + 1,
-                )
-                work.trouble = OutcomeUnknown(
-                    "sent without an answer; not found yet", retry_after_s=wait
-                )
-                work.note("look-up by key", "not found yet", row.slot)
-
-    async def _find(self, rows: Sequence[Activity]) -> dict[str, FoundRecord]:
-        """Return what Salesforce holds, by key. Only what we wrote since counts."""
-        server_now = self._org.server_now()
-        drift = server_now - self._clock.now()
-        since = {
-            row.key: (row.sent_at or self._clock.now()) + drift - CLOCK_SLACK
-            for row in rows
-        }
-        found: dict[str, FoundRecord] = {}
-        mails = [row for row in rows if row.object == "EmailMessage"]
-        if mails:
-            by_identifier = await self._org.find_email_messages(
-                sorted({str(row.fields["MessageIdentifier"]) for row in mails})
-            )
-            me = await self._org.me()
-            for row in mails:
-                for record in by_identifier.get(row.fields["MessageIdentifier"], ()):
-                    ours = record.created_by_id in {None, me}
-                    if ours and record.created_at >= since[row.key]:
-                        found[row.key] = record
-        if len(mails) < len(rows):
-            tasks = [since[row.key] for row in rows if row.object == "Task"]
-            found |= await self._org.find_own_tasks(
-                min(tasks), server_now + CLOCK_SLACK
-            )
-        return found
+        again = await self._unknown.resolve(run, works)
+        for at in range(0, len(again), MAX_RECORDS):
+            await self._send(run, again[at : at + MAX_RECORDS], ())
 
     # ------------------------------------------------------------ writing
 
@@ -178,15 +127,22 @@ class Writer:
         sent_at = self._clock.now()
         deadline_s = self._clock.boottime_s() + SEND_WITHIN_S
         for work, row in rows:
-            self._change(
-                work, row, state=Ledger.SENT, sent_at=sent_at, lookups=0, error=""
+            # Sent again with an unknown outcome: the next time somebody looks first.
+            lookups = row.lookups + 1 if row.state is Ledger.SENT else 0
+            work.change(
+                row, state=Ledger.SENT, sent_at=sent_at, lookups=lookups, error=""
             )
         await run.advance(
             self._store,
             plans=plans,
             ledger=[
-                LedgerUpdate(row.key, Ledger.SENT, sent_at=sent_at, lookups=0)
-                for _, row in rows
+                LedgerUpdate(
+                    row.key,
+                    Ledger.SENT,
+                    sent_at=sent_at,
+                    lookups=work.rows[row.key].lookups,
+                )
+                for work, row in rows
             ],
         )
         rows = [(work, row) for work, row in rows if not work.lost]
@@ -196,11 +152,16 @@ class Writer:
             outcomes = await self._org.create(
                 [(row.key, row.object, row.fields) for _, row in rows],
                 not_after_boottime_s=deadline_s,
+                unique_fields={
+                    row.object: name
+                    for _, row in rows
+                    if (name := key_field(row.fields, row.key))
+                },
             )
         except TransientError:
             # The whole call was refused before anything was done.
             for work, row in rows:
-                self._update(run, work, work.rows[row.key], Ledger.PLANNED)
+                run.update(work, work.rows[row.key], Ledger.PLANNED)
             raise
         by_key = {outcome.key: outcome for outcome in outcomes}
         for work, row in rows:
@@ -212,10 +173,11 @@ class Writer:
         metrics.ACTIVITIES.labels(row.object, str(outcome.state)).inc()
         match str(outcome.state):
             case "written":
-                self._update(run, work, row, Ledger.WRITTEN, salesforce_id=outcome.id)
+                run.update(work, row, Ledger.WRITTEN, salesforce_id=outcome.id)
                 work.note("write", f"{row.object} {outcome.id}", row.rule)
             case "refused":
-                self._update(run, work, row, Ledger.REFUSED, error=error)
+                run.update(work, row, Ledger.REFUSED, error=error)
+                work.refusals[row.key] = outcome
                 work.note("write", f"{row.object} refused", error)
             case "unknown":
                 work.trouble = OutcomeUnknown(
@@ -224,14 +186,16 @@ class Writer:
                 )
                 work.note("write", f"{row.object} unknown", error)
             case "not_sent":
-                self._update(run, work, row, Ledger.PLANNED, error=error)
+                run.update(work, row, Ledger.PLANNED, error=error)
                 work.trouble = TransientError(
                     "the request did not leave in time", retry_after_s=1.0
                 )
                 work.note("write", f"{row.object} not sent", error)
             case _:
-                self._update(run, work, row, Ledger.PLANNED, error=error)
-                work.trouble = SalesforceUnavailable(outcome.text, code=outcome.code)
+                run.update(work, row, Ledger.PLANNED, error=error)
+                work.trouble = errors.trouble(
+                    outcome.code, outcome.text, outcome.retry_after_s
+                )
                 work.note("write", f"{row.object} not written", error)
 
     # ------------------------------------------------------------ the first write
@@ -248,9 +212,11 @@ class Writer:
         key = plan[0].key
         await self.write(run, [work], {work.mail.id: plan}, only={key})
         row = work.rows[key]
+        if row.state is Ledger.REFUSED and self._says_nothing(work, row):
+            return None
         if row.state is Ledger.REFUSED:
             reason = f"the first EmailMessage was refused: {row.error}"
-            self._update(run, work, row, Ledger.PLANNED)
+            run.update(work, row, Ledger.PLANNED)
         elif row.state is not Ledger.WRITTEN or row.salesforce_id is None:
             return None
         elif await self._has_activity(row.salesforce_id):
@@ -263,31 +229,29 @@ class Writer:
         else:
             reason = "the first EmailMessage got no activity (no Enhanced Email)"
             await self._org.delete("EmailMessage", row.salesforce_id)
-            self._update(run, work, row, Ledger.GONE)
+            run.update(work, row, Ledger.GONE)
+            # Together: with the row gone and no plan, the mail would seem finished.
+            tasks = drafts(Mode.TASK)
+            await run.advance(self._store, plans=[(work.mail.id, tasks)])
+            _plan(work, tasks)
         await self._mode.remember(Mode.TASK, reason)
         work.note("mode", "task", reason)
         await self.write(run, [work], {work.mail.id: drafts(Mode.TASK)})
         return Mode.TASK
 
+    @staticmethod
+    def _says_nothing(work: Work, row: Activity) -> bool:
+        """Say whether a refusal is about this record and not about the org.
+
+        A Contact that was deleted a moment ago is no reason to write Tasks for ever.
+        """
+        code = row.error.partition(" ")[0]
+        return not work.redrafted and errors.rule(code).retry is errors.Retry.REPLAN
+
     async def _has_activity(self, email_message: str) -> bool:
         found = await self._org.read_email_messages([email_message])
         record = found.get(email_message)
         return record is not None and record.activity_id is not None
-
-    # ------------------------------------------------------------ ledger rows
-
-    def _update(
-        self, run: Run, work: Work, row: Activity, state: Ledger, **changes: Any
-    ) -> None:
-        """Change a row here, and with the next commit in the store."""
-        changes.setdefault("error", "")
-        self._change(work, row, state=state, **changes)
-        run.pending.append(LedgerUpdate(row.key, state, **changes))
-
-    def _change(self, work: Work, row: Activity, **changes: Any) -> Activity:
-        changed = dataclasses.replace(row, **changes)
-        work.rows[row.key] = changed
-        return changed
 
 
 def _plan(work: Work, drafts: Iterable[Draft]) -> None:
@@ -304,6 +268,7 @@ def _plan(work: Work, drafts: Iterable[Draft]) -> None:
                 fields=new.fields,
                 rule=new.rule,
                 state=Ledger.PLANNED,
+                people=new.people,
             ),
         )
     work.rows = kept

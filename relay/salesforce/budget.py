@@ -1,0 +1,238 @@
+"""The budget: how many of the org's API calls are used, by whom, and until when.
+
+Salesforce grants calls for a rolling window of 24 hours, to all programs of the org
+together, and tells with each answer how many are used. The relay counts its own beside
+that. Two limits follow: the org's calls, and the share of them that the relay may use
+itself. The nearer one decides: from `slow_at` on batches come less often and fuller,
+from `pause_at` on nothing is written until calls are free again.
+
+Everything here is arithmetic over what it was told; asking, waiting and keeping it
+over a restart are left to others. Safe to use from many threads.
+
+Source: "API Request Limits and Allocations"; REST API Guide, "Limit Info Header".
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from relay.telemetry import metrics
+
+if TYPE_CHECKING:
+    from relay.config import SalesforceSettings
+    from relay.core.clock import Clock
+
+WINDOW_H: Final = 24
+"""Hours over which Salesforce counts."""
+RATE_WINDOW_S: Final = 3 * 3600.0
+"""The forecast goes by the rate of so long."""
+RATE_LEAST_S: Final = 60.0
+"""What was seen for less than this gives no rate."""
+SAMPLE_S: Final = 60.0
+"""One reading is kept for so long a time."""
+SLOWEST_S: Final = 60.0
+"""Longest time between two batches, reached just below `pause_at`."""
+TOLD_S: Final = 3600.0
+"""What Salesforce told longer ago says nothing about now: calls have become free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the budget stands at one moment.
+
+    `share` is the larger of the org's share and the relay's own; 1 is all there is.
+    `lasts_until` is None where nothing runs out within 24 hours, or too little is
+    known to say (`per_hour` is None then).
+    """
+
+    used: int | None
+    limit: int | None
+    own: int
+    share: float
+    per_hour: float | None
+    lasts_until: datetime | None
+
+
+class Budget:
+    """Counts calls, and says how fast the rest may be used."""
+
+    def __init__(self, settings: SalesforceSettings, clock: Clock) -> None:
+        """Start at nothing known."""
+        self._settings = settings
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._own: dict[int, int] = {}
+        self._told: tuple[float, int, int] | None = None
+        self._samples: deque[tuple[float, int]] = deque()
+
+    # ------------------------------------------------------------ what is told
+
+    def spent(self) -> None:
+        """Count one call of the relay's own."""
+        hour = self._hour()
+        with self._lock:
+            self._own[hour] = self._own.get(hour, 0) + 1
+            for old in [h for h in self._own if h <= hour - WINDOW_H]:
+                del self._own[old]
+
+    def told(self, used: int, limit: int) -> None:
+        """Take over what Salesforce says about all of the org's calls."""
+        at = self._clock.now().timestamp()
+        with self._lock:
+            self._told = (at, used, limit)
+            if not self._samples or at - self._samples[-1][0] >= SAMPLE_S:
+                self._samples.append((at, used))
+            while self._samples[0][0] < at - RATE_WINDOW_S:
+                self._samples.popleft()
+
+    # ------------------------------------------------------------ what follows
+
+    def reading(self) -> Reading:
+        """Return how the budget stands now, and how long it lasts."""
+        now = self._clock.now()
+        with self._lock:
+            own, told = self._own_calls(), self._told
+            rate, own_rate = self._rate(), self._own_rate()
+        if told is None:
+            return Reading(None, None, own, 0.0, None, None)
+        _, used, limit = told
+        ours = limit * self._settings.daily_share
+        share = max(_part(used, limit), _part(own, ours))
+        pause_at = self._settings.pause_at
+        ends = [
+            hours
+            for hours in (
+                _hours_left(limit * pause_at - used, rate),
+                _hours_left(ours * pause_at - own, own_rate),
+            )
+            if hours is not None and hours < WINDOW_H
+        ]
+        until = now + timedelta(hours=min(ends)) if ends else None
+        return Reading(used, limit, own, share, rate, until)
+
+    def exhausted(self) -> str | None:
+        """Say why nothing may be written now, or None while there are calls left.
+
+        The org's own figure counts for an hour: calls become free while nobody asks.
+        """
+        reading = self.reading()
+        if reading.limit is None or reading.used is None:
+            return None
+        at, percent = self._settings.pause_at, f"{self._settings.pause_at:.0%}"
+        ours = reading.limit * self._settings.daily_share
+        if reading.own >= at * ours:
+            return (
+                f"the relay made {reading.own} calls in 24 hours, {percent} of the "
+                f"{ours:.0f} it may make (salesforce.daily_share)"
+            )
+        fresh = self._clock.now().timestamp() - (self._told or (0.0,))[0] < TOLD_S
+        if fresh and reading.used >= at * reading.limit:
+            return (
+                f"{reading.used} of the org's {reading.limit} calls in 24 hours are "
+                f"used, {percent} or more (salesforce.pause_at)"
+            )
+        return None
+
+    def pace_s(self) -> float:
+        """Return the least time between two batches; 0 while there is plenty."""
+        share = self.reading().share
+        slow, pause = self._settings.slow_at, self._settings.pause_at
+        if share < slow:
+            return 0.0
+        if pause <= slow:
+            return SLOWEST_S
+        return SLOWEST_S * min(1.0, (share - slow) / (pause - slow))
+
+    def publish(self) -> None:
+        """Bring the gauges up to date."""
+        reading = self.reading()
+        metrics.ORG_API_SHARE.set(reading.share)
+        metrics.ORG_API_OWN.set(reading.own)
+        left = float("inf")
+        if reading.lasts_until is not None:
+            left = (reading.lasts_until - self._clock.now()).total_seconds()
+        metrics.ORG_API_LASTS.set(max(0.0, left))
+
+    # ------------------------------------------------------------ over a restart
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what must outlive the process."""
+        with self._lock:
+            return {
+                "own": {str(hour): count for hour, count in self._own.items()},
+                "told": list(self._told) if self._told else None,
+                "samples": [list(sample) for sample in self._samples],
+            }
+
+    def load(self, kept: object) -> None:
+        """Take over what `as_json` gave; what makes no sense is left out."""
+        if not isinstance(kept, dict):
+            return
+        try:
+            own = {int(hour): int(count) for hour, count in kept["own"].items()}
+            told = kept["told"] and (
+                float(kept["told"][0]),
+                int(kept["told"][1]),
+                int(kept["told"][2]),
+            )
+            samples = deque((float(at), int(used)) for at, used in kept["samples"])
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            return
+        now, hour = self._clock.now().timestamp(), self._hour()
+        with self._lock:
+            self._own = {h: n for h, n in own.items() if hour - WINDOW_H < h <= hour}
+            if told and told[0] <= now:
+                self._told = told
+                self._samples = deque(
+                    s for s in samples if now - RATE_WINDOW_S <= s[0] <= now
+                )
+
+    # ------------------------------------------------------------ arithmetic
+
+    def _hour(self) -> int:
+        return int(self._clock.now().timestamp() // 3600)
+
+    def _own_calls(self) -> int:
+        hour = self._hour()
+        return sum(n for h, n in self._own.items() if hour - WINDOW_H < h <= hour)
+
+    def _rate(self) -> float | None:
+        """Return by how many calls an hour the org's figure grows."""
+        if self._told is None or not self._samples:
+            return None
+        (at, used), (now, used_now) = self._samples[0], self._told[:2]
+        if now - at < RATE_LEAST_S:
+            return None
+        return max(0.0, (used_now - used) / ((now - at) / 3600))
+
+    def _own_rate(self) -> float | None:
+        """Return how many calls an hour the relay makes itself."""
+        seconds = self._clock.now().timestamp() % 3600
+        hours = int(RATE_WINDOW_S // 3600)
+        now = self._hour()
+        calls = sum(n for h, n in self._own.items() if now - hours < h <= now)
+        return calls / (hours - 1 + seconds / 3600)
+
+
+def _part(used: float, whole: float) -> float:
+    return used / whole if whole > 0 else 1.0
+
+
+def _hours_left(calls: float, per_hour: float | None) -> float | None:
+    if calls <= 0:
+        return 0.0
+    return calls / per_hour if per_hour else None
+
+
+def when(lasts_until: datetime | None, now: datetime) -> str:
+    """Return the forecast for people: `quota lasts until …`."""
+    if lasts_until is None:
+        return "quota lasts beyond 24 hours"
+    if lasts_until <= now:
+        return "quota is used up"
+    shown = lasts_until.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"quota lasts until {shown}"

@@ -1,0 +1,140 @@
+"""The budget: shares, pace, pause and forecast, as arithmetic."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from relay.config import SalesforceSettings
+from relay.salesforce import budget as budgets
+from relay.salesforce.budget import Budget
+
+
+class Clock:
+    def __init__(self):
+        self.at = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
+
+    def now(self):
+        return self.at
+
+    def boottime_s(self):
+        return self.at.timestamp()
+
+    def pass_s(self, seconds):
+        self.at += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def made(clock, **keys):
+    return Budget(SalesforceSettings(**keys), clock)
+
+
+def test_nothing_known_holds_nothing_back(clock):
+    """Before the first answer there is no share, no pace and no forecast."""
+    budget = made(clock)
+    budget.spent()
+    assert budget.exhausted() is None
+    assert budget.pace_s() == 0
+    reading = budget.reading()
+    assert (reading.used, reading.own, reading.lasts_until) == (None, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("used", "pace_s"), [(100, 0), (799, 0), (875, 30), (949, 59.6), (1000, 60)]
+)
+def test_near_the_limit_batches_come_less_often(clock, used, pace_s):
+    """From slow_at to pause_at the time between batches grows evenly."""
+    budget = made(clock)
+    budget.told(used, 1000)
+    assert budget.pace_s() == pytest.approx(pace_s)
+
+
+def test_at_pause_at_nothing_is_written(clock):
+    """The org's figure pauses, and says which setting it is."""
+    budget = made(clock)
+    budget.told(949, 1000)
+    assert budget.exhausted() is None
+    budget.told(950, 1000)
+    assert "salesforce.pause_at" in (budget.exhausted() or "")
+
+
+def test_what_was_told_long_ago_pauses_nothing(clock):
+    """Calls become free while nobody asks: after an hour it is tried again."""
+    budget = made(clock)
+    budget.told(990, 1000)
+    clock.pass_s(3601)
+    assert budget.exhausted() is None
+
+
+def test_the_relay_keeps_to_its_own_share(clock):
+    """Others' calls are not the relay's: its own count against daily_share."""
+    budget = made(clock, daily_share=0.1)
+    budget.told(100, 1000)
+    for _ in range(94):
+        budget.spent()
+    assert budget.exhausted() is None
+    budget.spent()
+    assert "salesforce.daily_share" in (budget.exhausted() or "")
+    clock.pass_s(24 * 3600)
+    assert budget.exhausted() is None
+    assert budget.reading().own == 0
+
+
+def test_the_forecast_goes_by_the_rate_of_the_last_hours(clock):
+    """100 calls an hour, 450 left until pause_at: four and a half hours."""
+    budget = made(clock)
+    budget.told(300, 1000)
+    clock.pass_s(7200)
+    budget.told(500, 1000)
+    reading = budget.reading()
+    assert reading.per_hour == pytest.approx(100)
+    assert reading.lasts_until == clock.now() + timedelta(hours=4.5)
+    said = budgets.when(reading.lasts_until, clock.now())
+    assert said == "quota lasts until 2026-03-04 19:00 UTC"
+
+
+def test_a_quota_that_outlives_the_day_is_said_so(clock):
+    """Beyond 24 hours the window has moved on: nothing runs out."""
+    budget = made(clock)
+    budget.told(10, 100_000)
+    clock.pass_s(3600)
+    budget.told(20, 100_000)
+    assert budget.reading().lasts_until is None
+    assert budgets.when(None, clock.now()) == "quota lasts beyond 24 hours"
+    assert budgets.when(clock.now(), clock.now()) == "quota is used up"
+
+
+def test_it_outlives_a_restart(clock):
+    """What was counted before a restart counts after it; nonsense is left out."""
+    first = made(clock, daily_share=0.5)
+    first.told(400, 1000)
+    for _ in range(7):
+        first.spent()
+    clock.pass_s(600)
+    second = made(clock, daily_share=0.5)
+    second.load(first.as_json())
+    assert second.reading().own == 7
+    assert second.reading().used == 400
+    third = made(clock)
+    for kept in (None, [], {"own": 3}, {"own": {}, "told": ["x"], "samples": []}):
+        third.load(kept)
+    assert third.reading().used is None
+
+
+def test_gauges_follow(clock):
+    """Metrics tell share, own calls and the forecast."""
+    from relay.telemetry import metrics
+
+    budget = made(clock)
+    budget.told(250, 1000)
+    budget.spent()
+    budget.publish()
+    value = metrics.REGISTRY.get_sample_value
+    assert value("relay_org_api_share") == 0.25
+    assert value("relay_org_api_own") == 1
+    assert value("relay_org_api_lasts_seconds") == float("inf")

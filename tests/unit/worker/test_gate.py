@@ -1,0 +1,227 @@
+"""When work may be tried: rests, probes, growth, and what counts as a reason."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from relay.config import SalesforceSettings
+from relay.core.errors import (
+    CredentialsRefused,
+    OrgPaused,
+    OutcomeUnknown,
+    SalesforceDown,
+    SalesforceLimited,
+    StoreUnavailable,
+)
+from relay.core.states import Ledger
+from relay.salesforce.budget import Budget
+from relay.worker.gate import PAUSE_NOTE, Gate, pausing, read_pause
+
+
+class Clock:
+    def __init__(self):
+        self.at = datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
+
+    def now(self):
+        return self.at
+
+    def boottime_s(self):
+        return self.at.timestamp()
+
+    def pass_s(self, seconds):
+        self.at += timedelta(seconds=seconds)
+
+
+class Notes:
+    """The notes of a store."""
+
+    def __init__(self):
+        self.kept = {}
+        self.fails = False
+
+    async def note_get(self, key):
+        return self.kept.get(key)
+
+    async def note_set(self, key, value):
+        if self.fails:
+            raise StoreUnavailable("locked")
+        self.kept[key] = value
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def notes():
+    return Notes()
+
+
+@pytest.fixture
+def org(clock):
+    return SimpleNamespace(answers=0, budget=Budget(SalesforceSettings(), clock))
+
+
+@pytest.fixture
+def gate(clock, notes, org):
+    return Gate(SalesforceSettings(), notes, org, clock)
+
+
+async def test_an_open_gate_holds_nothing_back(gate):
+    """Full batches, at once."""
+    assert await gate.wait_s() == 0
+    assert gate.size(1000) == 1000
+
+
+async def test_a_down_org_rests_longer_after_each_probe(gate, clock):
+    """One second, then two, four … up to a minute; one mail at a time."""
+    waits = []
+    for _ in range(9):
+        await gate.trip(SalesforceDown("no answer", code="HTTP_503"))
+        waits.append(await gate.wait_s())
+        clock.pass_s(waits[-1])
+        assert await gate.wait_s() == 0
+        assert gate.size(1000) == 1
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ("error", "wait_s", "reason"),
+    [
+        (CredentialsRefused("no", code="invalid_client"), 60, "credentials"),
+        (SalesforceLimited("spent", retry_after_s=900), 900, "quota"),
+        (SalesforceLimited("spent", retry_after_s=9000), 900, "quota"),
+        (OrgPaused("no API", code="API_DISABLED_FOR_ORG"), 60, "access"),
+        (SalesforceDown("maintenance", retry_after_s=120), 120, "down"),
+    ],
+)
+async def test_each_reason_has_its_rest(gate, notes, error, wait_s, reason):
+    """The wait that is known is kept, up to pause_max_s, and the note tells it."""
+    await gate.trip(error)
+    assert await gate.wait_s() == wait_s
+    told = read_pause(notes.kept[PAUSE_NOTE])
+    assert told == gate.pause
+    assert told is not None
+    assert told.reason == reason
+    assert "paused since 2026-03-04 12:30:00Z" in told.told
+
+
+async def test_an_answer_ends_the_pause_and_batches_grow(gate, org, notes, clock):
+    """After a probe that got through: 10, 100, then full batches."""
+    await gate.trip(SalesforceDown("no answer"))
+    clock.pass_s(1)
+    org.answers += 2
+    await gate.went_through()
+    assert gate.pause is None
+    assert notes.kept[PAUSE_NOTE] is None
+    sizes = []
+    for _ in range(4):
+        sizes.append(gate.size(1000))
+        org.answers += 1
+        await gate.went_through()
+    assert sizes == [10, 100, 1000, 1000]
+
+
+async def test_a_mail_that_asks_nothing_proves_nothing(gate, clock):
+    """What a rule settles says nothing about the org: the pause stays."""
+    await gate.trip(SalesforceDown("no answer"))
+    clock.pass_s(1)
+    await gate.went_through()
+    assert gate.pause is not None
+    assert gate.size(1000) == 1
+
+
+async def test_a_pause_begins_once(gate, clock):
+    """`since` is the beginning of the trouble, whatever came of the probes."""
+    await gate.trip(SalesforceDown("no answer"))
+    began = clock.now()
+    clock.pass_s(5)
+    await gate.trip(CredentialsRefused("no"))
+    assert gate.pause.since == began
+    assert (gate.pause.reason, gate.pause.probes) == ("credentials", 1)
+
+
+async def test_the_budget_pauses_before_the_calls_are_gone(gate, org, clock):
+    """At pause_at nothing is claimed; one mail looks again after pause_max_s."""
+    org.budget.told(960, 1000)
+    assert await gate.wait_s() == 900
+    assert gate.pause.reason == "budget"
+    clock.pass_s(900)
+    assert (await gate.wait_s(), gate.size(1000)) == (0, 1)
+    began = gate.pause.since
+    org.budget.told(970, 1000)
+    org.answers += 1
+    await gate.went_through()
+    assert gate.pause.since == began
+    assert await gate.wait_s() == 900
+    clock.pass_s(900)
+    org.budget.told(500, 1000)
+    org.answers += 1
+    await gate.went_through()
+    assert gate.pause is None
+
+
+async def test_near_the_limit_batches_keep_their_distance(gate, org, clock):
+    """Half way from slow_at to pause_at: half a minute from batch to batch."""
+    org.budget.told(875, 1000)
+    assert await gate.wait_s() == 0
+    gate.begin()
+    assert await gate.wait_s() == pytest.approx(30)
+    clock.pass_s(31)
+    assert await gate.wait_s() == 0
+
+
+async def test_a_restart_ends_a_pause_and_keeps_the_count(gate, org, notes, clock):
+    """Whoever restarts has mended something; what was used stays used."""
+    org.budget.told(10, 1000)
+    org.budget.spent()
+    await gate.trip(CredentialsRefused("no"))
+    await gate.stop()
+    other = SimpleNamespace(answers=0, budget=Budget(SalesforceSettings(), clock))
+    again = Gate(SalesforceSettings(), notes, other, clock)
+    notes.kept[PAUSE_NOTE] = {"since": "x"}
+    await again.start()
+    assert notes.kept[PAUSE_NOTE] is None
+    assert other.budget.reading().own == 1
+    assert await again.wait_s() == 0
+
+
+async def test_a_store_that_is_locked_does_not_matter(gate, notes):
+    """The note is for people; the pause holds without it."""
+    notes.fails = True
+    await gate.trip(SalesforceDown("no answer"))
+    assert await gate.wait_s() == 1
+
+
+def work(state=Ledger.PLANNED, trouble=None):
+    return SimpleNamespace(
+        trouble=trouble, of=lambda *states: [state] if state in states else []
+    )
+
+
+FULL = OrgPaused("storage is full", code="STORAGE_LIMIT_EXCEEDED")
+
+
+def test_one_bad_record_does_not_pause_its_neighbours():
+    """An error of the org counts from a record only where none got through."""
+    assert pausing([work(trouble=FULL), work(trouble=FULL)], None) is FULL
+    assert pausing([work(trouble=FULL), work(Ledger.WRITTEN)], None) is None
+    assert pausing([work(trouble=FULL), work(Ledger.REFUSED)], None) is None
+    assert pausing([work(trouble=OutcomeUnknown("?"))], None) is None
+
+
+def test_a_call_that_failed_says_it_for_all():
+    """Down, refused, spent: whole calls pause whatever single records say."""
+    down = SalesforceDown("no answer")
+    assert pausing([work(Ledger.WRITTEN)], down) is down
+    assert pausing([work()], OutcomeUnknown("?")) is None
+
+
+@pytest.mark.parametrize("note", [None, [], {"since": "x"}, {"since": 3, "until": 4}])
+def test_a_note_that_makes_no_sense_is_no_pause(note):
+    """Whatever lies in the store, `relay check` goes on."""
+    assert read_pause(note) is None
