@@ -22,15 +22,16 @@ from relay.core.ids import record_id
 from relay.salesforce import answers, describe, lookup, readback, write
 from relay.salesforce.auth import TokenProvider
 from relay.salesforce.budget import Budget
+from relay.salesforce.cache import LookupCache, Question, joined
 from relay.salesforce.client import Client
-from relay.salesforce.errors import Retry
+from relay.salesforce.errors import Retry, rule
 from relay.salesforce.gauge import Gauge
 from relay.salesforce.model import WriteOutcome, WriteState
 from relay.salesforce.threads import Threads, together
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from relay.config import SalesforceSettings
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from relay.salesforce.client import Query, Rows
     from relay.salesforce.lookup import Ask
     from relay.salesforce.model import (
+        Filed,
         FoundRecord,
         LookupResult,
         OrgShape,
@@ -85,6 +87,7 @@ class Org:
             settings.workers,
             lambda: Client(settings, clock, self._tokens, self._gauge),
         )
+        self._cache = LookupCache(settings, clock)
         self._shape: OrgShape | None = None
         self._shape_at_s = 0.0
         self._describing = asyncio.Lock()
@@ -174,22 +177,34 @@ class Org:
         user_emails: Sequence[str] = (),
         user_ids: Sequence[str] = (),
         activity_counts: bool = False,
+        fresh: Collection[str] = (),
     ) -> LookupResult:
         """Find Contacts with open opportunities, unconverted Leads, and Users.
+
+        What was found a moment ago is not asked again (`salesforce.cache_s`).
 
         Args:
             addresses: Address keys; longer than Salesforce's field: not asked for.
             user_emails: Address keys of Users.
             user_ids: Ids of Users.
             activity_counts: Count Tasks and Events of records that share an address.
+            fresh: Keys and ids that are to be asked anew, whatever is remembered.
 
         Raises:
             OrgPaused: The question itself is refused, or the org cannot be used.
             SalesforceUnavailable: Anything else.
         """
+        ids = tuple(record_id(text) or text for text in user_ids)
+        question = Question(tuple(addresses), tuple(user_emails), ids)
+        known, left, mark = self._cache.split(question, fresh)
+        if not left and not activity_counts:
+            return known
         shape = await self.shape()
-        asks = lookup.plan(addresses, user_emails, user_ids, shape)
-        result = lookup.read(await self._ask("lookup", asks))
+        asked_at_s = self._clock.boottime_s()
+        asks = lookup.plan(left.addresses, left.user_emails, left.user_ids, shape)
+        answer = lookup.read(await self._ask("lookup", asks))
+        self._cache.keep(left, answer, asked_at_s, mark)
+        result = joined(known, answer)
         if activity_counts and (counts := lookup.plan_counts(result.found)):
             answered = await self._ask("count", counts)
             found = lookup.read_counts(result.found, answered)
@@ -259,6 +274,17 @@ class Org:
             RelayError: They could not be read.
         """
         return readback.read_by_id(await self._all_rows(readback.id_queries(ids)))
+
+    async def filed(self, ids: Sequence[str]) -> dict[str, Filed]:
+        """Return what the platform made of EmailMessages: Tasks, senders' relations.
+
+        Raises:
+            RelayError: They could not be read.
+        """
+        shape = await self.shape()
+        with_sender = "EmailMessageRelation" in shape.createables
+        queries = readback.filed_queries(ids, with_sender=with_sender)
+        return readback.read_filed(await self._all_rows(queries))
 
     async def find_own_tasks(
         self, since: datetime, until: datetime
@@ -418,6 +444,8 @@ class Org:
         if errors and len(errors) == len(results):
             # A pause of the whole org says more than a broken connection.
             raise next((e for e in errors if isinstance(e, OrgPaused)), errors[0])
+        if any(_conflicts(outcome) for outcome in outcomes):
+            self._cache.forget()
         return outcomes
 
 
@@ -434,6 +462,13 @@ def _ask_me(client: Client) -> str:
         msg = "me: Salesforce does not say who the integration user is"
         raise SalesforceUnavailable(msg, code="unreadable")
     return found
+
+
+def _conflicts(outcome: WriteOutcome) -> bool:
+    """Say whether a record was refused because the org is not what it was."""
+    return (
+        outcome.state is WriteState.REFUSED and rule(outcome.code).retry is Retry.REPLAN
+    )
 
 
 def _too_much(failed: Failure) -> bool:

@@ -115,6 +115,12 @@ class Item:
     steps: list[Step] = field(default_factory=list)
     settlement: Settlement | None = None
 
+    @property
+    def again(self) -> bool:
+        """Say whether the message was tried before, or a person wants it anew."""
+        claimed = self.claimed
+        return claimed.attempt > 1 or claimed.waiting_since != claimed.received_at
+
     def note(self, step: str, result: str, detail: str = "") -> None:
         """Add a line to the decision trace."""
         self.steps.append(Step(self.clock.now(), step, result, detail))

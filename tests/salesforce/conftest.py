@@ -51,6 +51,8 @@ def settings_for():
             "client_id": "relay-sandbox",
             "client_secret": SecretStr("relay-sandbox-secret"),
             "timeout_s": 1.0,
+            "cache_s": 0.0,
+            "cache_negative_s": 0.0,
             **changes,
         }
         return SalesforceSettings(**values)
