@@ -102,13 +102,13 @@ TOO_MANY_CONNECTIONS: Final = Reply(
     421, "4.7.0", "Too many connections, try again later", "RFC 5321 section 3.8"
 )
 TOO_MANY_ERRORS: Final = Reply(
-    421, "4.7.0", "Too many errors, closing the connection", "RFC 5321 section 4.2.5"
+    421, "4.7.0", "Too many errors, closing the connection", "RFC 5321 section 7.8"
 )
 TOO_MANY_COMMANDS: Final = Reply(
-    421, "4.7.0", "Too many commands, closing the connection", "RFC 5321 section 3.8"
+    421, "4.7.0", "Too many commands, closing the connection", "RFC 5321 section 7.8"
 )
 PEER_TOO_FAST: Final = Reply(
-    421, "4.7.0", "Too much mail at a time, come again later", "RFC 5321 section 3.8"
+    421, "4.7.0", "Too much mail at a time, come again later", "RFC 5321 section 7.8"
 )
 EARLY_TALKER: Final = Reply(
     421, "4.5.0", "Wait for the greeting", "RFC 5321 section 4.3.1"
@@ -205,7 +205,7 @@ TOO_MANY_FIELDS: Final = Reply(
     552,
     "5.3.4",
     "Mail header has more than {limit} fields",
-    "RFC 5321 section 4.5.3.1.10",
+    "RFC 5321 section 4.5.3.1.9",
 )
 LOOP: Final = Reply(
     554, "5.4.6", "Mail is looping: too many Received lines", "RFC 5321 section 6.3"
