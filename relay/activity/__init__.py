@@ -6,17 +6,27 @@ writing is left to `relay.salesforce`, remembering to `relay.store`.
 """
 
 from relay.activity.draft import Mode, OrgFields, Owner, draft
-from relay.activity.keys import KEY_LINE, activity_key, message_identifier
+from relay.activity.extras import Extras
+from relay.activity.keys import (
+    KEY_LINE,
+    activity_key,
+    key_field,
+    message_identifier,
+    named,
+)
 from relay.activity.text import cut, units
 
 __all__ = [
     "KEY_LINE",
+    "Extras",
     "Mode",
     "OrgFields",
     "Owner",
     "activity_key",
     "cut",
     "draft",
+    "key_field",
     "message_identifier",
+    "named",
     "units",
 ]

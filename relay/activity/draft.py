@@ -15,8 +15,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from relay.activity.extras import NO_EXTRAS, Extras
 from relay.activity.keys import KEY_LINE, activity_key, message_identifier
 from relay.activity.text import cut, cut_html, one_line, units
+from relay.core import template
 from relay.core.addresses import address_key, domain_of
 from relay.core.model import Draft, Place
 
@@ -82,7 +84,7 @@ class Owner:
     time_zone: str | None = None
 
 
-def draft(
+def draft(  # noqa: PLR0913 - what a draft is made of
     email: Email,
     match: Match,
     *,
@@ -92,6 +94,7 @@ def draft(
     org: OrgFields,
     received_at: datetime,
     relay_domains: Collection[str] = (),
+    extras: Extras = NO_EXTRAS,
 ) -> tuple[Draft, ...]:
     """Return every record that the mail needs, in a fixed order.
 
@@ -111,6 +114,7 @@ def draft(
             cut to the length that it gives.
         received_at: Stands in for an absent or absurd Date header.
         relay_domains: Addresses in these domains are secret and never written.
+        extras: Keys, colleagues, what the admin wants set, and what to leave out.
     """
     drafter = _Drafter(
         email,
@@ -120,6 +124,7 @@ def draft(
         org=org,
         received_at=received_at,
         relay_domains=frozenset(relay_domains),
+        extras=extras,
     )
     if mode is Mode.EMAIL_MESSAGE:
         return tuple(drafter.email_message())
@@ -146,6 +151,7 @@ class _Drafter:
         org: OrgFields,
         received_at: datetime,
         relay_domains: frozenset[str],
+        extras: Extras,
     ) -> None:
         self._email = email
         self._match = match
@@ -154,6 +160,8 @@ class _Drafter:
         self._org = org
         self._sent_at = sent_at(email, received_at)
         self._relay_domains = relay_domains
+        self._colleagues = extras.colleagues
+        self._extras = extras
         self._subject = one_line(email.subject) or NO_SUBJECT
         self._body: str | None = None
 
@@ -164,9 +172,14 @@ class _Drafter:
         has_lead = any(chosen.object == "Lead" for chosen in who)
         opportunities = list(self._match.what)
         related = None if has_lead or not opportunities else opportunities.pop(0)
-        rules = _rules([*who, *([related] if related else [])])
+        chosen = [*who, *([related] if related else [])]
+        fields = self._email_fields(who, related)
         yield self._draft(
-            "email", "EmailMessage", self._email_fields(who, related), rules
+            "email",
+            "EmailMessage",
+            fields,
+            chosen,
+            owner=self._extras.task_owner or self._owner.salesforce_id,
         )
         for opportunity in opportunities:
             yield self._task((), opportunity)
@@ -177,10 +190,16 @@ class _Drafter:
         email = self._email
         sender = email.from_[0] if email.from_ else None
         known = {chosen.person.key for chosen in who if chosen.person}
+        known |= self._colleagues.keys()
         to_ids, cc_ids = (
             [c.id for c in who if c.person and c.person.place is place]
             for place in (Place.TO, Place.CC)
         )
+        self._add_colleagues(to_ids, email.to)
+        self._add_colleagues(cc_ids, email.cc, to_ids)
+        # A customer in Bcc was hidden from the others, and stays so.
+        bcc_ids: list[str] = []
+        self._add_colleagues(bcc_ids, email.bcc, [*to_ids, *cc_ids])
         return {
             "Status": "3",
             "Incoming": False,
@@ -196,13 +215,28 @@ class _Drafter:
             "FromAddress": sender and self._address("FromAddress", sender),
             "FromName": sender
             and self._fit("EmailMessage", "FromName", one_line(sender.name)),
-            "FromId": self._owner.salesforce_id,
+            "FromId": self._sender_id(sender),
             "ToAddress": self._addresses("ToAddress", email.to, known),
             "CcAddress": self._addresses("CcAddress", email.cc, known),
             "ToIds": to_ids,
             "CcIds": cc_ids,
+            "BccIds": bcc_ids,
             "RelatedToId": related.id if related else None,
         }
+
+    def _sender_id(self, sender: Mailbox | None) -> str:
+        """Return the user who sent the mail: by address, else for whom it is logged."""
+        key = address_key(sender.address) if sender else None
+        return self._colleagues.get(key or "", self._owner.salesforce_id)
+
+    def _add_colleagues(
+        self, ids: list[str], boxes: Sequence[Mailbox], elsewhere: Collection[str] = ()
+    ) -> None:
+        """Add the users among the recipients, each once in the whole message."""
+        for box in self._shown(boxes):
+            user = self._colleagues.get(address_key(box.address) or "")
+            if user and user not in ids and user not in elsewhere:
+                ids.append(user)
 
     def _thread(self) -> str | None:
         """Return the first Message-ID of the thread."""
@@ -260,14 +294,13 @@ class _Drafter:
             "Status": self._closed_status(),
             "TaskSubtype": "Email",
             "ActivityDate": self._day(),
-            "OwnerId": self._owner.salesforce_id,
+            "OwnerId": self._extras.task_owner or self._owner.salesforce_id,
             "WhoId": ids[0] if ids else None,
             "TaskWhoIds": ids if len(ids) > 1 else None,
             "WhatId": what.id if what else None,
             "Description": self._description(activity_key(self._mail_key, slot)),
         }
-        rules = _rules([*who, *([what] if what else [])])
-        return self._draft(slot, "Task", fields, rules)
+        return self._draft(slot, "Task", fields, [*who, *([what] if what else [])])
 
     def _closed_status(self) -> str:
         """Return the status of a finished Task; orgs may have renamed it."""
@@ -283,8 +316,11 @@ class _Drafter:
         return self._sent_at.astimezone(zone).date().isoformat()
 
     def _description(self, key: str) -> str:
-        """Return header lines, the body, and the key as the last line, never cut."""
-        tail = f"\n\n{KEY_LINE}{key}"
+        """Return header lines, the body, and the key as the last line, never cut.
+
+        Where a field of its own holds the key, people need not see it.
+        """
+        tail = "" if "Task" in self._extras.key_fields else f"\n\n{KEY_LINE}{key}"
         room = self._length("Task", "Description") - units(tail)
         if self._body is None:
             email = self._email
@@ -321,14 +357,62 @@ class _Drafter:
         return cut(text, self._length(sobject, field))
 
     def _draft(
-        self, slot: str, sobject: str, fields: dict[str, Json], rule: str
+        self,
+        slot: str,
+        sobject: str,
+        fields: dict[str, Json],
+        chosen: Sequence[Chosen],
+        owner: str | None = None,
     ) -> Draft:
+        key = activity_key(self._mail_key, slot)
+        fields |= self._extra_fields(sobject, key)
+        if name := self._extras.key_fields.get(sobject):
+            fields[name] = key
+        left_out = self._extras.left_out
         sent = {
             name: value
             for name, value in fields.items()
-            if value not in (None, "", []) and self._org.createable(sobject, name)
+            if value not in (None, "", [])
+            and self._org.createable(sobject, name)
+            and (sobject, name) not in left_out
         }
-        return Draft(slot, activity_key(self._mail_key, slot), sobject, sent, rule)
+        people = dict.fromkeys(c.person.key for c in chosen if c.person)
+        return Draft(slot, key, sobject, sent, _rules(chosen), tuple(people), owner)
+
+    # ------------------------------------------------------------ settings
+
+    def _extra_fields(self, sobject: str, key: str) -> dict[str, Json]:
+        """Return what the admin wants set, templates filled and cut to size."""
+        fields: dict[str, Json] = {}
+        if record_type := self._extras.record_types.get(sobject):
+            fields["RecordTypeId"] = record_type
+        values: dict[str, str] = {}
+        for name, content in self._extras.fields.get(sobject, {}).items():
+            value: Json = content
+            if isinstance(content, str):
+                values = values or self._placeholders()
+                value = template.fill(content, values | {"key": key})
+                if limit := self._org.length(sobject, name):
+                    value = cut(value, limit)
+            fields[name] = value
+        return fields
+
+    def _placeholders(self) -> dict[str, str]:
+        """Return the values of `core.template.NAMES`, but for the key."""
+        email = self._email
+        sender = email.from_[0] if email.from_ else None
+        return {
+            "subject": self._subject,
+            "sender": sender.address if sender else "",
+            "sender_name": (one_line(sender.name) or sender.address) if sender else "",
+            "to": ", ".join(box.address for box in self._shown(email.to)),
+            "cc": ", ".join(box.address for box in self._shown(email.cc)),
+            "date": self._day(),
+            "sent_at": self._sent_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "message_id": email.message_id or "",
+            "attachments": ", ".join(a.name for a in email.attachments),
+            "user_id": self._owner.salesforce_id,
+        }
 
 
 def _take(left: list[Chosen], contacts: Sequence[Chosen]) -> Chosen | None:

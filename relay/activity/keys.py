@@ -7,11 +7,18 @@ so that whoever's copy comes again meets the same key.
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relay.core.model import Json
 
 KEY_LINE: Final = "relay-key: "
 """Starts the last line of a Task's Description, where its key is kept."""
 
+_LINKS: Final = ("WhoId", "WhatId", "RelatedToId")
+_LISTS: Final = ("TaskWhoIds", "ToIds", "CcIds", "BccIds")
 _MAX_IDENTIFIER: Final = 765
 """Length of EmailMessage.MessageIdentifier (Salesforce Field Reference)."""
 
@@ -35,3 +42,16 @@ def message_identifier(message_id: str | None, mail_key: str) -> str:
     if message_id and len(message_id) <= _MAX_IDENTIFIER:
         return message_id
     return f"<{mail_key}@relay.invalid>"
+
+
+def key_field(fields: Mapping[str, Json], key: str) -> str | None:
+    """Return the field of a draft that holds its key, where the org has one for it."""
+    return next((name for name, value in fields.items() if value == key), None)
+
+
+def named(fields: Mapping[str, Json]) -> frozenset[str]:
+    """Return the ids of the records that a draft puts the mail on."""
+    ids = {fields[name] for name in _LINKS if fields.get(name)}
+    for name in _LISTS:
+        ids.update(fields.get(name) or ())
+    return frozenset(ids)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from relay.config.records import ExtraFields, KeyField, OwnerId, RecordTypes
 from relay.config.values import (
     Count,
     CountOrZero,
@@ -120,7 +121,9 @@ class ListenerSettings(_Section):
             )
         if self.require_client_certificate and self.client_ca is None:
             raise mistake(
-                "needs the authorities", "set client_ca too", key="require_client_certificate"
+                "needs the authorities",
+                "set client_ca too",
+                key="require_client_certificate",
             )
         return self
 
@@ -202,6 +205,11 @@ class SMTPSettings(_Section):
         description="Mails for one user in a minute, a count; further ones wait in "
         "their own queue.",
     )
+    max_failed_logins_per_minute_per_peer: Count = Field(
+        default=10,
+        description="Failed logins from one IP address (IPv6: one /64) in a minute, a "
+        "count; then nobody there may log in for a while.",
+    )
     max_commands: Count = Field(
         default=2000,
         description="Commands of a session for which no mail was taken, a count; then "
@@ -261,7 +269,6 @@ class SMTPSettings(_Section):
         "balancer; as many tables as wanted.",
     )
 
-    @property
     def all_listeners(self) -> tuple[ListenerSettings, ...]:
         """Return every listener: those of `listen` as tables, then `listeners`."""
         plain = (
@@ -461,6 +468,37 @@ class SalesforceSettings(_Section):
         default=50,
         description="Addresses of one mail that are looked up, a count; further ones "
         "are left out, visibly.",
+    )
+    key_field: KeyField = Field(
+        default="Relay_Key__c",
+        description="Unique custom field on Activity and EmailMessage for the relay's "
+        "key; used where the org has it (relay setup salesforce). Empty: never.",
+    )
+    owner_after_s: Number = Field(
+        default=30,
+        description="Wait before the Tasks that Salesforce makes of EmailMessages are "
+        "given to their reps, in seconds; they are changed together.",
+    )
+    fallback_owner: OwnerId = Field(
+        default="",
+        description="Id of the user or queue that gets a Task whose rep is inactive in "
+        "Salesforce; empty: the mail becomes dead, with that reason.",
+    )
+    look_before_write: Flag = Field(
+        default=False,
+        description="Look first whether another tool has logged a mail, by its "
+        "Message-ID: true or false. Costs about a call for 200 mails.",
+    )
+    record_type: RecordTypes = Field(
+        default={},
+        description="Record type by object, as developer names: { Task = "
+        '"Sales_Email" }.',
+    )
+    fields: ExtraFields = Field(
+        default={},
+        description="Further fields by object, { Task = { Priority = "
+        '"Low" } }; or, instead of this line, a table [salesforce.fields.Task] at the '
+        "end. Placeholders such as {subject} are in docs/salesforce.md.",
     )
 
     @model_validator(mode="after")

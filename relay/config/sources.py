@@ -16,7 +16,7 @@ import re
 import tomllib
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
@@ -60,6 +60,15 @@ def sections(settings: type[BaseSettings]) -> dict[str, type[BaseModel]]:
 def is_secret(field: FieldInfo) -> bool:
     """Say whether a setting is masked, and may come from a file."""
     return any(isinstance(mark, Secret) for mark in field.metadata)
+
+
+def table_model(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the model of the tables that a setting is a list of, or None."""
+    if get_origin(field.annotation) is not tuple:
+        return None
+    inner = get_args(field.annotation)[0]
+    is_model = isinstance(inner, type) and issubclass(inner, BaseModel)
+    return inner if is_model else None
 
 
 def suggestion(word: str, words: Iterable[str]) -> str | None:
@@ -259,6 +268,8 @@ def _value(field: FieldInfo | None, text: str) -> object:
     kind = field.annotation
     if get_origin(kind) is tuple:
         return _list(text)
+    if get_origin(kind) is dict:
+        return _json(text)
     word = text.strip().lower()
     if kind is bool and word in _YES | _NO:
         return word in _YES
@@ -267,6 +278,14 @@ def _value(field: FieldInfo | None, text: str) -> object:
     if kind is float and re.fullmatch(r"[+-]?[0-9]{1,18}\.[0-9]{1,18}", word):
         return float(word)
     return text
+
+
+def _json(text: str) -> object:
+    """Read a table as JSON; text that is none is named as the mistake it is."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _list(text: str) -> object:

@@ -2,11 +2,11 @@
 
 `plan` says whom to look for, or why nobody is looked for; `choose` turns what
 Salesforce holds into the records that the mail is logged on, each with the rule that
-chose it. Asking Salesforce is left to `relay.salesforce`, drafting to
-`relay.activity`.
+chose it; `missing` leaves out what is done. Asking Salesforce is left to
+`relay.salesforce`, drafting to `relay.activity`.
 """
 
-from relay.match.choose import Several, choose
+from relay.match.choose import Several, choose, missing
 from relay.match.plan import Plan, plan
 
-__all__ = ["Plan", "Several", "choose", "plan"]
+__all__ = ["Plan", "Several", "choose", "missing", "plan"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from relay.core.model import Chosen, Match
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from relay.core.model import Candidate, Found, Person
 
@@ -89,3 +89,18 @@ def _opportunities(who: Sequence[Chosen], found: Found) -> tuple[Chosen, ...]:
         )
         for opportunity in sorted(through)
     )
+
+
+def missing(match: Match, ids: Collection[str], people: Collection[str]) -> Match:
+    """Return what is left of a match where these records and people are done.
+
+    A person counts as done by address, too: a Lead that became a Contact took the
+    mail along, and a merged record did so as well.
+    """
+    who = tuple(
+        chosen
+        for chosen in match.who
+        if chosen.id not in ids and not (chosen.person and chosen.person.key in people)
+    )
+    what = tuple(chosen for chosen in match.what if chosen.id not in ids)
+    return Match(who, what, match.unknown)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.salesforce.model import (
     FieldInfo,
+    Filed,
     FoundRecord,
     LookupResult,
     OrgShape,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FieldInfo",
+    "Filed",
     "FoundRecord",
     "LookupResult",
     "Org",

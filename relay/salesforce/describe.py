@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.errors import OrgPaused
+from relay.core.ids import record_id
 from relay.salesforce import answers
 from relay.salesforce.client import Query, query_path
 from relay.salesforce.model import FieldInfo, OrgShape
@@ -29,6 +30,9 @@ OBJECTS: Final = (
     "Opportunity",
     "OpportunityContactRole",
     "User",
+    "EmailMessageRelation",
+    "ContentVersion",
+    "ContentDocumentLink",
 )
 _NEEDED: Final = frozenset({"Task", "Contact", "User"})
 _ABSENT: Final = frozenset({"NOT_FOUND", "INVALID_TYPE"})
@@ -60,11 +64,13 @@ def read(results: Sequence[Part | None]) -> OrgShape:
     fields: dict[str, dict[str, FieldInfo]] = {}
     createables: set[str] = set()
     prefixes: dict[str, str] = {}
+    record_types: dict[str, dict[str, str]] = {}
     for name, part in zip(OBJECTS, results, strict=False):
         described = _described(name, part)
         if described is None:
             continue
         fields[name] = _fields(described.get("fields"))
+        record_types[name] = _record_types(described.get("recordTypeInfos"))
         if described.get("createable") is True:
             createables.add(name)
         if isinstance(prefix := described.get("keyPrefix"), str):
@@ -76,7 +82,11 @@ def read(results: Sequence[Part | None]) -> OrgShape:
         )
         raise OrgPaused(text, code="INVALID_TYPE")
     return OrgShape(
-        fields, frozenset(createables), prefixes, _closed(results[len(OBJECTS)])
+        fields,
+        frozenset(createables),
+        prefixes,
+        _closed(results[len(OBJECTS)]),
+        record_types,
     )
 
 
@@ -132,6 +142,19 @@ def _field(item: dict[str, Any]) -> FieldInfo:
             if isinstance(value, dict) and value.get("active") is not False
         ),
     )
+
+
+def _record_types(described: Json) -> dict[str, str]:
+    """Return the record types that our user may use; ids by developer name."""
+    return {
+        str(item["developerName"]): sfid
+        for item in (described if isinstance(described, list) else [])
+        if isinstance(item, dict)
+        and item.get("available") is True
+        and item.get("master") is not True
+        and item.get("developerName")
+        and (sfid := record_id(item.get("recordTypeId") or ""))
+    }
 
 
 def _closed(part: Part | None) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ ROWS: Final[tuple[tuple[str, str, str], ...]] = (
     ("CROSS_REFERENCE_ENTITY_ACCESS_DENIED", "refused", "The integration user may not use a related record; share it with the user, then retry."),
     ("ENTITY_IS_LOCKED", "refused", "The record is locked, for instance by an approval; unlock it, then retry."),
     ("CANNOT_UPDATE_CONVERTED_LEAD", "gone", "The Lead has been converted; the relay looks for the Contact."),
-    ("INACTIVE_OWNER_OR_USER", "refused", "The owner is an inactive Salesforce user; set another one for this person, then retry."),
+    ("INACTIVE_OWNER_OR_USER", "refused", "The owner is an inactive Salesforce user; set another one for this person, or salesforce.fallback_owner, then retry."),
     ("TRANSFER_REQUIRES_READ", "refused", "The owner may not read such records; give the right, then retry."),
     ("OP_WITH_INVALID_USER_TYPE_EXCEPTION", "refused", "The owner is a kind of user that cannot own this record; set another one."),
     ("INVALID_FIELD", "replan", "The object has no such field for the integration user; the relay reads the org's fields again. Check field-level security."),

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from relay.core.model import Found
+
+
+KEY_LENGTH: Final = 40
+"""Characters of a record's key."""
 
 
 class WriteState(StrEnum):
@@ -59,6 +63,19 @@ class FoundRecord:
     created_at: datetime
     activity_id: str | None = None
     created_by_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """What the platform made of an EmailMessage: its Task, and the sender's relation.
+
+    `has_sender` is True where the relation is there, or cannot be asked for.
+    """
+
+    id: str
+    is_deleted: bool
+    activity_id: str | None
+    has_sender: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +131,8 @@ class OrgShape:
     key_prefixes: Mapping[str, str] = field(default_factory=dict)
     closed_statuses: tuple[str, ...] = ()
     """Values of Task.Status that close a Task, the first in the org's order first."""
+    record_types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By object, ids of the record types that our user may use, by developer name."""
 
     def has(self, sobject: str) -> bool:
         """Say whether the object exists for our user."""
@@ -132,6 +151,17 @@ class OrgShape:
         """Say whether our user may set the field on create."""
         info = self.field(sobject, field)
         return info is not None and info.createable
+
+    def holds_key(self, sobject: str, field: str) -> bool:
+        """Say whether a field can hold our key and will refuse it twice."""
+        info = self.field(sobject, field)
+        return (
+            info is not None
+            and info.createable
+            and info.unique
+            and info.filterable
+            and info.length >= KEY_LENGTH
+        )
 
     @property
     def has_email_message(self) -> bool:

@@ -19,7 +19,7 @@ from relay.core.ids import record_id
 from relay.salesforce import soql
 from relay.salesforce.client import Query
 from relay.salesforce.lookup import moment
-from relay.salesforce.model import FoundRecord
+from relay.salesforce.model import Filed, FoundRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +36,11 @@ _BY_IDENTIFIER: Final = (
 _BY_ID: Final = (
     "SELECT Id, IsDeleted, CreatedDate, CreatedById, ActivityId "
     "FROM EmailMessage WHERE Id IN {}"
+)
+_FILED: Final = "SELECT Id, IsDeleted, ActivityId FROM EmailMessage WHERE Id IN {}"
+_FILED_WITH_SENDER: Final = (
+    "SELECT Id, IsDeleted, ActivityId, (SELECT Id FROM EmailMessageRelations "
+    "WHERE RelationType = 'FromAddress') FROM EmailMessage WHERE Id IN {}"
 )
 _OWN_TASKS: Final = (
     "SELECT Id, Description, IsDeleted, CreatedDate, CreatedById FROM Task "
@@ -95,6 +100,28 @@ def read_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, FoundRecord]:
     """Return the records by their ids."""
     records = (_record(row) for row in rows)
     return {record.id: record for record in records if record}
+
+
+def filed_queries(ids: Sequence[str], *, with_sender: bool) -> list[Query]:
+    """Return the queries for what the platform made of these EmailMessages."""
+    valid = [sfid for i in ids if (sfid := record_id(i))]
+    return _in_list(_FILED_WITH_SENDER if with_sender else _FILED, valid)
+
+
+def read_filed(rows: Iterable[Mapping[str, Any]]) -> dict[str, Filed]:
+    """Return what became of EmailMessages, by their ids."""
+    found: dict[str, Filed] = {}
+    for row in rows:
+        if sfid := record_id(row.get("Id") or ""):
+            # A child query without rows answers null.
+            relations = row.get("EmailMessageRelations", True)
+            found[sfid] = Filed(
+                sfid,
+                row.get("IsDeleted") is True,
+                record_id(row.get("ActivityId") or ""),
+                bool(relations),
+            )
+    return found
 
 
 # ------------------------------------------------------------------ Task

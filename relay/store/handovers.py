@@ -40,6 +40,8 @@ class Handovers(Access):
         """
         now = self._now()
         until = now + int(hold_s * _MICROSECONDS)
+        if not await self._read(lambda c: _any_due(c, now)):
+            return []
         return await self._write(lambda c: _take(c, now, until, limit))
 
     async def handed_over(self, keys: Sequence[str]) -> None:
@@ -55,6 +57,12 @@ class Handovers(Access):
             _set_due(connection, keys, None)
 
         await self._write(work)
+
+
+def _any_due(connection: Connection, now: int) -> bool:
+    a = activities.c
+    query = select(a.id).where(a.owner_due_at <= now, a.state == Ledger.WRITTEN)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def _take(connection: Connection, now: int, until: int, limit: int) -> list[Handover]:

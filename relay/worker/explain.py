@@ -9,6 +9,7 @@ import relay.mail
 import relay.match
 from relay.core.addresses import address_key
 from relay.match import Several
+from relay.worker.drafting import Drafting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -88,7 +89,7 @@ async def explain(
         return told
     shape = await org.shape()
     shape_mode = await mode.likely(shape)
-    drafts = relay.activity.draft(
+    drafts = Drafting(settings, lambda: directory).drafts(
         email,
         match,
         mail_key=email.key1,
@@ -96,9 +97,8 @@ async def explain(
             owner_id, user.time_zone or (owner.time_zone if owner else None)
         ),
         mode=shape_mode,
-        org=shape,
+        shape=shape,
         received_at=now,
-        relay_domains=settings.smtp.domains,
     )
     told |= {
         "state": "skipped" if mode.shadow else "logged",

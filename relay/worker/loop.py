@@ -24,6 +24,7 @@ from relay.core.errors import (
 from relay.core.states import Event
 from relay.telemetry import get_logger, metrics
 from relay.worker.gate import Gate
+from relay.worker.handover import BATCH, Handovers
 from relay.worker.item import Item, Run, SpoiltBatchError
 from relay.worker.mode import WriteMode
 from relay.worker.pipeline import Pipeline
@@ -45,6 +46,7 @@ GATHER_STEPS: Final = 4
 """How often a batch that is filling looks for more."""
 STORE_RETRY_S: Final = 1.0
 DRAIN_CHECK_S: Final = 0.05
+HANDOVER_MIN_S: Final = 0.2
 ISOLATING: Final = 24
 """Further passes that one batch may cost to single out what spoils it."""
 
@@ -104,6 +106,7 @@ class Worker:
             backoff=self._backoff,
             executor=self._executor,
         )
+        self._handovers = Handovers(settings.salesforce, store, org)
         self._in_hand: dict[str, LeaseOwner] = {}
         self._claiming = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -125,6 +128,7 @@ class Worker:
             owner = replace(self._owner, worker=str(number))
             self._tasks.append(asyncio.create_task(self._lane(owner)))
         self._tasks.append(asyncio.create_task(self._keep_leases()))
+        self._tasks.append(asyncio.create_task(self._hand_over()))
 
     async def drain(self, timeout_s: float) -> None:
         """Claim nothing more, finish the batches in hand, then stop.
@@ -320,6 +324,22 @@ class Worker:
             result=str(settlement.event),
             reason=settlement.reason,
         )
+
+    # ------------------------------------------------------------ afterwards
+
+    async def _hand_over(self) -> None:
+        """Give the platform's Tasks to the reps, now and then, many together."""
+        wait_s = max(HANDOVER_MIN_S, self._settings.salesforce.owner_after_s)
+        while not self._stopping.is_set():
+            await self._rest(wait_s)
+            try:
+                while self.pause is None and not self._stopping.is_set():
+                    if await self._handovers.run() < BATCH:
+                        break
+            except StoreUnavailable as error:
+                logger.warning("store_unavailable", error=str(error))
+            except Exception:
+                logger.exception("handover_failed")
 
     # ------------------------------------------------------------ leases
 

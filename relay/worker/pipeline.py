@@ -8,15 +8,12 @@ happens to one mail never delays its neighbours.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import functools
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import relay.activity
 import relay.mail
 import relay.match
-from relay.core.addresses import address_key
 from relay.core.errors import (
     OutcomeUnknown,
     RecordLocked,
@@ -26,10 +23,7 @@ from relay.core.errors import (
     TransientError,
     UnparsableMessage,
 )
-from relay.core.model import LedgerUpdate
 from relay.core.states import Event, Ledger
-from relay.match import Several
-from relay.salesforce.errors import Category, Retry, rule
 from relay.worker.gate import pausing
 from relay.worker.item import Item, Run, SpoiltBatchError, Work
 from relay.worker.planning import Planning
@@ -40,19 +34,14 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from datetime import datetime
 
-    from relay.activity import Mode
     from relay.config import Settings
     from relay.core.clock import Clock
     from relay.core.model import (
-        Activity,
         Claimed,
         Directory,
-        Draft,
         Email,
-        Match,
-        User,
     )
-    from relay.salesforce import LookupResult, Org, OrgShape, SalesforceUser
+    from relay.salesforce import Org
     from relay.store import Store
     from relay.worker.gate import PausingError
     from relay.worker.mode import WriteMode

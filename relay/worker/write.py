@@ -8,7 +8,7 @@ longest time that a call may run counts as never done.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from relay.activity import Mode, key_field
 from relay.core.errors import OutcomeUnknown, TransientError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.model import Draft
-    from relay.salesforce import FoundRecord, Org, WriteOutcome
+    from relay.salesforce import Org, WriteOutcome
     from relay.store import Store
     from relay.worker.item import Run, Work
     from relay.worker.mode import WriteMode

@@ -134,6 +134,11 @@ def shape_of(*parts):
     return describe.read(parts)
 
 
+def more_objects(start):
+    """Return descriptions of the objects from this one on."""
+    return [described()] * (len(describe.OBJECTS) - start)
+
+
 def test_the_shape_holds_what_describe_says():
     """Lengths, rights, picklists and closed statuses come from the org."""
     status = {"ApiName": "Erledigt", "IsClosed": True}
@@ -151,6 +156,7 @@ def test_the_shape_holds_what_describe_says():
         described(field("IsPersonAccount")),
         *[GONE] * 3,
         described(createable=False),
+        *more_objects(7),
         Part(200, {"records": [still, status, 7]}),
     )
     assert shape.length("Task", "Subject") == 80
@@ -171,7 +177,7 @@ def test_the_shape_holds_what_describe_says():
 @pytest.mark.parametrize("part", [DOWN, None, Part(200, []), Part(200, None)])
 def test_an_object_that_cannot_be_described_now_is_not_absent(part):
     """Trouble is not taken for an org without Leads."""
-    parts = [described()] * 3 + [part] + [described()] * 3 + [BROKEN]
+    parts = [*[described()] * 3, part, *more_objects(4), BROKEN]
     with pytest.raises(SalesforceUnavailable):
         shape_of(*parts)
 
@@ -179,14 +185,29 @@ def test_an_object_that_cannot_be_described_now_is_not_absent(part):
 def test_statuses_that_cannot_be_read_are_not_needed():
     """An org that does not tell its statuses can still be used."""
     for part in (DOWN, None, BROKEN, GONE):
-        assert shape_of(*[described()] * 7, part).closed_statuses == ()
+        assert shape_of(*more_objects(0), part).closed_statuses == ()
 
 
 def test_a_refused_describe_pauses():
     """An unknown refusal is the admin's matter."""
     odd = Part(400, [{"errorCode": "INVALID_FIELD", "message": "m"}])
     with pytest.raises(OrgPaused):
-        shape_of(odd, *[described()] * 6, BROKEN)
+        shape_of(odd, *more_objects(1), BROKEN)
+
+
+def test_a_record_type_is_known_by_its_name():
+    """The master is none, and what our user may not use is none either."""
+    rows = [
+        {
+            "developerName": name,
+            "recordTypeId": "012000000000001AAA",
+            "available": available,
+            "master": name == "Master",
+        }
+        for name, available in (("Master", True), ("Mail", True), ("Old", False))
+    ]
+    shape = shape_of(described(recordTypeInfos=rows), *more_objects(1), BROKEN)
+    assert shape.record_types["Task"] == {"Mail": "012000000000001AAA"}
 
 
 # ------------------------------------------------------------ tokens

@@ -1,0 +1,164 @@
+"""Drafts for the mails of a batch: what the org, the admin and the directory add.
+
+`relay.activity` is pure; here is gathered what it needs from the org's shape, from the
+settings and from the directory, and what a mail has learned from being refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import relay.activity
+from relay.activity import Extras
+from relay.core.addresses import address_key
+from relay.core.ids import record_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from relay.activity import Mode, Owner
+    from relay.config import SalesforceSettings, Settings
+    from relay.core.model import Directory, Draft, Email, Match
+    from relay.salesforce import OrgShape
+
+OBJECTS = ("Task", "EmailMessage")
+
+
+class Drafting:
+    """Makes drafts with everything that is the same for all mails."""
+
+    def __init__(self, settings: Settings, directory: Callable[[], Directory]) -> None:
+        """Keep the parts; the directory is read when drafts are made."""
+        self._settings = settings
+        self._directory = directory
+        self._revision = -1
+        self._users: dict[str, str] = {}
+
+    def drafts(  # noqa: PLR0913 - what a draft is made of
+        self,
+        email: Email,
+        match: Match,
+        *,
+        mail_key: str,
+        owner: Owner,
+        mode: Mode,
+        shape: OrgShape,
+        received_at: datetime,
+        again: bool = False,
+        left_out: frozenset[tuple[str, str]] = frozenset(),
+        task_owner: str = "",
+    ) -> tuple[Draft, ...]:
+        """Return the records that a mail needs; see `relay.activity.draft`.
+
+        Args:
+            email: The mail.
+            match: What it is logged on.
+            mail_key: The stored identity of the mail.
+            owner: The rep.
+            mode: The shape.
+            shape: What describe says of the org.
+            received_at: When the first copy came.
+            again: An earlier draft was refused: what is not needed stays out.
+            left_out: (object, field) that Salesforce refused for this mail.
+            task_owner: Owner of Tasks in the rep's place.
+        """
+        section = self._settings.salesforce
+        return relay.activity.draft(
+            email,
+            match,
+            mail_key=mail_key,
+            owner=owner,
+            mode=mode,
+            org=shape,
+            received_at=received_at,
+            relay_domains=self._settings.smtp.domains,
+            extras=Extras(
+                # What was refused may be a colleague's id: they are not needed.
+                colleagues={} if again else self._colleagues(),
+                key_fields=key_fields(section, shape),
+                record_types=record_types(section, shape),
+                fields=section.fields,
+                left_out=left_out,
+                task_owner=task_owner,
+            ),
+        )
+
+    def _colleagues(self) -> Mapping[str, str]:
+        """Return the Salesforce ids of active users by their addresses.
+
+        A user's own mailbox counts for that user, whoever else may send from it.
+        """
+        directory = self._directory()
+        if directory.revision != self._revision:
+            known = {
+                user.id: user.salesforce_id
+                for user in directory.users.values()
+                if user.active and user.salesforce_id
+            }
+            users = {
+                key: known[user_id]
+                for user_id, keys in directory.accepted.items()
+                if user_id in known
+                for key in keys
+                if not key.startswith("*")
+            }
+            users |= {
+                key: known[user.id]
+                for user in directory.users.values()
+                if user.id in known and (key := address_key(user.email))
+            }
+            self._users, self._revision = users, directory.revision
+        return self._users
+
+
+def key_fields(section: SalesforceSettings, shape: OrgShape) -> dict[str, str]:
+    """Return the field that holds the key, for each object that has it."""
+    name = section.key_field
+    return {each: name for each in OBJECTS if name and shape.holds_key(each, name)}
+
+
+def record_types(section: SalesforceSettings, shape: OrgShape) -> dict[str, str]:
+    """Return the ids of the record types that are set and that the org has."""
+    found: dict[str, str] = {}
+    for sobject, name in section.record_type.items():
+        known = shape.record_types.get(sobject, {})
+        if sfid := known.get(name) or record_id(name):
+            found[sobject] = sfid
+    return found
+
+
+def problems(section: SalesforceSettings, shape: OrgShape) -> list[tuple[str, str]]:
+    """Return what the settings ask of the org and the org does not have.
+
+    Each as (setting, what is wrong). Such a field is left out; the mail is logged.
+    """
+    wrong: list[tuple[str, str]] = []
+    types = record_types(section, shape)
+    for sobject, name in section.record_type.items():
+        if sobject not in types or not shape.createable(sobject, "RecordTypeId"):
+            wrong.append(
+                (
+                    f"record_type.{sobject}",
+                    f"the integration user has no record type {name}",
+                )
+            )
+    for sobject, fields in section.fields.items():
+        for name, value in fields.items():
+            info = shape.field(sobject, name)
+            place = f"fields.{sobject}.{name}"
+            if info is None:
+                wrong.append((place, "there is no such field, or it is hidden"))
+            elif not info.createable:
+                wrong.append((place, "the integration user may not set it"))
+            elif isinstance(value, bool) != (info.type == "boolean"):
+                wrong.append((place, f"is a {info.type}, which {value!r} is not"))
+            elif (
+                info.restricted
+                and isinstance(value, str)
+                and "{" not in value
+                and value not in info.values
+            ):
+                listed = ", ".join(info.values)
+                wrong.append((place, f"takes only {listed}, not {value!r}"))
+    return wrong

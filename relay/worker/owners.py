@@ -1,0 +1,65 @@
+"""For whom a mail is logged: the rep's user in Salesforce."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.activity import Owner
+from relay.core.addresses import address_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.model import User
+    from relay.salesforce import SalesforceUser
+    from relay.store import Store
+    from relay.worker.item import Work
+
+
+class Owners:
+    """Finds the reps' users, and remembers what was found out."""
+
+    def __init__(self, store: Store) -> None:
+        """Keep the store, where users are remembered."""
+        self._store = store
+
+    async def of(
+        self, works: Sequence[Work], users: Sequence[SalesforceUser]
+    ) -> dict[int, Owner]:
+        """Return the Salesforce user for each mail, by mail id.
+
+        A mail whose copies are all of users without one is left out.
+
+        Raises:
+            StoreUnavailable: What was found out could not be remembered.
+        """
+        found: dict[int, Owner] = {}
+        known: dict[int, Owner | None] = {}
+        for work in works:
+            for item in work.items:
+                if item.user and item.user.id not in known:
+                    known[item.user.id] = await self._owner(item.user, users)
+                owner = known[item.user.id] if item.user else None
+                if owner:
+                    found.setdefault(work.mail.id, owner)
+        return found
+
+    async def _owner(self, user: User, found: Sequence[SalesforceUser]) -> Owner | None:
+        if user.salesforce_id:
+            zone = user.time_zone
+            if not zone:
+                zone = next(
+                    (f.time_zone for f in found if f.id == user.salesforce_id), None
+                )
+                if zone:
+                    await self._store.user_set_time_zone(user.id, zone)
+            return Owner(user.salesforce_id, zone)
+        key = address_key(user.email)
+        fitting = [f for f in found if f.email_key == key and f.is_active]
+        if len(fitting) != 1:
+            return None
+        match = fitting[0]
+        await self._store.user_set_salesforce_id(user.id, match.id, "relay")
+        if match.time_zone:
+            await self._store.user_set_time_zone(user.id, match.time_zone)
+        return Owner(match.id, match.time_zone)

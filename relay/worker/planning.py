@@ -1,0 +1,417 @@
+"""From mails to records: plan, look up, choose, draft, write; for a batch together.
+
+A mail of which nothing is in Salesforce yet is planned whole. One that has been logged
+before (another copy of it has come, or a person wants it tried again) gets what its
+ledger does not have yet: people who have become known and new opportunities, in Tasks
+of their own. What is there is never changed, and what somebody has deleted is never
+made again.
+"""
+
+from __future__ import annotations
+
+import functools
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import relay.activity
+import relay.match
+from relay.activity import Mode
+from relay.core.addresses import address_key
+from relay.core.model import LedgerUpdate
+from relay.core.states import Event, Ledger
+from relay.match import Several
+from relay.salesforce.errors import Category, Retry, rule
+from relay.worker.drafting import Drafting
+from relay.worker.owners import Owners
+from relay.worker.retry import GIVE_BACK_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from relay.activity import Owner
+    from relay.config import Settings
+    from relay.core.clock import Clock
+    from relay.core.model import Activity, Directory, Draft, Match
+    from relay.match import Plan
+    from relay.salesforce import LookupResult, Org, OrgShape
+    from relay.store import Store
+    from relay.worker.item import Run, Work
+    from relay.worker.mode import WriteMode
+    from relay.worker.write import Writer
+
+USER_WAIT_S: Final = 60.0
+"""Wait before a user without a Salesforce user is looked for again."""
+
+INACTIVE_OWNER: Final = "INACTIVE_OWNER_OR_USER"
+_ESSENTIAL: Final = frozenset(
+    {"WhoId", "WhatId", "TaskWhoIds", "RelatedToId", "ToIds", "CcIds", "Status"}
+    | {"MessageIdentifier", "Subject", "OwnerId", "Description", "TextBody"}
+)
+"""Fields without which a record would not be what it is for."""
+
+Matched = list[tuple["Work", "Match"]]
+
+
+class Planning:
+    """Makes and writes what mails need."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        org: Org,
+        clock: Clock,
+        *,
+        directory: Callable[[], Directory],
+        mode: WriteMode,
+        writer: Writer,
+    ) -> None:
+        """Keep the parts; nothing is started."""
+        self._settings = settings
+        self._store = store
+        self._org = org
+        self._clock = clock
+        self._directory = directory
+        self._mode = mode
+        self._writer = writer
+        self._drafting = Drafting(settings, directory)
+        self._owners = Owners(store)
+
+    async def write(self, run: Run, works: Sequence[Work]) -> None:
+        """Write what these mails need and do not have, or settle them.
+
+        Refused rows give way to the new plan.
+
+        Raises:
+            RelayError: Mails without a settlement are not finished.
+        """
+        await self._forget_refused(run, works)
+        plans = {w.mail.id: p for w in works if (p := self._plan(w)) is not None}
+        wanted = [w for w in works if w.mail.id in plans]
+        if not wanted:
+            return
+        result = await self._look_up(wanted, plans)
+        matches = self._choose(wanted, plans, result)
+        await self._drop_plans(run, [w for w in wanted if w.begun], matches)
+        matches = await self._not_elsewhere(matches)
+        owners = await self._owners.of([work for work, _ in matches], result.users)
+        for work, _ in matches:
+            if work.mail.id not in owners:
+                self._wait_for_user(work)
+        matches = [(work, match) for work, match in matches if work.mail.id in owners]
+        await self._draft_and_write(run, matches, owners)
+
+    # ------------------------------------------------------------ again
+
+    def outdated(self, work: Work) -> bool:
+        """Say whether a mail was refused for what a new draft may mend."""
+        if work.lost or work.redrafted:
+            return False
+        codes = {code_of(row) for row in work.of(Ledger.REFUSED)}
+        if INACTIVE_OWNER in codes and self._settings.salesforce.fallback_owner:
+            return True
+        return any(rule(code).retry is Retry.REPLAN for code in codes)
+
+    async def rewrite(self, run: Run, works: Sequence[Work]) -> None:
+        """Draft once more what was refused, with today's org and records.
+
+        Raises:
+            RelayError: Mails without a settlement are not finished.
+        """
+        if not works:
+            return
+        fresh = False
+        for work in works:
+            codes = {code_of(row) for row in work.of(Ledger.REFUSED)}
+            fresh |= any(rule(code).category is Category.ACCESS for code in codes)
+            work.redrafted = True
+            work.left_out = frozenset(_complaints(work))
+            if INACTIVE_OWNER in codes:
+                work.task_owner = self._settings.salesforce.fallback_owner
+            work.note("redraft", ", ".join(sorted(codes)), _names(work.left_out))
+        if fresh:
+            await self._org.shape(fresh=True)
+        await self.write(run, works)
+
+    async def _forget_refused(self, run: Run, works: Sequence[Work]) -> None:
+        """Let refused rows be planned anew."""
+        refused = [(w, row) for w in works for row in w.of(Ledger.REFUSED)]
+        updates = [
+            LedgerUpdate(row.key, Ledger.PLANNED, error=row.error) for _, row in refused
+        ]
+        if updates:
+            await run.advance(self._store, ledger=updates)
+        for work, row in refused:
+            # A row that was sent keeps its place in a plan; this one makes room.
+            work.change(row, state=Ledger.PLANNED)
+
+    async def _drop_plans(
+        self, run: Run, works: Sequence[Work], matches: Matched
+    ) -> None:
+        """Take out what was planned for a logged mail and is not needed any more."""
+        needed = {work.mail.id for work, _ in matches}
+        unneeded = {
+            work.mail.id: ()
+            for work in works
+            if work.of(Ledger.PLANNED) and work.mail.id not in needed
+        }
+        if unneeded:
+            left = [work for work in works if work.mail.id in unneeded]
+            await self._writer.write(run, left, unneeded)
+
+    # ------------------------------------------------------------ plan, look up
+
+    def _plan(self, work: Work) -> Plan | None:
+        """Apply the rules to one mail; None where there is nothing to look for."""
+        if work.begun and self._mode.shadow:
+            work.checked = True
+            return None
+        user = work.items[0].user
+        plan = relay.match.plan(
+            work.email,
+            self._directory(),
+            user_id=user.id if user else -1,
+            relay_domains=self._settings.smtp.domains,
+            limit=self._settings.salesforce.max_addresses_per_mail,
+        )
+        if work.begun:
+            # It is logged: a rule that came later does not change what happened.
+            work.checked = not plan.people
+            return plan if plan.people else None
+        if plan.skipped:
+            work.note("rules", "skipped", plan.detail)
+            work.settle(Event.RULED_OUT, plan.skipped, plan.detail)
+            return None
+        if plan.unmatched:
+            work.note("rules", "unmatched", plan.detail)
+            work.settle(Event.NO_MATCH, plan.unmatched, plan.detail)
+            return None
+        people = ", ".join(person.address for person in plan.people)
+        cut = f"; {plan.left_out} more beyond the limit" if plan.left_out else ""
+        work.note("people", str(len(plan.people)), people + cut)
+        return plan
+
+    async def _look_up(
+        self, works: Sequence[Work], plans: Mapping[int, Plan]
+    ) -> LookupResult:
+        addresses = {p.key for w in works for p in plans[w.mail.id].people}
+        users = [i.user for w in works for i in w.items if i.user]
+        return await self._org.lookup(
+            sorted(addresses),
+            user_emails=sorted(
+                {
+                    key
+                    for user in users
+                    if not user.salesforce_id and (key := address_key(user.email))
+                }
+            ),
+            user_ids=sorted(
+                {u.salesforce_id for u in users if u.salesforce_id and not u.time_zone}
+            ),
+            activity_counts=self._several() is Several.MOST_ACTIVITY,
+            fresh=_asked_anew(works, plans),
+        )
+
+    def _several(self) -> Several:
+        chosen = self._directory().settings.get("match.several")
+        return Several(chosen or self._settings.match.several)
+
+    # ------------------------------------------------------------ choose
+
+    def _choose(
+        self, works: Sequence[Work], plans: Mapping[int, Plan], result: LookupResult
+    ) -> Matched:
+        matches: Matched = []
+        several = self._several()
+        for work in works:
+            people = plans[work.mail.id].people
+            match = relay.match.choose(people, result.found, several)
+            work.checked = True
+            if work.begun:
+                match = _missing(work, match)
+                if not (match.who or match.what):
+                    work.note("complete", "nothing is missing")
+                    continue
+                work.note("complete", "known later", _records(match))
+            elif not match.who:
+                self._unmatched(work, match)
+                continue
+            self._note_match(work, match)
+            matches.append((work, match))
+        return matches
+
+    def _unmatched(self, work: Work, match: Match) -> None:
+        people = ", ".join(person.address for person in match.unknown)
+        detail = f"no Contact or open Lead has one of these addresses: {people}"
+        work.note("match", "none", detail)
+        work.settle(Event.NO_MATCH, "no_record", detail)
+
+    def _note_match(self, work: Work, match: Match) -> None:
+        for chosen in (*match.who, *match.what):
+            name = f"{chosen.object} {chosen.id} {chosen.name}".rstrip()
+            work.note("match", name, chosen.rule)
+        for person in match.unknown:
+            work.note("match", "no record", person.address)
+
+    async def _not_elsewhere(self, matches: Matched) -> Matched:
+        """Leave out mails that another tool has logged, where that is to be asked."""
+        fresh = {
+            work.email.message_id: work
+            for work, _ in matches
+            if not work.begun and work.email.message_id
+        }
+        if not (fresh and self._settings.salesforce.look_before_write):
+            return matches
+        shape = await self._org.shape()
+        if not shape.has("EmailMessage"):
+            return matches
+        found = await self._org.find_email_messages(sorted(i for i in fresh if i))
+        me = await self._org.me()
+        others = {
+            identifier: record
+            for identifier, records in found.items()
+            for record in reversed(records)
+            if record.created_by_id not in {None, me} and not record.is_deleted
+        }
+        authors = {r.created_by_id for r in others.values() if r.created_by_id}
+        names = await self._org.users(sorted(authors)) if authors else {}
+        for identifier, record in others.items():
+            author = record.created_by_id or ""
+            name = names[author].name if author in names else "a user"
+            detail = f"{name} ({author}) has logged it as EmailMessage {record.id}"
+            fresh[identifier].note("look before write", "logged elsewhere", detail)
+            fresh[identifier].settle(Event.RULED_OUT, "logged_elsewhere", detail)
+        return [(w, match) for w, match in matches if w.email.message_id not in others]
+
+    def _wait_for_user(self, work: Work) -> None:
+        user = work.items[0].user
+        email = user.email if user else ""
+        detail = (
+            f"no single active Salesforce user has the e-mail {email or '?'}: "
+            f"name one with 'relay user set {email} --salesforce-id'"
+        )
+        work.note("user", "waiting", detail)
+        work.settle(
+            Event.GIVE_BACK, "no_salesforce_user", detail, self._in(USER_WAIT_S)
+        )
+
+    # ------------------------------------------------------------ draft
+
+    async def _draft_and_write(
+        self, run: Run, matches: Matched, owners: Mapping[int, Owner]
+    ) -> None:
+        if not matches:
+            return
+        shape = await self._org.shape()
+
+        def drafts(work: Work, match: Match, mode: Mode) -> tuple[Draft, ...]:
+            return self._drafting.drafts(
+                work.email,
+                match,
+                mail_key=work.mail.key,
+                owner=owners[work.mail.id],
+                # An EmailMessage is whole when it is sent; what comes later is Tasks.
+                mode=Mode.TASK if work.begun else mode,
+                shape=shape,
+                received_at=work.received_at,
+                again=work.redrafted,
+                left_out=work.left_out,
+                task_owner=work.task_owner,
+            )
+
+        if self._mode.shadow:
+            await self._show_only(run, matches, drafts, shape)
+            return
+        mode = await self._mode.known(shape)
+        if mode is None:
+            async with self._mode.probing:
+                mode = await self._mode.known(shape)
+                if mode is None:
+                    (work, match), *matches = matches
+                    mode = await self._writer.probe(
+                        run, work, functools.partial(drafts, work, match)
+                    )
+        if mode is None:
+            for work, _ in matches:
+                detail = "the first write has not shown yet how this org logs mail"
+                work.note("mode", "waiting", detail)
+                work.settle(
+                    Event.GIVE_BACK, "mode_undecided", detail, self._in(GIVE_BACK_S)
+                )
+            return
+        await self._writer.write(
+            run,
+            [work for work, _ in matches],
+            {work.mail.id: drafts(work, match, mode) for work, match in matches},
+        )
+
+    async def _show_only(
+        self,
+        run: Run,
+        matches: Matched,
+        drafts: Callable[[Work, Match, Mode], tuple[Draft, ...]],
+        shape: OrgShape,
+    ) -> None:
+        """Shadow mode: the plan is kept and shown, nothing is written."""
+        mode = await self._mode.likely(shape)
+        plans = []
+        for work, match in matches:
+            planned = drafts(work, match, mode)
+            plans.append((work.mail.id, planned))
+            for record in planned:
+                work.note("plan", f"{record.object} {record.slot}", record.rule)
+            detail = f"shadow mode: {len(planned)} records planned, none written"
+            work.settle(Event.RULED_OUT, "shadow_mode", detail)
+        await run.advance(self._store, plans=plans)
+
+    def _in(self, seconds: float) -> datetime:
+        return self._clock.now() + timedelta(seconds=seconds)
+
+
+def _asked_anew(works: Sequence[Work], plans: Mapping[int, Plan]) -> frozenset[str]:
+    """Return what must be asked for, although it may be remembered.
+
+    Whoever has a mail tried again has changed something a moment ago.
+    """
+    again = [w for w in works if w.redrafted or any(i.again for i in w.items)]
+    people = {p.key for w in again for p in plans[w.mail.id].people}
+    users = [i.user for w in again for i in w.items if i.user]
+    emails = {address_key(user.email) or "" for user in users}
+    return frozenset(people | emails | {user.salesforce_id or "" for user in users})
+
+
+def code_of(row: Activity) -> str:
+    """Return Salesforce's code of a refused row."""
+    return row.error.partition(" ")[0]
+
+
+def _missing(work: Work, match: Match) -> Match:
+    """Return what the ledger of a logged mail does not have yet."""
+    ids = {i for row in work.sure for i in relay.activity.named(row.fields)}
+    people = {key for row in work.sure for key in row.people}
+    return relay.match.missing(match, ids, people)
+
+
+def _complaints(work: Work) -> set[tuple[str, str]]:
+    """Return the (object, field) that Salesforce named in its refusals.
+
+    What a record is for stays in: without it another record would be written.
+    """
+    return {
+        (row.object, field)
+        for row in work.of(Ledger.REFUSED)
+        if (outcome := work.refusals.get(row.key))
+        and rule(outcome.code).category is Category.ACCESS
+        for field in outcome.fields
+        if field not in _ESSENTIAL and row.fields.get(field) != row.key
+    }
+
+
+def _names(fields: frozenset[tuple[str, str]]) -> str:
+    listed = ", ".join(sorted(f"{sobject}.{name}" for sobject, name in fields))
+    return f"without {listed}" if listed else ""
+
+
+def _records(match: Match) -> str:
+    return ", ".join(f"{c.object} {c.id}" for c in (*match.who, *match.what))

@@ -1,0 +1,128 @@
+"""Finding out what became of records that were sent and never answered.
+
+Best first, as the draft itself shows: a unique field that holds the key, an
+EmailMessage's MessageIdentifier, the last line of a Task's Description. With a unique
+field nothing needs to be waited for: to create the record again is harmless.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from relay.activity import key_field
+from relay.core.errors import OutcomeUnknown
+from relay.core.states import Ledger
+from relay.worker.retry import look_up_wait_s
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.config import SalesforceSettings
+    from relay.core.clock import Clock
+    from relay.core.model import Activity
+    from relay.salesforce import FoundRecord, Org
+    from relay.worker.item import Run, Work
+
+CLOCK_SLACK: Final = timedelta(minutes=5)
+"""How far Salesforce's clock, as read from its answers, may be off."""
+
+AT_ONCE: Final = timedelta(minutes=1)
+"""How long nobody can have deleted what was just written: no need to look first."""
+
+
+class Unknown:
+    """Resolves rows in the state *sent*."""
+
+    def __init__(self, settings: SalesforceSettings, org: Org, clock: Clock) -> None:
+        """Keep the parts."""
+        self._settings = settings
+        self._org = org
+        self._clock = clock
+
+    async def resolve(
+        self, run: Run, works: Sequence[Work]
+    ) -> list[tuple[Work, Activity]]:
+        """Look for rows that were sent; return those to be sent again right away.
+
+        A row that is found is written (or gone, where somebody has deleted the record
+        since). Without a unique field, one that is proven absent is planned again, and
+        any other waits.
+
+        Raises:
+            RelayError: Salesforce could not be asked; nothing is known.
+        """
+        unknown = [(w, row) for w in works for row in w.of(Ledger.SENT)]
+        again = [(w, row) for w, row in unknown if self._may_repeat(row)]
+        sought = [(w, row) for w, row in unknown if not self._may_repeat(row)]
+        found = await self._find([row for _, row in sought])
+        now = self._clock.now()
+        patience = timedelta(seconds=self._settings.timeout_s + self._settings.settle_s)
+        for work, row in sought:
+            record = found.get(row.key)
+            if record is not None:
+                state = Ledger.GONE if record.is_deleted else Ledger.WRITTEN
+                run.update(work, row, state, salesforce_id=record.id)
+                work.note("look-up by key", f"found {record.id}", row.slot)
+            elif key_field(row.fields, row.key):
+                again.append((work, row))
+                work.note("look-up by key", "absent", row.slot)
+            elif now >= (row.sent_at or now) + patience:
+                run.update(work, row, Ledger.PLANNED)
+                work.note("look-up by key", "proven absent", row.slot)
+            else:
+                self._wait(run, work, row)
+        return again
+
+    def _may_repeat(self, row: Activity) -> bool:
+        """Say whether the row may be created again without a look."""
+        if not key_field(row.fields, row.key) or row.lookups:
+            return False
+        now = self._clock.now()
+        return now - (row.sent_at or now) < AT_ONCE
+
+    def _wait(self, run: Run, work: Work, row: Activity) -> None:
+        wait = look_up_wait_s(row.lookups)
+        run.update(work, row, Ledger.SENT, sent_at=row.sent_at, lookups=row.lookups + 1)
+        work.trouble = OutcomeUnknown(
+            "sent without an answer; not found yet", retry_after_s=wait
+        )
+        work.note("look-up by key", "not found yet", row.slot)
+
+    async def _find(self, rows: Sequence[Activity]) -> dict[str, FoundRecord]:
+        """Return what Salesforce holds, by key. Only what we wrote since counts."""
+        server_now = self._org.server_now()
+        drift = server_now - self._clock.now()
+        since = {
+            row.key: (row.sent_at or self._clock.now()) + drift - CLOCK_SLACK
+            for row in rows
+        }
+        found: dict[str, FoundRecord] = {}
+        by_field: dict[tuple[str, str], list[str]] = defaultdict(list)
+        mails: list[Activity] = []
+        tasks: list[Activity] = []
+        for row in rows:
+            if field := key_field(row.fields, row.key):
+                by_field[row.object, field].append(row.key)
+            elif row.object == "EmailMessage":
+                mails.append(row)
+            else:
+                tasks.append(row)
+        for (sobject, field), keys in by_field.items():
+            found |= await self._org.find_by_key(sobject, field, keys)
+        if mails:
+            by_identifier = await self._org.find_email_messages(
+                sorted({str(row.fields["MessageIdentifier"]) for row in mails})
+            )
+            me = await self._org.me()
+            for row in mails:
+                for record in by_identifier.get(row.fields["MessageIdentifier"], ()):
+                    ours = record.created_by_id in {None, me}
+                    if ours and record.created_at >= since[row.key]:
+                        found[row.key] = record
+        if tasks:
+            found |= await self._org.find_own_tasks(
+                min(since[row.key] for row in tasks), server_now + CLOCK_SLACK
+            )
+        return found
