@@ -5,13 +5,11 @@ stands in the refusal and in the metric `relay_refusals_total`. `docs/smtp.md` s
 and a test compares the two. A rate is a bucket of tokens that holds a minute's worth:
 who was quiet may send that many at once.
 
-A peer is an IPv4 address, or an IPv6 network of 64 bits: whoever has one address of
-such a network has them all (RFC 4291 section 2.5.1).
+A peer is what `relay.core.peers` says it is.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import resource
 import time
 from contextlib import suppress
@@ -33,7 +31,6 @@ _WINDOW_S: Final = 60.0
 """What rates are given for, and how much of one may come at once."""
 _MOST_KEYS: Final = 20_000
 """Senders remembered at a time; a bucket that is full again needs no memory."""
-_PEER_BITS: Final = 64
 _OTHER_FILES: Final = 200
 """Descriptors for everything that is no session: database, spool, Salesforce."""
 
@@ -115,24 +112,12 @@ class Rate:
 
 
 class Limits:
-    """The rates of one intake: by peer (see `peer_group`) and by user id."""
+    """The rates of one intake: by peer (see `relay.core.peers`) and by user id."""
 
     def __init__(self, settings: SMTPSettings) -> None:
         """Begin with full buckets."""
         self.peers = Rate(settings.max_mails_per_minute_per_peer)
         self.users = Rate(settings.max_mails_per_minute_per_user)
-
-
-def peer_group(peer: str) -> str:
-    """Return what counts as one peer: an IPv4 address, or the /64 of an IPv6 one."""
-    if ":" not in peer:
-        return peer
-    try:
-        address = int(ipaddress.IPv6Address(peer))
-    except ValueError:
-        return peer
-    network = address >> _PEER_BITS << _PEER_BITS
-    return f"{ipaddress.IPv6Address(network)}/{_PEER_BITS}"
 
 
 def allow_files(sessions: int) -> None:

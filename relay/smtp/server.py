@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import ConfigError
+from relay.core.peers import peer_network
 from relay.smtp import replies
 from relay.smtp.journal import Journal
-from relay.smtp.limits import Limits, allow_files, peer_group
+from relay.smtp.limits import Limits, allow_files
 from relay.smtp.policy import Policy, Rejection
 from relay.smtp.session import SMTPSession
 from relay.smtp.sockets import BACKLOG, Bound
@@ -136,7 +137,7 @@ class Intake:
     def admit(self, session: Wire) -> bool:
         """Say whether a session may begin; if so, it must be released at its end."""
         SMTP_CONNECTIONS_TOTAL.inc()
-        session.peer_group = peer_group(session.peer)
+        session.peer_group = peer_network(session.peer)
         count = self._peers.get(session.peer_group, 0)
         if len(self._sessions) >= self.settings.max_connections:
             reason = "too_many_connections"

@@ -8,13 +8,13 @@ rows on PostgreSQL, so that any relay can read it.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select
 
 from relay.core.errors import NotFound, StoreFull
+from relay.core.peers import peer_network
 from relay.core.states import State
 from relay.store import schema
 from relay.store.access import Access, in_thread
@@ -338,7 +338,7 @@ class _Probing:
         if hour != self._hour:
             self._hour = hour
             self._seen.clear()
-        network = _network(refusal.peer)
+        network = peer_network(refusal.peer)
         count = self._seen.get(network, 0)
         if count < SINGLE_REFUSALS:
             if count or len(self._seen) < _PEERS:
@@ -349,17 +349,6 @@ class _Probing:
         # number of users bounds these rows, while a stranger's guesses have no bound.
         rcpt = refusal.rcpt if refusal.user_id is not None else ""
         return text(f"{network}|{refusal.reason}|{hour}|{rcpt}")
-
-
-def _network(peer: str) -> str:
-    """Return what one host counts as: an IPv4 address, an IPv6 /64, or the text."""
-    try:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-    except ValueError:
-        return peer
-    if address.version == 4:  # noqa: PLR2004 - its name
-        return str(address)
-    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def _refusal(refusal: Refusal, bucket: str | None) -> tuple[Any, ...]:

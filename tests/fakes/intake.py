@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay.core.model import Envelope, RawMail, Refusal
+    from relay.store import Store
 
 START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ADA = User(1, "Ada", "ada@corp.example", Role.REP, True, None, "log-ada")
@@ -109,7 +110,7 @@ class MemorySink:
 
 
 @asynccontextmanager
-async def running(sink: MemorySink, **changes: object) -> AsyncIterator[Intake]:
+async def running(sink: MemorySink | Store, **changes: object) -> AsyncIterator[Intake]:
     """Run an intake on a free loopback port; settings by name."""
     inline_bytes = changes.pop("inline_bytes", 262144)
     directory = changes.pop("directory", lambda: PEOPLE)
@@ -136,5 +137,6 @@ async def running(sink: MemorySink, **changes: object) -> AsyncIterator[Intake]:
     try:
         yield intake
     finally:
-        sink.gate.set()
+        if isinstance(sink, MemorySink):
+            sink.gate.set()
         await intake.drain(1)

@@ -1,4 +1,4 @@
-"""Rates, peers, and the table of limits."""
+"""Rates, and the table of limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from relay.config import SMTPSettings
 from relay.smtp import limits
-from relay.smtp.limits import LIMITS, Rate, allow_files, peer_group
+from relay.smtp.limits import LIMITS, Rate, allow_files
 
 
 class Watch:
@@ -81,23 +81,6 @@ def test_memory_is_bounded(monkeypatch):
         rate.count("busy")
         assert len(rate._full_at) <= 101
     assert not rate.allows("busy")
-
-
-@pytest.mark.parametrize(
-    ("peer", "group"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
-        ("::1", "::/64"),
-        ("local", "local"),
-        ("not:an:address", "not:an:address"),
-    ],
-)
-def test_peer_group(peer, group):
-    """An IPv4 address stands for itself, an IPv6 one for its network of 64 bits."""
-    assert peer_group(peer) == group
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.key)

@@ -1,0 +1,23 @@
+"""What counts as one peer: an IPv4 address, or an IPv6 network of 64 bits.
+
+Whoever has one address of such a network has them all (RFC 4291 section 2.5.1), so that
+limits and counts by single IPv6 addresses would limit and count nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+_NETWORK_BITS: Final = 64
+
+
+def peer_network(peer: str) -> str:
+    """Return what a peer's address counts as; any other text counts as itself."""
+    if ":" not in peer:
+        return peer
+    try:
+        address = ipaddress.IPv6Address(peer.partition("%")[0])
+    except ValueError:
+        return peer
+    return str(ipaddress.ip_network((address, _NETWORK_BITS), strict=False))
