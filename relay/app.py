@@ -209,9 +209,7 @@ class App:
     async def _probe_salesforce(self) -> tuple[bool, str]:
         if self.worker is None:
             return True, "this process has no worker"
-        if self.worker.pause:
-            return False, f"paused: {self.worker.pause.text}"
-        return True, "ok"
+        return self.worker.gate.told()
 
 
 # ---------------------------------------------------------------- serve

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.salesforce import Org, OrgShape
+    from relay.salesforce.budget import Budget
 
 READ: Final[Mapping[str, Sequence[str]]] = {
     "Contact": ("Email", "Name", "AccountId", "CreatedDate"),
@@ -52,7 +53,15 @@ OPTIONAL: Final[Mapping[str, Sequence[str]]] = {
 }
 """What is written if it may be; without it the record says less."""
 
-_NEARLY_SPENT: Final = 0.8
+MENDS: Final[Mapping[str, str]] = {
+    "credentials": "mend the login, then restart the relay: it tries at once",
+    "quota": "wait, or buy calls; the relay goes on by itself",
+    "budget": "wait, raise the share, or buy calls; the relay goes on by itself",
+    "down": "see trust.salesforce.com, the network and the proxy; the relay goes on",
+    "access": "do what it says; the relay goes on by itself",
+}
+"""What to do about a pause, by its reason; mail is accepted and kept meanwhile."""
+
 _GRANT: Final = "give the integration user's permission set"
 
 
@@ -68,7 +77,7 @@ async def salesforce(loaded: Settings) -> list[Finding]:
     org = Org(section, SystemClock())
     await org.start()
     try:
-        return await _org(loaded, org)
+        return [*await _pause(loaded, org), *await _org(loaded, org)]
     finally:
         await org.close()
 
@@ -87,24 +96,41 @@ async def _org(loaded: Settings, org: Org) -> list[Finding]:
     try:
         shape = await org.shape()
         # Salesforce tells the usage with each answer, so it is read after one.
-        findings += _usage(await org.api_usage())
+        findings.append(calls(org.budget))
     except RelayError as error:
         mend = "try again; if it stays, allow the user 'API Enabled'"
         return [*findings, fail("salesforce objects", str(error), mend)]
     return [*findings, *permissions(shape), await _mode(loaded, shape)]
 
 
-def _usage(usage: tuple[int, int] | None) -> list[Finding]:
-    if usage is None:
-        return [warn("api calls", "not told yet", "nothing to mend")]
-    used, limit = usage
-    detail = f"{used} of {limit} used in 24 hours"
-    if used >= limit:
+async def _pause(loaded: Settings, org: Org) -> list[Finding]:
+    """Tell whether the running relay rests, and take over what it has counted."""
+    from relay.worker.gate import PAUSE_NOTE, USAGE_NOTE, read_pause  # noqa: PLC0415
+
+    check = "salesforce pause"
+    try:
+        async with open_store(loaded) as store:
+            org.budget.load(await store.note_get(USAGE_NOTE))
+            pause = read_pause(await store.note_get(PAUSE_NOTE))
+    except (RelayError, ConfigError) as error:
+        return [warn(check, f"the store cannot be asked: {error}", "see store")]
+    if pause is None:
+        return [ok(check, "none")]
+    return [fail(check, pause.told, MENDS.get(pause.reason, ""))]
+
+
+def calls(budget: Budget) -> Finding:
+    """Tell how many calls are used, by whom, and how long they last."""
+    check, reading = "api calls", budget.reading()
+    if reading.used is None:
+        return warn(check, "not told yet", "nothing to mend")
+    detail = budget.sentence()
+    if text := budget.exhausted():
         mend = "wait, or buy calls: nothing is written until then, mail is kept"
-        return [fail("api calls", detail, mend)]
-    if used >= _NEARLY_SPENT * limit:
-        return [warn("api calls", detail, "see who else uses them, or buy more")]
-    return [ok("api calls", detail)]
+        return fail(check, f"{text}; {detail}", mend)
+    if budget.near:
+        return warn(check, detail, "see who else uses them, or buy more")
+    return ok(check, detail)
 
 
 def permissions(shape: OrgShape) -> list[Finding]:

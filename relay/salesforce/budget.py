@@ -137,15 +137,33 @@ class Budget:
             )
         return None
 
+    @property
+    def near(self) -> bool:
+        """Say whether `slow_at` is reached."""
+        return self.reading().share >= self._settings.slow_at
+
     def pace_s(self) -> float:
         """Return the least time between two batches; 0 while there is plenty."""
-        share = self.reading().share
         slow, pause = self._settings.slow_at, self._settings.pause_at
-        if share < slow:
+        if not self.near:
             return 0.0
         if pause <= slow:
             return SLOWEST_S
-        return SLOWEST_S * min(1.0, (share - slow) / (pause - slow))
+        over = self.reading().share - slow
+        return SLOWEST_S * min(1.0, over / (pause - slow))
+
+    def sentence(self) -> str:
+        """Return how the budget stands, for people."""
+        reading = self.reading()
+        if reading.used is None:
+            return "calls not told yet"
+        pace_s = self.pace_s()
+        slow = f"; slowed to a batch every {pace_s:.0f} s" if pace_s else ""
+        return (
+            f"{reading.used} of {reading.limit} calls used in 24 hours, "
+            f"{reading.own} by the relay; "
+            f"{when(reading.lasts_until, self._clock.now())}{slow}"
+        )
 
     def publish(self) -> None:
         """Bring the gauges up to date."""

@@ -163,6 +163,12 @@ class Gate:
         if self.pause:
             await self._keep(PAUSE_NOTE, None)
 
+    def told(self) -> tuple[bool, str]:
+        """Say whether the org works, and why not or how long its calls last."""
+        if self.pause:
+            return False, self.pause.told
+        return True, self._org.budget.sentence()
+
     # ------------------------------------------------------------ before a batch
 
     async def wait_s(self) -> float:

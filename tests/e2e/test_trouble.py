@@ -54,9 +54,10 @@ def test_salesforce_down_refuses_no_mail(
     sandbox.person("Contact", "kim@customer.example")
     sandbox.faults({"stage": "before", "kind": "reset", "probability": 1.0})
     message = relay.send(mail_to("kim@customer.example"), ada)
-    wait_for(
-        lambda: relay.json("show", message)[0]["attempts"] >= 1, message="an attempt"
+    row = wait_for(
+        lambda: (r := relay.json("show", message)[0])["reason"] and r, message="reason"
     )
+    assert (row["state"], row["attempts"]) == ("queued", 0)
     sandbox.faults()
     assert relay.settled(message)["state"] == "logged"
     assert len(sandbox.rows("EmailMessage")) == 1

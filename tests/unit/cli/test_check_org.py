@@ -6,7 +6,10 @@ import pytest
 
 from relay.cli import check_org
 from relay.cli.finding import Result
+from relay.config import SalesforceSettings
+from relay.core.clock import SystemClock
 from relay.salesforce import FieldInfo, OrgShape
+from relay.salesforce.budget import Budget
 
 
 def _field(name: str, *, createable: bool = True) -> FieldInfo:
@@ -104,5 +107,16 @@ def test_without_email_message_there_are_tasks() -> None:
 )
 def test_spent_calls_are_told(usage: tuple[int, int] | None, result: Result) -> None:
     """Near the org's limit it is a warning, at the limit a failure."""
-    (finding,) = check_org._usage(usage)
+    budget = Budget(SalesforceSettings(), SystemClock())
+    if usage:
+        budget.told(*usage)
+    finding = check_org.calls(budget)
     assert finding.result is result
+    if usage:
+        assert "quota" in finding.detail
+
+
+def test_every_reason_of_a_pause_has_a_mend() -> None:
+    """Whatever makes the org rest, the admin reads what to do."""
+    assert set(check_org.MENDS) == {"credentials", "quota", "budget", "down", "access"}
+    assert all(check_org.MENDS.values())

@@ -1,0 +1,242 @@
+"""An org that cannot be used: mail waits, visibly, and nothing hammers it."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fakes.processes import RelayProcess, free_port, mail_to, wait_for
+
+if TYPE_CHECKING:
+    from tests.fakes.processes import SandboxProcess
+
+pytestmark = pytest.mark.timeout(120)
+
+KIM = "kim@customer.example"
+
+
+@pytest.fixture
+def watched(idle: RelayProcess, sandbox: SandboxProcess) -> RelayProcess:
+    """Run a relay with Ada, a health listener and short rests."""
+    sandbox.person("Contact", KIM)
+    idle.set(
+        salesforce__write_as="task",
+        salesforce__pause_max_s=1,
+        telemetry__listen=f"127.0.0.1:{free_port()}",
+    )
+    idle.add_user("Ada Rep", "ada@corp.example")
+    idle.start()
+    return idle
+
+
+def address(relay: RelayProcess) -> str:
+    """Return Ada's relay address."""
+    return str(relay.json("user", "list")[0]["relay_address"])
+
+
+def page(relay: RelayProcess, path: str) -> str:
+    """Return a page of the health listener."""
+    place = relay._keys["telemetry__listen"]
+    with urllib.request.urlopen(f"http://{place}{path}", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def finding(relay: RelayProcess, check: str) -> dict[str, Any]:
+    """Return one line of `relay check`, whatever its exit status is."""
+    for status in (0, 1):
+        try:
+            rows = relay.json("check", status=status)
+        except AssertionError:
+            continue
+        return next(row for row in rows if row["check"] == check)
+    raise AssertionError("relay check")
+
+
+def logins(sandbox: SandboxProcess) -> list[dict[str, Any]]:
+    """Return the calls that asked for a token."""
+    return [c for c in sandbox.get("/sandbox/calls") if "/oauth2/token" in c["path"]]
+
+
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "quota": ({"kind": "quota"}, "quota"),
+    "down": ({"kind": "html", "code": 503}, "down"),
+    "unavailable": ({"kind": "error_code", "code": "SERVER_UNAVAILABLE"}, "down"),
+    "sessions": ({"kind": "expire_token"}, "credentials"),
+    "locked": ({"kind": "error_code", "code": "ORG_LOCKED"}, "access"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_an_org_that_cannot_be_used_pauses_and_comes_back(
+    watched: RelayProcess, sandbox: SandboxProcess, name: str
+) -> None:
+    """Mail is accepted and waits uncounted; check, readyz and metrics say why."""
+    fault, reason = FAULTS[name]
+    rcpt = address(watched)
+    sandbox.faults({"stage": "before", "path": "/services/data/", **fault})
+    sent = [watched.send(mail_to(KIM), rcpt) for _ in range(3)]
+    ready = wait_for(
+        lambda: (
+            (told := json.loads(page(watched, "/readyz")))
+            and not told["checks"].get("salesforce", {"ok": True})["ok"]
+            and told
+        ),
+        message="the pause",
+    )
+    assert ready["ready"] is True
+    assert f"({reason})" in ready["checks"]["salesforce"]["detail"]
+    assert "relay_org_paused 1.0" in page(watched, "/metrics")
+    assert f'relay_org_pauses_total{{reason="{reason}"}}' in page(watched, "/metrics")
+    pause = finding(watched, "salesforce pause")
+    assert pause["result"] == "fail"
+    assert f"({reason})" in pause["detail"]
+    assert pause["mend"]
+    rows = [watched.json("show", message)[0] for message in sent]
+    assert {row["state"] for row in rows} <= {"queued", "claimed"}
+    assert max(row["attempts"] for row in rows) <= 1
+    sandbox.faults()
+    if name == "sessions":
+        # A login that was refused is left in peace; a restart tries at once.
+        watched.stop()
+        watched.start()
+    for message in sent:
+        row = watched.settled(message)
+        assert (row["state"], row["attempts"]) == ("logged", 1)
+    assert len(sandbox.rows("Task")) == 3
+    wait_for(lambda: "relay_org_paused 0.0" in page(watched, "/metrics"))
+    assert finding(watched, "salesforce pause")["result"] == "ok"
+
+
+def test_a_refused_connection_is_not_hammered(
+    watched: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """Twenty mails and no org: one mail knocks, less and less often."""
+    rcpt = address(watched)
+    watched.settled(watched.send(mail_to(KIM), rcpt))
+    sandbox.stop()
+    sent = [watched.send(mail_to(KIM), rcpt) for _ in range(20)]
+    time.sleep(4)
+    assert watched.output().count('"org_paused"') == 1
+    calls = page(watched, "/metrics")
+    failed = [
+        float(line.split()[-1])
+        for line in calls.splitlines()
+        if line.startswith("relay_salesforce_calls_total") and "unavailable" in line
+    ]
+    assert sum(failed) <= 12, failed
+    sandbox.start()
+    sandbox.person("Contact", KIM)
+    assert {watched.settled(message)["state"] for message in sent} == {"logged"}
+    assert len(sandbox.rows("Task")) == 20
+
+
+def test_forty_refused_sessions_cause_two_logins(
+    watched: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """Forty mails meet an org that ends every session: nobody knocks forty times."""
+    rcpt = address(watched)
+    before = len(logins(sandbox))
+    sandbox.faults({"kind": "expire_token"})
+    for _ in range(40):
+        watched.send(mail_to(KIM), rcpt)
+    wait_for(lambda: '"org_paused"' in watched.output())
+    time.sleep(3)
+    assert len(logins(sandbox)) - before <= 2
+
+
+def test_one_bad_record_pauses_nobody(
+    watched: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """An error that belongs to the org, answered for one record of many, is its own."""
+    rcpt = address(watched)
+    watched.stop()
+    watched.start(roles="smtp")
+    sandbox.faults(
+        {
+            "kind": "error_code",
+            "object": "Task",
+            "code": "STORAGE_LIMIT_EXCEEDED",
+            "count": 1,
+        }
+    )
+    sent = [watched.send(mail_to(KIM), rcpt) for _ in range(5)]
+    watched.stop()
+    watched.start()
+    wait_for(lambda: len(watched.log("--state", "logged")) >= 4, message="neighbours")
+    assert '"org_paused"' not in watched.output()
+    rows = [watched.json("show", message)[0] for message in sent]
+    (waiting,) = [row for row in rows if row["state"] == "queued"]
+    assert waiting["reason"] == "STORAGE_LIMIT_EXCEEDED"
+
+
+def test_the_relay_keeps_calls_for_others(
+    watched: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """At its share the relay stops writing, takes mail, and says until when."""
+    rcpt = address(watched)
+    watched.stop()
+    watched.set(salesforce__daily_share=0.00002, salesforce__pause_max_s=900)
+    watched.start()
+    first = watched.settled(watched.send(mail_to(KIM), rcpt))
+    assert first["state"] == "logged"
+    second = watched.send(mail_to(KIM), rcpt)
+    wait_for(lambda: "(budget)" in page(watched, "/readyz"), message="the budget")
+    assert watched.json("show", second)[0]["state"] == "queued"
+    assert "salesforce.daily_share" in finding(watched, "salesforce pause")["detail"]
+    calls = finding(watched, "api calls")
+    assert "relay" in calls["detail"], calls
+    assert "relay_org_api_own" in page(watched, "/metrics")
+    watched.stop()
+    watched.set(salesforce__daily_share=1.0)
+    watched.start()
+    assert watched.settled(second)["state"] == "logged"
+
+
+def test_an_id_in_a_mail_reaches_no_url(
+    watched: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """`//evil.example/x` wherever an id may stand: no path of a call holds it."""
+    rcpt = address(watched)
+    evil = "//evil.example/x"
+    mail = mail_to(
+        f'"{evil}" <{KIM}>',
+        Subject=f"Offer (ref: {evil}) [ref:{evil}:ref]",
+        MessageID=f"<{evil}@corp.example>",
+        References=f"<{evil}>",
+        In_Reply_To=evil,
+    )
+    mail.set_content(f"(ref: {evil})\nref: {evil}\nrelay-key: {evil}\n")
+    assert watched.settled(watched.send(mail, rcpt))["state"] == "logged"
+    watched.run(
+        "user",
+        "add",
+        "Eve",
+        "--email",
+        "e@x.example",
+        "--salesforce-id",
+        evil,
+        status=2,
+    )
+    paths = [call["path"] for call in sandbox.get("/sandbox/calls")]
+    assert paths
+    assert [path for path in paths if "evil" in path] == []
+
+
+def test_a_lone_mail_is_in_salesforce_within_two_seconds(
+    watched: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """With 150 ms a call, from the 250 to the record, also on a cold start."""
+    rcpt = address(watched)
+    sandbox.faults({"kind": "stall", "stage": "before", "delay_s": 0.15})
+    for _ in range(2):
+        before = len(sandbox.rows("Task"))
+        watched.send(mail_to(KIM), rcpt)
+        accepted = time.monotonic()
+        while len(sandbox.rows("Task")) == before:
+            assert time.monotonic() - accepted < 2.0
+            time.sleep(0.02)
+        time.sleep(1)
