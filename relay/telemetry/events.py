@@ -23,12 +23,18 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from relay.telemetry.lines import JSONLines, PlainLines
 from relay.telemetry.redaction import Redactor
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from structlog.typing import FilteringBoundLogger, Processor
+    from structlog.typing import (
+        EventDict,
+        FilteringBoundLogger,
+        Processor,
+        WrappedLogger,
+    )
 
     from relay.config import TelemetrySettings
 
@@ -111,22 +117,30 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+def _traceback(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Put the traceback of an exception, without local variables, into its event."""
+    if "exc_info" not in event:
+        return event
+    return structlog.processors.format_exc_info(logger, method, event)
+
+
 def _configure(level: int, *, as_json: bool, mask: bool, stream: TextIO | None) -> None:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,  # the traceback, without local variables
+        _traceback,
         Redactor(mask=mask),
     ]
-    renderer: Processor = (
-        structlog.processors.JSONRenderer(sort_keys=False)
-        if as_json
-        else structlog.dev.ConsoleRenderer(
-            colors=_is_terminal(stream or sys.stderr),
-            exception_formatter=structlog.dev.plain_traceback,
+    renderer: Processor
+    if as_json:
+        renderer = JSONLines()
+    elif _is_terminal(stream or sys.stderr):
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=True, exception_formatter=structlog.dev.plain_traceback
         )
-    )
+    else:
+        renderer = PlainLines()
     sink = _Sink(stream)
     structlog.configure(
         processors=[*shared, renderer],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sized
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,9 @@ def mask_addresses(text: str) -> str:
 
 def clean(text: str, *, limit: int = LONGEST_TEXT) -> str:
     """Return a text on one line, without control characters, at most `limit` long."""
+    if len(text) <= limit and text.isprintable():
+        # Most texts: nothing that the search below would find is printable.
+        return text
     if len(text) > limit:
         text = f"{text[:limit]}… ({len(text)} characters)"
     return _CONTROL.sub(_escape, text)
@@ -62,6 +66,18 @@ def _clean_lines(text: str) -> str:
     return "\n".join(
         "  " + line for line in _CONTROL_IN_LINES.sub(_escape, text).split("\n")
     )
+
+
+@lru_cache(maxsize=1024)
+def _kind(name: str) -> str:
+    """Say what a field's name tells of it: nothing, as a rule."""
+    if name[:1] == "_":  # structlog's own, taken out before rendering
+        return "own"
+    if name in {"exception", "stack"}:
+        return "lines"
+    if _SECRET.search(name):
+        return "secret"
+    return "content" if _CONTENT.search(name) else ""
 
 
 def _escape(hit: re.Match[str]) -> str:
@@ -80,12 +96,25 @@ class Redactor:
         self, _logger: WrappedLogger, _method: str, event: EventDict
     ) -> EventDict:
         """Return the event with every field cleaned."""
-        return {name: self._field(name, value) for name, value in event.items()}
+        clean_event: EventDict = {}
+        for name, value in event.items():
+            if (
+                type(value) is str
+                and len(value) <= LONGEST_TEXT
+                and not self._mask
+                and not _kind(name)
+                and value.isprintable()
+            ):
+                clean_event[name] = value  # nearly every field of nearly every event
+            else:
+                clean_event[name] = self._field(name, value)
+        return clean_event
 
     def _field(self, name: str, value: object) -> Any:
-        if name.startswith("_"):  # structlog's own, taken out before rendering
+        kind = _kind(name)
+        if kind == "own":
             return value
-        if name in {"exception", "stack"} and isinstance(value, str):
+        if kind == "lines" and isinstance(value, str):
             lines = _clean_lines(value)
             return mask_addresses(lines) if self._mask else lines
         return self._value(name, value, 0)
@@ -93,14 +122,17 @@ class Redactor:
     def _value(self, name: str, value: object, depth: int) -> Any:
         if value is None or isinstance(value, (bool, int, float)):
             return value
-        if _SECRET.search(name):
+        kind = _kind(name)
+        if kind == "secret":
             return MASK
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"<{len(value)} bytes>"
-        if _CONTENT.search(name):
+        if kind == "content":
             size = len(value) if isinstance(value, Sized) else "?"
             return f"<left out, {size} long>"
-        if isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        if not isinstance(value, str) and isinstance(
+            value, (Mapping, list, tuple, set, frozenset)
+        ):
             return self._items(value, depth) if depth < _DEEPEST else "…"
         text = clean(str(value))
         return mask_addresses(text) if self._mask else text
