@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": LazyCommand("demo", "demo", "Show the relay at work, without Salesforce."),
     "serve": LazyCommand("serve", "serve", "Take mail in and log it in Salesforce."),
     "check": LazyCommand("check", "check", "Say what is missing before mail flows."),
+    "setup": LazyCommand("setup", "setup", "Prepare Salesforce for the relay."),
     "db": LazyCommand("db", "db", "Look after the store."),
     "user": LazyCommand("user", "user", "People who log, and their relay addresses."),
     "address": LazyCommand("address", "address", "Addresses that users may send from."),
@@ -35,6 +36,7 @@ COMMANDS = {
     "hold": LazyCommand("queue", "hold", "Keep queued messages back."),
     "release": LazyCommand("queue", "release", "Let held messages go on."),
     "discard": LazyCommand("queue", "discard", "Give messages up for good."),
+    "audit": LazyCommand("audit", "audit", "Compare the ledger with Salesforce."),
     "sandbox": LazyCommand("sandbox", "sandbox", "Run a local Salesforce org."),
 }
 

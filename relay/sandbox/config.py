@@ -38,6 +38,9 @@ class OrgConfig:
         refuse_converted_leads: A Task may not name a converted Lead.
         refuse_lead_with_related: An EmailMessage may not have a Lead among its
             recipients and a RelatedToId.
+        from_id_relates: FromId of an EmailMessage makes the sender's relation.
+        record_types: By object, developer names of record types; they bring the field
+            RecordTypeId.
         daily_limit: API calls in any 24 hours.
         latency_s: How long each call takes.
         session_s: How long a token lives after its last use.
@@ -67,6 +70,8 @@ class OrgConfig:
     hidden_rows: dict[str, list[str]] = field(default_factory=dict)
     refuse_converted_leads: bool = True
     refuse_lead_with_related: bool = True
+    from_id_relates: bool = True
+    record_types: dict[str, list[str]] = field(default_factory=dict)
     daily_limit: int = 100_000
     latency_s: float = 0.0
     session_s: float = 7_200.0

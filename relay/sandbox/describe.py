@@ -62,16 +62,25 @@ def describe_object(org: SandboxOrg, info: ObjectInfo, version: str) -> dict[str
             for name, (child, field) in info.children.items()
         ],
         "recordTypeInfos": [
-            {
-                "active": True,
-                "available": True,
-                "defaultRecordTypeMapping": True,
-                "developerName": "Master",
-                "master": True,
-                "name": "Master",
-                "recordTypeId": "012000000000000AAA",
-            }
+            _record_type("Master", "012000000000000AAA", master=True),
+            *(
+                _record_type(row["DeveloperName"], row["Id"], master=False)
+                for row in org.rows.all("RecordType")
+                if row["SobjectType"] == info.name and row["IsActive"]
+            ),
         ],
+    }
+
+
+def _record_type(name: str, record_id: str, *, master: bool) -> dict[str, Any]:
+    return {
+        "active": True,
+        "available": True,
+        "defaultRecordTypeMapping": master,
+        "developerName": name,
+        "master": master,
+        "name": name.replace("_", " "),
+        "recordTypeId": record_id,
     }
 
 

@@ -62,6 +62,8 @@ class EmailMessageRules(ObjectRules):
     def after_insert(self, write: Write, row: dict[str, Any]) -> None:
         """Make the relations, the file links, and the Task of Enhanced Email."""
         for relation_type, record_id, address in _relations(row):
+            if relation_type == "FromAddress" and not write.org.config.from_id_relates:
+                continue
             _insert_relation(
                 write.org, row["Id"], relation_type, record_id, address, write.caller
             )

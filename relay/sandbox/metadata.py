@@ -260,6 +260,28 @@ def custom_field(settings: Mapping[str, Any]) -> tuple[str, FieldInfo]:
     )
 
 
+def record_type_field() -> FieldInfo:
+    """Return the field that an object has once it has record types."""
+    return FieldInfo(
+        name="RecordTypeId",
+        type="reference",
+        length=18,
+        label="Record Type ID",
+        createable=True,
+        updateable=True,
+        nillable=True,
+        defaulted=True,
+        filterable=True,
+        sortable=True,
+        groupable=True,
+        aggregatable=True,
+        id_lookup=False,
+        restricted=False,
+        refs=("RecordType",),
+        relationship="RecordType",
+    )
+
+
 @cache
 def _facts() -> dict[str, ObjectInfo]:
     text = resources.files("relay.sandbox").joinpath("metadata.tsv").read_text("utf-8")

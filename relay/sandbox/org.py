@@ -16,7 +16,7 @@ from relay.sandbox.clock import SandboxClock
 from relay.sandbox.config import INTEGRATION_USERNAME, OrgConfig
 from relay.sandbox.faults import FaultBook
 from relay.sandbox.ids import IdMint
-from relay.sandbox.metadata import Schema, custom_field
+from relay.sandbox.metadata import Schema, custom_field, record_type_field
 from relay.sandbox.oauth import Sessions
 from relay.sandbox.paging import Cursors
 from relay.sandbox.records import Records
@@ -103,10 +103,32 @@ class SandboxOrg:
         """
         config = self.config.changed(settings)
         custom = [custom_field(each) for each in config.custom_fields]
+        custom += [(name, record_type_field()) for name in config.record_types]
         schema = Schema(config.features, config.hidden_fields, custom)
         self.config, self.schema = config, schema
         self.shaped_at = self.clock.now().replace(microsecond=0)
         self.rows.reshape(schema)
+        self._make_record_types()
+
+    def _make_record_types(self) -> None:
+        """Make the record types that are switched on and not there yet."""
+        known = {
+            (row["SobjectType"], row["DeveloperName"])
+            for row in self.rows.all("RecordType")
+        }
+        for sobject, names in self.config.record_types.items():
+            for name in names:
+                if (sobject, name) not in known:
+                    values = {
+                        "SobjectType": sobject,
+                        "DeveloperName": name,
+                        "Name": name.replace("_", " "),
+                        "IsActive": True,
+                    }
+                    self.records.system_insert(
+                        "RecordType", values, self.integration_user_id
+                    )
+        self.rows.commit()
 
     def _read_picklists(self) -> None:
         closed = [

@@ -292,6 +292,8 @@ class Records:
             field = info.fields[name]
             if field.type == "reference":
                 self.check_reference(field, value, caller)
+                if name == "RecordTypeId":
+                    self._check_record_type(info, value)
             elif field.type == "junctionidlist":
                 for each in value:
                     self.check_reference(field, each, caller)
@@ -328,6 +330,15 @@ class Records:
                 "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY",
                 f"insufficient access rights on cross-reference id: {value[:15]}",
                 fields=(field.name,),
+            )
+
+    def _check_record_type(self, info: ObjectInfo, value: str) -> None:
+        row = self._org.rows.get("RecordType", value)
+        if row is None or row["SobjectType"] != info.name or not row["IsActive"]:
+            raise SandboxError(
+                "INVALID_CROSS_REFERENCE_KEY",
+                "Record Type ID: this ID value isn't valid for the user",
+                fields=("RecordTypeId",),
             )
 
     def _check_owner(self, info: ObjectInfo, row: dict[str, Any]) -> None:

@@ -1,0 +1,120 @@
+"""`relay setup`: what an admin does once in Salesforce."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from relay.cli.entry import FAILED, Failure, RelayCommand, RelayGroup
+from relay.cli.finding import Finding, Result, fail, ok
+from relay.cli.opening import run, settings
+from relay.cli.output import json_option, print_json, state_style, table
+
+if TYPE_CHECKING:
+    from relay.config import SalesforceSettings
+    from relay.salesforce import OrgShape
+
+OBJECTS: Final = ("Task", "EmailMessage")
+_DEPLOY: Final = (
+    "relay setup salesforce --to DIR, sf project deploy start --metadata-dir DIR, "
+    "and assign the permission set Relay_Keys to the integration user"
+)
+
+
+@click.group(cls=RelayGroup)
+def setup() -> None:
+    """Prepare what the relay works with."""
+
+
+@setup.command(cls=RelayCommand)
+@click.option("--print", "show", is_flag=True, help="Print the metadata to deploy.")
+@click.option(
+    "--to",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the metadata into a folder, as sf deploys it.",
+)
+@json_option
+def salesforce(folder: Path | None, *, show: bool, as_json: bool) -> None:
+    """Say whether the org has the unique fields for keys, or make their metadata.
+
+    With such a field on Activity and EmailMessage, a record whose fate is unknown is
+    just created again, at once. Without --print and --to the org is asked; exit status
+    1 if something is missing.
+    """
+    section = settings().salesforce
+    if not section.key_field:
+        text = "salesforce.key_field is empty; name the field, such as Relay_Key__c"
+        raise Failure(text)
+    if show or folder:
+        _metadata(section, folder)
+        return
+    findings = run(_verify(section))
+    if as_json:
+        print_json(finding.as_json() for finding in findings)
+    else:
+        table(
+            ["check", "", "found", "mend"],
+            ((f.check, f.shown, f.detail, f.mend) for f in findings),
+            whole=["check", ""],
+            styles={"": state_style},
+        )
+    if any(finding.result is Result.FAIL for finding in findings):
+        sys.exit(FAILED)
+
+
+def _metadata(section: SalesforceSettings, folder: Path | None) -> None:
+    from relay.salesforce.keys_metadata import files  # noqa: PLC0415
+
+    for name, content in files(section.key_field, section.api_version).items():
+        if folder is None:
+            click.echo(f"<!-- {name} -->\n{content}")
+            continue
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(content, "utf-8")
+        click.echo(str(place))
+
+
+async def _verify(section: SalesforceSettings) -> list[Finding]:
+    loaded = settings()
+    loaded.require_salesforce()
+    from relay.core.clock import SystemClock  # noqa: PLC0415
+    from relay.salesforce import Org  # noqa: PLC0415 - 0.5 s
+
+    org = Org(section, SystemClock())
+    await org.start()
+    try:
+        shape = await org.shape()
+    finally:
+        await org.close()
+    return [fields(shape, name, section.key_field) for name in OBJECTS]
+
+
+def fields(shape: OrgShape, sobject: str, name: str) -> Finding:
+    """Say whether a field can hold the keys of an object, and what it lacks."""
+    check = f"{sobject}.{name}"
+    if not shape.has(sobject):
+        return ok(check, f"the org has no {sobject}; nothing is needed")
+    info = shape.field(sobject, name)
+    if info is None:
+        return fail(check, "is not there, or hidden from the relay's user", _DEPLOY)
+    from relay.salesforce.model import KEY_LENGTH  # noqa: PLC0415
+
+    lacks = [
+        text
+        for fits, text in (
+            (info.unique, "is not unique"),
+            (info.createable, "may not be set by the relay's user"),
+            (info.filterable, "cannot be looked up"),
+            (info.length >= KEY_LENGTH, f"is shorter than {KEY_LENGTH} characters"),
+        )
+        if not fits
+    ]
+    if lacks:
+        return fail(check, ", ".join(lacks), _DEPLOY)
+    return ok(check, "is unique and can be set")

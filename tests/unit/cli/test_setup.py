@@ -1,0 +1,84 @@
+"""`relay setup salesforce`: the metadata of the key fields, and what describe shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from relay.cli import check_writing, setup
+from relay.cli.finding import Result
+from relay.config import SalesforceSettings
+from relay.salesforce import FieldInfo, OrgShape
+from relay.salesforce.keys_metadata import files
+
+NAME = "Relay_Key__c"
+KEY = FieldInfo(
+    name=NAME,
+    label="Relay Key",
+    type="string",
+    length=40,
+    createable=True,
+    updateable=True,
+    filterable=True,
+    nillable=True,
+    defaulted=False,
+    unique=True,
+    external_id=True,
+    restricted=False,
+)
+SPACE = "{http://soap.sforce.com/2006/04/metadata}"
+
+
+def shape(info: FieldInfo | None = KEY) -> OrgShape:
+    """Return an org whose Tasks have this field."""
+    return OrgShape({"Task": {NAME: info} if info else {}}, frozenset({"Task"}))
+
+
+def test_the_package_names_what_its_files_hold() -> None:
+    """Each member of package.xml has its file, and each file is XML."""
+    made = {name: ET.fromstring(text) for name, text in files(NAME, "66.0").items()}
+    members = {m.text for m in made["package.xml"].iter(f"{SPACE}members")}
+    assert members == {f"Activity.{NAME}", f"EmailMessage.{NAME}", "Relay_Keys"}
+    for name in ("Activity", "EmailMessage"):
+        (field,) = made[f"objects/{name}.object"].iter(f"{SPACE}fields")
+        told = {child.tag.removeprefix(SPACE): child.text for child in field}
+        assert told["fullName"] == NAME
+        assert (told["type"], told["length"]) == ("Text", "40")
+        assert (told["unique"], told["externalId"]) == ("true", "true")
+    seen = made["permissionsets/Relay_Keys.permissionset"].iter(f"{SPACE}field")
+    assert {each.text for each in seen} == {
+        f"{name}.{NAME}" for name in ("Task", "Event", "EmailMessage")
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"unique": False}, "not unique"),
+        ({"createable": False}, "may not be set"),
+        ({"length": 39}, "shorter than 40"),
+    ],
+)
+def test_a_field_that_cannot_hold_keys_is_named(
+    changes: dict[str, object], words: str
+) -> None:
+    """What it lacks is said, and the writing check does not count on it."""
+    org = shape(replace(KEY, **changes))  # type: ignore[arg-type]
+    finding = setup.fields(org, "Task", NAME)
+    assert (finding.result, words in finding.detail) == (Result.FAIL, True)
+    (key,) = check_writing.keys(SalesforceSettings(), org)
+    assert key.result is Result.WARN
+    assert "last line of Description" in key.detail
+
+
+def test_a_fitting_field_and_a_missing_one() -> None:
+    """Both commands tell them apart; no EmailMessage needs no field."""
+    assert setup.fields(shape(), "Task", NAME).result is Result.OK
+    assert setup.fields(shape(), "EmailMessage", NAME).result is Result.OK
+    assert setup.fields(shape(None), "Task", NAME).result is Result.FAIL
+    (key,) = check_writing.keys(SalesforceSettings(), shape())
+    assert key.detail == f"in the unique field {NAME}"
+    (key,) = check_writing.keys(SalesforceSettings(), shape(None))
+    assert key.result is Result.OK
