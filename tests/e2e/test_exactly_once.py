@@ -18,13 +18,6 @@ KEY = "Relay_Key__c"
 MODES = {"email_message": "EmailMessage", "task": "Task"}
 
 
-def key_fields(sandbox: SandboxProcess) -> None:
-    """Give the org the fields that `relay setup salesforce` prints."""
-    field = {"name": KEY, "length": 40, "unique": True, "external_id": True}
-    both = [{"object": name, **field} for name in ("Activity", "EmailMessage")]
-    sandbox.post("/sandbox/config", {"custom_fields": both})
-
-
 def started(relay: RelayProcess, **keys: object) -> str:
     """Set keys of [salesforce], add Ada, start; return her relay address."""
     relay.set(**{f"salesforce__{key}": value for key, value in keys.items()})
@@ -65,7 +58,7 @@ def test_with_a_unique_field_a_lost_answer_is_made_good_at_once(
     idle: RelayProcess, sandbox: SandboxProcess, mode: str, kind: str
 ) -> None:
     """Place A: what was written and not answered is created again, and refused."""
-    key_fields(sandbox)
+    sandbox.key_fields(KEY)
     sandbox.person("Contact", "kim@customer.example")
     rcpt = started(idle, write_as=mode, settle_s=600)
     stage = "after" if kind == "reset" else "answer"
@@ -396,7 +389,7 @@ def test_setup_says_what_is_missing_and_writes_the_metadata(
     idle.run("setup", "salesforce", "--to", "deploy")
     assert (idle.folder / "deploy" / "package.xml").is_file()
     assert KEY.encode() in idle.run("setup", "salesforce", "--print").stdout
-    key_fields(sandbox)
+    sandbox.key_fields(KEY)
     found = idle.json("setup", "salesforce")
     assert [f["check"] for f in found] == [f"Task.{KEY}", f"EmailMessage.{KEY}"]
     checks = {c["check"]: c["detail"] for c in idle.json("check")}

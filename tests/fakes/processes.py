@@ -202,6 +202,12 @@ class SandboxProcess:
             self.create("OpportunityContactRole", OpportunityId=deal, ContactId=contact)
         return deal
 
+    def key_fields(self, name: str) -> None:
+        """Add the fields that `relay setup salesforce` makes the metadata of."""
+        field = {"name": name, "length": 40, "unique": True, "external_id": True}
+        both = [{"object": each, **field} for each in ("Activity", "EmailMessage")]
+        self.post("/sandbox/config", {"custom_fields": both})
+
     def rows(self, sobject: str) -> list[dict[str, Any]]:
         """Return every row of an object, deleted ones left out."""
         rows = self.get(f"/sandbox/dump?object={sobject}")

@@ -1,0 +1,33 @@
+"""`docs/salesforce.md` says what the code says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relay.core import template
+from relay.salesforce import error_page
+
+PAGE = Path(__file__).parents[2] / "docs" / "salesforce.md"
+
+
+def test_the_error_table_is_that_of_the_code() -> None:
+    """`python -m relay.salesforce.error_page` writes it anew."""
+    text = PAGE.read_text("utf-8")
+    assert error_page.put_into(text) == text
+
+
+def test_every_placeholder_is_documented() -> None:
+    """Each with the words of the code, and no other."""
+    _, _, rest = PAGE.read_text("utf-8").partition("<!-- placeholders -->\n")
+    lines = rest.partition("<!-- end of placeholders -->")[0].splitlines()[2:]
+    assert lines == [
+        f"| `{{{name}}}` | {meaning} |" for name, meaning in template.NAMES.items()
+    ]
+
+
+def test_a_page_without_marks_is_not_overwritten() -> None:
+    """The tables need their place."""
+    with pytest.raises(ValueError, match="no line"):
+        error_page.put_into("# Salesforce\n")
