@@ -8,6 +8,7 @@ lives in the store, not here.
 
 from relay.config.load import load
 from relay.config.settings import (
+    ListenerSettings,
     MatchSettings,
     SalesforceSettings,
     ServeSettings,
@@ -19,10 +20,12 @@ from relay.config.settings import (
     WebSettings,
     WorkerSettings,
 )
-from relay.config.values import HostPort
+from relay.config.values import HostPort, IPNetwork, UnixPath
 
 __all__ = [
     "HostPort",
+    "IPNetwork",
+    "ListenerSettings",
     "MatchSettings",
     "SMTPSettings",
     "SalesforceSettings",
@@ -30,6 +33,7 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "TelemetrySettings",
+    "UnixPath",
     "UserSettings",
     "WebSettings",
     "WorkerSettings",

@@ -26,6 +26,9 @@ _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _MAX_DOMAIN: Final = 253
 """Longest domain that fits RFC 1035 section 2.3.4, without the last dot."""
 _MAX_PORT: Final = 65535
+_UNIX: Final = "unix:"
+_MAX_UNIX_PATH: Final = 107
+"""Bytes of a Unix socket's path (unix(7), sun_path without its NUL)."""
 _HOST_PORT_MEND: Final = 'write host:port, such as "0.0.0.0:25" or "[::1]:25"'
 
 
@@ -77,6 +80,59 @@ def _host_port(value: object) -> HostPort:
     if not (port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):
         raise mistake("has no port between 0 and 65535", _HOST_PORT_MEND)
     return HostPort(host, int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class UnixPath:
+    """A Unix socket to listen on; `str()` gives `unix:/path` again."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        """Return `unix:/path`."""
+        return f"{_UNIX}{self.path}"
+
+
+Place = HostPort | UnixPath
+
+
+def _place(value: object) -> Place:
+    """Read `host:port` or `unix:/path`."""
+    if isinstance(value, UnixPath):
+        return value
+    if not (isinstance(value, str) and value.strip().startswith(_UNIX)):
+        return _host_port(value)
+    path = Path(value.strip().removeprefix(_UNIX))
+    if not path.is_absolute():
+        mend = 'write it like "unix:/run/relay/lmtp.sock"'
+        raise mistake("names no absolute path", mend)
+    if len(bytes(path)) > _MAX_UNIX_PATH:
+        raise mistake(
+            f"is longer than {_MAX_UNIX_PATH} bytes", "take a shorter path (unix(7))"
+        )
+    return UnixPath(path)
+
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _network(value: object) -> IPNetwork:
+    """Read an address or a network; host bits must be zero, or a digit is missing."""
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    try:
+        if isinstance(value, str):
+            return ipaddress.ip_network(value.strip())
+    except ValueError:
+        pass
+    mend = 'write an address or a network, such as "10.0.0.0/24" or "fd00::/64"'
+    raise mistake("is no network", mend)
+
+
+def _socket_mode(value: str) -> str:
+    if not re.fullmatch(r"0?[0-7]{3}", value):
+        raise mistake("is no file mode", 'write three octal digits, such as "660"')
+    return value
 
 
 def _ip_version(text: str) -> int | None:
@@ -240,6 +296,9 @@ Unset = BeforeValidator(_blank_is_unset)
 # An error from inside a before-validator keeps the position in a list, as wanted.
 Listener = Annotated[HostPort, BeforeValidator(_host_port)]
 OptionalListener = Annotated[Listener | None, Unset]
+ListenerPlace = Annotated[Place, BeforeValidator(_place)]
+Network = Annotated[IPNetwork, BeforeValidator(_network)]
+SocketMode = Annotated[str, AfterValidator(_socket_mode)]
 Domain = Annotated[str, AfterValidator(_domain)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 Origin = Annotated[str, AfterValidator(_https_origin)]

@@ -110,7 +110,7 @@ def mail_command(argument: str) -> MailCommand:
                 raise GrammarError(replies.BAD_PARAMETER, name=name)
             size_bytes = int(value)
         elif name == "BODY":
-            # BINARYMIME needs CHUNKING, which is not announced (RFC 3030).
+            # BINARYMIME is not announced (RFC 3030 section 3).
             if value.upper() not in {"7BIT", "8BITMIME"}:
                 raise GrammarError(replies.BAD_PARAMETER, name=name)
         elif name == "SMTPUTF8":

@@ -62,6 +62,11 @@ LIMITS: Final = (
     Limit("max_errors", replies.TOO_MANY_ERRORS, "too_many_errors"),
     Limit("max_mails_per_minute_per_peer", replies.PEER_TOO_FAST, "peer_too_fast"),
     Limit("max_mails_per_minute_per_user", replies.USER_TOO_FAST, "user_too_fast"),
+    Limit(
+        "max_failed_logins_per_minute_per_peer",
+        replies.TOO_MANY_LOGINS,
+        "too_many_logins",
+    ),
     Limit("max_recipients", replies.TOO_MANY_RECIPIENTS, "too_many_recipients"),
     Limit("max_message_bytes", replies.TOO_LARGE, "too_large"),
     Limit("data_timeout_s", replies.TIMED_OUT, "timeout"),
@@ -118,6 +123,7 @@ class Limits:
         """Begin with full buckets."""
         self.peers = Rate(settings.max_mails_per_minute_per_peer)
         self.users = Rate(settings.max_mails_per_minute_per_user)
+        self.logins = Rate(settings.max_failed_logins_per_minute_per_peer)
 
 
 def allow_files(sessions: int) -> None:

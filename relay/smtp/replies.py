@@ -66,6 +66,7 @@ def printable(text: str) -> str:
 # ------------------------------------------------------------------ going well
 
 GREETING: Final = Reply(220, "", "{hostname} ESMTP", "RFC 5321 section 4.3.1")
+GREETING_LMTP: Final = Reply(220, "", "{hostname} LMTP", "RFC 2033 section 4.1")
 HELO: Final = Reply(250, "", "{hostname}", "RFC 5321 section 4.1.1.1")
 START_TLS: Final = Reply(220, "2.0.0", "Ready to start TLS", "RFC 3207 section 4")
 MAIL_OK: Final = Reply(250, "2.1.0", "Sender OK", "RFC 5321 section 4.1.1.2")
@@ -77,6 +78,9 @@ TAKEN: Final = Reply(250, "2.0.0", "OK {id}", "RFC 5321 section 6.1")
 TAKEN_SEVERAL: Final = Reply(
     250, "2.0.0", "OK {count} messages, the first is {id}", "RFC 5321 section 6.1"
 )
+CHUNK_TAKEN: Final = Reply(250, "2.0.0", "{size} bytes received", "RFC 3030 section 2")
+CHALLENGE: Final = Reply(334, "", "{text}", "RFC 4954 section 4")
+LOGGED_IN: Final = Reply(235, "2.7.0", "Logged in", "RFC 4954 section 6")
 RESET: Final = Reply(250, "2.0.0", "OK", "RFC 5321 section 4.1.1.5")
 NOTHING: Final = Reply(250, "2.0.0", "OK", "RFC 5321 section 4.1.1.9")
 CANNOT_VERIFY: Final = Reply(
@@ -118,6 +122,15 @@ EARLY_COMMAND: Final = Reply(
     "5.5.0",
     "Improper pipelining: wait for the reply to EHLO",
     "RFC 2920 section 3.1",
+)
+NO_PROXY_HEADER: Final = Reply(
+    421,
+    "4.7.0",
+    "A PROXY header is expected here, and none came",
+    "RFC 5321 section 3.8",
+)
+PROXY_HEADER: Final = Reply(
+    500, "5.5.1", "No PROXY header is taken here", "RFC 5321 section 4.2.4"
 )
 EARLY_DATA: Final = Reply(
     503,
@@ -177,6 +190,56 @@ TLS_NOT_AVAILABLE: Final = Reply(502, "5.5.1", "TLS not offered", "RFC 3207 sect
 TLS_ALREADY: Final = Reply(503, "5.5.1", "TLS already active", "RFC 3207 section 4.2")
 TLS_REQUIRED: Final = Reply(
     530, "5.7.0", "Must issue a STARTTLS command first", "RFC 3207 section 4"
+)
+
+CHUNKS_UNDER_WAY: Final = Reply(
+    503, "5.5.1", "BDAT has begun: end it with LAST, or RSET", "RFC 3030 section 2"
+)
+
+# ------------------------------------------------------------------ login
+
+UNKNOWN_MECHANISM: Final = Reply(
+    504, "5.5.4", "Mechanisms are PLAIN and LOGIN", "RFC 4954 section 4"
+)
+BAD_AUTH: Final = Reply(
+    501, "5.5.2", "Cannot decode that response", "RFC 4954 section 4"
+)
+AUTH_CANCELLED: Final = Reply(
+    501, "5.7.0", "Authentication cancelled", "RFC 4954 section 4"
+)
+AUTH_IN_MAIL: Final = Reply(
+    503, "5.5.1", "Not in the middle of a mail", "RFC 4954 section 4"
+)
+LOGGED_IN_ALREADY: Final = Reply(
+    503, "5.5.1", "Logged in already", "RFC 4954 section 4"
+)
+LOGIN_FAILED: Final = Reply(
+    535,
+    "5.7.8",
+    "Wrong name or password; the name is your e-mail address, the password an app "
+    "password",
+    "RFC 4954 section 6",
+)
+LOGIN_NEEDS_TLS: Final = Reply(
+    538, "5.7.11", "Encryption required: use STARTTLS first", "RFC 4954 section 6"
+)
+LOGIN_FIRST: Final = Reply(
+    530, "5.7.0", "Authentication required", "RFC 4954 section 6"
+)
+TOO_MANY_LOGINS: Final = Reply(
+    421, "4.7.0", "Too many failed logins, try again later", "RFC 4954 section 4"
+)
+CLIENT_CERTIFICATE_REQUIRED: Final = Reply(
+    530, "5.7.0", "A client certificate is required", "RFC 3463 section 3.8"
+)
+SENDER_NOT_OWN: Final = Reply(
+    550,
+    "5.7.1",
+    "This sender is not one of your accepted addresses",
+    "RFC 6409 section 6.1",
+)
+RECIPIENT_NOT_OWN: Final = Reply(
+    550, "5.7.1", "This is not your own relay address", "RFC 6409 section 6.1"
 )
 
 # ------------------------------------------------------------------ refusals

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from relay.config import HostPort, UnixPath
 from relay.core.errors import ConfigError
 from relay.core.peers import peer_network
 from relay.smtp import replies
+from relay.smtp.auth import Logins
 from relay.smtp.journal import Journal
 from relay.smtp.limits import Limits, allow_files
+from relay.smtp.listener import listeners
+from relay.smtp.lmtp import LMTPSession
 from relay.smtp.policy import Policy, Rejection
 from relay.smtp.session import SMTPSession
 from relay.smtp.sockets import BACKLOG, Bound
-from relay.smtp.tls import server_context
+from relay.smtp.submission import SubmissionSession
+from relay.smtp.tls import LOOK_S
 from relay.telemetry import get_logger
 from relay.telemetry.metrics import SMTP_CONNECTIONS, SMTP_CONNECTIONS_TOTAL
 
@@ -30,11 +37,21 @@ if TYPE_CHECKING:
     from relay.config import SMTPSettings
     from relay.core.clock import Clock
     from relay.core.model import Directory
+    from relay.smtp.listener import Listener
     from relay.smtp.sink import Sink
     from relay.smtp.wire import Wire
 
 log = get_logger(__name__)
 
+_SESSIONS: Final[dict[str, type[SMTPSession]]] = {
+    "smtp": SMTPSession,
+    "lmtp": LMTPSession,
+    "submission": SubmissionSession,
+}
+# Whoever starts next replaces the file of a Unix socket; another process may share it.
+_KEEP_FILE: Final[dict[str, Any]] = (
+    {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+)
 _LAST_WAIT_S: Final = 5.0
 """After the connections of late sessions were cut: for their commits to end."""
 
@@ -44,7 +61,8 @@ class Intake:
 
     Attributes:
         draining: No new mail is begun; set by `drain`.
-        tls_context: For STARTTLS; None: not offered.
+        listeners: The ways in, each with its certificate.
+        logins: Checks who logs in.
     """
 
     def __init__(
@@ -82,12 +100,13 @@ class Intake:
         self.policy = Policy(settings)
         self.limits = Limits(settings)
         self.journal = Journal(sink, clock)
-        self.tls_context = server_context(settings)
+        self.listeners = listeners(settings)
+        self.logins = Logins(sink)
         self.executor = ThreadPoolExecutor(4, thread_name_prefix="smtp-spool")
         self.draining = False
-        self.greeting = _line(replies.GREETING.line(hostname=settings.hostname))
-        self._extensions = tuple(_extensions(settings, tls) for tls in (False, True))
         self._servers: list[asyncio.Server] = []
+        self._unix_sockets: list[UnixPath] = []
+        self._certificates: asyncio.Task[None] | None = None
         self._sessions: set[Wire] = set()
         self._peers: dict[str, int] = {}
         self._idle = asyncio.Event()
@@ -95,12 +114,19 @@ class Intake:
 
     @property
     def listening(self) -> list[tuple[str, int]]:
-        """The addresses that are open, with the ports that were chosen for 0."""
+        """The ports that are open, with those that were chosen for 0."""
         return [
-            socket.getsockname()[:2]
+            listener.getsockname()[:2]
             for server in self._servers
-            for socket in server.sockets
+            for listener in server.sockets
+            if listener.family != socket.AF_UNIX
         ]
+
+    @property
+    def places(self) -> list[str]:
+        """Everything that is listened on, as `host:port` or `unix:/path`."""
+        ports = [str(HostPort(host, port)) for host, port in self.listening]
+        return ports + [str(place) for place in self._unix_sockets]
 
     async def start(self) -> None:
         """Open the listeners, all or none.
@@ -113,26 +139,52 @@ class Intake:
         allow_files(self.settings.max_connections)
         loop = asyncio.get_running_loop()
         try:
-            for place in self.settings.listen:
-                for listener in self._bound.take(place):
-                    server = await loop.create_server(
-                        lambda: SMTPSession(self, loop), sock=listener, backlog=BACKLOG
-                    )
-                    self._servers.append(server)
+            for listener in self.listeners:
+                await self._open(listener, loop)
         except ConfigError:
-            for open_server in self._servers:
-                open_server.close()
-            self._servers.clear()
+            self._close_listeners()
             raise
+        if any(listener.tls for listener in self.listeners):
+            self._certificates = loop.create_task(self._follow_certificates())
         log.info(
             "smtp_listening",
-            listen=[f"{host}:{port}" for host, port in self.listening],
-            starttls=self.tls_context is not None,
+            listen=self.places,
+            tls=any(listener.tls for listener in self.listeners),
         )
 
-    def extensions(self, *, starttls: bool) -> bytes:
-        """Return the reply to EHLO."""
-        return self._extensions[starttls]
+    async def _open(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
+        address, mode = listener.settings.address, listener.settings.socket_mode
+        key = "smtp.listen" if address in self.settings.listen else "smtp.listeners"
+        kind = _SESSIONS[listener.settings.protocol]
+
+        def session() -> SMTPSession:
+            return kind(self, loop, listener)
+
+        for sock in self._bound.take(address, key=key, mode=mode):
+            if isinstance(address, UnixPath):
+                server = await loop.create_unix_server(
+                    session, sock=sock, backlog=BACKLOG, **_KEEP_FILE
+                )
+                self._unix_sockets.append(address)
+            else:
+                server = await loop.create_server(session, sock=sock, backlog=BACKLOG)
+            self._servers.append(server)
+
+    def _close_listeners(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        self._unix_sockets.clear()
+
+    async def _follow_certificates(self) -> None:
+        """Take up certificates that were renewed, for the sessions to come."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for tls in {listener.tls for listener in self.listeners if listener.tls}:
+                try:
+                    await asyncio.to_thread(tls.look)
+                except Exception:
+                    log.exception("smtp_certificate_not_looked_at")
 
     def admit(self, session: Wire) -> bool:
         """Say whether a session may begin; if so, it must be released at its end."""
@@ -175,9 +227,9 @@ class Intake:
         if timeout_s is None:
             timeout_s = self.settings.drain_s
         self.draining = True
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        self._close_listeners()
+        if self._certificates is not None:
+            self._certificates.cancel()
         for session in tuple(self._sessions):
             session.drain()
         if not await self._wait_idle(timeout_s):
@@ -187,6 +239,7 @@ class Intake:
             await self._wait_idle(_LAST_WAIT_S)
         await self.journal.close()
         self.executor.shutdown(wait=False)
+        self.logins.close()
 
     async def _wait_idle(self, timeout_s: float) -> bool:
         try:
@@ -195,24 +248,3 @@ class Intake:
         except TimeoutError:
             return False
         return True
-
-
-def _line(text: str) -> bytes:
-    return text.encode("ascii") + b"\r\n"
-
-
-def _extensions(settings: SMTPSettings, starttls: bool) -> bytes:  # noqa: FBT001
-    """Return the reply to EHLO (RFC 5321 section 4.1.1.1)."""
-    words = [
-        settings.hostname,
-        "PIPELINING",
-        f"SIZE {settings.max_message_bytes}",
-        "8BITMIME",
-        "SMTPUTF8",
-        "ENHANCEDSTATUSCODES",
-        *(["STARTTLS"] if starttls else []),
-    ]
-    last = len(words) - 1
-    return b"".join(
-        _line(f"250{' ' if at == last else '-'}{word}") for at, word in enumerate(words)
-    )

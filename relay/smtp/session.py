@@ -9,32 +9,39 @@ below a verb (bytes, timers, replies in one write) is in `wire`, what is decided
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from relay.core.errors import StoreUnavailable
 from relay.smtp import replies
 from relay.smtp.body import Body
+from relay.smtp.chunks import ChunkDecoder, Chunks, bdat_command
 from relay.smtp.data import DataDecoder
 from relay.smtp.envelope import GrammarError, mail_command, rcpt_command
 from relay.smtp.journal import Occasion
 from relay.smtp.policy import Rejection
+from relay.smtp.proxy import looks_like_header
+from relay.smtp.tls import client_name
 from relay.smtp.transaction import Peer, Transaction, conclude
 from relay.smtp.wire import TooSlow, Wire
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
 
+    from relay.smtp.chunks import Decoder
+    from relay.smtp.listener import Listener
     from relay.smtp.policy import Addressee
+    from relay.smtp.replies import Reply
     from relay.smtp.server import Intake
+    from relay.smtp.transaction import Conclusion
 
 log = get_logger(__name__)
 
 _MAX_HELO: Final = 255
 """Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
 _IN_THE_CLEAR: Final = frozenset(
-    {"EHLO", "HELO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP"}
+    {"EHLO", "HELO", "LHLO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP"}
 )
 """Verbs that need no TLS where it is required (RFC 3207 section 4)."""
 _NOT_IMPLEMENTED: Final = frozenset(
@@ -44,16 +51,27 @@ _FOREIGN: Final = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"CONNECT ", b"OPTIONS 
 """Other protocols that a browser or proxy can be made to send here."""
 
 
+Verb = Callable[[Any, str | None], Awaitable[None]]
+"""A method of a session for one verb; it takes the argument."""
+
+
 class SMTPSession(Wire):
     """One SMTP session."""
 
-    def __init__(self, intake: Intake, loop: asyncio.AbstractEventLoop) -> None:
+    verbs: ClassVar[Mapping[str, Verb]] = {}
+    """The methods of this protocol by verb; set below."""
+
+    def __init__(
+        self, intake: Intake, loop: asyncio.AbstractEventLoop, listener: Listener
+    ) -> None:
         """Prepare for one connection of the intake."""
-        super().__init__(intake, loop)
+        super().__init__(intake, loop, listener)
         self._connected_at = intake.clock.now()
         self._helo = ""
         self._pipelines = False
         self._transaction: Transaction | None = None
+        self._chunks: Chunks | None = None
+        self._login = ""
 
     async def obey(self, line: bytes) -> None:
         """Do what one command line, with its LF, asks."""
@@ -61,6 +79,12 @@ class SMTPSession(Wire):
             log.info("smtp_wrong_protocol", peer=self.peer)
             self.say(replies.WRONG_PROTOCOL)
             self._over = True
+            return
+        if looks_like_header(line):
+            # Second in the session, or from where none is taken: somebody would speak
+            # in another's name.
+            log.warning("smtp_proxy_header_refused", peer=self.peer)
+            self.end(replies.PROXY_HEADER, "proxy_header")
             return
         if line[-2:] != b"\r\n" or line.count(b"\r") != 1:
             # A line that others end elsewhere than we do hides a command
@@ -81,26 +105,23 @@ class SMTPSession(Wire):
             return
         verb, _, argument = text.partition(" ")
         verb = verb.upper()
-        method = _VERBS.get(verb)
+        method = self.verbs.get(verb)
         if method is None:
             self._no_such_verb(verb)
         elif (
-            self._intake.settings.require_tls
-            and self._tls_protocol is None
+            self._listener.settings.require_tls
+            and not self._under_tls
             and verb not in _IN_THE_CLEAR
         ):
             rejection = Rejection(replies.TLS_REQUIRED, "tls_required", verb)
             self._refuse(rejection)
+            # The bytes of a chunk must not be read as commands.
+            self._over = self._over or verb == "BDAT"
         else:
             await method(self, argument.strip(" "))
 
     def _no_such_verb(self, verb: str) -> None:
-        if verb == "BDAT":
-            # Not announced. Its bytes may be on their way already, and must not be
-            # read as commands (RFC 3030 section 2).
-            self.say(replies.NOT_IMPLEMENTED)
-            self._over = True
-        elif verb in _NOT_IMPLEMENTED:
+        if verb in _NOT_IMPLEMENTED:
             self.fail(replies.NOT_IMPLEMENTED)
         else:
             self.fail(replies.UNKNOWN_COMMAND)
@@ -109,19 +130,27 @@ class SMTPSession(Wire):
 
     async def smtp_EHLO(self, hostname: str | None) -> None:  # noqa: N802
         """Greet, and announce the extensions (RFC 5321 section 4.1.1.1)."""
+        await self._hello(hostname, "EHLO")
+
+    async def _hello(self, hostname: str | None, verb: str) -> None:
         if not _is_name(hostname):
-            self.fail(replies.BAD_ARGUMENT, syntax="EHLO hostname")
+            self.fail(replies.BAD_ARGUMENT, syntax=f"{verb} hostname")
             return
         self._helo = hostname or ""
-        self._transaction = None
+        await self._drop_mail()
         if self._inbox:
             # EHLO is the last of its group: its reply may change what is offered.
             log.warning("smtp_early_command", peer=self.peer)
             self.end(replies.EARLY_COMMAND, "early_command")
             return
         self._pipelines = True
-        offers_tls = self.tls_context is not None and self._tls_protocol is None
-        self._out.append(self._intake.extensions(starttls=offers_tls))
+        offers_tls = self.tls_context is not None and not self._under_tls
+        reply = self._listener.hello(starttls=offers_tls, login=self._offers_login)
+        self._out.append(reply)
+
+    @property
+    def _offers_login(self) -> bool:
+        return False
 
     async def smtp_HELO(self, hostname: str | None) -> None:  # noqa: N802
         """Greet without extensions (RFC 5321 section 4.1.1.1)."""
@@ -130,14 +159,14 @@ class SMTPSession(Wire):
             return
         self._helo = hostname or ""
         self._pipelines = False
-        self._transaction = None
+        await self._drop_mail()
         self.say(replies.HELO, hostname=self.hostname)
 
     async def smtp_STARTTLS(self, arg: str | None) -> None:  # noqa: N802
         """Change to TLS and begin anew (RFC 3207)."""
         if arg:
             self.fail(replies.BAD_ARGUMENT, syntax="STARTTLS")
-        elif self._tls_protocol is not None:
+        elif self._under_tls:
             self.fail(replies.TLS_ALREADY)
         elif self.tls_context is None:
             self.fail(replies.TLS_NOT_AVAILABLE)
@@ -148,6 +177,7 @@ class SMTPSession(Wire):
                 log.warning(
                     "smtp_starttls_discarded", peer=self.peer, size_bytes=discarded
                 )
+            await self._drop_mail()
             await super().smtp_STARTTLS("")
 
     def _forget_hello(self) -> None:
@@ -171,8 +201,12 @@ class SMTPSession(Wire):
             self._complain(error)
             return
         mail_from = command.path.address
+        trouble = self._sender_trouble(mail_from)
+        if trouble is not None:
+            self._refuse(trouble, mail_from=mail_from)
+            return
         limits = self._intake.limits
-        if not limits.peers.allows(self.peer_group):
+        if not self._certificate and not limits.peers.allows(self.peer_group):
             rejection = Rejection(replies.PEER_TOO_FAST, "peer_too_fast")
             self._refuse(rejection, mail_from=mail_from)
             self._over = True
@@ -187,6 +221,25 @@ class SMTPSession(Wire):
         limits.peers.count(self.peer_group)
         self._transaction = Transaction(mail_from, command.utf8)
         self.say(replies.MAIL_OK)
+
+    def _sender_trouble(self, mail_from: str) -> Rejection | None:  # noqa: ARG002
+        """Say why this peer may not begin a mail here; subclasses know more reasons."""
+        if self._listener.settings.require_client_certificate and not self._certificate:
+            return Rejection(
+                replies.CLIENT_CERTIFICATE_REQUIRED, "client_certificate_required"
+            )
+        return None
+
+    def _recipient_trouble(self, addressee: Addressee) -> Rejection | None:  # noqa: ARG002
+        """Say why a relay address may not be written to from here."""
+        return None
+
+    @property
+    def _certificate(self) -> str:
+        """Return whom a verified client certificate names: a trusted relay."""
+        if self._listener.settings.client_ca is None or self.transport is None:
+            return ""
+        return client_name(self.transport.get_extra_info("ssl_object"))
 
     def _store_trouble(self, size_bytes: int) -> Rejection | None:
         """Say why a mail of that size could not be stored now."""
@@ -204,6 +257,9 @@ class SMTPSession(Wire):
         if transaction is None:
             self.fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
             return
+        if self._chunks is not None:
+            self.fail(replies.CHUNKS_UNDER_WAY)
+            return
         try:
             path = rcpt_command(arg or "", utf8=transaction.utf8)
         except GrammarError as error:
@@ -212,7 +268,8 @@ class SMTPSession(Wire):
             return
         answer = self._intake.policy.recipient(path, self._intake.directory())
         if not isinstance(answer, Rejection):
-            answer = self._too_many(transaction, answer) or answer
+            trouble = self._recipient_trouble(answer)
+            answer = trouble or self._too_many(transaction, answer) or answer
         if isinstance(answer, Rejection):
             transaction.refused += 1
             self._refuse(answer, mail_from=transaction.mail_from, rcpt=path.address)
@@ -237,8 +294,16 @@ class SMTPSession(Wire):
         if arg:
             self.fail(replies.BAD_ARGUMENT, syntax="RSET")
             return
-        self._transaction = None
+        await self._drop_mail()
         self.say(replies.RESET)
+
+    async def _drop_mail(self) -> None:
+        """End the transaction, and forget what has come of its mail."""
+        self._transaction = None
+        self._in_data = False
+        chunks, self._chunks = self._chunks, None
+        if chunks is not None:
+            await chunks.body.abandon()
 
     # ------------------------------------------------------------------ data
 
@@ -253,29 +318,83 @@ class SMTPSession(Wire):
             self.end(replies.EARLY_DATA, "early_data")
         elif arg:
             self.fail(replies.BAD_ARGUMENT, syntax="DATA")
-        elif transaction is None:
-            self.fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
-        elif not transaction.addressees:
-            refused = transaction.refused
-            self.fail(replies.NO_VALID_RECIPIENT if refused else replies.RCPT_FIRST)
+        elif self._chunks is not None:
+            self.fail(replies.CHUNKS_UNDER_WAY)
+        elif transaction is None or not transaction.addressees:
+            self.fail(self._missing(transaction))
         else:
             self._transaction = None
             self.say(replies.GO_AHEAD)
             await self.flush()
-            await self._take_mail(transaction)
+            decoder, body = DataDecoder(), self._new_body()
+            if await self._fill(transaction, decoder, body, self.loop.time()):
+                await self._conclude(transaction, decoder, body)
 
-    async def _take_mail(self, transaction: Transaction) -> None:
+    def _missing(self, transaction: Transaction | None) -> Reply:
+        """Say what must come before a mail."""
+        if transaction is None:
+            return replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST
+        return replies.NO_VALID_RECIPIENT if transaction.refused else replies.RCPT_FIRST
+
+    async def smtp_BDAT(self, arg: str | None) -> None:  # noqa: N802
+        """Take a chunk of the mail, and with the last the mail (RFC 3030 section 2)."""
+        command = bdat_command(arg or "")
+        if command is None:
+            # How many bytes follow, and must not be read as commands, is not known.
+            self.fail(replies.BAD_ARGUMENT, syntax="BDAT size [LAST]")
+            self._over = True
+            return
+        size_bytes, last = command
+        transaction = self._transaction
+        if transaction is None or not transaction.addressees:
+            if await self._skip(size_bytes):
+                self.fail(self._missing(transaction))
+            return
+        if self._chunks is None:
+            started = self.loop.time()
+            self._chunks = Chunks(ChunkDecoder(), self._new_body(), started)
+        chunks, self._chunks = self._chunks, None
+        decoder, body = chunks.decoder, chunks.body
+        decoder.begin(size_bytes, last=last)
+        if not await self._fill(transaction, decoder, body, chunks.started):
+            self._transaction = None
+        elif last or decoder.size_bytes > self._intake.settings.max_message_bytes:
+            # What is too large is refused now; what may follow of it, by its verb.
+            self._transaction = None
+            await self._conclude(transaction, decoder, body)
+        else:
+            self._chunks = chunks
+            self._in_data = True
+            self.say(replies.CHUNK_TAKEN, size=size_bytes)
+
+    async def _skip(self, size_bytes: int) -> bool:
+        """Read a chunk that nobody asked for; it would be taken for commands."""
+        decoder = ChunkDecoder()
+        decoder.begin(size_bytes, last=True)
+        nobody = Transaction("", utf8=False)
+        return await self._fill(
+            nobody, decoder, self._new_body(keep=False), self.loop.time()
+        )
+
+    def _new_body(self, *, keep: bool = True) -> Body:
         settings = self._intake.settings
-        decoder = DataDecoder()
-        body = Body(
+        return Body(
             self._intake.sink,
             self._intake.executor,
             inline_bytes=self._intake.inline_bytes,
-            max_message_bytes=settings.max_message_bytes,
+            max_message_bytes=settings.max_message_bytes if keep else 0,
             max_header_bytes=settings.max_header_bytes,
         )
+
+    async def _fill(
+        self, transaction: Transaction, decoder: Decoder, body: Body, started: float
+    ) -> bool:
+        """Read a mail, or a chunk, to its end; False: the session ends before it.
+
+        Raises:
+            EOFError: The connection did; nothing is to be answered.
+        """
         complete = False
-        started = self.loop.time()
         self._in_data = True
         try:
             await self._receive(decoder, body, started)
@@ -288,9 +407,10 @@ class SMTPSession(Wire):
             for addressee in transaction.addressees:
                 occasion = Occasion(self.peer, transaction.mail_from, addressee.rcpt)
                 self._refusals.append(self._intake.journal.refusal(occasion, rejection))
-            self.say_line(self._refusals[0].reply)
-            self._over = True
-            return
+            self.say_line(
+                rejection.line(self._refusals[0].id if self._refusals else "")
+            )
+            return False
         finally:
             self._in_data = False
             if not complete:
@@ -298,15 +418,25 @@ class SMTPSession(Wire):
                 self._over = True
                 await body.abandon()
         self._inbox.unread(decoder.rest)
+        return True
+
+    async def _conclude(
+        self, transaction: Transaction, decoder: Decoder, body: Body
+    ) -> None:
+        """Judge a mail that is here as a whole, and answer."""
         conclusion = await conclude(
             self._intake, self._about_peer(), transaction, decoder, body
         )
         self._refusals.extend(conclusion.refusals)
-        self.say_line(conclusion.line)
+        self._answer(transaction, conclusion)
         if conclusion.taken:
             self.note_progress()
         else:
             self.count_error()
+
+    def _answer(self, transaction: Transaction, conclusion: Conclusion) -> None:  # noqa: ARG002
+        """Say what became of the mail."""
+        self.say_line(conclusion.line)
 
     def _slowest_end(self, started: float, size_bytes: int) -> float:
         """Return when `min_data_rate` ends a mail of which so much has come.
@@ -318,7 +448,7 @@ class SMTPSession(Wire):
             return math.inf
         return started + settings.timeout_s + size_bytes / settings.min_data_rate
 
-    async def _receive(self, decoder: DataDecoder, body: Body, started: float) -> None:
+    async def _receive(self, decoder: Decoder, body: Body, started: float) -> None:
         """Read up to the end of the mail.
 
         Raises:
@@ -331,6 +461,9 @@ class SMTPSession(Wire):
         while not decoder.done:
             chunk = self._inbox.take()
             if not chunk:
+                if self._out:
+                    # Before a chunk others may stand whose replies the peer awaits.
+                    await self.flush()
                 slowest = self._slowest_end(started, decoder.size_bytes)
                 left = min(until, slowest) - self.loop.time()
                 if left <= 0:
@@ -369,10 +502,18 @@ class SMTPSession(Wire):
 
     def _about_peer(self) -> Peer:
         version = ""
-        if self._tls_protocol is not None and self.transport is not None:
+        if self._under_tls and self.transport is not None:
             tls = self.transport.get_extra_info("ssl_object")
             version = (tls.version() if tls else None) or "TLS"
-        return Peer(self.peer, self._helo, version, self._connected_at)
+        return Peer(
+            self.peer,
+            self._helo,
+            version,
+            self._connected_at,
+            via=self._via,
+            certificate=self._certificate,
+            login=self._login,
+        )
 
     def _complain(self, error: GrammarError) -> None:
         """Answer an argument that the grammar does not have."""
@@ -405,16 +546,18 @@ def _is_name(hostname: str | None) -> bool:
     )
 
 
-_VERBS: Final[dict[str, Callable[[SMTPSession, str | None], Awaitable[None]]]] = {
+VERBS: Final[Mapping[str, Verb]] = {
     "EHLO": SMTPSession.smtp_EHLO,
     "HELO": SMTPSession.smtp_HELO,
     "STARTTLS": SMTPSession.smtp_STARTTLS,
     "MAIL": SMTPSession.smtp_MAIL,
     "RCPT": SMTPSession.smtp_RCPT,
     "DATA": SMTPSession.smtp_DATA,
+    "BDAT": SMTPSession.smtp_BDAT,
     "RSET": SMTPSession.smtp_RSET,
     "NOOP": SMTPSession.smtp_NOOP,
     "QUIT": SMTPSession.smtp_QUIT,
     "VRFY": SMTPSession.smtp_VRFY,
     "HELP": SMTPSession.smtp_HELP,
 }
+SMTPSession.verbs = VERBS

@@ -31,6 +31,13 @@ class Sink(Protocol):
             StoreUnavailable: Nothing was recorded.
         """
 
+    async def app_password_used(self, user_id: int, name: str) -> None:
+        """Note that somebody has logged in with an app password.
+
+        Raises:
+            StoreUnavailable: It was not noted.
+        """
+
     def free_bytes(self) -> int:
         """Return the free space where mail is stored."""
 

@@ -9,58 +9,91 @@ its own.
 from __future__ import annotations
 
 import errno
+import os
 import socket
-import time
 from typing import TYPE_CHECKING, Final
 
+from relay.config import HostPort
 from relay.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
-    from relay.config import HostPort
+    from relay.config import SMTPSettings
+    from relay.config.values import Place
 
 BACKLOG: Final = 512
 """Connections that the kernel keeps for us while the loop is busy."""
-_TAKEN_POLL_S: Final = 0.05
+_KEY: Final = "smtp.listen"
+_MODE: Final = "660"
+_PROBE_S: Final = 1.0
+
+Shared = dict[str, list[socket.socket]]
+"""The sockets of one process, by the place they were bound for."""
 
 
 def bind(
-    place: HostPort,
-    *,
-    key: str = "smtp.listen",
-    reuse_port: bool = False,
-    patience_s: float = 0.0,
+    place: Place, *, key: str = _KEY, mode: str = _MODE, reuse_port: bool = False
 ) -> list[socket.socket]:
     """Return a listening socket for each address that a place stands for.
 
     Args:
         place: Where; port 0 is any free one.
         key: The setting that it came from, for the error line.
+        mode: Rights of a Unix socket, in octal.
         reuse_port: Let further sockets share the port (SO_REUSEPORT, socket(7)).
-        patience_s: How long a taken port is tried again: a relay that was killed
-            just now may still be on its way out.
 
     Raises:
         ConfigError: It cannot be listened on.
     """
-    end = time.monotonic() + patience_s
-    while True:
-        try:
-            return _bind(place, reuse_port=reuse_port)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE and time.monotonic() < end:
-                time.sleep(_TAKEN_POLL_S)
+    try:
+        if isinstance(place, HostPort):
+            return _bind_port(place, reuse_port=reuse_port)
+        return [_bind_path(place.path, mode)]
+    except OSError as error:
+        what = error.strerror or str(error)
+        text = (
+            f"{key} = {str(place)!r}: cannot listen there ({what}); give "
+            "an address of this machine and a port that is free and allowed"
+        )
+        raise ConfigError(text) from error
+
+
+def bind_shared(settings: SMTPSettings, processes: int) -> list[Shared]:
+    """Return the sockets of each of several processes that share all listeners.
+
+    A port gets one socket for each process, so that the kernel spreads connections; a
+    Unix socket is the same for all.
+
+    Raises:
+        ConfigError: A place cannot be listened on; nothing is left open.
+    """
+    made: list[Shared] = [{} for _ in range(processes)]
+    try:
+        for listener in settings.all_listeners():
+            place = listener.address
+            if not isinstance(place, HostPort) or processes == 1:
+                first = bind(place, mode=listener.socket_mode)
+                for shared in made:
+                    shared[str(place)] = [*first, *shared.get(str(place), [])]
                 continue
-            what = error.strerror or str(error)
-            text = (
-                f"{key} = {str(place)!r}: cannot listen there ({what}); give "
-                "an address of this machine and a port that is free and allowed"
-            )
-            raise ConfigError(text) from error
+            # SO_REUSEPORT would let us in beside another relay: ask without it first.
+            probe = bind(place)
+            port = probe[0].getsockname()[1]
+            close(probe)
+            for shared in made:
+                found = bind(HostPort(place.host, port), reuse_port=True)
+                shared[str(place)] = [*shared.get(str(place), []), *found]
+    except ConfigError:
+        for shared in made:
+            for found in shared.values():
+                close(found)
+        raise
+    return made
 
 
-def _bind(place: HostPort, *, reuse_port: bool) -> list[socket.socket]:
+def _bind_port(place: HostPort, *, reuse_port: bool) -> list[socket.socket]:
     found = socket.getaddrinfo(
         place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
@@ -84,7 +117,32 @@ def _bind(place: HostPort, *, reuse_port: bool) -> list[socket.socket]:
     return bound
 
 
-def close(sockets: list[socket.socket]) -> None:
+def _bind_path(path: Path, mode: str) -> socket.socket:
+    """Listen on a Unix socket, in the place of one that nobody listens on any more."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_PROBE_S)
+            if path.is_socket() and not probe.connect_ex(str(path)):
+                text = "another program listens there"
+                raise OSError(errno.EADDRINUSE, text)  # noqa: TRY301 - reads in order
+            if path.is_socket():
+                path.unlink()
+        before = os.umask(0o777)  # Nobody gets in before the rights are set.
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        path.chmod(int(mode, 8))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def close(sockets: Iterable[socket.socket]) -> None:
     """Close them; what others hold of them stays open."""
     for listener in sockets:
         listener.close()
@@ -93,18 +151,21 @@ def close(sockets: list[socket.socket]) -> None:
 class Bound:
     """Sockets that somebody else has bound, by the place they were bound for."""
 
-    def __init__(self, fds: Mapping[str, list[int]] | None = None) -> None:
+    def __init__(self, fds: Mapping[str, Sequence[int]] | None = None) -> None:
         """Take over file descriptors that were inherited."""
-        self._sockets = {
-            place: [socket.socket(fileno=fd) for fd in found]
-            for place, found in (fds or {}).items()
-        }
+        self._sockets: Shared = {}
+        for place, found in (fds or {}).items():
+            self._sockets[place] = [socket.socket(fileno=fd) for fd in found]
+            for listener in self._sockets[place]:
+                listener.setblocking(False)
 
-    def take(self, place: HostPort, *, key: str = "smtp.listen") -> list[socket.socket]:
+    def take(
+        self, place: Place, *, key: str = _KEY, mode: str = _MODE
+    ) -> list[socket.socket]:
         """Return the sockets of a place; bind them where nobody has.
 
         Raises:
             ConfigError: As `bind`.
         """
         given = self._sockets.pop(str(place), None)
-        return bind(place, key=key) if given is None else given
+        return bind(place, key=key, mode=mode) if given is None else given

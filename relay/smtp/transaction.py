@@ -24,12 +24,12 @@ from relay.telemetry import get_logger
 from relay.telemetry.metrics import COMMIT_SECONDS, MESSAGES_ACCEPTED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from relay.core.model import RawMail, Refusal
     from relay.smtp.body import Body
-    from relay.smtp.data import DataDecoder
+    from relay.smtp.chunks import Decoder
     from relay.smtp.policy import Addressee, Assessment
     from relay.smtp.server import Intake
 
@@ -45,38 +45,54 @@ class Peer:
     tls: str
     """Version of TLS, empty in the clear."""
     connected_at: datetime
+    via: str = ""
+    """The load balancer in between, empty where there is none."""
+    certificate: str = ""
+    """Whom a verified client certificate names."""
+    login: str = ""
+    """The user who has logged in."""
 
 
 @dataclass(slots=True)
 class Transaction:
-    """The envelope so far. `refused` counts RCPTs that were."""
+    """The envelope so far. `refused` counts RCPTs that were.
+
+    `accepted` are the RCPTs that were answered 250, in order, one as often as it was
+    named: LMTP answers each.
+    """
 
     mail_from: str
     utf8: bool
     addressees: list[Addressee] = field(default_factory=list)
     refused: int = 0
+    accepted: list[str] = field(default_factory=list)
 
     def add(self, addressee: Addressee) -> None:
         """Add a recipient; one that is named again is the same, and one message."""
         rcpt = addressee.rcpt.casefold()
+        self.accepted.append(rcpt)
         if all(rcpt != known.rcpt.casefold() for known in self.addressees):
             self.addressees.append(addressee)
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """The reply that ends DATA, and what is to be recorded with it."""
+    """The reply that ends DATA, and what is to be recorded with it.
+
+    `lines` has a reply of its own for each recipient, by RCPT in small letters.
+    """
 
     line: str
     taken: bool
     refusals: tuple[Refusal, ...] = ()
+    lines: Mapping[str, str] = field(default_factory=dict)
 
 
 async def conclude(
     intake: Intake,
     peer: Peer,
     transaction: Transaction,
-    decoder: DataDecoder,
+    decoder: Decoder,
     body: Body,
 ) -> Conclusion:
     """Judge a mail that has arrived to its end, and store it if anybody may have it.
@@ -132,7 +148,7 @@ async def conclude(
 
 
 def _line_end_trouble(
-    intake: Intake, peer: Peer, transaction: Transaction, decoder: DataDecoder
+    intake: Intake, peer: Peer, transaction: Transaction, decoder: Decoder
 ) -> Rejection | None:
     """Say why the line ends of a mail keep it from being taken."""
     if decoder.bare_dot:
@@ -150,7 +166,7 @@ def _line_end_trouble(
     return None
 
 
-def _bare(decoder: DataDecoder) -> str:
+def _bare(decoder: Decoder) -> str:
     """Name the line ends that are none, if there are any."""
     if not (decoder.bare_lf or decoder.bare_cr):
         return ""
@@ -178,7 +194,14 @@ def _accepted(
         line = replies.TAKEN.line(id=first)
     else:
         line = replies.TAKEN_SEVERAL.line(count=len(recipients), id=first)
-    return Conclusion(line, True, refusals)
+    lines = _lines(refusals)
+    for one in recipients:
+        lines[one.rcpt.casefold()] = replies.TAKEN.line(id=one.message_id)
+    return Conclusion(line, True, refusals, lines)
+
+
+def _lines(refusals: Sequence[Refusal]) -> dict[str, str]:
+    return {refusal.rcpt.casefold(): refusal.reply for refusal in refusals}
 
 
 class _Refuser:
@@ -210,7 +233,7 @@ class _Refuser:
 
     def _conclusion(self, refused: Sequence[tuple[Addressee, Rejection]]) -> Conclusion:
         refusals = self._refusals(refused)
-        return Conclusion(refusals[0].reply, False, tuple(refusals))
+        return Conclusion(refusals[0].reply, False, tuple(refusals), _lines(refusals))
 
     def _refusals(
         self, refused: Sequence[tuple[Addressee, Rejection]]
@@ -237,11 +260,23 @@ class _Refuser:
         return result
 
 
+def _whence(peer: Peer) -> str:
+    """Say for the trace where a mail came from."""
+    words = [f"from {peer.address}, which calls itself {peer.helo}"]
+    if peer.via:
+        words.append(f"passed on by {peer.via}")
+    if peer.certificate:
+        words.append(f"with the certificate of {peer.certificate}")
+    if peer.login:
+        words.append(f"logged in as {peer.login}")
+    return ", ".join(words)
+
+
 def _envelope(
     intake: Intake,
     peer: Peer,
     transaction: Transaction,
-    decoder: DataDecoder,
+    decoder: Decoder,
     assessment: Assessment,
     raw: RawMail,
 ) -> Envelope:
@@ -268,7 +303,7 @@ def _envelope(
 def _trace(
     peer: Peer,
     transaction: Transaction,
-    decoder: DataDecoder,
+    decoder: Decoder,
     assessment: Assessment,
     raw: RawMail,
     now: datetime,
@@ -285,7 +320,7 @@ def _trace(
             peer.connected_at,
             "connection",
             peer.tls or "in the clear",
-            f"from {peer.address}, which calls itself {peer.helo}",
+            _whence(peer),
         ),
         Step(now, "rcpt", "accepted", f"{taken}; {refused} refused"),
         Step(

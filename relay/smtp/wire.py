@@ -23,18 +23,21 @@ import asyncio
 import contextlib
 import ipaddress
 from abc import ABC, abstractmethod
+from asyncio import sslproto
 from typing import TYPE_CHECKING, Final
 
 from aiosmtpd.smtp import SMTP, TLSSetupException
 
 from relay.core.ids import new_message_id
-from relay.smtp import replies
+from relay.smtp import proxy, replies
 from relay.smtp.inbox import Inbox
+from relay.smtp.listener import LOCAL
 from relay.smtp.policy import Rejection
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
     from relay.core.model import Refusal
+    from relay.smtp.listener import Listener
     from relay.smtp.replies import Reply
     from relay.smtp.server import Intake
 
@@ -42,6 +45,8 @@ log = get_logger(__name__)
 
 MAX_COMMAND_LINE: Final = 2048
 """Octets of a command line taken: 512 of RFC 5321, and room for all parameters."""
+_PROXY_HEADER_S: Final = 10.0
+"""Time for a load balancer's PROXY header, which comes with the connection."""
 _MOST_REPLIES: Final = 100
 """Replies gathered at most before they are written."""
 _MAPPED: Final = "::ffff:"
@@ -58,8 +63,10 @@ class Draining(Exception):  # noqa: N818 - what happened
 class Wire(SMTP, ABC):
     """A connection and its loop over command lines; verbs are in the subclass."""
 
-    def __init__(self, intake: Intake, loop: asyncio.AbstractEventLoop) -> None:
-        """Prepare for one connection of the intake."""
+    def __init__(
+        self, intake: Intake, loop: asyncio.AbstractEventLoop, listener: Listener
+    ) -> None:
+        """Prepare for one connection of a listener of the intake."""
         # SMTP.__init__ is passed over on purpose (see above). The protocol class of
         # asyncio below it must be set up, and these are all the attributes that the
         # methods of SMTP still in use read; a test compares them with the original.
@@ -73,7 +80,7 @@ class Wire(SMTP, ABC):
         self.event_handler = None
         self.hostname = intake.settings.hostname
         self.enable_SMTPUTF8 = True
-        self.tls_context = intake.tls_context
+        self.tls_context = listener.tls.context if listener.tls else None
         self.session = None
         self.envelope = None
         self.transport = None
@@ -86,6 +93,7 @@ class Wire(SMTP, ABC):
         self._timeout_duration = intake.settings.timeout_s
 
         self._intake = intake
+        self._listener = listener
         self._inbox = Inbox(self._pause, self._go_on)
         self._out: list[bytes] = []
         self._refusals: list[Refusal] = []
@@ -100,6 +108,7 @@ class Wire(SMTP, ABC):
         self._over = False
         self.peer = ""
         self.peer_group = ""
+        self._via = ""  # the load balancer whose PROXY header named the peer
 
     # ------------------------------------------------------------------ life
 
@@ -150,24 +159,89 @@ class Wire(SMTP, ABC):
 
     async def _handle_client(self) -> None:
         """Serve the connection from greeting to close."""
-        admitted = self._intake.admit(self)
+        admitted = False
         try:
+            if not await self._read_proxy_header():
+                return
+            admitted = self._intake.admit(self)
             if not admitted:
-                self.say(replies.TOO_MANY_CONNECTIONS)
-                await self.flush()
-            elif await self._greet():
+                # Who expects TLS would not understand us.
+                if not self._listener.implicit:
+                    self.say(replies.TOO_MANY_CONNECTIONS)
+                    await self.flush()
+                return
+            if self._listener.implicit:
+                await self._begin_tls()
+            if await self._greet():
                 await self._serve()
+        except TLSSetupException as error:
+            log.info("smtp_tls_failed", peer=self.peer, error=str(error.__cause__))
         except (EOFError, OSError):
             log.debug("smtp_connection_lost", peer=self.peer)
         except Exception:
             log.exception("smtp_session_broken", peer=self.peer)
         finally:
             self._over = True
+            await self._drop_mail()
             if admitted:
                 self._intake.release(self)
             if self._timeout_handle is not None:
                 self._timeout_handle.cancel()
             self._writer.close()
+
+    async def _read_proxy_header(self) -> bool:
+        """Learn from a load balancer whose connection it is; False: close it."""
+        if not self._listener.expects_header(self.peer):
+            return True
+        data = b""
+        self.set_deadline(_PROXY_HEADER_S)
+        try:
+            while (header := proxy.read(data)) is None:
+                await self._inbox.wait()
+                data += self._inbox.take()
+        except (proxy.BadHeader, TooSlow) as error:
+            reply = replies.NO_PROXY_HEADER
+            rejection = Rejection(reply, "no_proxy_header", str(error) or "none came")
+            self._intake.journal.note(self.peer, rejection)
+            return False
+        self._inbox.unread(data[header.length :])
+        if header.client:
+            self._via, self.peer = self.peer, _plain(header.client)
+        # A connection that the drain did not know of yet is not begun any more.
+        return not self._intake.draining
+
+    async def _begin_tls(self) -> None:
+        """Speak TLS from here on, as the peer does since its first byte.
+
+        Raises:
+            TLSSetupException: The handshake failed.
+        """
+        if self.tls_context is None or self.transport is None:
+            raise EOFError
+        # What aiosmtpd does for STARTTLS, but nothing is thrown away: the first bytes
+        # of the handshake may be here already.
+        plain = self.transport
+        arrived = self._inbox.take()
+        self._inbox.clear()
+        waiter = self.loop.create_future()
+        protocol = sslproto.SSLProtocol(
+            self.loop, self, self.tls_context, waiter, server_side=True
+        )
+        self._tls_protocol = protocol
+        self._original_transport = plain
+        plain.set_protocol(protocol)
+        self.transport = protocol._app_transport  # noqa: SLF001 - as aiosmtpd does
+        protocol.connection_made(plain)
+        while arrived:
+            room = protocol.get_buffer(len(arrived))
+            size = min(len(room), len(arrived))
+            room[:size] = arrived[:size]
+            protocol.buffer_updated(size)
+            arrived = arrived[size:]
+        try:
+            await waiter
+        except Exception as error:
+            raise TLSSetupException from error
 
     async def _greet(self) -> bool:
         """Greet, unless the peer talks first: who does reads no replies."""
@@ -182,7 +256,7 @@ class Wire(SMTP, ABC):
                 self.end(replies.EARLY_TALKER, "early_talker")
                 await self.flush()
                 return False
-        self._out.append(self._intake.greeting)
+        self._out.append(self._listener.greeting)
         return True
 
     async def _serve(self) -> None:
@@ -207,11 +281,13 @@ class Wire(SMTP, ABC):
                 break
             try:
                 await self.obey(line)
-            except (EOFError, OSError):
+            except (EOFError, OSError, TLSSetupException):
                 raise
-            except TLSSetupException as error:
-                log.info("smtp_tls_failed", peer=self.peer, error=str(error.__cause__))
-                return
+            except TooSlow:
+                self.end(replies.TIMED_OUT, "timeout")
+            except Draining:
+                self.say(replies.SHUTTING_DOWN)
+                break
             except Exception:
                 ident = new_message_id(self._intake.clock)
                 log.exception("smtp_internal_error", error_id=ident, peer=self.peer)
@@ -226,11 +302,19 @@ class Wire(SMTP, ABC):
     def _forget_hello(self) -> None:
         """Forget what the peer said since the greeting."""
 
+    @abstractmethod
+    async def _drop_mail(self) -> None:
+        """Forget a mail that has come in part."""
+
+    @property
+    def _under_tls(self) -> bool:
+        return self._tls_protocol is not None
+
     # ------------------------------------------------------------------ read
 
     async def _next_line(self) -> bytes:
         while True:
-            if self._intake.draining:
+            if self._intake.draining and not self._in_data:
                 raise Draining
             line = self._inbox.line(MAX_COMMAND_LINE)
             if line is not None:
@@ -344,10 +428,14 @@ class Wire(SMTP, ABC):
 
 
 def _peer(name: object) -> str:
-    """Return the IP address of a peer as text; an IPv4 one in IPv6 clothes as IPv4."""
+    """Return the IP address of a peer as text, `local` for a Unix socket."""
     if not isinstance(name, tuple) or not name:
-        return "local"
-    host = str(name[0]).partition("%")[0]
+        return LOCAL
+    return _plain(str(name[0]).partition("%")[0])
+
+
+def _plain(host: str) -> str:
+    """Return an address as text; an IPv4 one in IPv6 clothes as IPv4."""
     if host.startswith(_MAPPED):
         mapped = ipaddress.IPv6Address(host).ipv4_mapped
         return str(mapped or host)

@@ -16,6 +16,8 @@ r"""Runs a conversation with an SMTP server from a file.
     = from ada@corp.example   its envelope sender; <> for none
     = reasons unknown_recipient …   the reasons of all refusals, in order
     = trace line_ends bare    the last one's trace has a step with this result
+    = detail connection *text     the last one's trace has a step with this detail
+    = peer 203.0.113.7        its peer
 
 Each read has a deadline, so that a server that hangs fails the case.
 """
@@ -176,6 +178,12 @@ def _expect(text: str, sink: MemorySink, where: str) -> None:
         assert content == unescape(value), f"{where}; got {content!r}"
     elif what == "rcpts":
         assert [one.rcpt for one in envelope.recipients] == value.split(), where
+    elif what == "peer":
+        assert envelope.peer == value, where
+    elif what == "detail":
+        step, _, pattern = value.partition(" ")
+        details = [one.detail for one in envelope.trace if one.step == step]
+        assert any(like(pattern, detail) for detail in details), f"{where}; {details}"
     elif what == "from":
         assert envelope.mail_from == value.replace("<>", ""), where
     else:

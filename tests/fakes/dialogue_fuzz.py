@@ -28,6 +28,7 @@ REPLIES = {
     "MAIL": "250 451 452 501 503 552 553 555",
     "RCPT": "250 450 451 452 501 503 550 553 555",
     "DATA": "354 501 503 554",
+    "BDAT": "250 451 452 501 503 550 552 554",
     "RSET": "250 501",
     "NOOP": "250",
     "QUIT": "221 501",
@@ -37,6 +38,7 @@ REPLIES = {
 }
 """What each verb may be answered without TLS (RFC 5321 section 4.3.2)."""
 MAY_END = {"421", "503", "500", "502"}
+CHUNK = re.compile(rb"BDAT +(\d{1,20})( +LAST)? *\r\n", re.IGNORECASE)
 REPLY = re.compile(r"[2-5]\d\d[ -][ -~]*")
 LONGEST_LINE = 2048
 _PATIENCE = 400
@@ -100,7 +102,7 @@ async def converse(intake: Intake, sink: MemorySink, pieces: Iterable[bytes]) ->
     """Have one conversation, each piece sent when the one before is dealt with."""
     loop = asyncio.get_running_loop()
     transport = Wireless(loop)
-    session = SMTPSession(intake, loop)
+    session = SMTPSession(intake, loop, intake.listeners[0])
     transport.set_protocol(session)
     before = len(sink.stored)
     session.connection_made(transport)
@@ -141,11 +143,14 @@ def judge(sent: bytes, said: Said) -> int:
     replies = iter(_whole_replies(said.replies))
     greeting = next(replies)
     assert greeting.startswith("220 "), greeting
-    at, mails = 0, []
-    last = greeting
+    at, mails, chunks = 0, [], b""
+    last, verb = greeting, ""
     while (end := sent.find(b"\n", at)) >= 0:
         line, at = sent[at : end + 1], end + 1
         reply = next(replies, "")
+        chunk = CHUNK.fullmatch(line)
+        if not reply and chunk and at + int(chunk[1]) > len(sent):
+            break
         if not reply or reply.startswith("421 "):
             # Nothing behind the end of a session is answered.
             assert said.closed, line
@@ -163,13 +168,22 @@ def judge(sent: bytes, said: Said) -> int:
             assert reply[:3] in {"250", "451", "452", "550", "552", "554"}, reply
             if reply[:3] == "250":
                 mails.append(content)
+        if chunk and reply[:3] not in {"500", "501"}:
+            content, at = sent[at : at + int(chunk[1])], at + int(chunk[1])
+            chunks = chunks + content if reply[:3] == "250" else b""
+            if chunk[2] and reply[:3] == "250":
+                mails.append(chunks)
+                chunks = b""
+        if verb in {"EHLO", "HELO", "RSET"} and reply[:3] == "250":
+            chunks = b""
         if verb == "QUIT" and reply[:3] == "221":
             break
     rest = list(replies)
     # A session that is ended for its errors says so behind the last reply.
     assert [one[:4] for one in rest] in ([], ["421 "]), rest
     if said.closed:
-        assert rest or last[:3] in {"221", "421", *MAY_END}, last
+        may_end = {"221", "421", *MAY_END, *(["501"] if verb == "BDAT" else [])}
+        assert rest or last[:3] in may_end, last
     else:
         assert not rest, rest
     assert said.stored == mails

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from relay.config import HostPort, SMTPSettings
 from relay.core.clock import SystemClock
-from relay.core.model import Directory, Role, User
+from relay.core.model import AppPassword, Directory, Role, User
+from relay.core.passwords import hash_password
 from relay.smtp import Intake
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ PEOPLE = Directory(
         3: frozenset({"cleo@corp.example"}),
     },
     exclusions=(),
+    app_passwords={1: (AppPassword(1, "phone", hash_password("aaaabbbb"), START, ""),)},
 )
 GIB = 1 << 30
 
@@ -73,6 +75,7 @@ class MemorySink:
         self.gate = asyncio.Event()
         self.gate.set()
         self.begun = asyncio.Event()
+        self.logins: list[tuple[int, str]] = []
         self._numbers = itertools.count()
 
     async def put(self, envelope: Envelope, raw: RawMail) -> None:
@@ -94,6 +97,10 @@ class MemorySink:
         if self.refuse_error is not None:
             raise self.refuse_error
         self.refusals.extend(refusals)
+
+    async def app_password_used(self, user_id: int, name: str) -> None:
+        """Keep who has logged in."""
+        self.logins.append((user_id, name))
 
     def free_bytes(self) -> int:
         """Return what the test set."""

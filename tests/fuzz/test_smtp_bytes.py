@@ -2,8 +2,9 @@
 
 Invariant: whatever the bytes, the session does not break and logs no internal error;
 each command line gets one reply, in order, that its verb may have; a mail is stored
-if, and only if, its bytes came behind a 354, up to the first CR LF . CR LF, and its
-reply was 250; what is stored is those bytes with the dots taken off, and nothing else.
+if, and only if, its bytes came behind a 354, up to the first CR LF . CR LF, or were
+counted by BDAT, and its reply was 250; what is stored is those bytes, behind a 354 with
+the dots taken off, and nothing else.
 Each input is had whole, byte by byte, and cut at random.
 
 The seed of a run is printed when it fails; `FUZZ_SEED` repeats it and `FUZZ_SECONDS`
@@ -47,6 +48,9 @@ STATES = {
     "body": [EHLO, MAIL, RCPT, DATA, HEAD + b"text"],
     "half end": [EHLO, MAIL, RCPT, DATA, HEAD + b"text\r\n."],
     "taken": [EHLO, MAIL, RCPT, DATA, HEAD + END],
+    "chunk": [EHLO, MAIL, RCPT, b"BDAT 26\r\n" + HEAD],
+    "in a chunk": [EHLO, MAIL, RCPT, b"BDAT 40 LAST\r\n" + HEAD],
+    "chunks taken": [EHLO, MAIL, RCPT, b"BDAT 26\r\n" + HEAD + b"BDAT 0 LAST\r\n"],
     "pipelined": [EHLO, MAIL + RCPT + DATA, HEAD + END + MAIL + RCPT],
 }
 """What brings a session there, in pieces that each wait for their replies."""
@@ -89,6 +93,12 @@ PIECES = [
     b"HELP\r\n",
     b"STARTTLS\r\n",
     b"BDAT 5 LAST\r\nhello",
+    b"BDAT 0 LAST\r\n",
+    b"BDAT 9\r\nNOOP\r\n\n.\n",
+    b"BDAT x\r\n",
+    b"BDAT 99999999999999999999 LAST\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\0",
+    b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n",
     b"AUTH PLAIN AAAA\r\n",
     b"MAIL FROM:<> SIZE=10 BODY=8BITMIME SMTPUTF8\r\n",
     b"MAIL FROM:<a@b> SIZE=99999999\r\n",

@@ -53,6 +53,19 @@ def test_environment_converts_text():
     assert settings.telemetry.mask_addresses is True
 
 
+def test_listeners_in_the_environment_are_json():
+    """Tables in the environment are a JSON list of objects."""
+    text = '[{"address": "unix:/run/lmtp.sock", "protocol": "lmtp"}]'
+    settings = load(environ={"RELAY_SMTP__LISTENERS": text})
+    (listener,) = settings.smtp.listeners
+    assert str(listener.address) == "unix:/run/lmtp.sock"
+    assert listener.protocol == "lmtp"
+    assert [str(one.address) for one in settings.smtp.all_listeners()] == [
+        "0.0.0.0:25",
+        "unix:/run/lmtp.sock",
+    ]
+
+
 def test_an_ipv6_listener_is_no_json():
     """A list that starts with a bracket is still read with commas."""
     settings = load(environ={"RELAY_SMTP__LISTEN": "[::1]:25"})
