@@ -1,14 +1,14 @@
 """The composition root: builds the parts from settings, starts and drains them.
 
 The only place that wires. `App` is one relay process: with the role `smtp` it takes
-mail in, with the role `worker` it logs it. `serve` runs one until a signal comes.
+mail in, with the role `worker` it logs it. `relay.serve` runs one in each child.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
-import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,13 +19,16 @@ from relay.core.model import LeaseOwner
 from relay.core.states import State
 from relay.salesforce import Org
 from relay.smtp import Intake
+from relay.smtp.sockets import Bound
 from relay.store import Store
 from relay.telemetry import get_logger, metrics
-from relay.telemetry.health import HealthServer
+from relay.telemetry.health import Health, HealthServer
 from relay.worker import Worker, WriteMode
 from relay.worker import explain as explain_mail
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from relay.config import Settings
     from relay.core.clock import Clock
     from relay.core.model import Directory
@@ -35,6 +38,8 @@ _START_TIME: Final = 19
 """Index of `starttime` in /proc/PID/stat, counted after the name (proc(5))."""
 REFRESH_S: Final = 0.25
 """How often the directory's revision is read: an edit holds within a second."""
+TAKE_BACK_S: Final = 10.0
+"""How often leases of dead processes of this host are looked for."""
 
 logger = get_logger(__name__)
 
@@ -55,8 +60,18 @@ class App:
         *,
         roles: frozenset[str] = ROLES,
         clock: Clock | None = None,
+        health: Health | None = None,
+        bound: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        """Keep the settings; nothing is opened yet."""
+        """Keep the settings; nothing is opened yet.
+
+        Args:
+            settings: The whole configuration.
+            roles: What to do.
+            clock: None: the machine's.
+            health: Takes the probes; None: a listener at `telemetry.listen`.
+            bound: Listening sockets that were inherited, by place.
+        """
         self.settings = settings
         self.roles = roles
         self.clock: Clock = clock or SystemClock()
@@ -64,7 +79,8 @@ class App:
         self.intake: Intake | None = None
         self.worker: Worker | None = None
         self.org: Org | None = None
-        self.health: HealthServer | None = None
+        self.health = health
+        self._bound = Bound(bound)
         self._store: Store | None = None
         self._directory: Directory | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -110,16 +126,17 @@ class App:
         self._store = await Store.open(settings.store, self.clock, owner=self.owner)
         self._directory = await self._store.directory()
         self._tasks.append(asyncio.create_task(self._follow_directory()))
-        if settings.telemetry.listen:
+        if self.health is None and settings.telemetry.listen:
             self.health = HealthServer(settings.telemetry.listen)
+        if self.health:
             self.health.add_probe("store", self._probe_store)
-            self.health.add_probe("salesforce", self._probe_salesforce, fatal=False)
+            if "worker" in self.roles:
+                self.health.add_probe("salesforce", self._probe_salesforce, fatal=False)
             await self.health.start()
             self.health.add_refresh(self._update_gauges)
         if "worker" in self.roles:
-            freed = await self._store.release_dead(self.owner, is_alive)
-            if freed:
-                logger.info("leases_taken_back", count=freed)
+            await self._take_back()
+            self._tasks.append(asyncio.create_task(self._follow_the_dead()))
             self.org = Org(settings.salesforce, self.clock)
             await self.org.start()
             self.worker = Worker(
@@ -139,6 +156,7 @@ class App:
                 directory=self.directory,
                 inline_bytes=settings.store.inline_bytes,
                 min_free_bytes=settings.store.min_free_bytes,
+                bound=self._bound,
             )
             await self.intake.start()
             if self.health:
@@ -167,6 +185,24 @@ class App:
 
     # ------------------------------------------------------------ in the background
 
+    async def _take_back(self) -> None:
+        """End the leases of processes of this host that are no more."""
+        shared = not self.settings.store.url.startswith("sqlite")
+        alive = functools.partial(is_alive, shared=shared)
+        await self.store.files_release_dead(self.owner, alive)
+        freed = await self.store.release_dead(self.owner, alive)
+        if freed:
+            logger.info("leases_taken_back", count=freed)
+
+    async def _follow_the_dead(self) -> None:
+        """Look again: a killed predecessor may need a moment to be gone."""
+        while True:
+            await asyncio.sleep(TAKE_BACK_S)
+            try:
+                await self._take_back()
+            except StoreUnavailable as error:
+                logger.warning("leases_not_taken_back", error=str(error))
+
     async def _follow_directory(self) -> None:
         """Take over what an admin edits, from whichever process."""
         while True:
@@ -185,6 +221,8 @@ class App:
         counts = await self.store.counts()
         for state in State:
             metrics.QUEUE.labels(str(state)).set(counts.get(state, 0))
+        for file_state, count in (await self.store.file_counts()).items():
+            metrics.FILES_NOW.labels(str(file_state)).set(count)
         oldest = await self.store.oldest_queued()
         age = (self.clock.now() - oldest).total_seconds() if oldest else 0.0
         metrics.QUEUE_OLDEST.set(max(0.0, age))
@@ -202,9 +240,9 @@ class App:
         return True, f"{free} bytes free"
 
     async def _probe_smtp(self) -> tuple[bool, str]:
-        if self.intake is None or not self.intake.listening:
+        if self.intake is None or not self.intake.places:
             return False, "no listener"
-        return True, ", ".join(f"{h}:{p}" for h, p in self.intake.listening)
+        return True, ", ".join(self.intake.places)
 
     async def _probe_salesforce(self) -> tuple[bool, str]:
         if self.worker is None:
@@ -212,36 +250,14 @@ class App:
         return self.worker.gate.told()
 
 
-# ---------------------------------------------------------------- serve
-
-
-async def serve(settings: Settings, roles: frozenset[str] = ROLES) -> None:
-    """Run a relay until SIGTERM or SIGINT, then drain it.
-
-    Raises:
-        ConfigError: Refused to start.
-        StoreUnavailable: The store cannot be opened.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    app = App(settings, roles=roles)
-    await app.start()
-    logger.info("serving", **listeners(app))
-    try:
-        await stop.wait()
-        logger.info("draining")
-    finally:
-        await app.drain()
-    logger.info("stopped")
+# ---------------------------------------------------------------- for people
 
 
 def listeners(app: App) -> dict[str, Any]:
     """Return where the app listens, for the log and for people."""
     told: dict[str, Any] = {"roles": sorted(app.roles)}
     if app.intake:
-        told["smtp"] = [_place(host, port) for host, port in app.intake.listening]
+        told["smtp"] = app.intake.places
     if app.health and app.health.listening:
         told["telemetry"] = _place(*app.health.listening)
     return told
@@ -290,17 +306,26 @@ def lease_owner() -> LeaseOwner:
     return LeaseOwner(socket.gethostname(), _boot_id(), pid, _started(pid) or "0")
 
 
-def is_alive(owner: str) -> bool:
+def is_alive(owner: str, *, shared: bool = False) -> bool:
     """Say whether the process that held a lease may still run.
 
-    A process of another host may; one of this host is looked for by boot, pid and
-    start time, so that a pid used again is not taken for its predecessor.
+    A process of another host may, and so may one of another container, whose pids are
+    not ours. One of this host is looked for by boot, pid and start time, so that a pid
+    used again is not taken for its predecessor.
+
+    Args:
+        owner: The lease's owner as stored.
+        shared: Several machines use the store; two of them may have one name.
     """
     host, boot_id, pid, started, *_ = owner.split("/")
     if host != socket.gethostname():
         return True
-    if boot_id != _boot_id():
-        return False
+    boot, _, namespace = boot_id.partition("+")
+    our_boot, _, our_namespace = _boot_id().partition("+")
+    if boot != our_boot:
+        return shared
+    if namespace != our_namespace:
+        return True
     now = _started(int(pid))
     if now is not None or Path("/proc/self/stat").exists():
         return started == now
@@ -314,10 +339,13 @@ def is_alive(owner: str) -> bool:
 
 
 def _boot_id() -> str:
+    """Return the boot of this machine, and the namespace in which our pid counts."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        namespace = Path("/proc/self/ns/pid").readlink().name
     except OSError:
-        return "unknown"
+        return "unknown+"
+    return f"{boot}+{namespace.strip('pid:[]')}"
 
 
 def _started(pid: int) -> str | None:

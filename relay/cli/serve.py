@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,10 @@ from relay.cli.opening import settings
 from relay.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
+
+    from relay.config import Settings
 
 ROLES: Final = ("smtp", "worker", "web")
 DEFAULT: Final = frozenset({"smtp", "worker"})
@@ -22,17 +25,27 @@ DEFAULT: Final = frozenset({"smtp", "worker"})
 @click.command(cls=RelayCommand)
 @click.option("--roles", metavar="ROLE,…", help="smtp, worker; all that are there.")
 def serve(roles: str | None) -> None:
-    """Take mail in and log it in Salesforce, until SIGTERM or Ctrl-C."""
-    wanted = read_roles(roles)
-    loaded = settings(quiet=False)
-    if "smtp" in wanted:
-        loaded.require_domains()
-    if "worker" in wanted:
-        loaded.require_salesforce()
-    from relay import app  # noqa: PLC0415 - brings every part of the relay
+    """Take mail in and log it in Salesforce, until SIGTERM or Ctrl-C.
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(app.serve(loaded, wanted))
+    Each part runs in a process of its own, kept by this one. SIGHUP puts new processes
+    in the place of the old ones, with the settings as they are then.
+    """
+    from relay.serve import child, supervisor  # noqa: PLC0415 - pydantic, 0.2 s
+
+    wanted = read_roles(roles)
+
+    def load() -> Settings:
+        loaded = settings(quiet=False)
+        if "smtp" in wanted:
+            loaded.require_domains()
+        if "worker" in wanted:
+            loaded.require_salesforce()
+        return loaded
+
+    mine = child.ticket()
+    if mine is not None:
+        sys.exit(child.main(mine, load, _loop_factory()))
+    supervisor.supervise(load(), wanted, load)
 
 
 def read_roles(text: str | None) -> frozenset[str]:

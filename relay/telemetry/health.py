@@ -50,7 +50,10 @@ class Probe:
 
 
 class Health:
-    """The probes, and the answers made of them; no socket."""
+    """The probes, and the answers made of them; no socket.
+
+    By itself it serves a process that somebody else asks.
+    """
 
     def __init__(self, *, timeout_s: float = PROBE_TIMEOUT_S) -> None:
         """Start without probes; `timeout_s` bounds each."""
@@ -76,6 +79,22 @@ class Health:
     def start_draining(self) -> None:
         """Say "not ready" from now on, so that load balancers turn away."""
         self._draining = True
+
+    @property
+    def listening(self) -> tuple[str, int] | None:
+        """Host and real port of a listener; None: there is none."""
+        return None
+
+    async def start(self) -> None:
+        """Open the listener, where there is one."""
+
+    async def stop(self) -> None:
+        """Close it; idempotent."""
+
+    async def exposition(self) -> bytes:
+        """Return the metrics as text, brought up to date."""
+        await self.refresh()
+        return metrics.exposition()
 
     async def readiness(self) -> tuple[bool, dict[str, object]]:
         """Ask every probe; return whether the relay is ready, and the details."""
@@ -153,7 +172,5 @@ class HealthServer(Health):
         return JSONResponse(details, 200 if ready else 503, headers=_NO_STORE)
 
     async def _metrics(self, _request: Request) -> Response:
-        await self.refresh()
-        return Response(
-            metrics.exposition(), headers=_NO_STORE, media_type=metrics.CONTENT_TYPE
-        )
+        text = await self.exposition()
+        return Response(text, headers=_NO_STORE, media_type=metrics.CONTENT_TYPE)

@@ -1,0 +1,12 @@
+"""The processes of one relay: a supervisor, and a child for each part.
+
+`relay serve` is the supervisor. It binds the ports once and hands them down, starts the
+children (`smtp-0`, `smtp-1` … take mail, `worker-0` logs it), starts those again that
+end, answers for all of them at `telemetry.listen`, and passes signals on: SIGTERM and
+SIGINT drain, SIGHUP puts new children in the place of the old ones.
+
+`parts` says which processes there are, `channel` carries a few lines of JSON between
+two of them, `child` is the inside of a child, `process` the supervisor's view of one,
+`supervisor` keeps them all, and `overview` answers for all of them. What a part does
+is `relay.app`'s business.
+"""

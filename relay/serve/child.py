@@ -1,0 +1,166 @@
+"""The inside of a child: one `App` with the roles of its part.
+
+It is the same command as the supervisor's, with a ticket in the environment. It ends
+when the supervisor asks (SIGTERM), and at once when the supervisor is no more: an
+orphan would keep the ports, and a killed process loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from relay.core.errors import ConfigError, RelayError
+from relay.serve.channel import Channel, line
+from relay.telemetry import bound, get_logger, metrics
+from relay.telemetry.health import Health
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relay.app import App
+    from relay.config import Settings
+
+VARIABLE: Final = "_RELAY_TICKET"
+"""Name of the environment variable that makes a process a child."""
+FAILED: Final = 1
+MISCONFIGURED: Final = 2
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What the supervisor tells a child before anything else."""
+
+    name: str
+    roles: list[str]
+    parent: int
+    channel: int
+    """File descriptor of the child's end."""
+    bound: dict[str, list[int]] = field(default_factory=dict)
+    """Listening sockets by place."""
+
+    def text(self) -> str:
+        """Return it in the form that travels."""
+        return json.dumps(asdict(self))
+
+
+def ticket() -> Ticket | None:
+    """Return this process's ticket, once; None: it is no child."""
+    text = os.environ.pop(VARIABLE, None)
+    return None if text is None else Ticket(**json.loads(text))
+
+
+def main(
+    mine: Ticket,
+    load: Callable[[], Settings],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
+) -> int:
+    """Be a child until told to stop; return the exit status.
+
+    What keeps it from starting goes to the supervisor, which says it once for all.
+    """
+    _follow(mine)
+    end = socket.socket(fileno=mine.channel)
+    end.set_inheritable(False)
+    try:
+        settings = load()
+    except ConfigError as error:
+        end.sendall(line("failed", config=True, text=str(error)))
+        return MISCONFIGURED
+    with bound(process=mine.name), asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(_run(mine, settings, end))
+
+
+def _follow(mine: Ticket) -> None:
+    """Leave the terminal's signals to the supervisor, and die with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if sys.platform == "linux":
+        prctl = ctypes.CDLL(None).prctl
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(_PR_SET_NAME, f"relay {mine.name}".encode(), 0, 0, 0)
+    if os.getppid() != mine.parent:
+        _vanish()  # It was gone before we could ask to be told.
+
+
+def _vanish() -> None:
+    os._exit(FAILED)
+
+
+async def _run(mine: Ticket, settings: Settings, end: socket.socket) -> int:
+    from relay.app import App, listeners  # noqa: PLC0415 - brings every part
+
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    channel = await Channel.open(end)
+    health = Health()
+    app = App(settings, roles=frozenset(mine.roles), health=health, bound=mine.bound)
+    answering = asyncio.create_task(_answer(channel, health))
+    try:
+        if not await _started(app, stop):
+            return 0
+        channel.send("ready", pid=os.getpid(), **listeners(app))
+        await stop.wait()
+        logger.info("process_draining")
+        await app.drain()
+        channel.send("bye", text=metrics.exposition().decode())
+    except ConfigError as error:
+        channel.send("failed", config=True, text=str(error))
+        return MISCONFIGURED
+    except RelayError as error:
+        channel.send("failed", config=False, text=str(error))
+        return FAILED
+    finally:
+        answering.cancel()
+        with suppress(asyncio.CancelledError):
+            await answering
+        await channel.close()
+    return 0
+
+
+async def _started(app: App, stop: asyncio.Event) -> bool:
+    """Start, unless asked to stop before that is done."""
+    starting = asyncio.create_task(app.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        return False
+    await starting
+    return True
+
+
+async def _answer(channel: Channel, health: Health) -> None:
+    """Answer the supervisor for as long as it is there."""
+    while True:
+        asked = await channel.receive()
+        if asked is None:
+            _vanish()
+            return
+        number = asked.get("number")
+        channel.send("answer", number=number, **await _facts(asked, health))
+
+
+async def _facts(asked: dict[str, Any], health: Health) -> dict[str, Any]:
+    if asked["kind"] == "readiness":
+        _, details = await health.readiness()
+        return {"details": details}
+    if asked["kind"] == "metrics":
+        if asked.get("refresh"):
+            await health.refresh()
+        return {"text": metrics.exposition().decode()}
+    return {}
