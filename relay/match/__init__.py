@@ -7,6 +7,6 @@ chose it; `missing` leaves out what is done. Asking Salesforce is left to
 """
 
 from relay.match.choose import Several, choose, missing
-from relay.match.plan import Plan, plan
+from relay.match.plan import Plan, plan, together
 
-__all__ = ["Plan", "Several", "choose", "missing", "plan"]
+__all__ = ["Plan", "Several", "choose", "missing", "plan", "together"]

@@ -14,7 +14,7 @@ from relay.core.addresses import address_key, covers, domain_of
 from relay.core.model import Person, Place, SkipKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from relay.core.model import Directory, Email, Exclusion, Mailbox
 
@@ -86,6 +86,15 @@ def plan(
     if not wanted:
         return Plan((), skipped="excluded", detail="every outside address is excluded")
     return Plan(tuple(wanted[:limit]), left_out=max(0, len(wanted) - limit))
+
+
+def together(plans: Sequence[Plan]) -> Plan:
+    """Return the plan for copies of one mail: whoever one of the copies asks for."""
+    first, *others = plans
+    if not others:
+        return first
+    people = {person.key: person for plan in plans for person in plan.people}
+    return Plan(tuple(people.values()), left_out=min(plan.left_out for plan in plans))
 
 
 def _participants(email: Email) -> Iterable[Person]:

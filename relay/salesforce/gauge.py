@@ -38,6 +38,7 @@ class Gauge:
         self._calls: Counter[str] = Counter()
         self._usage: tuple[int, int] | None = None
         self._ahead = timedelta(0)
+        self._clock_seen = False
 
     def note(self, kind: str, flight: Flight, outcome: str) -> None:
         """Count one call that left, with its outcome; read the headers of its answer.
@@ -58,6 +59,7 @@ class Gauge:
                 self._usage = usage
             if ahead is not None:
                 self._ahead = ahead
+                self._clock_seen = True
         if self._budget is not None:
             if flight.left and kind != LOGIN:
                 self._budget.spent()
@@ -69,6 +71,12 @@ class Gauge:
         if usage is not None:
             metrics.ORG_API_USED.set(usage[0])
             metrics.ORG_API_LIMIT.set(usage[1])
+
+    @property
+    def clock_seen(self) -> bool:
+        """Say whether an answer has told Salesforce's time yet."""
+        with self._lock:
+            return self._clock_seen
 
     @property
     def calls(self) -> dict[str, int]:

@@ -19,12 +19,13 @@ from relay.core.errors import (
     SalesforceUnavailable,
 )
 from relay.core.ids import record_id
-from relay.salesforce import answers, describe, lookup, readback, write
+from relay.salesforce import answers, census, describe, lookup, readback, write
 from relay.salesforce.auth import TokenProvider
 from relay.salesforce.budget import Budget
 from relay.salesforce.cache import LookupCache, Question, joined
 from relay.salesforce.client import Client
 from relay.salesforce.errors import Retry, rule
+from relay.salesforce.filing import UPLOADS, Files
 from relay.salesforce.gauge import Gauge
 from relay.salesforce.model import WriteOutcome, WriteState
 from relay.salesforce.threads import Threads, together
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.model import Json
     from relay.salesforce.answers import Failure
+    from relay.salesforce.census import OwnRecord
     from relay.salesforce.client import Query, Rows
     from relay.salesforce.lookup import Ask
     from relay.salesforce.model import (
@@ -88,6 +90,14 @@ class Org:
             lambda: Client(settings, clock, self._tokens, self._gauge),
         )
         self._cache = LookupCache(settings, clock)
+        self.files = Files(
+            clock,
+            settings.timeout_s,
+            Threads(
+                UPLOADS, lambda: Client(settings, clock, self._tokens, self._gauge)
+            ),
+            self._queries,
+        )
         self._shape: OrgShape | None = None
         self._shape_at_s = 0.0
         self._describing = asyncio.Lock()
@@ -100,6 +110,7 @@ class Org:
     async def close(self) -> None:
         """Wait for calls under way, then close connections."""
         await self._threads.close()
+        await self.files.close()
         self._tokens.close()
 
     # ------------------------------------------------------------ facts
@@ -163,6 +174,25 @@ class Org:
     def calls(self) -> dict[str, int]:
         """Return how many calls this process made, by kind."""
         return self._gauge.calls
+
+    async def server_time(self) -> datetime:
+        """Return the time by Salesforce's clock, which an answer has told.
+
+        A process that has just started asks: by its own clock, which may be ahead, it
+        would take what was written minutes ago for something older.
+
+        Raises:
+            SalesforceUnavailable: No answer has told the time.
+            OrgPaused: The login is refused.
+        """
+        if not self._gauge.clock_seen:
+            await self._threads.run(lambda _: self._tokens.token())
+        if not self._gauge.clock_seen:
+            await self._threads.run(_ask_me)
+        if not self._gauge.clock_seen:
+            msg = "Salesforce's answers do not tell the time"
+            raise SalesforceUnavailable(msg, code="no_date")
+        return self.server_now()
 
     def server_now(self) -> datetime:
         """Return the time by Salesforce's clock, up to a second or two behind it."""
@@ -299,11 +329,56 @@ class Org:
             RelayError: They could not be looked for; says nothing about them.
         """
         me = await self.me()
+        return readback.read_own_tasks(
+            await self._windowed(
+                "readback",
+                lambda window: readback.own_tasks_query(me, *window),
+                (since, until),
+            )
+        )
+
+    async def existing(self, sobject: str, ids: Sequence[str]) -> dict[str, bool]:
+        """Return, by id, whether a record is deleted; what is not there is left out.
+
+        Raises:
+            RelayError: They could not be looked for; says nothing about them.
+        """
+        queries = census.existing_queries(sobject, ids)
+        return census.read_existing(await self._all_rows(queries))
+
+    async def own_records(
+        self, sobject: str, field: str | None, since: datetime, until: datetime
+    ) -> list[OwnRecord]:
+        """Return records of ours with their keys, deleted ones included.
+
+        Args:
+            sobject: `EmailMessage` or `Task`.
+            field: The unique field that holds our key, if the org has one.
+            since: First moment by Salesforce's clock (`server_now`).
+            until: Last moment.
+
+        Raises:
+            RelayError: They could not be looked for; says nothing about them.
+        """
+        me = await self.me()
+        rows = await self._windowed(
+            "audit",
+            lambda window: census.own_query(sobject, field, me, window),
+            (since, until),
+        )
+        return census.read_own(sobject, field, rows)
+
+    async def _windowed(
+        self,
+        kind: str,
+        query: Callable[[tuple[datetime, datetime]], Query],
+        whole: tuple[datetime, datetime],
+    ) -> Rows:
+        """Ask for what was created in a window; halve one that holds too much."""
         rows: Rows = []
-        windows = [(since, until)]
+        windows = [whole]
         while windows:
-            queries = [readback.own_tasks_query(me, *window) for window in windows]
-            results = await self._queries("readback", queries)
+            results = await self._queries(kind, [query(window) for window in windows])
             smaller: list[tuple[datetime, datetime]] = []
             for window, result in zip(windows, results, strict=True):
                 if isinstance(result, list):
@@ -311,9 +386,9 @@ class Org:
                 elif _too_much(result) and (halves := readback.halves(window)):
                     smaller += halves
                 else:
-                    raise _question_failed("readback", result)
+                    raise _question_failed(kind, result)
             windows = smaller
-        return readback.read_own_tasks(rows)
+        return rows
 
     async def find_by_key(
         self, sobject: str, field: str, keys: Sequence[str]

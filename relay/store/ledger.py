@@ -27,6 +27,7 @@ from relay.core.states import (
 )
 from relay.store import schema
 from relay.store.access import Access
+from relay.store.files import add_files
 from relay.store.queue import FREE, attempt_record
 from relay.store.values import chunks, dump, dump_steps, load, maybe_moment, stamp, text
 
@@ -35,7 +36,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from relay.core.model import Draft, LeaseOwner, LedgerUpdate, Settlement
+    from relay.core.model import (
+        Draft,
+        FileDraft,
+        LeaseOwner,
+        LedgerUpdate,
+        Settlement,
+    )
 
 m = schema.messages.c
 mails = schema.mails
@@ -64,6 +71,25 @@ class LedgerOperations(Access):
         name, now = str(owner), self._now()
         return await self._write(lambda c: _join(c, name, copies, now))
 
+    async def holders(self, salesforce_ids: Sequence[str]) -> dict[str, str]:
+        """Return the key of the ledger row that a Salesforce record answers, by id.
+
+        Raises:
+            StoreUnavailable: Nothing is known.
+        """
+        a = schema.activities.c
+
+        def work(connection: Connection) -> dict[str, str]:
+            found: dict[str, str] = {}
+            for part in chunks(sorted(set(salesforce_ids))):
+                query = select(a.salesforce_id, a.key).where(a.salesforce_id.in_(part))
+                found |= {
+                    row.salesforce_id: row.key for row in connection.execute(query)
+                }
+            return found
+
+        return await self._read(work)
+
     async def advance(
         self,
         owner: LeaseOwner,
@@ -71,13 +97,15 @@ class LedgerOperations(Access):
         plans: Sequence[tuple[int, Sequence[Draft]]] = (),
         ledger: Sequence[LedgerUpdate] = (),
         settlements: Sequence[Settlement] = (),
+        files: Sequence[FileDraft] = (),
     ) -> set[str]:
-        """Write plans, ledger changes and outcomes down in one transaction.
+        """Write plans, ledger changes, outcomes and files down in one transaction.
 
         A plan replaces the mail's rows that are still planned; a draft whose key exists
         beyond that keeps the old row. Settlements of messages that `owner` does not
         hold under that attempt are left out; the ids of the others come back. A mail's
-        lease ends with the last of its messages that `owner` holds.
+        lease ends with the last of its messages that `owner` holds. Files that are
+        there already stay, those that were refused are tried again.
 
         Raises:
             LeaseLost: A plan, or a ledger change that is no answer of Salesforce,
@@ -89,6 +117,7 @@ class LedgerOperations(Access):
 
         def work(connection: Connection) -> set[str]:
             _write_ledger(connection, name, plans, ledger, now)
+            add_files(connection, files, now)
             return _settle(connection, name, settlements, now)
 
         return await self._write(work)
@@ -210,14 +239,15 @@ def _mail_states(
     for part in chunks(leases):
         query = select(activities).where(activities.c.mail_id.in_(part))
         for row in connection.execute(query.order_by(activities.c.id)):
-            rows[row.mail_id].append(_activity(row))
+            rows[row.mail_id].append(activity_of(row))
     return {
         mail_id: MailState(mail_id, key, tuple(rows[mail_id]), leased)
         for mail_id, (key, leased) in leases.items()
     }
 
 
-def _activity(row: Row[Any]) -> Activity:
+def activity_of(row: Row[Any]) -> Activity:
+    """Return a row of the ledger as a value."""
     return Activity(
         key=row.key,
         mail_id=row.mail_id,

@@ -288,9 +288,53 @@ activities: Final = Table(
     Column("owner_due_at", BigInteger),
     Index(None, "mail_id"),
     Index(
+        "ix_activities_salesforce_id",
+        "salesforce_id",
+        sqlite_where=text("salesforce_id IS NOT NULL"),
+        postgresql_where=text("salesforce_id IS NOT NULL"),
+    ),
+    Index(
         "ix_activities_owner_due_at",
         "owner_due_at",
         sqlite_where=text("owner_due_at IS NOT NULL"),
         postgresql_where=text("owner_due_at IS NOT NULL"),
+    ),
+)
+
+files: Final = Table(
+    "files",
+    metadata,
+    _serial(),
+    Column("key", Text, nullable=False, unique=True),
+    Column("mail_id", _Serial, ForeignKey("mails.id"), nullable=False),
+    Column("activity_key", Text, ForeignKey("activities.key"), nullable=False),
+    Column("blob_id", String(26), ForeignKey("blobs.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    # Empty for the original mail, whose bytes differ from copy to copy.
+    Column("sha256", String(64), nullable=False),
+    # Where the encoded content stands in the blob.
+    Column("start_byte", BigInteger, nullable=False),
+    Column("end_byte", BigInteger, nullable=False),
+    Column("encoding", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("version_id", String(18)),
+    Column("document_id", String(18)),
+    Column("sent_at", BigInteger),
+    # When to do something about it; null: never again.
+    Column("due_at", BigInteger),
+    Column("error", Text, nullable=False, server_default=_EMPTY),
+    Column("lookups", Integer, nullable=False, server_default=_ZERO),
+    Column("failures", Integer, nullable=False, server_default=_ZERO),
+    Column("lease_owner", Text),
+    Column("lease_until", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "mail_id"),
+    Index(
+        "ix_files_due_at",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
     ),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import relay.activity
 import relay.mail
 import relay.match
+import relay.sender
 from relay.core.addresses import address_key
 from relay.match import Several
 from relay.worker.drafting import Drafting
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from relay.core.model import Directory, User
     from relay.salesforce import Org
     from relay.worker.mode import WriteMode
+
+REFUSED: Final = "refused"
+"""The state shown for what never becomes a message."""
 
 
 async def explain(
@@ -33,15 +37,22 @@ async def explain(
     """Say what would become of a mail of this user.
 
     Returns:
-        `state` (`logged`, `unmatched`, `skipped`), `reason`, `people` (address,
-        name, place), `records` (object, id, name, rule), `unknown` (addresses),
-        `write_as`, and `activities` (object, slot, key, rule, fields).
+        `state` (`logged`, `unmatched`, `skipped`, `refused`), `reason`, `people`
+        (address, name, place), `records` (object, id, name, rule), `unknown`
+        (addresses), `write_as`, and `activities` (object, slot, key, rule, fields).
+        `refused` is what the sender would be told during SMTP; Salesforce is not
+        asked then.
 
     Raises:
         UnparsableMessage: No mail can be read from the bytes.
         SalesforceUnavailable, OrgPaused: Salesforce could not be asked.
     """
     email = relay.mail.parse(raw)
+    verdict = relay.sender.judge(
+        [value for name, value in relay.mail.header_fields(raw) if name == "from"],
+        user,
+        directory.accepted.get(user.id, frozenset()),
+    )
     plan = relay.match.plan(
         email,
         directory,
@@ -62,6 +73,11 @@ async def explain(
         "write_as": None,
         "activities": [],
     }
+    if not user.active:
+        mend = f"{user.email} is disabled: relay user enable {user.email}"
+        return told | {"state": REFUSED, "reason": mend}
+    if not verdict.accepted:
+        return told | {"state": REFUSED, "reason": verdict.text}
     if not plan.people:
         return told
     key = None if user.salesforce_id else address_key(user.email)
@@ -85,7 +101,10 @@ async def explain(
     owner_id = user.salesforce_id or (owner.id if owner else None)
     if owner_id is None:
         told["state"] = "queued"
-        told["reason"] = f"no active Salesforce user has the e-mail {user.email}"
+        told["reason"] = (
+            f"no active Salesforce user has the e-mail {user.email}: name one with "
+            f"'relay user set {user.email} --salesforce-id ID'"
+        )
         return told
     shape = await org.shape()
     shape_mode = await mode.likely(shape)

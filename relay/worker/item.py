@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Claimed,
         Draft,
         Email,
+        FileDraft,
         LeaseOwner,
         MailState,
         User,
@@ -41,12 +42,14 @@ class Run:
 
     `pending` are ledger changes that follow from answers of Salesforce and are not
     committed yet: they go with the next commit, at the latest with the settlements.
-    `works` are the mails in hand, by id.
+    `works` are the mails in hand, by id; `files` are to be committed with their
+    settlements.
     """
 
     owner: LeaseOwner
     pending: list[LedgerUpdate] = field(default_factory=list)
     works: dict[int, Work] = field(default_factory=dict)
+    files: list[FileDraft] = field(default_factory=list)
 
     def update(self, work: Work, row: Activity, state: Ledger, **changes: Any) -> None:
         """Change a ledger row here, and with the next commit in the store."""
@@ -73,16 +76,21 @@ class Run:
         Raises:
             StoreUnavailable: Nothing was committed; what was pending still is.
         """
-        waiting = len(self.pending)
+        waiting, files = len(self.pending), list(self.files)
         changes = [*self.pending, *ledger]
         while True:
             try:
                 settled = await store.advance(
-                    self.owner, plans=plans, ledger=changes, settlements=settlements
+                    self.owner,
+                    plans=plans,
+                    ledger=changes,
+                    settlements=settlements,
+                    files=files,
                 )
             except LeaseLost as error:
                 keys = self._drop(error.mail_ids)
                 plans = [plan for plan in plans if plan[0] not in error.mail_ids]
+                files = [file for file in files if file.mail_id not in error.mail_ids]
                 changes = [
                     change
                     for change in changes
@@ -90,6 +98,7 @@ class Run:
                 ]
             else:
                 del self.pending[:waiting]
+                self.files.clear()
                 return settled
 
     def _drop(self, mail_ids: frozenset[int]) -> set[str]:

@@ -21,8 +21,10 @@ from relay.core.errors import (
     SalesforceDown,
     StoreUnavailable,
 )
+from relay.core.model import Settlement
 from relay.core.states import Event
 from relay.telemetry import get_logger, metrics
+from relay.worker.files import FileStage
 from relay.worker.gate import Gate
 from relay.worker.handover import BATCH, Handovers
 from relay.worker.item import Item, Run, SpoiltBatchError
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.model import Claimed, Directory, LeaseOwner, Settlement
+    from relay.core.model import Claimed, Directory, LeaseOwner
     from relay.salesforce import Org
     from relay.store import Store
     from relay.worker.gate import Pause
@@ -95,6 +97,15 @@ class Worker:
         self._executor = ThreadPoolExecutor(
             settings.worker.threads, thread_name_prefix="parse"
         )
+        self._files = FileStage(
+            settings,
+            store,
+            org,
+            clock,
+            owner=owner,
+            backoff=self._backoff,
+            resting=lambda: self.pause is not None,
+        )
         self._pipeline = Pipeline(
             settings,
             store,
@@ -104,6 +115,7 @@ class Worker:
             mode=self.mode,
             writer=writer,
             backoff=self._backoff,
+            files=self._files,
             executor=self._executor,
         )
         self._handovers = Handovers(settings.salesforce, store, org)
@@ -129,11 +141,13 @@ class Worker:
             self._tasks.append(asyncio.create_task(self._lane(owner)))
         self._tasks.append(asyncio.create_task(self._keep_leases()))
         self._tasks.append(asyncio.create_task(self._hand_over()))
+        self._tasks.append(asyncio.create_task(self._files.run(self._stopping)))
 
     async def drain(self, timeout_s: float) -> None:
         """Claim nothing more, finish the batches in hand, then stop.
 
-        What is not finished in time stays claimed; the next process takes it back.
+        What is not finished in time is given back: no crash is counted, and what was
+        sent is looked for by whoever takes it next.
         """
         self._stopping.set()
         if self._tasks:
@@ -167,13 +181,14 @@ class Worker:
                 await self._rest(min(wait_s, 1.0, self._settings.worker.poll_s))
                 return
             limit = self.gate.size(self._settings.worker.batch)
-            batch = await self._store.claim(owner, limit, self._settings.worker.lease_s)
+            batch = await self._claim(owner, limit)
             if not batch:
                 await self._wait_for_work(self._settings.worker.poll_s)
                 return
             await self._gather(owner, batch, limit)
             self.gate.begin()
-            full = len(batch) >= self._settings.worker.batch and not self.pause
+            full = not self._room(batch, self._settings.worker.batch)[0]
+            full = full and not self.pause
             if not full:
                 # What arrives meanwhile becomes one batch, not many small ones.
                 await self._process(owner, batch)
@@ -193,17 +208,30 @@ class Worker:
         quiet = started_s - self._gathered_s > longest_s
         if (len(batch) == 1 and quiet) or batch[0].alone:
             return
-        while len(batch) < limit and not self._stopping.is_set():
+        while self._room(batch, limit)[0] and not self._stopping.is_set():
             left_s = started_s + longest_s - self._clock.boottime_s()
             if left_s <= 0:
                 return
             await self._rest(min(left_s, longest_s / GATHER_STEPS))
-            more = await self._store.claim(
-                owner, limit - len(batch), self._settings.worker.lease_s
-            )
+            more = await self._claim(owner, limit, batch)
             if not more:
                 return
             batch += more
+
+    async def _claim(
+        self, owner: LeaseOwner, limit: int, batch: Sequence[Claimed] = ()
+    ) -> list[Claimed]:
+        """Claim what there is room for beside what is in the batch already."""
+        count, max_bytes = self._room(batch, limit)
+        lease_s = self._settings.worker.lease_s
+        return await self._store.claim(owner, count, lease_s, max_bytes=max_bytes)
+
+    def _room(self, batch: Sequence[Claimed], limit: int) -> tuple[int, int]:
+        """Return how many messages and bytes fit; a full batch has no room for any."""
+        count = limit - len(batch)
+        size_bytes = sum(claimed.size_bytes for claimed in batch)
+        max_bytes = self._settings.worker.batch_bytes - size_bytes
+        return (count, max_bytes) if count > 0 and max_bytes > 0 else (0, 0)
 
     async def _wait_for_work(self, timeout_s: float) -> None:
         waits = [
@@ -228,6 +256,9 @@ class Worker:
             self._in_hand[claimed.id] = owner
         try:
             await self._attempt(owner, batch, _Isolating(ISOLATING))
+        except asyncio.CancelledError:
+            await self._hand_back(owner, batch)
+            raise
         finally:
             for claimed in batch:
                 self._in_hand.pop(claimed.id, None)
@@ -279,7 +310,7 @@ class Worker:
 
     def _unexpected(self, item: Item, error: Exception) -> None:
         """Settle a mail that breaks the pipeline: later, and dead in the end."""
-        logger.error("attempt_failed", message=item.claimed.id, exc_info=error)
+        logger.error("attempt_failed", message_id=item.claimed.id, exc_info=error)
         detail = f"unexpected {type(error).__name__}; the log has the traceback"
         item.note("attempt", "failed", detail)
         if item.claimed.failures + 1 >= MAX_UNEXPECTED:
@@ -289,6 +320,27 @@ class Worker:
                 self._clock.now(), item.claimed.failures + 1
             )
             item.settle(Event.TRANSIENT, "unexpected", detail, retry_at)
+
+    async def _hand_back(self, owner: LeaseOwner, batch: Sequence[Claimed]) -> None:
+        """Give back what a drain had no time for; what is settled stays so."""
+        now = self._clock.now()
+        detail = "the relay stopped before this attempt was finished"
+        settlements = [
+            Settlement(
+                claimed.id,
+                claimed.attempt,
+                Event.GIVE_BACK,
+                reason="stopped",
+                detail=detail,
+                retry_at=now,
+                started_at=now,
+            )
+            for claimed in batch
+        ]
+        try:
+            await self._store.advance(owner, settlements=settlements)
+        except StoreUnavailable as error:
+            logger.warning("not_handed_back", error=str(error))
 
     async def _put_back(self, run: Run, batch: Sequence[Claimed]) -> None:
         """Give back what an org that rests now cannot take."""
@@ -306,11 +358,14 @@ class Worker:
         settlements = [item.settlement for item in items if item.settlement]
         while settlements or run.pending:
             try:
+                planned = bool(run.files)
                 settled = await run.advance(self._store, settlements=settlements)
             except StoreUnavailable as error:
                 logger.warning("store_unavailable", error=str(error))
                 await asyncio.sleep(STORE_RETRY_S)
                 continue
+            if planned:
+                self._files.ring()
             for settlement in settlements:
                 self._report(settlement, lost=settlement.message_id not in settled)
             return
@@ -319,7 +374,7 @@ class Worker:
         metrics.ATTEMPTS.labels(str(settlement.event)).inc()
         logger.info(
             "attempt_lost" if lost else "attempt_settled",
-            message=settlement.message_id,
+            message_id=settlement.message_id,
             attempt=settlement.attempt,
             result=str(settlement.event),
             reason=settlement.reason,

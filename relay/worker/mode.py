@@ -43,6 +43,19 @@ class WriteMode:
         """Say whether nothing is to be written at all."""
         return self._settings.write_as == "nothing"
 
+    @property
+    def remembered(self) -> Mode | None:
+        """Return what the first write showed, as far as this process knows."""
+        return self._remembered
+
+    @property
+    def may_be_unproven(self) -> bool:
+        """Say whether an EmailMessage that is found may have made no activity."""
+        return (
+            self._settings.write_as == "auto"
+            and self._remembered is not Mode.EMAIL_MESSAGE
+        )
+
     async def known(self, shape: OrgShape) -> Mode | None:
         """Return the shape, or None while only a first write can tell."""
         if self._settings.write_as in tuple(Mode):
@@ -78,7 +91,12 @@ class WriteMode:
 
 
 def _can_log_email_messages(shape: OrgShape) -> bool:
-    return shape.has_email_message and all(
-        shape.createable("EmailMessage", field)
-        for field in ("Status", "MessageIdentifier", "ToIds")
+    return (
+        shape.has_email_message
+        and all(
+            shape.createable("EmailMessage", field)
+            for field in ("Status", "MessageIdentifier", "ToIds")
+        )
+        # Without it the first write could never be proven.
+        and shape.field("EmailMessage", "ActivityId") is not None
     )

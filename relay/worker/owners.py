@@ -37,6 +37,8 @@ class Owners:
         known: dict[int, Owner | None] = {}
         for work in works:
             for item in work.items:
+                if item.settlement:  # Ruled out for this user.
+                    continue
                 if item.user and item.user.id not in known:
                     known[item.user.id] = await self._owner(item.user, users)
                 owner = known[item.user.id] if item.user else None

@@ -7,7 +7,6 @@ happens to one mail never delays its neighbours.
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ import relay.mail
 import relay.match
 from relay.core.errors import (
     OutcomeUnknown,
+    RawUnreadable,
     RecordLocked,
     SalesforceDown,
     SalesforceUnavailable,
@@ -27,6 +27,7 @@ from relay.core.states import Event, Ledger
 from relay.worker.gate import pausing
 from relay.worker.item import Item, Run, SpoiltBatchError, Work
 from relay.worker.planning import Planning
+from relay.worker.reading import read_emails
 from relay.worker.retry import GIVE_BACK_S
 
 if TYPE_CHECKING:
@@ -43,13 +44,14 @@ if TYPE_CHECKING:
     )
     from relay.salesforce import Org
     from relay.store import Store
+    from relay.worker.files import FileStage
     from relay.worker.gate import PausingError
     from relay.worker.mode import WriteMode
     from relay.worker.retry import Backoff
     from relay.worker.write import Writer
 
-USER_WAIT_S: Final = 60.0
-"""Wait before a user without a Salesforce user is looked for again."""
+SHADOW_WAIT_S: Final = 60.0
+"""Wait before a half-written mail is looked at again in shadow mode."""
 
 _UNFINISHED: Final = TransientError("not everything is written yet")
 
@@ -68,6 +70,7 @@ class Pipeline:
         mode: WriteMode,
         writer: Writer,
         backoff: Backoff,
+        files: FileStage,
         executor: Executor,
     ) -> None:
         """Keep the parts; nothing is started."""
@@ -76,6 +79,7 @@ class Pipeline:
         self._org = org
         self._clock = clock
         self._directory = directory
+        self._mode = mode
         self._writer = writer
         self._planning = Planning(
             settings,
@@ -87,6 +91,7 @@ class Pipeline:
             writer=writer,
         )
         self._backoff = backoff
+        self._files = files
         self._executor = executor
 
     def items(self, batch: Sequence[Claimed]) -> list[Item]:
@@ -130,7 +135,10 @@ class Pipeline:
         try:
             await self._writer.resolve(run, [w for w in works if w.begun])
             again = [w for w in works if w.begun and not w.done and not w.trouble]
-            await self._writer.write(run, again)
+            if self._mode.shadow:
+                self._stand_still(again)
+            else:
+                await self._writer.write(run, again)
             await self._planning.write(run, [w for w in works if _to_plan(w)])
             outdated = [w for w in works if self._planning.outdated(w)]
             await self._planning.rewrite(run, outdated)
@@ -141,24 +149,36 @@ class Pipeline:
         if isolate and len(works) > 1 and _may_be_one_mail(trouble):
             raise SpoiltBatchError(str(trouble)) from trouble
         pause = pausing(works, trouble)
-        self._conclude(works, trouble, pause)
+        self._conclude(run, works, trouble, pause)
         if pause:
             raise pause
+
+    def _stand_still(self, works: Sequence[Work]) -> None:
+        """Let half-written mails wait: shadow mode writes not even the rest."""
+        detail = "shadow mode: the rest of this mail waits for salesforce.write_as"
+        for work in works:
+            work.note("mode", "shadow", detail)
+            work.settle(Event.GIVE_BACK, "shadow_mode", detail, self._in(SHADOW_WAIT_S))
 
     # ------------------------------------------------------------ read
 
     async def _read(self, items: Sequence[Item]) -> None:
         """Parse every mail, in threads; one blob is parsed once."""
-        raws = await self._store.raws([item.claimed.blob_id for item in items])
-        loop = asyncio.get_running_loop()
-        emails: Mapping[str, Email | UnparsableMessage] = await loop.run_in_executor(
-            self._executor, _parse_all, raws
-        )
+        sizes = {i.claimed.blob_id: i.claimed.size_bytes for i in items if i.user}
+        emails = await read_emails(self._store, self._executor, sizes)
         for item in items:
             read = emails.get(item.claimed.blob_id)
-            if item.user is None:
-                item.note("user", "unknown", "the user of this relay address is gone")
-                item.settle(Event.PERMANENT, "no_user", "the user is gone")
+            if item.claimed.user_id is None:
+                item.note("user", "none", "mail for postmaster is never logged")
+                item.settle(Event.RULED_OUT, "postmaster", "kept, never logged")
+            elif item.user is None:
+                # Users are never deleted: the directory here is a moment old.
+                detail = "the user was added a moment ago"
+                item.note("user", "unknown", detail)
+                item.settle(Event.GIVE_BACK, "new_user", detail, self._in(GIVE_BACK_S))
+            elif isinstance(read, RawUnreadable):
+                item.note("parse", "unreadable", str(read))
+                self._put_off(item, read)
             elif read is None or isinstance(read, UnparsableMessage):
                 detail = str(read) if read else "the raw mail is gone"
                 item.note("parse", "failed", detail)
@@ -210,6 +230,7 @@ class Pipeline:
 
     def _conclude(
         self,
+        run: Run,
         works: Sequence[Work],
         trouble: TransientError | None,
         pause: PausingError | None,
@@ -220,6 +241,7 @@ class Pipeline:
                 continue
             refused = work.of(Ledger.REFUSED)
             if work.done and work.checked:
+                self._files.plan(run, work)
                 work.settle(Event.LOGGED)
             elif refused and not work.of(Ledger.PLANNED, Ledger.SENT):
                 code, _, text = refused[0].error.partition(" ")
@@ -230,20 +252,23 @@ class Pipeline:
                 self._retry(work, work.trouble or trouble or _UNFINISHED)
 
     def _retry(self, work: Work, error: TransientError) -> None:
-        """Try again later; what has been tried for too long is dead."""
+        """Try a mail again later, for each of its copies."""
+        for item in work.items:
+            if not item.settlement:
+                item.note("attempt", "failed", str(error))
+                self._put_off(item, error)
+
+    def _put_off(self, item: Item, error: TransientError) -> None:
+        """Try a message again later; what has been tried for too long is dead."""
         now = self._clock.now()
         reason = getattr(error, "code", "") or type(error).__name__
-        for item in work.items:
-            if item.settlement:
-                continue
-            item.note("attempt", "failed", str(error))
-            if self._backoff.too_old(now, item.claimed.waiting_since):
-                item.settle(Event.EXHAUSTED, reason, str(error))
-                continue
-            retry_at = self._backoff.retry_at(
-                now, item.claimed.failures + 1, error.retry_after_s
-            )
-            item.settle(Event.TRANSIENT, reason, str(error), retry_at)
+        if self._backoff.too_old(now, item.claimed.waiting_since):
+            item.settle(Event.EXHAUSTED, reason, str(error))
+            return
+        retry_at = self._backoff.retry_at(
+            now, item.claimed.failures + 1, error.retry_after_s
+        )
+        item.settle(Event.TRANSIENT, reason, str(error), retry_at)
 
     def _give_back(self, work: Work, error: PausingError) -> None:
         """Put a mail back, due at once: the gate says when it may be tried."""
@@ -264,14 +289,3 @@ def _may_be_one_mail(trouble: TransientError | None) -> bool:
     return isinstance(trouble, SalesforceUnavailable) and not isinstance(
         trouble, (SalesforceDown, RecordLocked)
     )
-
-
-def _parse_all(raws: Mapping[str, bytes]) -> dict[str, Email | UnparsableMessage]:
-    """Parse blobs in a worker thread; a mail that cannot be read is a value."""
-    emails: dict[str, Email | UnparsableMessage] = {}
-    for blob_id, raw in raws.items():
-        try:
-            emails[blob_id] = relay.mail.parse(raw)
-        except UnparsableMessage as error:
-            emails[blob_id] = error
-    return emails

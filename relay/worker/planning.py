@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import relay.activity
 import relay.match
-from relay.activity import Mode
+from relay.activity import Mode, key_field
 from relay.core.addresses import address_key
+from relay.core.errors import OrgPaused
 from relay.core.model import LedgerUpdate
 from relay.core.states import Event, Ledger
 from relay.match import Several
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
     from relay.activity import Owner
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.model import Activity, Directory, Draft, Match
+    from relay.core.model import Activity, Directory, Draft, Email, Match
     from relay.match import Plan
     from relay.salesforce import LookupResult, Org, OrgShape
     from relay.store import Store
-    from relay.worker.item import Run, Work
+    from relay.worker.item import Item, Run, Work
     from relay.worker.mode import WriteMode
     from relay.worker.write import Writer
 
@@ -89,6 +90,7 @@ class Planning:
         await self._forget_refused(run, works)
         plans = {w.mail.id: p for w in works if (p := self._plan(w)) is not None}
         wanted = [w for w in works if w.mail.id in plans]
+        wanted = await self._without_strangers(wanted)
         if not wanted:
             return
         result = await self._look_up(wanted, plans)
@@ -167,30 +169,36 @@ class Planning:
         if work.begun and self._mode.shadow:
             work.checked = True
             return None
-        user = work.items[0].user
-        plan = relay.match.plan(
-            work.email,
-            self._directory(),
-            user_id=user.id if user else -1,
-            relay_domains=self._settings.smtp.domains,
-            limit=self._settings.salesforce.max_addresses_per_mail,
-        )
+        plans = [self._plan_for(item, work.email) for item in work.items]
+        wanted = [plan for plan in plans if plan.people]
         if work.begun:
             # It is logged: a rule that came later does not change what happened.
-            work.checked = not plan.people
-            return plan if plan.people else None
-        if plan.skipped:
-            work.note("rules", "skipped", plan.detail)
-            work.settle(Event.RULED_OUT, plan.skipped, plan.detail)
+            work.checked = not wanted
+            return relay.match.together(wanted) if wanted else None
+        for item, plan in zip(work.items, plans, strict=True):
+            # Each user's exclusions are for that user's copies alone.
+            if plan.skipped:
+                item.note("rules", "skipped", plan.detail)
+                item.settle(Event.RULED_OUT, plan.skipped, plan.detail)
+            elif plan.unmatched:
+                item.note("rules", "unmatched", plan.detail)
+                item.settle(Event.NO_MATCH, plan.unmatched, plan.detail)
+        if not wanted:
             return None
-        if plan.unmatched:
-            work.note("rules", "unmatched", plan.detail)
-            work.settle(Event.NO_MATCH, plan.unmatched, plan.detail)
-            return None
+        plan = relay.match.together(wanted)
         people = ", ".join(person.address for person in plan.people)
         cut = f"; {plan.left_out} more beyond the limit" if plan.left_out else ""
         work.note("people", str(len(plan.people)), people + cut)
         return plan
+
+    def _plan_for(self, item: Item, email: Email) -> Plan:
+        return relay.match.plan(
+            email,
+            self._directory(),
+            user_id=item.user.id if item.user else -1,
+            relay_domains=self._settings.smtp.domains,
+            limit=self._settings.salesforce.max_addresses_per_mail,
+        )
 
     async def _look_up(
         self, works: Sequence[Work], plans: Mapping[int, Plan]
@@ -284,12 +292,34 @@ class Planning:
             fresh[identifier].settle(Event.RULED_OUT, "logged_elsewhere", detail)
         return [(w, match) for w, match in matches if w.email.message_id not in others]
 
+    async def _without_strangers(self, works: Sequence[Work]) -> list[Work]:
+        """Put off mails that have waited for their user before and still must.
+
+        The user alone is asked for, so that such a mail costs no look-up of people
+        each time.
+        """
+        waiting = [w for w in works if _waits_again(w)]
+        if not waiting:
+            return list(works)
+        emails = {
+            key
+            for work in waiting
+            for item in work.items
+            if item.user and (key := address_key(item.user.email))
+        }
+        result = await self._org.lookup((), user_emails=sorted(emails))
+        owners = await self._owners.of(waiting, result.users)
+        for work in waiting:
+            if work.mail.id not in owners:
+                self._wait_for_user(work)
+        return [w for w in works if w.mail.id in owners or w not in waiting]
+
     def _wait_for_user(self, work: Work) -> None:
         user = work.items[0].user
         email = user.email if user else ""
         detail = (
             f"no single active Salesforce user has the e-mail {email or '?'}: "
-            f"name one with 'relay user set {email} --salesforce-id'"
+            f"name one with 'relay user set {email} --salesforce-id ID'"
         )
         work.note("user", "waiting", detail)
         work.settle(
@@ -340,11 +370,10 @@ class Planning:
                     Event.GIVE_BACK, "mode_undecided", detail, self._in(GIVE_BACK_S)
                 )
             return
-        await self._writer.write(
-            run,
-            [work for work, _ in matches],
-            {work.mail.id: drafts(work, match, mode) for work, match in matches},
-        )
+        plans = {work.mail.id: drafts(work, match, mode) for work, match in matches}
+        for planned in plans.values():
+            check_keys(planned)
+        await self._writer.write(run, [work for work, _ in matches], plans)
 
     async def _show_only(
         self,
@@ -369,6 +398,22 @@ class Planning:
         return self._clock.now() + timedelta(seconds=seconds)
 
 
+def check_keys(drafts: Sequence[Draft]) -> None:
+    """See to it that each record carries its key: without it none is ever found again.
+
+    Raises:
+        OrgPaused: Our user may not set the field that would hold the key.
+    """
+    for made in drafts:
+        place = "MessageIdentifier" if made.object == "EmailMessage" else "Description"
+        if place not in made.fields and not key_field(made.fields, made.key):
+            text = (
+                f"{made.object}.{place} may not be set by the integration user, so a "
+                f"record could be written twice: give it edit access to the field"
+            )
+            raise OrgPaused(text, code="no_place_for_key")
+
+
 def _asked_anew(works: Sequence[Work], plans: Mapping[int, Plan]) -> frozenset[str]:
     """Return what must be asked for, although it may be remembered.
 
@@ -384,6 +429,14 @@ def _asked_anew(works: Sequence[Work], plans: Mapping[int, Plan]) -> frozenset[s
 def code_of(row: Activity) -> str:
     """Return Salesforce's code of a refused row."""
     return row.error.partition(" ")[0]
+
+
+def _waits_again(work: Work) -> bool:
+    """Say whether no copy has a Salesforce user, and that this is not news."""
+    open_items = [item for item in work.items if not item.settlement]
+    return all(
+        item.again and item.user and not item.user.salesforce_id for item in open_items
+    )
 
 
 def _missing(work: Work, match: Match) -> Match:

@@ -17,13 +17,18 @@ from relay.core.states import Ledger
 from relay.worker.retry import look_up_wait_s
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from datetime import datetime
 
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.model import Activity
     from relay.salesforce import FoundRecord, Org
+    from relay.store import Store
     from relay.worker.item import Run, Work
+
+    Prove = Callable[[Run, Work, Activity, FoundRecord], Awaitable[bool]]
+    """Settles a found row where more than its being there counts; says whether."""
 
 CLOCK_SLACK: Final = timedelta(minutes=5)
 """How far Salesforce's clock, as read from its answers, may be off."""
@@ -35,20 +40,23 @@ AT_ONCE: Final = timedelta(minutes=1)
 class Unknown:
     """Resolves rows in the state *sent*."""
 
-    def __init__(self, settings: SalesforceSettings, org: Org, clock: Clock) -> None:
+    def __init__(
+        self, settings: SalesforceSettings, store: Store, org: Org, clock: Clock
+    ) -> None:
         """Keep the parts."""
         self._settings = settings
+        self._store = store
         self._org = org
         self._clock = clock
 
     async def resolve(
-        self, run: Run, works: Sequence[Work]
+        self, run: Run, works: Sequence[Work], *, prove: Prove
     ) -> list[tuple[Work, Activity]]:
         """Look for rows that were sent; return those to be sent again right away.
 
         A row that is found is written (or gone, where somebody has deleted the record
-        since). Without a unique field, one that is proven absent is planned again, and
-        any other waits.
+        since), unless `prove` settles it otherwise. Without a unique field, one that
+        is proven absent is planned again, and any other waits.
 
         Raises:
             RelayError: Salesforce could not be asked; nothing is known.
@@ -61,6 +69,8 @@ class Unknown:
         patience = timedelta(seconds=self._settings.timeout_s + self._settings.settle_s)
         for work, row in sought:
             record = found.get(row.key)
+            if record is not None and await prove(run, work, row, record):
+                continue
             if record is not None:
                 state = Ledger.GONE if record.is_deleted else Ledger.WRITTEN
                 run.update(work, row, state, salesforce_id=record.id)
@@ -92,7 +102,9 @@ class Unknown:
 
     async def _find(self, rows: Sequence[Activity]) -> dict[str, FoundRecord]:
         """Return what Salesforce holds, by key. Only what we wrote since counts."""
-        server_now = self._org.server_now()
+        if not rows:
+            return {}
+        server_now = await self._org.server_time()
         drift = server_now - self._clock.now()
         since = {
             row.key: (row.sent_at or self._clock.now()) + drift - CLOCK_SLACK
@@ -115,14 +127,38 @@ class Unknown:
             by_identifier = await self._org.find_email_messages(
                 sorted({str(row.fields["MessageIdentifier"]) for row in mails})
             )
-            me = await self._org.me()
-            for row in mails:
-                for record in by_identifier.get(row.fields["MessageIdentifier"], ()):
-                    ours = record.created_by_id in {None, me}
-                    if ours and record.created_at >= since[row.key]:
-                        found[row.key] = record
+            found |= await self._ours(mails, by_identifier, since)
         if tasks:
             found |= await self._org.find_own_tasks(
                 min(since[row.key] for row in tasks), server_now + CLOCK_SLACK
             )
+        return found
+
+    async def _ours(
+        self,
+        mails: Sequence[Activity],
+        by_identifier: Mapping[str, Sequence[FoundRecord]],
+        since: Mapping[str, datetime],
+    ) -> dict[str, FoundRecord]:
+        """Return for each row the EmailMessage that we wrote for it.
+
+        A Message-ID may be reused by another mail: a record that answers another row
+        is not taken twice, and a living one goes before a deleted one.
+        """
+        me = await self._org.me()
+        ids = [r.id for records in by_identifier.values() for r in records]
+        taken = await self._store.holders(ids) if ids else {}
+        found: dict[str, FoundRecord] = {}
+        for row in sorted(mails, key=lambda row: (since[row.key], row.key)):
+            fitting = [
+                record
+                for record in by_identifier.get(row.fields["MessageIdentifier"], ())
+                if record.created_by_id in {None, me}
+                and record.created_at >= since[row.key]
+                and taken.get(record.id, row.key) == row.key
+            ]
+            fitting.sort(key=lambda record: (record.is_deleted, record.created_at))
+            if fitting:
+                found[row.key] = fitting[0]
+                taken[fitting[0].id] = row.key
         return found

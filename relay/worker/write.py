@@ -15,7 +15,7 @@ from relay.core.errors import OutcomeUnknown, TransientError
 from relay.core.model import Activity, LedgerUpdate
 from relay.core.states import Ledger
 from relay.salesforce import errors
-from relay.telemetry import get_logger, metrics
+from relay.telemetry import metrics
 from relay.worker.retry import look_up_wait_s
 from relay.worker.unknown import Unknown
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.model import Draft
-    from relay.salesforce import Org, WriteOutcome
+    from relay.salesforce import FoundRecord, Org, WriteOutcome
     from relay.store import Store
     from relay.worker.item import Run, Work
     from relay.worker.mode import WriteMode
@@ -37,7 +37,11 @@ SEND_WITHIN_S: Final = 5.0
 """A request that has not left by then is dropped: a paused process must not wake up
 and write what another has settled meanwhile."""
 
-logger = get_logger(__name__)
+_NO_EMAIL_MESSAGES: Final = frozenset(
+    {"INVALID_TYPE", "INVALID_TYPE_FOR_OPERATION", "FUNCTIONALITY_NOT_ENABLED"}
+    | {"INVALID_FIELD_FOR_INSERT_UPDATE", "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"}
+)
+"""Refusals that say: this org, or our user, logs no EmailMessages."""
 
 
 class Writer:
@@ -57,7 +61,7 @@ class Writer:
         self._org = org
         self._clock = clock
         self._mode = mode
-        self._unknown = Unknown(settings, org, clock)
+        self._unknown = Unknown(settings, store, org, clock)
 
     # ------------------------------------------------------------ unknown outcomes
 
@@ -71,7 +75,16 @@ class Writer:
             SalesforceUnavailable: Nothing is known yet.
             OrgPaused: Likewise.
         """
-        again = await self._unknown.resolve(run, works)
+        if not any(work.of(Ledger.SENT) for work in works):
+            return
+        await self._mode.known(await self._org.shape())
+        again = await self._unknown.resolve(run, works, prove=self._prove)
+        if self._mode.shadow:
+            for work, _ in again:
+                work.trouble = TransientError(
+                    "shadow mode sends nothing, not even again", retry_after_s=60.0
+                )
+            return
         for at in range(0, len(again), MAX_RECORDS):
             await self._send(run, again[at : at + MAX_RECORDS], ())
 
@@ -212,46 +225,76 @@ class Writer:
         key = plan[0].key
         await self.write(run, [work], {work.mail.id: plan}, only={key})
         row = work.rows[key]
-        if row.state is Ledger.REFUSED and self._says_nothing(work, row):
-            return None
         if row.state is Ledger.REFUSED:
-            reason = f"the first EmailMessage was refused: {row.error}"
+            if not _speaks_of_the_org(row):
+                return None
             run.update(work, row, Ledger.PLANNED)
-        elif row.state is not Ledger.WRITTEN or row.salesforce_id is None:
-            return None
-        elif await self._has_activity(row.salesforce_id):
-            await self._mode.remember(
-                Mode.EMAIL_MESSAGE, "the first EmailMessage got its activity"
-            )
-            work.note("mode", "email_message", "the org made an activity for it")
-            await self.write(run, [work])
-            return Mode.EMAIL_MESSAGE
+            reason = f"the first EmailMessage was refused: {row.error}"
+            await self._mode.remember(Mode.TASK, reason)
+            work.note("mode", "task", reason)
+        elif row.state is Ledger.WRITTEN and row.salesforce_id:
+            # Until it is proven the row is not *written*: a crash, or an answer that
+            # does not come, must find it as one whose outcome is unknown.
+            run.pending = [change for change in run.pending if change.key != key]
+            work.change(row, state=Ledger.SENT)
+            records = await self._org.read_email_messages([row.salesforce_id])
+            if row.salesforce_id not in records:
+                work.trouble = OutcomeUnknown(
+                    "the first EmailMessage cannot be read back yet",
+                    retry_after_s=look_up_wait_s(0),
+                )
+                return None
+            record = records[row.salesforce_id]
+            await self._prove(run, work, work.rows[key], record)
         else:
-            reason = "the first EmailMessage got no activity (no Enhanced Email)"
-            await self._org.delete("EmailMessage", row.salesforce_id)
-            run.update(work, row, Ledger.GONE)
-            # Together: with the row gone and no plan, the mail would seem finished.
-            tasks = drafts(Mode.TASK)
-            await run.advance(self._store, plans=[(work.mail.id, tasks)])
-            _plan(work, tasks)
-        await self._mode.remember(Mode.TASK, reason)
-        work.note("mode", "task", reason)
-        await self.write(run, [work], {work.mail.id: drafts(Mode.TASK)})
-        return Mode.TASK
+            return None
+        mode = self._mode.remembered
+        if mode is not None:
+            again = {work.mail.id: drafts(mode)} if mode is Mode.TASK else None
+            await self.write(run, [work], again)
+        return mode
 
-    @staticmethod
-    def _says_nothing(work: Work, row: Activity) -> bool:
-        """Say whether a refusal is about this record and not about the org.
+    async def _prove(
+        self, run: Run, work: Work, row: Activity, record: FoundRecord
+    ) -> bool:
+        """Settle an EmailMessage that was written before the shape was decided.
 
-        A Contact that was deleted a moment ago is no reason to write Tasks for ever.
+        With an activity it is written, and the shape decided. Without one nobody can
+        see it: it is taken back, and the mail is planned anew as Tasks.
+
+        Returns:
+            False where the shape was decided before, or the row is no EmailMessage.
+
+        Raises:
+            SalesforceUnavailable: It could not be taken back; the row stays *sent*.
         """
-        code = row.error.partition(" ")[0]
-        return not work.redrafted and errors.rule(code).retry is errors.Retry.REPLAN
+        if row.object != "EmailMessage" or not self._mode.may_be_unproven:
+            return False
+        if record.activity_id and not record.is_deleted:
+            reason = "the first EmailMessage got its activity"
+            if self._mode.remembered is None:
+                await self._mode.remember(Mode.EMAIL_MESSAGE, reason)
+            run.update(work, row, Ledger.WRITTEN, salesforce_id=record.id)
+            work.note("mode", "email_message", "the org made an activity for it")
+            return True
+        if not record.is_deleted:
+            reason = "the first EmailMessage got no activity (no Enhanced Email)"
+            if self._mode.remembered is None:
+                await self._mode.remember(Mode.TASK, reason)
+            await self._org.delete("EmailMessage", record.id)
+            work.note("mode", "task", reason)
+        run.update(work, row, Ledger.PLANNED)
+        return True
 
-    async def _has_activity(self, email_message: str) -> bool:
-        found = await self._org.read_email_messages([email_message])
-        record = found.get(email_message)
-        return record is not None and record.activity_id is not None
+
+def _speaks_of_the_org(row: Activity) -> bool:
+    """Say whether a refusal is about the org and not about this record.
+
+    A validation rule that one mail breaks, or a Contact that was deleted a moment ago,
+    is no reason to write Tasks for ever.
+    """
+    code = row.error.partition(" ")[0]
+    return code in _NO_EMAIL_MESSAGES or code.startswith("INSUFFICIENT_ACCESS")
 
 
 def _plan(work: Work, drafts: Iterable[Draft]) -> None:

@@ -17,6 +17,7 @@ def upgrade() -> None:
     mail()
     queue()
     ledger()
+    files()
 
 
 def people() -> None:
@@ -295,9 +296,67 @@ def ledger() -> None:
     )
     op.create_index(op.f("ix_activities_mail_id"), "activities", ["mail_id"])
     op.create_index(
+        "ix_activities_salesforce_id",
+        "activities",
+        ["salesforce_id"],
+        sqlite_where=sa.text("salesforce_id IS NOT NULL"),
+        postgresql_where=sa.text("salesforce_id IS NOT NULL"),
+    )
+    op.create_index(
         "ix_activities_owner_due_at",
         "activities",
         ["owner_due_at"],
         sqlite_where=sa.text("owner_due_at IS NOT NULL"),
         postgresql_where=sa.text("owner_due_at IS NOT NULL"),
+    )
+
+
+def files() -> None:
+    """Files of mails on their way into Salesforce."""
+    op.create_table(
+        "files",
+        sa.Column("id", SERIAL, nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("mail_id", SERIAL, nullable=False),
+        sa.Column("activity_key", sa.Text(), nullable=False),
+        sa.Column("blob_id", sa.String(length=26), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("start_byte", sa.BigInteger(), nullable=False),
+        sa.Column("end_byte", sa.BigInteger(), nullable=False),
+        sa.Column("encoding", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("version_id", sa.String(length=18)),
+        sa.Column("document_id", sa.String(length=18)),
+        sa.Column("sent_at", sa.BigInteger()),
+        sa.Column("due_at", sa.BigInteger()),
+        sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("lookups", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "failures", sa.Integer(), server_default=sa.text("0"), nullable=False
+        ),
+        sa.Column("lease_owner", sa.Text()),
+        sa.Column("lease_until", sa.BigInteger()),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["mail_id"], ["mails.id"], name=op.f("fk_files_mail_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["activity_key"], ["activities.key"], name=op.f("fk_files_activity_key")
+        ),
+        sa.ForeignKeyConstraint(
+            ["blob_id"], ["blobs.id"], name=op.f("fk_files_blob_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_files")),
+        sa.UniqueConstraint("key", name=op.f("uq_files_key")),
+    )
+    op.create_index(op.f("ix_files_mail_id"), "files", ["mail_id"])
+    op.create_index(
+        "ix_files_due_at",
+        "files",
+        ["due_at"],
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
     )
