@@ -84,5 +84,7 @@ def list_(who: str | None, *, as_json: bool) -> None:
             (row["user"], row["address"], when(row["added_at"]), row["added_by"])
             for row in rows
         ),
+        whole=["address"],
+        drop=["added by", "added (UTC)"],
         empty="No accepted addresses: relay address add USER ADDRESS",
     )

@@ -97,6 +97,7 @@ def list_(who: str | None, *, as_json: bool) -> None:
             for row in rows
         ),
         whole=["name"],
+        drop=["by", "added"],
         empty="No app passwords: relay user app-password add USER",
     )
 

@@ -29,7 +29,8 @@ def check(*, as_json: bool) -> None:
         loaded = settings()
     except ConfigError as error:
         # The line comes first for those who read the list; the status says the rest.
-        _print([misconfigured("config", error)], as_json=as_json)
+        found = [misconfigured("config", line) for line in error.problems]
+        _print(found, as_json=as_json)
         sys.exit(USAGE)
     findings = run(_all(loaded))
     _print(findings, as_json=as_json)
@@ -58,6 +59,7 @@ def _print(findings: list[Finding], *, as_json: bool) -> None:
         ["check", "", "found", "mend"],
         ((f.check, f.shown, f.detail, f.mend) for f in findings),
         whole=["check", ""],
+        wrap=True,
         styles={"": state_style},
     )
     counts = {

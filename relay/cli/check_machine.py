@@ -9,13 +9,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import os
+import shlex
+import shutil
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from relay.cli.finding import Finding, fail, misconfigured, ok, warn
-from relay.cli.opening import open_store
+from relay.cli.opening import open_store, unmade_store
+from relay.cli.output import clean
 from relay.core.errors import ConfigError, RelayError
 from relay.core.states import State
 
@@ -30,6 +34,10 @@ _CONNECT_S: Final = 2.0
 _DNS_S: Final = 3.0
 _EXPIRES_SOON: Final = timedelta(days=21)
 _MIB: Final = 1024 * 1024
+_HEALTH: Final = (
+    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+)
+_ANSWER: Final = 4096
 _SMTP_READY: Final = b"220"
 """First reply of a server that takes mail (RFC 5321 section 4.3.2)."""
 
@@ -62,7 +70,13 @@ def config(loaded: Settings, path: Path | None) -> list[Finding]:
 
 
 async def store(loaded: Settings) -> list[Finding]:
-    """Open the store, write a note, look at disk, queue and users."""
+    """Open the store, write a note, look at disk, queue and users.
+
+    A store that is not there yet is not made: a check in the wrong folder would leave
+    an empty one behind.
+    """
+    if unmade := unmade_store(loaded):
+        return _not_there(unmade, loaded.store.min_free_bytes)
     try:
         async with open_store(loaded) as opened:
             await opened.note_set(_NOTE, {"at": datetime.now(UTC).isoformat()})
@@ -77,6 +91,26 @@ async def store(loaded: Settings) -> list[Finding]:
     except RelayError as error:
         mend = "check store.url, that the database runs, and who may write there"
         return [fail("store", str(error), mend)]
+
+
+def _not_there(path: Path, floor: int) -> list[Finding]:
+    folder = path.parent
+    if not folder.is_dir():
+        mend = f"make it: mkdir -p {shlex.quote(str(folder))}"
+        return [fail("store", f"there is no folder {folder} for {path.name}", mend)]
+    if not os.access(folder, os.W_OK | os.X_OK):
+        mend = "let the relay's user write there, or set store.url"
+        return [fail("store", f"{folder} cannot be written", mend)]
+    return [
+        ok("store", f"{path} will be created at first start"),
+        _disk(shutil.disk_usage(folder).free, floor),
+        ok("queue", "empty"),
+        _nobody(),
+    ]
+
+
+def _nobody() -> Finding:
+    return warn("users", "nobody may log yet", "relay user add NAME --email ADDRESS")
 
 
 def _disk(free: int, floor: int) -> Finding:
@@ -99,8 +133,7 @@ async def _queue(opened: Store) -> list[Finding]:
 async def _users(opened: Store) -> list[Finding]:
     users = [user for user in await opened.users() if user.active]
     if not users:
-        mend = "relay user add NAME --email ADDRESS"
-        return [warn("users", "nobody may log yet", mend)]
+        return [_nobody()]
     return [ok("users", f"{len(users)} active")]
 
 
@@ -171,14 +204,39 @@ def _covers(name: str, hostname: str) -> bool:
 
 
 async def listeners(loaded: Settings) -> list[Finding]:
-    """See whether each SMTP address answers, or else could be listened on."""
-    return [await _listener(place) for place in loaded.smtp.listen]
+    """See whether each address answers as this relay, or could be listened on."""
+    found = [await _smtp(place, loaded.smtp.hostname) for place in loaded.smtp.listen]
+    for name, place in (
+        ("telemetry", loaded.telemetry.listen),
+        ("web", loaded.web.listen),
+    ):
+        if place is not None:
+            found.append(await _other(name, place))
+    return found
 
 
-async def _listener(place: HostPort) -> Finding:
+async def _smtp(place: HostPort, hostname: str) -> Finding:
+    """Tell this relay from another mail server by the name in its greeting."""
     check = f"smtp {place}"
-    if place.port and await _answers(place):
+    greeting = await _ask(place, b"") if place.port else b""
+    words = greeting.decode("ascii", "replace").split()
+    if not greeting.startswith(_SMTP_READY) or not words[1:]:
+        return await _free(check, place, "smtp.listen")
+    if words[1].lower() == hostname.lower():
+        return ok(check, f"this relay answers: it greets as {hostname}")
+    mend = f"stop it or take another port; a relay of yours would greet as {hostname}"
+    return fail(check, f"another mail server answers: {clean(words[1])}", mend)
+
+
+async def _other(name: str, place: HostPort) -> Finding:
+    """Tell whether a port is free, or health is told there already."""
+    check = f"{name} {place}"
+    if place.port and name == "telemetry" and b'"alive"' in await _ask(place, _HEALTH):
         return ok(check, "is answering: a relay runs there")
+    return await _free(check, place, f"{name}.listen")
+
+
+async def _free(check: str, place: HostPort, key: str) -> Finding:
     try:
         await asyncio.to_thread(_bind, place)
     except OSError as error:
@@ -188,23 +246,32 @@ async def _listener(place: HostPort) -> Finding:
             errno.EADDRNOTAVAIL: "this machine has no such address: correct it",
         }
         reason = error.strerror or str(error)
-        mend = reasons.get(error.errno or 0, "correct smtp.listen")
+        mend = reasons.get(error.errno or 0, f"correct {key}")
         return fail(check, f"cannot be listened on: {reason}", mend)
     return ok(check, "is free to listen on")
 
 
-async def _answers(place: HostPort) -> bool:
-    """Say whether an SMTP server greets there."""
+async def _ask(place: HostPort, question: bytes) -> bytes:
+    """Return what a server says, nothing where none answers.
+
+    Without a question, it is the line with which the server itself begins.
+    """
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(place.host, place.host)  # noqa: S104
     try:
         async with asyncio.timeout(_CONNECT_S):
             reader, writer = await asyncio.open_connection(host, place.port)
             try:
-                return (await reader.readline()).startswith(_SMTP_READY)
+                if not question:
+                    return await reader.readline()
+                writer.write(question)
+                answer = b""
+                while len(answer) < _ANSWER and (part := await reader.read(_ANSWER)):
+                    answer += part
+                return answer
             finally:
                 writer.close()
     except (OSError, TimeoutError, ValueError):
-        return False
+        return b""
 
 
 def _bind(place: HostPort) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from relay.cli.check_people import owners
+from relay.cli.check_writing import writing
 from relay.cli.finding import Finding, fail, misconfigured, ok, warn
-from relay.cli.opening import open_store
+from relay.cli.opening import open_store, unmade_store
 from relay.core.errors import ConfigError, CredentialsRefused, RelayError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from relay.salesforce.budget import Budget
 
 READ: Final[Mapping[str, Sequence[str]]] = {
+    "Account": ("Name",),
     "Contact": ("Email", "Name", "AccountId", "CreatedDate"),
     "Lead": ("Email", "Name", "IsConverted", "CreatedDate"),
     "Opportunity": ("Name", "IsClosed"),
@@ -41,6 +44,7 @@ EMAIL_MESSAGE: Final = ("Status", "MessageIdentifier", "Subject", "TextBody", "T
 OPTIONAL: Final[Mapping[str, Sequence[str]]] = {
     "Task": ("TaskSubtype",),
     "EmailMessage": (
+        "BccIds",
         "CcIds",
         "FromAddress",
         "FromName",
@@ -62,6 +66,7 @@ MENDS: Final[Mapping[str, str]] = {
 }
 """What to do about a pause, by its reason; mail is accepted and kept meanwhile."""
 
+_UNDECIDED: Final = "auto: the first mail will show whether EmailMessage works"
 _GRANT: Final = "give the integration user's permission set"
 
 
@@ -100,7 +105,13 @@ async def _org(loaded: Settings, org: Org) -> list[Finding]:
     except RelayError as error:
         mend = "try again; if it stays, allow the user 'API Enabled'"
         return [*findings, fail("salesforce objects", str(error), mend)]
-    return [*findings, *permissions(shape), await _mode(loaded, shape)]
+    return [
+        *findings,
+        *permissions(shape),
+        *await owners(loaded, org),
+        await _mode(loaded, shape),
+        *writing(loaded.salesforce, shape),
+    ]
 
 
 async def _pause(loaded: Settings, org: Org) -> list[Finding]:
@@ -108,6 +119,8 @@ async def _pause(loaded: Settings, org: Org) -> list[Finding]:
     from relay.worker.gate import PAUSE_NOTE, USAGE_NOTE, read_pause  # noqa: PLC0415
 
     check = "salesforce pause"
+    if unmade_store(loaded):
+        return [ok(check, "none")]
     try:
         async with open_store(loaded) as store:
             org.budget.load(await store.note_get(USAGE_NOTE))
@@ -165,6 +178,11 @@ def _writable(shape: OrgShape, name: str, fields: Sequence[str]) -> Finding:
     if missing:
         listed = ", ".join(missing)
         return fail(name, f"may not set: {listed}", f"{_GRANT} Edit on these fields")
+    if name == "EmailMessage" and name not in shape.deletables:
+        # The first write in auto mode is taken back where it makes no activity.
+        detail = "can be written, not deleted: a first try in vain would stay"
+        mend = f"{_GRANT} Delete on EmailMessage, or set salesforce.write_as"
+        return warn(name, detail, mend)
     less = [f for f in OPTIONAL.get(name, ()) if not shape.createable(name, f)]
     if less:
         listed = ", ".join(less)
@@ -185,6 +203,8 @@ async def _mode(loaded: Settings, shape: OrgShape) -> Finding:
     if chosen == "email_message" and not shape.has_email_message:
         mend = "set salesforce.write_as to auto or task"
         return fail(check, "email_message, which may not be created here", mend)
+    if unmade_store(loaded) and chosen == "auto":
+        return ok(check, _UNDECIDED)
     try:
         async with open_store(loaded) as store:
             decided = WriteMode(loaded.salesforce, store, SystemClock())
@@ -192,5 +212,5 @@ async def _mode(loaded: Settings, shape: OrgShape) -> Finding:
     except (RelayError, ConfigError) as error:
         return warn(check, f"{chosen}; the store cannot be asked: {error}", "see store")
     if mode is None:
-        return ok(check, "auto: the first mail will show whether EmailMessage works")
+        return ok(check, _UNDECIDED)
     return ok(check, f"{mode} (salesforce.write_as is {chosen})")

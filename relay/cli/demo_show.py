@@ -68,6 +68,7 @@ def outcomes(found: Sequence[Outcome]) -> None:
         ["mail", "state", "records written", "reason"],
         ((one.scene.title, one.state, _written(one), one.why) for one in found),
         styles={"state": state_style},
+        wrap=True,
         lines=True,
     )
     for one in found:

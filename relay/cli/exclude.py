@@ -93,5 +93,6 @@ def list_(*, as_json: bool) -> None:
     table(
         ["pattern", "for", "skip"],
         ((row["pattern"], row["user"] or "everybody", row["skip"]) for row in rows),
+        whole=["pattern"],
         empty="Nothing is left out: relay exclude add PATTERN",
     )

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 300
 """Characters of a field shown to people; --json has them all."""
+_SAID: Final = {
+    "logged": "would be logged",
+    "skipped": "would be skipped",
+    "unmatched": "would be unmatched",
+    "queued": "would wait",
+    "refused": "would be refused",
+}
+"""States for people: nothing has happened yet."""
 
 
 @click.command(cls=RelayCommand)
@@ -36,7 +44,7 @@ def explain(file: str, who: str, *, as_json: bool) -> None:
     if as_json:
         print_json([answer])
     else:
-        print_answer(answer)
+        print_answer(answer | {"state": _SAID.get(answer["state"], answer["state"])})
 
 
 def _read(file: str) -> bytes:
@@ -68,6 +76,7 @@ def print_answer(answer: Mapping[str, Any]) -> None:
             [_title(column) for column in flat],
             ([_brief(row.get(column)) for column in flat] for row in value),
             title=_title(name),
+            wrap=True,
         )
         for row in value:
             if isinstance(row.get("fields"), dict):

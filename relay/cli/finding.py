@@ -57,7 +57,7 @@ def fail(check: str, detail: str, mend: str) -> Finding:
     return Finding(check, Result.FAIL, detail, mend)
 
 
-def misconfigured(check: str, error: ConfigError) -> Finding:
+def misconfigured(check: str, error: ConfigError | str) -> Finding:
     """Return the failure for a line of the form `problem; mend`."""
     problem, _, mend = str(error).partition("; ")
     return fail(check, problem, mend or "correct it in the settings file")

@@ -16,6 +16,7 @@ from relay.cli.output import (
     clean,
     facts,
     json_option,
+    one_line,
     print_json,
     state_style,
     table,
@@ -23,7 +24,7 @@ from relay.cli.output import (
 )
 from relay.core.errors import StoreUnavailable
 from relay.core.model import LogFilter
-from relay.core.states import State
+from relay.core.states import FileState, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +38,7 @@ _POLL_S: Final = 1.0
 _WINDOW: Final = 500
 _PAGE: Final = 1000
 _REMEMBERED: Final = 50_000
+_STATE_WIDTH: Final = max(len(state) for state in State)
 
 
 @click.command(cls=RelayCommand)
@@ -153,12 +155,14 @@ def _print(rows: list[Row], *, as_json: bool, lines: bool) -> None:
         print_json(rows)
     elif lines:
         for row in rows:
-            click.echo("  ".join(clean(cell) for cell in _cells(row)))
+            at, state, *rest = (clean(cell) for cell in _cells(row))
+            click.echo(one_line("  ".join([at, f"{state:{_STATE_WIDTH}}", *rest])))
     else:
         table(
             ["received (UTC)", "state", "id", "user", "from", "subject", "result"],
             (_cells(row) for row in rows),
             whole=["received (UTC)", "state", "id"],
+            drop=["from", "user", "result"],
             empty="Nothing to show.",
             styles={"state": state_style},
         )
@@ -184,7 +188,9 @@ def result(row: Row) -> str:
         # The codes of the reply; its text is long and `show` has it.
         codes = str(row.get("reply") or "").split()[:2]
         return " ".join([*codes, str(row.get("reason") or "")]) + times
-    return ", ".join(part for part in (records(row), row.get("reason")) if part)
+    return ", ".join(
+        part for part in (records(row), files(row), row.get("reason")) if part
+    )
 
 
 def records(row: Row) -> str:
@@ -193,6 +199,21 @@ def records(row: Row) -> str:
     return ", ".join(
         kind if kinds.count(kind) == 1 else f"{kinds.count(kind)} {kind}s"
         for kind in dict.fromkeys(kinds)
+    )
+
+
+def files(row: Row) -> str:
+    """Return the files of a message, those that are not there yet by their state."""
+    states = [str(file["state"]) for file in row.get("files") or ()]
+    there = states.count(FileState.LINKED)
+    words = [f"{there} file{'s' if there > 1 else ''}"] if there else []
+    return ", ".join(
+        words
+        + [
+            f"{states.count(state)} file{'s' if states.count(state) > 1 else ''} {state}"
+            for state in FileState
+            if state is not FileState.LINKED and state in states
+        ]
     )
 
 
@@ -225,6 +246,24 @@ def _print_whole(row: Row) -> None:
             ["record", "id", "rule"],
             ((r["object"], r["id"], r.get("rule")) for r in row["records"]),
             whole=["id"],
+            wrap=True,
+        )
+    if row.get("files"):
+        click.echo()
+        table(
+            ["file", "bytes", "state", "id", "on record", "error"],
+            (
+                (
+                    f["name"],
+                    f["size_bytes"],
+                    f["state"],
+                    f["id"],
+                    f["record_id"],
+                    f["error"],
+                )
+                for f in row["files"]
+            ),
+            whole=["state", "id"],
         )
     click.echo()
     table(
@@ -234,15 +273,19 @@ def _print_whole(row: Row) -> None:
             for step in row.get("trace") or ()
         ),
         whole=["at (UTC)"],
+        wrap=True,
         empty="No trace.",
     )
 
 
 def _facts(row: Row) -> Iterable[tuple[str, object]]:
     for name, value in row.items():
-        if name in {"trace", "records"}:
+        if name in {"trace", "records", "files"}:
             continue
         if name == "received_at":
             yield "received (UTC)", when(value)
+        elif name == "message_id":
+            # Our own id is `id`; this one the mail program wrote.
+            yield "Message-ID header", value
         else:
             yield name.replace("_", " "), value

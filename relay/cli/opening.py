@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import os
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from relay.cli.entry import config_path
@@ -41,11 +42,22 @@ def settings(*, quiet: bool = True) -> Settings:
     )
     if quiet and not said:
         # In the wrong folder a command would make an empty store and look into it.
-        text = f"there is no {DEFAULT_FILE} in this folder; name one with --config"
+        text = (
+            f"there is no {DEFAULT_FILE} in this folder; name one with --config, or "
+            f"begin one: cp config.example.toml {DEFAULT_FILE}"
+        )
         raise ConfigError(text)
     log = loaded.telemetry
     configure_logging(log.model_copy(update={"log_level": "error"}) if quiet else log)
     return loaded
+
+
+def unmade_store(loaded: Settings) -> Path | None:
+    """Return where the SQLite file will be, while it does not exist."""
+    name = loaded.store.url.removeprefix("sqlite:///").partition("?")[0]
+    if not loaded.store.url.startswith("sqlite:") or Path(name).exists():
+        return None
+    return Path(name)
 
 
 @asynccontextmanager

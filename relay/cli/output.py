@@ -17,10 +17,16 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, OverflowMethod
 
 _PIPE_WIDTH: Final = 200
-"""Columns where no terminal says how many it has: enough not to cut an id."""
+"""Columns for wrapped text where no terminal says how many it has."""
+_PIPE_LINE: Final = 2000
+"""The same for rows of one line each: nothing is cut for `grep` and `less -S`."""
+_GAP: Final = 2
+"""Columns between two cells."""
+_LEAST: Final = 12
+"""Columns that a cell which may be cut keeps; with less it says nothing."""
 
 # Other characters of class Cf are needed to write some languages.
 _DIRECTION: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -86,19 +92,32 @@ def when(value: object) -> str:
     return clean(value)
 
 
-def console() -> Console:
+def console(pipe_width: int = _PIPE_WIDTH) -> Console:
     """Return a console on stdout, wide where nobody looks at it."""
     from rich.console import Console  # noqa: PLC0415 - costs 60 ms at start
 
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    width = None if sys.stdout.isatty() else pipe_width
     return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
 
 
-def table(
+def one_line(text: str) -> str:
+    """Return a line cut to the terminal's width; whole where there is none."""
+    if not sys.stdout.isatty():
+        return text
+    from rich.text import Text  # noqa: PLC0415 - costs 60 ms at start
+
+    line = Text(text)
+    line.truncate(console().width, overflow="ellipsis")
+    return line.plain
+
+
+def table(  # noqa: PLR0913 - how a table looks; most are left out
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
     whole: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    wrap: bool = False,
     title: str | None = None,
     empty: str = "",
     lines: bool = False,
@@ -110,6 +129,9 @@ def table(
         columns: The headings.
         rows: The cells, in the order of the headings.
         whole: Columns that are never cut, such as ids.
+        drop: Columns to leave out on a narrow terminal, the first of them first.
+        wrap: Go on below where a cell is too long. Without it a row is one line, and
+            what does not fit ends in an ellipsis.
         title: A line above the table.
         empty: What to print instead of a table without rows.
         lines: Draw a line between rows, for cells of many lines.
@@ -123,25 +145,85 @@ def table(
     if not cells and empty:
         click.echo(empty)
         return
+    screen = console(_PIPE_WIDTH if wrap else _PIPE_LINE)
     shown = Table(
         box=box.SIMPLE_HEAD,
+        padding=(0, _GAP - 1, 0, 0),
         show_edge=False,
         show_lines=lines,
         title=Text(title, "bold") if title else None,
         title_justify="left",
         pad_edge=False,
     )
-    for column in columns:
-        keep = column in whole
-        shown.add_column(column, no_wrap=keep, overflow="ignore" if keep else "fold")
+    kept: list[int] = list(range(len(columns)))
+    if wrap:
+        for column in columns:
+            keep = column in whole
+            overflow: OverflowMethod = "ignore" if keep else "fold"
+            shown.add_column(column, no_wrap=keep, overflow=overflow)
+    else:
+        widths = fit(columns, cells, screen.width, whole=whole, drop=drop)
+        kept = list(widths)
+        for at, width in widths.items():
+            shown.add_column(
+                columns[at], width=width, no_wrap=True, overflow="ellipsis"
+            )
+        # What must stay whole goes on below rather than being cut by the console.
+        screen.width = max(screen.width, sum(widths.values()) + _GAP * len(widths))
     for row in cells:
         shown.add_row(
             *(
-                Text(cell, (styles or {}).get(column, _unstyled)(cell))
-                for column, cell in zip(columns, row, strict=True)
+                Text(row[at], (styles or {}).get(columns[at], _unstyled)(row[at]))
+                for at in kept
             )
         )
-    console().print(shown)
+    screen.print(shown)
+
+
+def fit(
+    columns: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    width: int,
+    *,
+    whole: Sequence[str] = (),
+    drop: Sequence[str] = (),
+) -> dict[int, int]:
+    """Return how wide each column is shown, by its position; dropped ones are absent.
+
+    Args:
+        columns: The headings.
+        cells: The rows, as texts.
+        width: Columns of the terminal.
+        whole: Headings of columns that keep the width of their longest cell.
+        drop: Headings that go first where not every column can keep a sensible width.
+    """
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    wanted = {
+        at: max(cell_len(text) for text in (heading, *(row[at] for row in cells)))
+        for at, heading in enumerate(columns)
+    }
+    least = {
+        at: size if columns[at] in whole else min(size, _LEAST)
+        for at, size in wanted.items()
+    }
+    for heading in drop:
+        if _room(least, width) >= 0:
+            break
+        del least[columns.index(heading)]
+    room = _room(least, width)
+    while room > 0:
+        # The narrowest that wants more gets it: long cells share what is left.
+        short = [at for at, size in least.items() if size < wanted[at]]
+        if not short:
+            break
+        least[min(short, key=least.__getitem__)] += 1
+        room -= 1
+    return least
+
+
+def _room(widths: Mapping[int, int], width: int) -> int:
+    return width - sum(widths.values()) - _GAP * (len(widths) - 1)
 
 
 def _unstyled(_cell: str) -> str:

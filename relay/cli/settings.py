@@ -41,6 +41,8 @@ def list_(*, as_json: bool) -> None:
     table(
         ["key", "value", "from", "meaning"],
         ((r["key"], _text(r["value"]), r["source"], r["help"]) for r in rows),
+        whole=["key"],
+        wrap=True,
     )
 
 

@@ -90,6 +90,7 @@ def list_(*, as_json: bool) -> None:
             for row in rows
         ),
         whole=["relay address"],
+        drop=["salesforce id", "role", "name"],
         empty="No users yet: relay user add NAME --email ADDRESS",
         styles={"state": lambda cell: "" if cell == "active" else state_style("dead")},
     )

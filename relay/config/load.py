@@ -22,6 +22,7 @@ from relay.config.sources import (
     is_secret,
     sections,
     suggestion,
+    table_model,
 )
 from relay.config.values import masked_url
 from relay.core.errors import ConfigError
@@ -55,6 +56,7 @@ _PROBLEMS: Final = {
     "greater_than_equal": ("is too small", "write {ge:g} or more"),
     "greater_than": ("is too small", "write more than {gt:g}"),
     "less_than_equal": ("is too large", "write {le:g} or less"),
+    "missing": ("is needed", _SEE_EXAMPLE),
     "model_type": _NO_TABLE,
     "model_attributes_type": _NO_TABLE,
 }
@@ -73,7 +75,8 @@ def load(
         environ: The environment; None: that of the process.
 
     Raises:
-        ConfigError: Something is wrong; one line names key, value and mend.
+        ConfigError: Something is wrong; one line names key, value and mend of the
+            first mistake, and `problems` has a line for each.
     """
     file = FileSource(Settings, path)
     environment = EnvironmentSource(
@@ -90,8 +93,10 @@ def load(
             """Return the sources, the strongest first."""
             return environment, file
 
+    lines = []
+    loaded = None
     try:
-        return Loaded()
+        loaded = Loaded()
     except ValidationError as error:
         origins = file.origins | environment.origins
         default = str(path or DEFAULT_FILE)
@@ -99,10 +104,29 @@ def load(
             _line(one, origins, default)
             for one in error.errors()
             # A wrong item makes a list look empty as well; the item says it better.
-            if one["type"] != "too_short" or not one["input"]
+            if (one["type"] != "too_short" or not one["input"])
+            and not _follows(one, file.spoilt | environment.spoilt)
         ]
+    lines = [
+        _one_line(line) for line in (*file.problems, *environment.problems, *lines)
+    ]
+    if loaded is None or lines:
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-        raise ConfigError(_one_line(lines[0] + more)) from None
+        raise ConfigError(lines[0] + more, lines)
+    return loaded
+
+
+def _follows(error: ErrorDetails, spoilt: set[str]) -> bool:
+    """Say whether a mistake only follows from what a source could not read.
+
+    What a section needs as a whole cannot be judged where one of its keys is lost.
+    """
+    whole_section = len(error["loc"]) < 2  # noqa: PLR2004 - section, key
+    return (
+        whole_section
+        and bool(spoilt)
+        and (not error["loc"] or str(error["loc"][0]) in spoilt)
+    )
 
 
 def _line(
@@ -112,13 +136,19 @@ def _line(
     context = error.get("ctx", {})
     section, key, value = _place(error, context)
     origin = origins.get((section, key)) or origins.get((section, "")) or default
+    row = _row_of_tables(section, key, error, context)
+    if row is not None:
+        number, key, value = row
+        origin = f"{origin}, table {number}"
     if error["type"] == "extra_forbidden":
         problem, mend, value = _unknown(section, key, value)
     else:
         problem, mend = _problem(error, context)
+    if row is not None and error["type"].startswith("model_"):
+        mend = f"write [[{section}.{key}]] above its keys"
     name = f"{section}.{key}" if key else f"[{section}]"
     shown = _shown(section, key, value)
-    source = "" if shown == _NOT_SET else f" (from {origin})"
+    source = "" if shown == _NOT_SET and row is None else f" (from {origin})"
     return f"{name}{shown}{source}: {problem}; {mend}"
 
 
@@ -132,6 +162,25 @@ def _place(error: ErrorDetails, context: Mapping[str, Any]) -> tuple[str, str, A
             value = value.get(part) if isinstance(value, dict) else None
     section = place[0] if place else ""
     return section, place[1] if len(place) > 1 else "", value
+
+
+def _row_of_tables(
+    section: str, key: str, error: ErrorDetails, context: Mapping[str, Any]
+) -> tuple[int, str, Any] | None:
+    """Return table number, `listeners.tls` and value, for a key in a list of tables."""
+    place = error["loc"]
+    inner = [str(part) for part in place[3:4]] or [str(context.get("key", ""))]
+    model = sections(Settings).get(section)
+    field = model.model_fields.get(key) if model else None
+    number = place[2] if len(place) > 2 else None  # noqa: PLR2004 - section, key
+    if field is None or table_model(field) is None or not isinstance(number, int):
+        return None
+    value = error["input"]
+    if len(place) == 3 and isinstance(value, dict):  # noqa: PLR2004 - a whole table
+        value = value.get(inner[0])
+    if error["type"] == "missing":
+        value = None
+    return number + 1, f"{key}.{inner[0]}".rstrip("."), value
 
 
 def _problem(error: ErrorDetails, context: Mapping[str, Any]) -> tuple[str, str]:
@@ -155,6 +204,16 @@ def _unknown(section: str, key: str, value: object) -> tuple[str, str, object]:
         meant = suggestion(section, models)
         mend = f"write [{meant}]" if meant else "the sections are " + ", ".join(models)
         return "there is no such section", mend, None
+    table, dot, inner = key.partition(".")
+    rows = table_model(models[section].model_fields[table]) if dot else None
+    if rows is not None:
+        meant = suggestion(inner, rows.model_fields)
+        mend = (
+            f"write {meant}"
+            if meant
+            else "the keys are " + ", ".join(rows.model_fields)
+        )
+        return "there is no such key", mend, value
     meant = suggestion(key, all_keys(models[section]))
     mend = (
         f"write {section}.{meant}"

@@ -1,8 +1,9 @@
 """The one table of settings: every key with its type, default, unit and sentence.
 
 `config.example.toml` is generated from here, and a test compares the two. The models
-are frozen; a path that is relative is taken from the working directory. Building a
-model by hand raises pydantic's `ValidationError`; `load` turns that into `ConfigError`.
+are frozen; a relative path is taken from the folder of the file that names it, else
+from the working directory (`sources`). Building a model by hand raises pydantic's
+`ValidationError`; `load` turns that into `ConfigError`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from relay.config.file_types import DENIED_FILES, FileType
 from relay.config.records import ExtraFields, KeyField, OwnerId, RecordTypes
 from relay.config.values import (
     Count,
@@ -484,6 +486,41 @@ class SalesforceSettings(_Section):
         description="Id of the user or queue that gets a Task whose rep is inactive in "
         "Salesforce; empty: the mail becomes dead, with that reason.",
     )
+    files_attach: Flag = Field(
+        default=True,
+        description="Attachments become Files on the records of a mail: true or false.",
+    )
+    files_max_bytes: Count = Field(
+        default=25 * MIB,
+        description="Largest file, decoded, in bytes; larger ones stay in the relay.",
+    )
+    files_max_count: Count = Field(
+        default=50, description="Files of one mail, a count; further ones are left out."
+    )
+    files_allow: tuple[FileType, ...] = Field(
+        default=(),
+        description="Media types (application/pdf, image/*) and endings (.pdf) that "
+        "become Files; empty: all.",
+    )
+    files_deny: tuple[FileType, ...] = Field(
+        default=DENIED_FILES,
+        description="Media types and endings that never do; wins over files_allow.",
+    )
+    files_inline_min_bytes: CountOrZero = Field(
+        default=51_200,
+        description="Images inside the text below this size (logos) are left out, in "
+        "bytes.",
+    )
+    files_original_eml: Flag = Field(
+        default=False,
+        description="The whole mail becomes a File too, relay addresses in its header "
+        "masked: true or false.",
+    )
+    files_hold_s: Seconds = Field(
+        default=900,
+        description="Wait before files are tried again in an org whose storage is "
+        "full, in seconds.",
+    )
     look_before_write: Flag = Field(
         default=False,
         description="Look first whether another tool has logged a mail, by its "
@@ -588,6 +625,11 @@ class WorkerSettings(_Section):
 
     batch: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
         default=1000, description="Messages claimed at a time, a count up to 1000."
+    )
+    batch_bytes: Count = Field(
+        default=64 * MIB,
+        description="Raw mail in one batch, in bytes; a larger mail is a batch of its "
+        "own.",
     )
     lease_s: Seconds = Field(
         default=120,

@@ -4,6 +4,10 @@ Each source answers with a plain `section → key → value` table and remembers
 value came from, for error lines. The later source wins key by key. What a source cannot
 read at all is a `ConfigError` here; what a value may be is the business of `settings`.
 
+A relative path in the file is taken from the file's folder, so that the relay finds the
+same store and the same keys wherever it is started; one in the environment from the
+working directory, as a shell would.
+
 Two slips that pydantic-settings lets pass are caught here: a file that was named and is
 not there, and an environment name whose section is misspelt.
 """
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 PREFIX: Final = "RELAY_"
 DEFAULT_FILE: Final = Path("relay.toml")
 FILE_SUFFIX: Final = "_file"
+_SQLITE: Final = "sqlite:///"
+_DATABASE: Final = "url"
+"""Key of [store] that names the database."""
 _MAX_FILE_BYTES: Final = 1024 * 1024
 _MAX_SECRET_BYTES: Final = 64 * 1024
 _YES: Final = frozenset({"true", "1", "yes", "on"})
@@ -60,6 +67,18 @@ def sections(settings: type[BaseSettings]) -> dict[str, type[BaseModel]]:
 def is_secret(field: FieldInfo) -> bool:
     """Say whether a setting is masked, and may come from a file."""
     return any(isinstance(mark, Secret) for mark in field.metadata)
+
+
+def is_path(field: FieldInfo) -> bool:
+    """Say whether a setting names a file or a folder."""
+    kinds = [field.annotation]
+    while kinds:
+        kind = kinds.pop()
+        if kind is Path:
+            return True
+        if get_origin(kind) is not tuple:
+            kinds += get_args(kind)
+    return False
 
 
 def table_model(field: FieldInfo) -> type[BaseModel] | None:
@@ -107,6 +126,10 @@ class _Source(PydanticBaseSettingsSource):
         """Prepare; nothing is read before the call."""
         super().__init__(settings_cls)
         self.origins: dict[tuple[str, str], str] = {}
+        self.problems: list[str] = []
+        """Lines for what could not be read; the rest is there all the same."""
+        self.spoilt: set[str] = set()
+        """Sections that lack something for one of these lines."""
 
     def get_field_value(
         self, field: FieldInfo, field_name: str
@@ -126,8 +149,20 @@ class _Source(PydanticBaseSettingsSource):
             if isinstance(rows := table.get(section), dict):
                 for key, field in model.model_fields.items():
                     if is_secret(field):
-                        self._resolve(section, key, rows)
+                        self._try(section, key, rows)
         return table
+
+    def _try(self, section: str, key: str, rows: Table) -> None:
+        """Read a secret from its file; what fails is one line among others."""
+        try:
+            self._resolve(section, key, rows)
+        except ConfigError as error:
+            self.problems.append(str(error))
+            self.spoilt.add(section)
+
+    def place(self, path: str) -> Path:
+        """Return where a path of this source leads."""
+        return Path(path)
 
     def _resolve(self, section: str, key: str, rows: Table) -> None:
         """Read a secret from its file; both in one source would be a guess."""
@@ -144,7 +179,7 @@ class _Source(PydanticBaseSettingsSource):
             text = f"{what}: stands beside {section}.{key}; keep one of the two"
             raise ConfigError(text)
         secret = read_text(
-            Path(path),
+            self.place(path),
             limit=_MAX_SECRET_BYTES,
             what=what,
             mend="check the path, and who may read the file",
@@ -152,8 +187,15 @@ class _Source(PydanticBaseSettingsSource):
         if not secret:
             text = f"{what}: the file is empty; put the secret on its first line"
             raise ConfigError(text)
-        rows[key] = secret
+        rows[key] = self.database(secret) if key == _DATABASE else secret
         self.origins[section, key] = f"{file_key} in {origin}"
+
+    def database(self, url: str) -> str:
+        """Return a database's URL, the file of SQLite as `place` has it."""
+        name, mark, query = url.strip().removeprefix(_SQLITE).partition("?")
+        if not url.strip().startswith(_SQLITE) or not name or name.startswith(":"):
+            return url
+        return f"{_SQLITE}{self.place(name)}{mark}{query}"
 
 
 class FileSource(_Source):
@@ -163,6 +205,7 @@ class FileSource(_Source):
         """Take the path of `--config`; None is `relay.toml`, if there is one."""
         super().__init__(settings_cls)
         self._path = path
+        self._folder = Path()
 
     def read(self) -> Table:
         """Return what the file holds.
@@ -193,7 +236,40 @@ class FileSource(_Source):
             self.origins[section, ""] = str(path)
             if isinstance(rows, dict):
                 self.origins.update({(section, key): str(path) for key in rows})
+        self._folder = path.parent
+        self._place_paths(table)
         return table
+
+    def place(self, path: str) -> Path:
+        """Return a path as seen from the folder of the file."""
+        return self._folder / path
+
+    def _place_paths(self, table: Table) -> None:
+        """Take every relative path, and the SQLite file, from the file's folder."""
+        for section, model in sections(self.settings_cls).items():
+            rows = table.get(section)
+            if not isinstance(rows, dict):
+                continue
+            for key, field in model.model_fields.items():
+                if inner := table_model(field):
+                    listed = rows.get(key)
+                    for row in listed if isinstance(listed, list) else ():
+                        self._place_keys(inner, row)
+            self._place_keys(model, rows)
+        store = table.setdefault("store", {})
+        if isinstance(store, dict) and _DATABASE + FILE_SUFFIX not in store:
+            default = sections(self.settings_cls)["store"].model_fields[_DATABASE]
+            url = store.get(_DATABASE, default.default)
+            if self._folder != Path() and isinstance(url, str):
+                store[_DATABASE] = self.database(url)
+
+    def _place_keys(self, model: type[BaseModel], rows: object) -> None:
+        if not isinstance(rows, dict):
+            return
+        for key, field in model.model_fields.items():
+            value = rows.get(key)
+            if is_path(field) and isinstance(value, str) and value.strip():
+                rows[key] = str(self.place(value))
 
 
 class EnvironmentSource(_Source):
@@ -210,11 +286,7 @@ class EnvironmentSource(_Source):
         self._environ = environ
 
     def read(self) -> Table:
-        """Return what the environment sets.
-
-        Raises:
-            ConfigError: A name with our prefix is no setting.
-        """
+        """Return what the environment sets; a name that is no setting is a problem."""
         known = sections(self.settings_cls)
         table: Table = {}
         for name in sorted(self._environ):
@@ -224,7 +296,9 @@ class EnvironmentSource(_Source):
             model = known.get(section)
             fields = _keys(model) if model else {}
             if key not in fields:
-                raise ConfigError(_unknown(name, known))
+                self.problems.append(_unknown(name, known))
+                self.spoilt.add(section)
+                continue
             table.setdefault(section, {})[key] = _value(
                 fields[key], self._environ[name]
             )

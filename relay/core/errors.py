@@ -8,6 +8,7 @@
     ├── TransientError            the same thing may succeed later (retry_after_s)
     │   ├── StoreUnavailable
     │   │   └── StoreFull
+    │   ├── RawUnreadable         one raw mail: its neighbours can be read
     │   ├── SalesforceUnavailable
     │   │   └── SalesforceDown    the org as a whole: it rests, attempts are given back
     │   ├── RecordLocked
@@ -27,10 +28,12 @@ text later. Error texts name what went wrong, and hold no secret and no mail con
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from relay.core.states import Event, Ledger, State
+    from collections.abc import Sequence
+
+    from relay.core.states import Event, FileState, Ledger, State
 
 
 class RelayError(Exception):
@@ -96,6 +99,16 @@ class StoreUnavailable(TransientError):  # noqa: N818
 
 class StoreFull(StoreUnavailable):
     """The disk is below its floor; nothing was stored."""
+
+
+class RawUnreadable(TransientError):  # noqa: N818
+    """The raw bytes of one mail cannot be read now; those of others can.
+
+    Attributes:
+        code: The reason word of the attempt.
+    """
+
+    code: Final = "raw_unreadable"
 
 
 class SalesforceUnavailable(TransientError):  # noqa: N818
@@ -164,10 +177,12 @@ class LeaseLost(TransientError):  # noqa: N818
 class IllegalTransition(RelayError):  # noqa: N818
     """A state change that the tables in `core.states` do not have.
 
-    For a row of the ledger, `event` is the state it should have taken.
+    For a row of the ledger, or a file, `event` is the state it should have taken.
     """
 
-    def __init__(self, state: State | Ledger, event: Event | Ledger) -> None:
+    def __init__(
+        self, state: State | Ledger | FileState, event: Event | Ledger | FileState
+    ) -> None:
         """Name the state and the event."""
         super().__init__(f"what is {state} cannot take {event}")
         self.state = state
@@ -186,4 +201,13 @@ class ConfigError(Exception):
     """The configuration is wrong: the relay refuses to start, with exit status 2.
 
     The text is one line that names the key, the value and the mend.
+
+    Attributes:
+        problems: A line for each mistake, where several were found; the text tells
+            the first of them, and how many more there are.
     """
+
+    def __init__(self, text: str, problems: Sequence[str] = ()) -> None:
+        """Take the line, and all lines where there are several."""
+        super().__init__(text)
+        self.problems = tuple(problems) or (text,)

@@ -33,6 +33,7 @@ OBJECTS: Final = (
     "EmailMessageRelation",
     "ContentVersion",
     "ContentDocumentLink",
+    "Account",
 )
 _NEEDED: Final = frozenset({"Task", "Contact", "User"})
 _ABSENT: Final = frozenset({"NOT_FOUND", "INVALID_TYPE"})
@@ -63,6 +64,7 @@ def read(results: Sequence[Part | None]) -> OrgShape:
     """
     fields: dict[str, dict[str, FieldInfo]] = {}
     createables: set[str] = set()
+    deletables: set[str] = set()
     prefixes: dict[str, str] = {}
     record_types: dict[str, dict[str, str]] = {}
     for name, part in zip(OBJECTS, results, strict=False):
@@ -73,6 +75,8 @@ def read(results: Sequence[Part | None]) -> OrgShape:
         record_types[name] = _record_types(described.get("recordTypeInfos"))
         if described.get("createable") is True:
             createables.add(name)
+        if described.get("deletable") is True:
+            deletables.add(name)
         if isinstance(prefix := described.get("keyPrefix"), str):
             prefixes[name] = prefix
     if missing := sorted(_NEEDED - fields.keys()):
@@ -87,6 +91,7 @@ def read(results: Sequence[Part | None]) -> OrgShape:
         prefixes,
         _closed(results[len(OBJECTS)]),
         record_types,
+        frozenset(deletables),
     )
 
 

@@ -133,6 +133,8 @@ class OrgShape:
     """Values of Task.Status that close a Task, the first in the org's order first."""
     record_types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By object, ids of the record types that our user may use, by developer name."""
+    deletables: frozenset[str] = frozenset()
+    """Objects of which our user may delete records."""
 
     def has(self, sobject: str) -> bool:
         """Say whether the object exists for our user."""

@@ -95,7 +95,7 @@ class DirectoryEdits(Access):
             problem = f"{len(found)} users are named {text!r}: {emails}"
         else:
             what = "named" if key is None else "with the address"
-            problem = f"there is no user {what} {text!r}"
+            problem = f"there is no user {what} {text!r}; `relay user list` shows all"
         raise NotFound(problem)
 
     async def user_add(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING, Any, Self
 
 import dns.asyncresolver
 import dns.resolver
@@ -65,6 +66,104 @@ def test_wrong_settings_are_exit_2_and_a_line(relay: Any) -> None:
     found = _findings(relay, status=2)
     assert list(found) == ["config"]
     assert "worker.batch" in found["config"]["detail"]
+
+
+def test_each_wrong_setting_is_a_line(relay: Any) -> None:
+    """Whoever mends a file wants all of its mistakes, not one at a time."""
+    with relay.config.open("a") as config:
+        config.write("[worker]\nbatch = 0\nthreads = 0\n[salesforce]\nclient = 1\n")
+    lines = relay("check", "--json", status=2).stdout.splitlines()
+    details = [json.loads(line)["detail"] for line in lines]
+    assert [detail.split()[0] for detail in details] == [
+        "salesforce.client",
+        "worker.batch",
+        "worker.threads",
+    ]
+
+
+def test_a_check_leaves_no_store_behind(relay: Any, tmp_path: Path) -> None:
+    """In the wrong folder an empty store would hide the mistake."""
+    found = _findings(relay)
+    assert "relay.db will be created at first start" in found["store"]["detail"]
+    assert not list(tmp_path.glob("relay.db*"))
+
+
+def test_a_folder_that_is_missing_is_named(relay: Any, tmp_path: Path) -> None:
+    """The mend is a command that makes it."""
+    text = relay.config.read_text("utf-8")
+    relay.config.write_text(text.replace("/relay.db", "/data/relay.db"))
+    found = _findings(relay)["store"]
+    assert (found["result"], found["mend"]) == (
+        "fail",
+        f"make it: mkdir -p {tmp_path}/data",
+    )
+
+
+class Greeter(threading.Thread):
+    """Says one line to whoever connects, or answers one HTTP request."""
+
+    def __init__(self, line: bytes, *, first_read: bool = False) -> None:
+        super().__init__(daemon=True)
+        self._line = line
+        self._first_read = first_read
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+
+    def run(self) -> None:
+        """Serve one connection."""
+        peer, _ = self._server.accept()
+        with peer:
+            if self._first_read:
+                peer.recv(4096)
+            peer.sendall(self._line)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.join(5)
+        self._server.close()
+
+
+@pytest.mark.parametrize(
+    ("greeting", "result", "said"),
+    [
+        (b"220 relay.test ESMTP\r\n", "ok", "this relay answers"),
+        (b"220 mx.other.test ESMTP Postfix\r\n", "fail", "mx.other.test"),
+    ],
+)
+def test_this_relay_is_told_from_another_server(
+    relay: Any, greeting: bytes, result: str, said: str
+) -> None:
+    """The name in the greeting says whose port it is."""
+    with Greeter(greeting) as server:
+        text = relay.config.read_text("utf-8")
+        relay.config.write_text(text.replace("127.0.0.1:0", f"127.0.0.1:{server.port}"))
+        found = _findings(relay)[f"smtp 127.0.0.1:{server.port}"]
+    assert found["result"] == result
+    assert said in found["detail"]
+
+
+def test_a_taken_port_for_health_fails(relay: Any) -> None:
+    """The relay would not start: its metrics have no port."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with relay.config.open("a") as config:
+            config.write(f'[telemetry]\nlisten = "127.0.0.1:{port}"\n')
+        found = _findings(relay)[f"telemetry 127.0.0.1:{port}"]
+    assert found["result"] == "fail"
+    assert "another program" in found["mend"]
+
+
+def test_health_of_a_running_relay_is_no_failure(relay: Any) -> None:
+    """What answers as our health does is a relay."""
+    answer = b'HTTP/1.1 200 OK\r\n\r\n{"alive":true}'
+    with Greeter(answer, first_read=True) as server:
+        with relay.config.open("a") as config:
+            config.write(f'[telemetry]\nlisten = "127.0.0.1:{server.port}"\n')
+        found = _findings(relay)[f"telemetry 127.0.0.1:{server.port}"]
+    assert found["result"] == "ok"
 
 
 def test_a_taken_port_is_told_from_a_running_relay(relay: Any) -> None:

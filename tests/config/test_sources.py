@@ -103,3 +103,65 @@ def test_device_files_do_not_hang(folder):
     """An endless or huge file is refused instead of read for ever."""
     with pytest.raises(ConfigError, match="larger than"):
         load(environ={"RELAY_STORE__URL_FILE": "/dev/zero"})
+
+
+def test_paths_in_a_file_are_taken_from_its_folder(folder):
+    """The relay finds the same store and keys wherever it is started."""
+    there = folder / "etc"
+    there.mkdir()
+    write(there / "key.pem", "-----BEGIN PRIVATE KEY-----\n")
+    write(
+        there / "relay.toml",
+        '[store]\nurl = "sqlite:///data/relay.db?mode=rwc"\nspool = "big"\n'
+        f'{LOGIN}username = "u"\nprivate_key_file = "key.pem"\n',
+    )
+    settings = load(there / "relay.toml", {})
+    assert settings.store.url == f"sqlite:///{there}/data/relay.db?mode=rwc"
+    assert settings.store.spool == there / "big"
+    assert settings.salesforce.private_key_file == there / "key.pem"
+
+
+def test_the_default_store_lies_beside_the_file(folder):
+    """Leaving store.url out means what the example file says."""
+    there = folder / "etc"
+    there.mkdir()
+    write(there / "relay.toml", "[smtp]\nmax_errors = 3\n")
+    assert load(there / "relay.toml", {}).store.url == f"sqlite:///{there}/relay.db"
+    assert load(environ={}).store.url == "sqlite:///relay.db"
+
+
+def test_secrets_and_absolute_paths(folder):
+    """A `_file` key is relative to the file as well; an absolute path stays."""
+    there = folder / "etc"
+    there.mkdir()
+    write(there / "url", "sqlite:////var/lib/relay.db\n")
+    write(there / "relay.toml", '[store]\nurl_file = "url"\nspool = "/var/spool"\n')
+    store = load(there / "relay.toml", {}).store
+    assert store.url == "sqlite:////var/lib/relay.db"
+    assert str(store.spool) == "/var/spool"
+
+
+def test_paths_in_the_environment_are_taken_from_here(folder):
+    """A shell's user means the working directory, whatever file is read."""
+    there = folder / "etc"
+    there.mkdir()
+    write(there / "relay.toml", 'store.url = "sqlite:///file.db"\n')
+    environ = {"RELAY_STORE__URL": "sqlite:///here.db", "RELAY_STORE__SPOOL": "big"}
+    store = load(there / "relay.toml", environ).store
+    assert store.url == "sqlite:///here.db"
+    assert str(store.spool) == "big"
+
+
+def test_every_mistake_is_told(folder):
+    """One line for the log, and a line for each for those who mend the file."""
+    write(folder / "relay.toml", "[smtp]\nmax_errors = 0\nlisten = 7\n")
+    with pytest.raises(ConfigError) as caught:
+        load(environ={"RELAY_SMPT__LISTEN": "x", "RELAY_STORE__URL_FILE": "none"})
+    first, *_ = problems = caught.value.problems
+    assert str(caught.value) == f"{first} (and 3 more)"
+    assert [problem.split(maxsplit=1)[0] for problem in problems] == [
+        "RELAY_SMPT__LISTEN:",
+        "store.url_file",
+        "smtp.listen",
+        "smtp.max_errors",
+    ]

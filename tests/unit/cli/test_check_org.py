@@ -48,7 +48,8 @@ def _shape(
         for name, wanted in names.items()
         if name not in hide
     }
-    return OrgShape(fields, frozenset(names) - set(no))
+    writable = frozenset(names) - set(no)
+    return OrgShape(fields, writable, deletables=writable)
 
 
 def _results(shape: OrgShape) -> dict[str, Result]:

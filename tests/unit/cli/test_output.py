@@ -71,3 +71,62 @@ def test_facts_leave_out_what_is_empty(capsys: pytest.CaptureFixture[str]) -> No
     """Names and values stand below each other."""
     output.facts([("id", "7"), ("reason", ""), ("subject", "x\ny")])
     assert capsys.readouterr().out == "id:      7\nsubject: x\\ny\n"
+
+
+COLUMNS = ["received (UTC)", "state", "id", "user", "from", "subject", "result"]
+ROW = [
+    "2026-01-02 03:04:05",
+    "unmatched",
+    "0" * 26,
+    "ada@corp.example",
+    "ada@corp.example",
+    "A subject that goes on and on, as they do",
+    "no_match",
+]
+
+
+def _on_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    monkeypatch.setattr(output, "console", lambda _=0: Console(width=width))
+
+
+def test_rows_are_one_line_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Time, state and id are whole on 80 columns; the rest is cut or left out."""
+    _on_terminal(80, monkeypatch)
+    output.table(
+        COLUMNS,
+        [ROW, ROW],
+        whole=["received (UTC)", "state", "id"],
+        drop=["from", "user", "result"],
+    )
+    head, rule, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["received", "(UTC)", "state", "id", "subject"]
+    assert set(rule) == {"─"}
+    assert len(rows) == 2
+    for row in rows:
+        assert row.startswith("  ".join(ROW[:3]))
+        assert row.rstrip().endswith("…")
+        assert len(row) <= 80
+
+
+def test_a_wide_terminal_shows_every_column() -> None:
+    """Nothing is dropped or cut where there is room."""
+    widths = output.fit(COLUMNS, [ROW], 200, drop=["from", "user", "result"])
+    assert [widths[at] for at in range(7)] == [
+        max(len(heading), len(cell)) for heading, cell in zip(COLUMNS, ROW, strict=True)
+    ]
+
+
+def test_long_cells_share_what_is_left() -> None:
+    """A short column keeps its width; two long ones get the same."""
+    widths = output.fit(["a", "b", "c"], [["x", "y" * 90, "z" * 90]], 65)
+    assert widths == {0: 1, 1: 30, 2: 30}
+
+
+def test_a_pipe_gets_whole_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is piped into grep is not cut."""
+    output.table(["id", "text"], [["7", "x" * 300]])
+    assert "x" * 300 in capsys.readouterr().out
