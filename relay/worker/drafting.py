@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import relay.activity
 from relay.activity import Extras
 from relay.core.addresses import address_key
-from relay.core.ids import record_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,8 +121,7 @@ def record_types(section: SalesforceSettings, shape: OrgShape) -> dict[str, str]
     """Return the ids of the record types that are set and that the org has."""
     found: dict[str, str] = {}
     for sobject, name in section.record_type.items():
-        known = shape.record_types.get(sobject, {})
-        if sfid := known.get(name) or record_id(name):
+        if sfid := shape.record_types.get(sobject, {}).get(name):
             found[sobject] = sfid
     return found
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.activity import Mode, Owner, activity_key, draft, message_identifier, units
+from relay.activity import (
+    Extras,
+    Mode,
+    Owner,
+    activity_key,
+    draft,
+    key_field,
+    message_identifier,
+    named,
+    units,
+)
 from relay.core.model import Attachment, Draft, Email, Mailbox, Person, Place
 from relay.match import Several, choose
 from tests.fakes.values import ADA, NOON, boxes, contact, email, found, lead
@@ -47,6 +57,7 @@ def drafts(
     org: Org | None = None,
     zone: str | None = None,
     mail: Email | None = None,
+    extras: Extras | None = None,
 ) -> tuple[Draft, ...]:
     """Draft a mail to these people, the last one in Cc where there are several."""
     places = {p.email_key: Place.TO for p in people}
@@ -67,6 +78,7 @@ def drafts(
         org=org or Org(),
         received_at=NOON,
         relay_domains=("in.relay.example",),
+        extras=extras or Extras(),
     )
 
 
@@ -276,3 +288,95 @@ def test_keys_depend_on_mail_and_slot_alone() -> None:
     assert len({activity_key(m, s) for m in "ab" for s in ("email", "task:x")}) == 4
     made = drafts(ANNA, BERT, deals=((ANNA, 0), (ANNA, 1)))
     assert len({d.key for d in made}) == len(made)
+
+
+# ---------------------------------------------------------------- extras
+
+
+def test_a_field_of_its_own_holds_the_key() -> None:
+    """Then the Description ends with the mail; a hidden field is not counted on."""
+    extras = Extras(key_fields={"Task": "Key__c"})
+    (task,) = drafts(ANNA, extras=extras)
+    assert task.fields["Key__c"] == task.key
+    assert key_field(task.fields, task.key) == "Key__c"
+    assert "relay-key" not in task.fields["Description"]
+    (task,) = drafts(ANNA)
+    assert key_field(task.fields, task.key) is None
+    assert task.fields["Description"].endswith(f"relay-key: {task.key}")
+
+
+def test_a_draft_knows_whose_records_it_names() -> None:
+    """People by address, records by id; the platform's Task goes to the rep."""
+    made = drafts(ANNA, BERT, mode=Mode.EMAIL_MESSAGE, deals=((ANNA, 0), (BERT, 1)))
+    mail, deal = made
+    assert mail.people == (ANNA.email_key, BERT.email_key)
+    assert named(mail.fields) == {ANNA.id, BERT.id, DEALS[0]}
+    assert (mail.owner, deal.owner) == (ADA, None)
+    assert (named(deal.fields), deal.people) == ({DEALS[1]}, ())
+
+
+def test_colleagues_are_users_not_addresses() -> None:
+    """An EmailMessage names them by id, once, where they stand first."""
+    bo, cy = "005000000000002AAA", "005000000000003AAA"
+    mail = email(
+        to=boxes(ANNA.email_key, "bo@corp.example"),
+        cc=boxes("bo@corp.example", "cy@corp.example", "x@x.example"),
+        bcc=boxes("cy@corp.example", "di@corp.example", "hidden@customer.example"),
+    )
+    colleagues = {
+        "ada@corp.example": ADA,
+        "bo@corp.example": bo,
+        "cy@corp.example": cy,
+        "di@corp.example": "005000000000004AAA",
+    }
+    (made,) = drafts(
+        ANNA, mail=mail, mode=Mode.EMAIL_MESSAGE, extras=Extras(colleagues=colleagues)
+    )
+    assert made.fields["ToIds"] == [ANNA.id, bo]
+    assert made.fields["CcIds"] == [cy]
+    assert made.fields["BccIds"] == ["005000000000004AAA"]
+    assert made.fields["CcAddress"] == "x@x.example"
+    assert "BccAddress" not in made.fields
+    assert made.fields["FromId"] == ADA
+
+
+def test_extra_fields_are_filled_and_cut() -> None:
+    """Constants stay, templates are filled, text fits the field."""
+    extras = Extras(
+        fields={
+            "Task": {
+                "Priority": "Low",
+                "Flag__c": False,
+                "Who__c": "{sender} {{{sender_name}}} {to}{cc} {date} {user_id}",
+                "Short__c": "{subject}{message_id}{sent_at}{attachments}",
+                "Key2__c": "{key}",
+                "Hidden__c": "x",
+            }
+        },
+        record_types={"Task": "012000000000001AAA"},
+    )
+    org = Org(hidden=frozenset({"Task.Hidden__c"}), lengths={"Task.Short__c": 12})
+    (task,) = drafts(ANNA, org=org, extras=extras)
+    assert task.fields["Priority"] == "Low"
+    assert task.fields["Flag__c"] is False
+    sender = "ada@corp.example {Ada Rep} anna@one.example"
+    assert task.fields["Who__c"] == f"{sender} 2026-03-04 {ADA}"
+    assert len(task.fields["Short__c"]) == 12
+    assert task.fields["Key2__c"] == task.key
+    assert task.fields["RecordTypeId"] == "012000000000001AAA"
+    assert "Hidden__c" not in task.fields
+    nobody = email(from_=(), to=boxes(ANNA.email_key))
+    (task,) = drafts(ANNA, mail=nobody, extras=extras)
+    assert task.fields["Who__c"].startswith(" {} anna@one.example")
+
+
+def test_a_stand_in_owns_and_what_was_refused_stays_out() -> None:
+    """An inactive rep's Tasks go to another; a field that was refused is left out."""
+    queue = "00G000000000001AAA"
+    left_out = frozenset({("Task", "TaskSubtype")})
+    extras = Extras(task_owner=queue, left_out=left_out)
+    (task,) = drafts(ANNA, extras=extras)
+    assert task.fields["OwnerId"] == queue
+    assert "TaskSubtype" not in task.fields
+    (mail,) = drafts(ANNA, mode=Mode.EMAIL_MESSAGE, extras=extras)
+    assert (mail.owner, mail.fields["FromId"]) == (queue, ADA)

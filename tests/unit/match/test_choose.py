@@ -7,7 +7,7 @@ import random
 import pytest
 
 from relay.core.model import Match, Person, Place
-from relay.match import Several, choose
+from relay.match import Several, choose, missing
 from tests.fakes.values import contact, found, lead
 
 ANNA = Person("anna@one.example", "Anna@one.example", "Anna", Place.TO)
@@ -96,3 +96,14 @@ def test_the_order_of_answers_does_not_matter() -> None:
         chance.shuffle(roles)
         held = found(*records, roles=tuple(roles))
         assert choose([ANNA, BERT], held, Several.ALL) == first
+
+
+def test_what_is_done_is_not_missing() -> None:
+    """By record and by address: a Lead that became a Contact has been logged."""
+    anna, bert = contact(1, ANNA.key), contact(2, BERT.key)
+    roles = ((anna, DEAL), (bert, OTHER_DEAL))
+    match = choose([ANNA, BERT], found(anna, bert, roles=roles), Several.ALL)
+    left = missing(match, {anna.id, DEAL}, ())
+    assert (ids(left), [c.id for c in left.what]) == ([bert.id], [OTHER_DEAL])
+    assert ids(missing(match, (), {ANNA.key})) == [bert.id]
+    assert missing(match, (), ()) == match
