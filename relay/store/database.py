@@ -55,6 +55,8 @@ class Database(Protocol):
     """One open database."""
 
     is_sqlite: bool
+    folder: Path | None
+    """Where its file grows, None where that is another machine's affair."""
     committer: Committer
     wake: Wake
 
@@ -152,6 +154,7 @@ class SQLiteDatabase:
 
     def __init__(self, url: URL, busy_timeout_s: float) -> None:
         """Build the engines; nothing is opened yet."""
+        self.folder: Path | None = Path(url.database or "").parent
         self._writer = _SQLiteWriter(sqlite_engine(url, busy_timeout_s))
         self.committer = Committer(self._writer, statements("sqlite"))
         self.wake: Wake = PipeWake(Path(f"{url.database}.wake"))
@@ -289,6 +292,7 @@ class PostgresDatabase:
     """A PostgreSQL database: a connection for the group commit, a pool for the rest."""
 
     is_sqlite = False
+    folder: Path | None = None
 
     def __init__(self, url: URL) -> None:
         """Build the engine; nothing is opened yet."""

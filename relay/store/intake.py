@@ -8,18 +8,17 @@ rows on PostgreSQL, so that any relay can read it.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select
 
-from relay.core.errors import NotFound, StoreFull
+from relay.core.errors import NotFound, RawUnreadable, StoreFull
 from relay.core.peers import peer_network
 from relay.core.states import State
 from relay.store import schema
 from relay.store.access import Access, in_thread
-from relay.store.errors import translate
-from relay.store.spool import without_row
+from relay.store.errors import code, translate
+from relay.store.spool import free_bytes, without_row
 from relay.store.values import SECOND, chunks, dump_steps, stamp, text
 
 if TYPE_CHECKING:
@@ -69,13 +68,16 @@ class Intake(Access):
         return self._spool.temporary()
 
     def free_bytes(self) -> int:
-        """Return the free bytes of the disk that holds the database or the spool.
+        """Return the free bytes of the disk of the spool, or of SQLite's if it is less.
 
         Raises:
-            StoreUnavailable: The disk does not answer.
+            StoreUnavailable: A disk does not answer.
         """
+        folders = [self._spool.folder]
+        if self._database.folder is not None:
+            folders.append(self._database.folder)
         try:
-            return self._spool.free_bytes()
+            return min(map(free_bytes, folders))
         except OSError as error:
             raise translate(error) from error
 
@@ -130,8 +132,7 @@ class Intake(Access):
         except StoreFull:
             # Certain not to be stored, and its space is what is missing. After other
             # errors the file waits for `sweep`, which asks for its row first.
-            with suppress(OSError):
-                spool.discard(spool.folder / name)
+            spool.discard(spool.folder / name)
             raise
 
     async def _put_chunks(self, envelope: Envelope, raw: RawMail) -> None:
@@ -156,8 +157,7 @@ class Intake(Access):
 
         await self._write(work)
         if raw.path is not None:
-            with suppress(OSError):
-                self._spool.discard(raw.path)
+            self._spool.discard(raw.path)
 
     async def refuse(self, refusals: Sequence[Refusal]) -> None:
         """Record refusals; those of a peer that probes are counted in one row.
@@ -176,26 +176,43 @@ class Intake(Access):
 
         Raises:
             NotFound: There is no such blob, or its file is gone.
+            RawUnreadable: Its file cannot be read now.
         """
-        found = await self.raws([blob_id])
-        if blob_id not in found:
+        found = (await self.raws([blob_id])).get(blob_id)
+        if found is None:
             text = f"there is no raw mail {blob_id}"
             raise NotFound(text)
-        return found[blob_id]
+        if isinstance(found, RawUnreadable):
+            raise found
+        return found
 
-    async def raws(self, blob_ids: Iterable[str]) -> dict[str, bytes]:
-        """Return the bytes of several; those that do not exist are left out."""
+    async def raws(self, blob_ids: Iterable[str]) -> dict[str, bytes | RawUnreadable]:
+        """Return the bytes of several, all in memory: ask for few large ones at a time.
+
+        Those that do not exist are left out. A file that cannot be read is a value, so
+        that it is no trouble of the others.
+
+        Raises:
+            StoreUnavailable: The database cannot be read.
+        """
         wanted = list(dict.fromkeys(blob_ids))
         data, files = await self._read(lambda connection: _load(connection, wanted))
+        found: dict[str, bytes | RawUnreadable] = {**data}
         if files:
-            data |= await in_thread(lambda: self._files(files))
-        return data
+            found |= await in_thread(lambda: self._files(files))
+        return found
 
-    def _files(self, files: dict[str, str]) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
+    def _files(self, files: dict[str, str]) -> dict[str, bytes | RawUnreadable]:
+        found: dict[str, bytes | RawUnreadable] = {}
         for blob_id, name in files.items():
-            with suppress(FileNotFoundError):
-                found[blob_id] = self._spool.read(name)
+            try:
+                raw = self._spool.read(name)
+            except OSError as error:
+                problem = f"the spool file {name} cannot be read ({code(error)})"
+                found[blob_id] = RawUnreadable(problem)
+            else:
+                if raw is not None:
+                    found[blob_id] = raw
         return found
 
     async def sweep(self) -> int:
@@ -218,8 +235,7 @@ class Intake(Access):
 
         if kept:
             kept = without_row(kept, await self._read(known))
-        await in_thread(lambda: self._spool.discard(*temporaries, *kept))
-        return len(temporaries) + len(kept)
+        return await in_thread(lambda: self._spool.discard(*temporaries, *kept))
 
     async def _finish_puts(self) -> None:
         """Wait for puts that outlive their callers."""
@@ -347,8 +363,9 @@ class _Probing:
             network = "*"
         # A refusal that concerns a user stays apart, so that the user can see it; the
         # number of users bounds these rows, while a stranger's guesses have no bound.
-        rcpt = refusal.rcpt if refusal.user_id is not None else ""
-        return text(f"{network}|{refusal.reason}|{hour}|{rcpt}")
+        # The user's id, not the address as typed: that has as many forms as one likes.
+        whose = "" if refusal.user_id is None else refusal.user_id
+        return text(f"{network}|{refusal.reason}|{hour}|{whose}")
 
 
 def _refusal(refusal: Refusal, bucket: str | None) -> tuple[Any, ...]:

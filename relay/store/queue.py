@@ -24,7 +24,7 @@ from relay.store.audit import write_audit
 from relay.store.values import SECOND, chunks, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row
@@ -35,6 +35,8 @@ ALONE_AFTER: Final = 2
 """Crashes after which a message is claimed alone."""
 LONE_CRASHES: Final = 3
 """Crashes alone that exhaust a message."""
+CLAIM_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of raw mail in one claim, where the caller says nothing else."""
 BY_PEOPLE: Final = frozenset(
     {Event.HOLD, Event.RELEASE, Event.REQUEUE, Event.DISCARD, Event.UNDO}
 )
@@ -48,10 +50,16 @@ class Queue(Access):
     """Operations of the worker and of people on messages."""
 
     async def claim(
-        self, owner: LeaseOwner, limit: int, lease_s: float
+        self,
+        owner: LeaseOwner,
+        limit: int,
+        lease_s: float,
+        *,
+        max_bytes: int = CLAIM_BYTES,
     ) -> list[Claimed]:
         """Take up to `limit` due messages, the longest due first, for `lease_s`.
 
+        Their raw mails have at most `max_bytes` together; a larger one comes by itself.
         Leases that have run out are ended first. The answer holds ordinary messages,
         or exactly one that travels alone, or nothing while such a one is in the hands
         of this process or waits for what it holds.
@@ -63,7 +71,8 @@ class Queue(Access):
 
         def work(connection: Connection) -> list[Claimed]:
             _expire(connection, now)
-            return _claim(connection, owner, limit, now, now + int(lease_s * SECOND))
+            until = now + int(lease_s * SECOND)
+            return _claim(connection, owner, limit, max_bytes, now, until)
 
         return await self._write(work)
 
@@ -169,7 +178,7 @@ class Queue(Access):
                 rows = _in_state(connection, event, state)
             else:
                 rows = _named(connection, event, ids)
-            return _apply(connection, event, rows, actor, now)
+            return apply_event(connection, event, rows, actor, now)
 
         changed = await self._write(work)
         if event in _DUE_AGAIN and changed:
@@ -213,7 +222,12 @@ def _held_by(owner: str) -> Any:
 
 
 def _claim(
-    connection: Connection, owner: LeaseOwner, limit: int, now: int, until: int
+    connection: Connection,
+    owner: LeaseOwner,
+    limit: int,
+    max_bytes: int,
+    now: int,
+    until: int,
 ) -> list[Claimed]:
     process = str(owner).rpartition("/")[0] + "/"
     in_hand = connection.scalars(
@@ -235,17 +249,16 @@ def _claim(
     if alone and in_hand:
         return []  # It goes next, once this process has settled the rest.
     choice = m.id == first.id if alone else m.crashes < ALONE_AFTER
-    taken = (
-        select(m.id)
+    waiting = connection.execute(
+        select(m.id, m.size_bytes)
         .where(due, choice)
         .order_by(*order)
         .limit(1 if alone else limit)
         .with_for_update(skip_locked=True)
-        .cte("taken")
     )
-    rows = connection.execute(
+    sizes = {row.id: row.size_bytes for row in waiting}
+    taking = (
         update(schema.messages)
-        .where(m.id.in_(select(taken.c.id)))
         .values(
             state=next_state(State.QUEUED, Event.CLAIM).value,
             attempts=m.attempts + 1,
@@ -255,10 +268,26 @@ def _claim(
             claimed_at=now,
         )
         .returning(schema.messages)
-    ).all()
+    )
+    rows = [
+        row
+        for part in chunks(_fitting(sizes, max_bytes))
+        for row in connection.execute(taking.where(m.id.in_(part)))
+    ]
     return [
         _claimed(row) for row in sorted(rows, key=lambda r: (r.next_attempt_at, r.id))
     ]
+
+
+def _fitting(sizes: Mapping[str, int], max_bytes: int) -> list[str]:
+    """Return the first ids whose bytes fit together, one at least."""
+    ids: list[str] = []
+    for message_id, size in sizes.items():
+        max_bytes -= size
+        if ids and max_bytes < 0:
+            break
+        ids.append(message_id)
+    return ids
 
 
 def _claimed(row: Row[Any]) -> Claimed:
@@ -399,9 +428,14 @@ def _named(connection: Connection, event: Event, ids: Sequence[str]) -> list[Row
     return [found[message_id] for message_id in wanted]
 
 
-def _apply(
+def apply_event(
     connection: Connection, event: Event, rows: list[Row[Any]], actor: str, now: int
 ) -> list[tuple[str, State, State]]:
+    """Change messages as a person asked, with their attempts and the audit.
+
+    Raises:
+        IllegalTransition: One of them cannot take the event.
+    """
     changed: list[tuple[str, State, State]] = []
     records: list[dict[str, Any]] = []
     for row in rows:

@@ -13,6 +13,7 @@ import secrets
 import stat
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -54,11 +55,6 @@ class Spool:
         """Return a fresh name for a mail that is still coming in."""
         return self.folder / (secrets.token_hex(16) + TEMPORARY)
 
-    def free_bytes(self) -> int:
-        """Return what an ordinary user may still write to this disk."""
-        facts = os.statvfs(self.folder)
-        return facts.f_bavail * facts.f_frsize
-
     def write_temporary(self, data: bytes) -> Path:
         """Write a mail that is in memory to a temporary file."""
         path = self.temporary()
@@ -84,14 +80,30 @@ class Spool:
         sync_folder(self.folder)
         return name
 
-    def discard(self, *paths: Path) -> None:
-        """Remove files that belong to no row; those that are gone do not matter."""
-        for path in paths:
-            path.unlink(missing_ok=True)
+    def discard(self, *paths: Path) -> int:
+        """Remove files that belong to no row; return how many went.
 
-    def read(self, name: str) -> bytes:
-        """Return a kept mail."""
-        return (self.folder / name).read_bytes()
+        One that cannot be removed is left for the next sweep.
+        """
+        gone = 0
+        for path in paths:
+            with suppress(OSError):
+                path.unlink()
+                gone += 1
+        return gone
+
+    def read(self, name: str) -> bytes | None:
+        """Return a kept mail, None if its file is gone.
+
+        Raises:
+            OSError: It cannot be read now, or the whole folder is away.
+        """
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            # A mount that is lost must not make every mail look lost for good.
+            self.folder.stat()
+            return None
 
     def old_files(self) -> tuple[list[Path], list[Path]]:
         """Return (temporaries, kept files) that nothing can still be writing."""
@@ -101,11 +113,21 @@ class Spool:
             for entry in entries:
                 kind = os.path.splitext(entry.name)[1]  # noqa: PTH122 - no Path each
                 try:
-                    if kind in found and entry.stat().st_mtime < before:
+                    if kind not in found or not entry.is_file(follow_symlinks=False):
+                        continue
+                    if entry.stat(follow_symlinks=False).st_mtime < before:
                         found[kind].append(Path(entry.path))
-                except FileNotFoundError:
+                except OSError:
+                    # Gone meanwhile, or a link that leads nowhere: not ours to remove,
+                    # and no reason to keep the store from opening.
                     continue
         return found[TEMPORARY], found[FINAL]
+
+
+def free_bytes(folder: Path) -> int:
+    """Return what an ordinary user may still write to the disk of a folder."""
+    facts = os.statvfs(folder)
+    return facts.f_bavail * facts.f_frsize
 
 
 def sync_folder(path: Path) -> None:

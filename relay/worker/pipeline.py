@@ -10,9 +10,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import relay.activity
-import relay.mail
-import relay.match
 from relay.core.errors import (
     OutcomeUnknown,
     RawUnreadable,
@@ -31,17 +28,13 @@ from relay.worker.reading import read_emails
 from relay.worker.retry import GIVE_BACK_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
     from datetime import datetime
 
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.model import (
-        Claimed,
-        Directory,
-        Email,
-    )
+    from relay.core.model import Claimed, Directory
     from relay.salesforce import Org
     from relay.store import Store
     from relay.worker.files import FileStage

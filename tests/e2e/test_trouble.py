@@ -283,3 +283,30 @@ def test_a_certificate_that_does_not_load_stops_the_start(idle: RelayProcess) ->
     done = idle.run("serve", status=2)
     assert b"smtp.tls_certificate" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_unreadable_spool_file_blocks_nobody(
+    idle: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """One file that cannot be read waits, with the reason; all other mail goes on,
+    and the mail itself once the file is back."""
+    idle.set(store__inline_bytes=10)
+    rcpt = configured(idle)
+    for name in ("kim", "lee"):
+        sandbox.person("Contact", f"{name}@customer.example")
+    idle.start(roles="smtp")
+    bad = idle.send(mail_to("kim@customer.example"), rcpt)
+    good = idle.send(mail_to("lee@customer.example"), rcpt)
+    idle.stop()
+    path = idle.folder / "relay.db.spool" / f"{bad}.eml"
+    away = path.rename(idle.folder / "away.eml")
+    path.symlink_to(path.name)
+    idle.start()
+    assert idle.settled(good)["state"] == "logged"
+    row = wait_for(
+        lambda: (r := idle.json("show", bad)[0])["attempts"] and r, message="attempt"
+    )
+    assert (row["state"], row["reason"]) == ("queued", "raw_unreadable")
+    path.unlink()
+    away.rename(path)
+    assert idle.settled(bad)["state"] == "logged"

@@ -14,7 +14,7 @@ from relay.store import intake
 
 MESSAGE_NAMES = (
     "id kind state received_at user peer mail_from rcpt from to subject message_id "
-    "reply reason attempts records"
+    "reply reason attempts records files"
 ).split()
 
 
@@ -65,6 +65,7 @@ async def test_a_message_is_shown_with_stable_names(store, make, user):
         "reason": "",
         "attempts": 0,
         "records": [],
+        "files": [],
     }
     assert row["received_at"] == "2026-03-01T09:00:00.001+00:00"
 
@@ -155,6 +156,17 @@ async def test_what_concerns_a_user_stays_apart(store, refusal, user, monkeypatc
     await store.refuse([refusal(rcpt="log-a@in.example", user_id=user.id)] * 2)
     rows = await store.log(LogFilter(user_id=user.id))
     assert [(row["rcpt"], row["count"]) for row in rows] == [("log-a@in.example", 2)]
+
+
+async def test_ways_to_write_one_address_share_a_count(
+    store, refusal, user, monkeypatch
+):
+    """Who varies the case of a known user's address gets no row for each."""
+    monkeypatch.setattr(intake, "SINGLE_REFUSALS", 0)
+    for rcpt in ("log-a@in.example", "LOG-a@in.example", "Log-A@IN.example"):
+        await store.refuse([refusal(rcpt=rcpt, user_id=user.id)])
+    rows = await store.log(LogFilter(user_id=user.id))
+    assert [row["count"] for row in rows] == [3]
 
 
 async def test_one_ipv6_host_is_one_peer(store, refusal, monkeypatch):

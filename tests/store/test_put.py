@@ -9,7 +9,13 @@ import time
 import pytest
 
 from relay.config import StoreSettings
-from relay.core.errors import ConfigError, NotFound, StoreFull, StoreUnavailable
+from relay.core.errors import (
+    ConfigError,
+    NotFound,
+    RawUnreadable,
+    StoreFull,
+    StoreUnavailable,
+)
 from relay.core.model import LogFilter, RawMail
 from relay.core.states import State
 from relay.store import Store
@@ -203,3 +209,86 @@ def test_the_temporary_spool_is_ours_alone(tmp_path, monkeypatch):
     folder.symlink_to(tmp_path)
     with pytest.raises(ConfigError, match=r"store\.spool"):
         private_temporary_folder()
+
+
+async def test_a_file_that_cannot_be_read_is_its_own_trouble(store, make, user):
+    """One unreadable spool file leaves the others readable, and says why."""
+    if not store._database.is_sqlite:
+        pytest.skip("PostgreSQL keeps large mail in rows")
+    ids = []
+    for _ in range(4):
+        _, raw = large(store, 10_000)
+        envelope, _ = make(user.id)
+        await store.put(envelope, raw)
+        ids.append(envelope.recipients[0].message_id)
+    folder, looping, gone, whole = ids
+    for message_id in (folder, looping, gone):
+        path = store.spool_dir / f"{message_id}.eml"
+        path.unlink()
+        if message_id == folder:
+            path.mkdir()
+        elif message_id == looping:
+            path.symlink_to(path.name)
+    found = await store.raws(ids)
+    assert isinstance(found[folder], RawUnreadable)
+    assert isinstance(found[looping], RawUnreadable)
+    assert "ELOOP" in str(found[looping])
+    assert gone not in found
+    assert len(found[whole]) == 10_000
+    with pytest.raises(RawUnreadable):
+        await store.raw(looping)
+
+
+async def test_a_spool_that_is_away_makes_no_mail_gone(store, make, user):
+    """Where the whole folder is missing, as with a lost mount, the mail may be back."""
+    if not store._database.is_sqlite:
+        pytest.skip("PostgreSQL keeps large mail in rows")
+    data, raw = large(store, 10_000)
+    envelope, _ = make(user.id)
+    await store.put(envelope, raw)
+    message_id = envelope.recipients[0].message_id
+    away = store.spool_dir.with_name("away")
+    store.spool_dir.rename(away)
+    found = await store.raws([message_id])
+    assert isinstance(found[message_id], RawUnreadable)
+    away.rename(store.spool_dir)
+    assert await store.raw(message_id) == data
+
+
+async def test_odd_entries_do_not_keep_the_store_from_opening(
+    store, settings, clock, monkeypatch
+):
+    """A symlink loop, or a folder named like a mail, never fails `Store.open`."""
+    monkeypatch.setattr("relay.store.spool._OLD_S", -3600)
+    loop = store.spool_dir / ("1" * 26 + ".eml")
+    loop.symlink_to(loop.name)
+    (store.spool_dir / ("2" * 26 + ".eml")).mkdir()
+    (store.spool_dir / ("3" * 26 + ".part")).mkdir()
+    again = await Store.open(settings, clock)
+    await again.close()
+
+
+async def test_the_floor_is_that_of_the_fuller_disk(
+    settings, clock, make, tmp_path, monkeypatch
+):
+    """A database on a full disk refuses mail although the spool has room."""
+    if not settings.url.startswith("sqlite"):
+        pytest.skip("the disk of PostgreSQL is not this machine's")
+    floor = 1 << 20
+    store = await Store.open(
+        settings.model_copy(update={"min_free_bytes": floor}), clock
+    )
+    real = os.statvfs
+
+    def statvfs(path):
+        facts = list(real(path))
+        facts[4] = 1 if str(path) == str(tmp_path) else 1 << 40  # f_bavail
+        return os.statvfs_result(facts)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    try:
+        assert store.free_bytes() < floor
+        with pytest.raises(StoreFull):
+            await store.put(*make(None))
+    finally:
+        await store.close()

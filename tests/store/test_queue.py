@@ -40,6 +40,19 @@ async def test_claim_takes_due_messages_oldest_first(store, put, owner, clock):
     assert await store.oldest_queued() is None
 
 
+async def test_a_claim_is_bounded_by_bytes(store, make, user, owner):
+    """A claim takes what fits `max_bytes`, in order, and always one at least."""
+    ids = []
+    for size in (100, 100, 900, 100, 5000, 100):
+        envelope, raw = make(user.id, data=b"x" * size)
+        await store.put(envelope, raw)
+        ids.append(envelope.recipients[0].message_id)
+    claims = []
+    while claimed := await store.claim(owner, 100, LEASE_S, max_bytes=1000):
+        claims.append([ids.index(c.id) for c in claimed])
+    assert claims == [[0, 1], [2, 3], [4], [5]]
+
+
 async def test_what_is_not_due_is_not_claimed(store, put, owner, clock):
     """A retry waits for its time."""
     (message_id,) = await put()
