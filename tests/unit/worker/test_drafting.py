@@ -1,0 +1,115 @@
+"""What org, admin and directory add to the drafts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from relay.activity import Mode, Owner
+from relay.config import SalesforceSettings, Settings
+from relay.core.model import Directory, Match, Person, Place
+from relay.match import Several, choose
+from relay.salesforce import FieldInfo, OrgShape
+from relay.worker.drafting import Drafting, key_fields, problems, record_types
+from tests.fakes.values import ADA, NOON, boxes, contact, directory, email, found
+
+BEN = "005000000000002AAA"
+ANNA = contact(1, "anna@one.example")
+
+
+def info(name: str, **changes: object) -> FieldInfo:
+    """Return a text field that may be set."""
+    known = {
+        "type": "string",
+        "length": 255,
+        "createable": True,
+        "updateable": True,
+        "filterable": True,
+        "nillable": True,
+        "defaulted": False,
+        "unique": False,
+        "external_id": False,
+        "restricted": False,
+    }
+    return FieldInfo(name=name, label=name, **(known | changes))  # type: ignore[arg-type]
+
+
+def shape(*fields: FieldInfo, sobject: str = "Task", **types: str) -> OrgShape:
+    """Return an org with one object."""
+    known = {each.name: each for each in fields}
+    return OrgShape(
+        {sobject: known}, frozenset({sobject}), record_types={sobject: types}
+    )
+
+
+def test_only_a_unique_field_holds_keys() -> None:
+    """Of the name that is set, and of the objects that have it."""
+    section = SalesforceSettings(key_field="Key__c")
+    assert key_fields(section, shape(info("Key__c", unique=True))) == {"Task": "Key__c"}
+    assert key_fields(section, shape(info("Key__c"))) == {}
+    assert key_fields(SalesforceSettings(key_field=""), shape(info(""))) == {}
+
+
+def test_what_the_org_does_not_have_is_named() -> None:
+    """Each setting with what is wrong; what fits is not mentioned."""
+    section = SalesforceSettings(
+        record_type={"Task": "Mail"},
+        fields={
+            "Task": {
+                "Good__c": "x {subject}",
+                "None__c": "x",
+                "Locked__c": "x",
+                "Flag__c": "yes",
+                "Pick__c": "Blue",
+            }
+        },
+    )
+    fields = (
+        info("Good__c"),
+        info("Locked__c", createable=False),
+        info("Flag__c", type="boolean"),
+        info("Pick__c", restricted=True, values=("Red",)),
+    )
+    wrong = dict(problems(section, shape(*fields)))
+    assert set(wrong) == {
+        "record_type.Task",
+        *(f"fields.Task.{n}__c" for n in ("None", "Locked", "Flag", "Pick")),
+    }
+    org = shape(info("RecordTypeId"), Mail="012000000000001AAA")
+    assert record_types(section, org) == {"Task": "012000000000001AAA"}
+    assert "record_type.Task" not in dict(problems(section, org))
+
+
+def drafted(people: Directory, *, again: bool = False) -> dict[str, object]:
+    """Return the EmailMessage of a mail of Ada's to Anna and to Ben."""
+    names = ("ToIds", "FromId", "ToAddress")
+    org = shape(*(info(name) for name in names), sobject="EmailMessage")
+    person = Person(ANNA.email_key, ANNA.email_key, "", Place.TO)
+    match: Match = choose([person], found(ANNA), Several.ALL)
+    (made,) = Drafting(Settings(), lambda: people).drafts(
+        email(to=boxes(ANNA.email_key, "ben@corp.example")),
+        match,
+        mail_key="m",
+        owner=Owner(ADA),
+        mode=Mode.EMAIL_MESSAGE,
+        shape=org,
+        received_at=NOON,
+        again=again,
+    )
+    return dict(made.fields)
+
+
+def test_colleagues_come_from_the_directory() -> None:
+    """Active users with a Salesforce id; a mailbox is its own user's."""
+    people = directory()
+    ben = replace(people.users[2], salesforce_id=BEN)
+    accepted = {1: frozenset({"*@corp.example"}), 2: frozenset({"ada@corp.example"})}
+    people = replace(people, users=people.users | {2: ben}, accepted=accepted)  # type: ignore[operator]
+    made = drafted(people)
+    assert made["ToIds"] == [ANNA.id, BEN]
+    assert made["FromId"] == ADA
+    assert "ToAddress" not in made
+    made = drafted(people, again=True)
+    assert made["ToIds"] == [ANNA.id]
+    assert made["ToAddress"] == "ben@corp.example"
+    gone = replace(people, users=people.users | {2: replace(ben, active=False)})  # type: ignore[operator]
+    assert drafted(gone)["ToIds"] == [ANNA.id]

@@ -1,0 +1,138 @@
+"""The platform's Tasks go to the reps, and senders get their relation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relay.config import SalesforceSettings
+from relay.core.errors import SalesforceUnavailable
+from relay.core.model import Handover
+from relay.salesforce import Filed, WriteOutcome, WriteState
+from relay.worker.handover import Handovers
+
+ME = "005000000000009AAA"
+REP = "005000000000001AAA"
+STAND_IN = "00G000000000001EAA"
+
+
+class Store:
+    """Gives out what is due, and keeps what was settled."""
+
+    def __init__(self, *due: Handover) -> None:
+        """Have these due."""
+        self.due = list(due)
+        self.done: list[str] = []
+
+    async def handovers(self, limit: int, hold_s: float) -> list[Handover]:
+        """Give out everything."""
+        assert limit
+        assert hold_s
+        return self.due
+
+    async def handed_over(self, keys: list[str]) -> None:
+        """Keep the keys."""
+        self.done += keys
+
+
+class Org:
+    """Answers writes as a test says, by the owner that is set."""
+
+    def __init__(self, *filed: Filed, down: bool = False, **states: str) -> None:
+        """Know these EmailMessages; `states` by owner, else all is written."""
+        self._filed = {one.id: one for one in filed}
+        self._down = down
+        self._states = states
+        self.written: list[tuple[Any, ...]] = []
+
+    async def me(self) -> str:
+        """Return the integration user."""
+        return ME
+
+    async def filed(self, ids: list[str]) -> dict[str, Filed]:
+        """Return what is known."""
+        if self._down:
+            raise SalesforceUnavailable("down")
+        return self._filed
+
+    async def update(self, records: list[Any]) -> list[WriteOutcome]:
+        """Write each, or say what the test says."""
+        self.written += records
+        return [self._outcome(r[0], r[3]["OwnerId"]) for r in records]
+
+    async def create(self, records: list[Any], **_: Any) -> list[WriteOutcome]:
+        """Write each."""
+        self.written += records
+        return [self._outcome(r[0], "relation") for r in records]
+
+    def _outcome(self, key: str, owner: str) -> WriteOutcome:
+        code = self._states.get(owner, "")
+        state = {"": "written", "LOCKED": "retry"}.get(code, "refused")
+        return WriteOutcome(key, WriteState(state), code=code)
+
+
+def due(key: str = "k", owner: str = REP) -> Handover:
+    """Return a handover of the EmailMessage `e`."""
+    return Handover(key, "e", owner, "ada@corp.example")
+
+
+def filed(**changes: Any) -> Filed:
+    """Return the EmailMessage `e` with its Task `t`."""
+    known = {"is_deleted": False, "activity_id": "t", "has_sender": True}
+    return Filed("e", **(known | changes))
+
+
+async def handed_over(store: Store, org: Org, **keys: Any) -> list[str]:
+    """Run once; return the keys that were settled."""
+    settings = SalesforceSettings(**keys)
+    await Handovers(settings, store, org).run()  # type: ignore[arg-type]
+    return store.done
+
+
+async def test_the_task_is_given_to_the_rep() -> None:
+    """One update, and the note is settled."""
+    org = Org(filed())
+    assert await handed_over(Store(due()), org) == ["k"]
+    assert org.written == [("k", "Task", "t", {"OwnerId": REP})]
+
+
+async def test_what_needs_nothing_is_settled() -> None:
+    """Deleted, unknown, without a Task, or the integration user's own mail."""
+    for store, org in (
+        (Store(due()), Org(filed(is_deleted=True))),
+        (Store(due()), Org()),
+        (Store(due()), Org(filed(activity_id=None))),
+        (Store(due(owner=ME)), Org(filed())),
+    ):
+        assert await handed_over(store, org) == ["k"]
+        assert not org.written
+
+
+async def test_a_sender_without_a_relation_gets_one() -> None:
+    """Where FromId made none; a queue sends no mail."""
+    org = Org(filed(has_sender=False, activity_id=None))
+    assert await handed_over(Store(due()), org) == ["k"]
+    ((_, sobject, fields),) = org.written
+    assert sobject == "EmailMessageRelation"
+    assert fields["RelationId"] == REP
+    assert fields["RelationAddress"] == "ada@corp.example"
+    org = Org(filed(has_sender=False, activity_id=None))
+    await handed_over(Store(due(owner=STAND_IN)), org)
+    assert not org.written
+
+
+async def test_what_failed_comes_again() -> None:
+    """A lock, or Salesforce down: nothing is settled."""
+    assert not await handed_over(Store(due()), Org(filed(), **{REP: "LOCKED"}))
+    assert not await handed_over(Store(due()), Org(filed(), down=True))
+    assert not await handed_over(Store(), Org())
+
+
+async def test_an_inactive_rep_has_a_stand_in() -> None:
+    """Without one the Task stays where it is."""
+    states = {REP: "INACTIVE_OWNER_OR_USER"}
+    org = Org(filed(), **states)
+    assert await handed_over(Store(due()), org) == ["k"]
+    assert len(org.written) == 1
+    org = Org(filed(), **states)
+    assert await handed_over(Store(due()), org, fallback_owner=STAND_IN) == ["k"]
+    assert org.written[-1] == ("k", "Task", "t", {"OwnerId": STAND_IN})

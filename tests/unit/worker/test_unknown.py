@@ -1,0 +1,146 @@
+"""What became of records that were sent and never answered."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from relay.config import SalesforceSettings
+from relay.core.model import Activity, LeaseOwner, MailState
+from relay.core.states import Ledger
+from relay.salesforce import FoundRecord
+from relay.worker.item import Run, Work
+from relay.worker.unknown import Unknown
+
+NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
+ME = "005000000000009AAA"
+KEY = "k" * 40
+
+
+class Clock:
+    """Stands still."""
+
+    def now(self) -> datetime:
+        """Return noon."""
+        return NOW
+
+    def boottime_s(self) -> float:
+        """Return anything."""
+        return 1.0
+
+
+class Org:
+    """Holds what a test says; counts what it is asked."""
+
+    def __init__(self, *records: FoundRecord) -> None:
+        """Hold these records under every key and identifier."""
+        self.records = list(records)
+        self.asked: list[str] = []
+
+    async def server_time(self) -> datetime:
+        """Return our own time."""
+        return NOW
+
+    async def me(self) -> str:
+        """Return the integration user."""
+        return ME
+
+    async def find_by_key(self, sobject: str, field: str, keys: list[str]) -> Any:
+        """Find by the unique field."""
+        self.asked.append(f"{sobject}.{field}")
+        return dict.fromkeys(keys[:1], self.records[0]) if self.records else {}
+
+    async def find_email_messages(self, identifiers: list[str]) -> Any:
+        """Find by MessageIdentifier."""
+        self.asked.append("identifier")
+        return {identifiers[0]: self.records}
+
+    async def find_own_tasks(self, since: datetime, until: datetime) -> Any:
+        """Find by the key line."""
+        self.asked.append("tasks")
+        return {KEY: self.records[0]} if self.records else {}
+
+
+class Store:
+    """Knows which records answer which rows."""
+
+    async def holders(self, ids: list[str]) -> dict[str, str]:
+        """Know nothing."""
+        return {}
+
+
+async def no_first_write(*_: object) -> bool:
+    """Leave every record that is found to the look-up."""
+    return False
+
+
+def record(*, deleted: bool = False, by: str = ME) -> FoundRecord:
+    """Return a record made a moment ago."""
+    return FoundRecord("00T000000000001AAA", deleted, NOW, None, by)
+
+
+def sent(seconds: float, *, lookups: int = 0, **fields: str) -> Work:
+    """Return a mail with one row that was sent so long ago."""
+    sobject = "EmailMessage" if "MessageIdentifier" in fields else "Task"
+    row = Activity(
+        KEY,
+        1,
+        "slot",
+        sobject,
+        fields,
+        "rule",
+        Ledger.SENT,
+        sent_at=NOW - timedelta(seconds=seconds),
+        lookups=lookups,
+    )
+    return Work(MailState(1, "m", (row,), leased=True), [], {KEY: row})
+
+
+async def resolve(org: Org, work: Work) -> tuple[Ledger, int]:
+    """Resolve; return the row's state, and how many are to be sent again."""
+    run = Run(LeaseOwner("h", "b", 1, "s"))
+    settings = SalesforceSettings(timeout_s=30, settle_s=600)
+    unknown = Unknown(settings, Store(), org, Clock())  # type: ignore[arg-type]
+    again = await unknown.resolve(run, [work], prove=no_first_write)
+    return work.rows[KEY].state, len(again)
+
+
+async def test_with_a_unique_field_nothing_is_asked() -> None:
+    """It is created again at once: a duplicate is refused."""
+    org = Org()
+    assert await resolve(org, sent(10, Key__c=KEY)) == (Ledger.SENT, 1)
+    assert not org.asked
+
+
+@pytest.mark.parametrize(("seconds", "lookups"), [(10, 1), (61, 0)])
+async def test_later_somebody_may_have_deleted_it(seconds: float, lookups: int) -> None:
+    """After a minute, or a second try in vain, the record is looked for first."""
+
+    def row() -> Work:
+        return sent(seconds, lookups=lookups, Key__c=KEY)
+
+    org = Org(record())
+    assert await resolve(org, row()) == (Ledger.WRITTEN, 0)
+    assert org.asked == ["Task.Key__c"]
+    assert await resolve(Org(record(deleted=True)), row()) == (Ledger.GONE, 0)
+    assert await resolve(Org(), row()) == (Ledger.SENT, 1)
+
+
+@pytest.mark.parametrize("fields", [{"MessageIdentifier": "<1@x>"}, {}])
+async def test_without_one_absence_must_be_proven(fields: dict[str, str]) -> None:
+    """Found settles it; absent waits until no call can run any more."""
+    assert await resolve(Org(record()), sent(10, **fields)) == (Ledger.WRITTEN, 0)
+    work = sent(10, **fields)
+    assert await resolve(Org(), work) == (Ledger.SENT, 0)
+    assert work.rows[KEY].lookups == 1
+    assert work.trouble is not None
+    assert await resolve(Org(), sent(631, **fields)) == (Ledger.PLANNED, 0)
+
+
+async def test_what_others_wrote_is_not_ours() -> None:
+    """The same Message-ID by another user says nothing about our call."""
+    org = Org(record(by="005000000000001AAA"))
+    work = sent(10, MessageIdentifier="<1@x>")
+    assert await resolve(org, work) == (Ledger.SENT, 0)
