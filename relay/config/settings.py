@@ -43,6 +43,7 @@ from relay.config.values import (
     UnixPath,
     is_domain,
     is_loopback,
+    is_rsa_key,
     mistake,
 )
 from relay.core.errors import ConfigError
@@ -252,8 +253,8 @@ class SMTPSettings(_Section):
     )
     bare_newlines: Literal["keep", "refuse"] = Field(
         default="keep",
-        description="Mail with a CR or LF that is not part of a CR LF: keep (unchanged, "
-        "noted in the trace) or refuse.",
+        description="Mail with a CR or LF that is not part of a CR LF: keep "
+        "(unchanged, noted in the trace) or refuse.",
     )
     max_errors: Count = Field(
         default=20,
@@ -553,6 +554,17 @@ class SalesforceSettings(_Section):
         if self.instance_url is not None and (lack := self._lacks()):
             key, problem, mend = lack
             raise mistake(problem, mend, key=key)
+        return self
+
+    @model_validator(mode="after")
+    def _key_is_one(self) -> Self:
+        """Refuse a file that cannot sign now, rather than at the first login."""
+        if self.private_key_file is not None and not is_rsa_key(self.private_key_file):
+            raise mistake(
+                "is no RSA private key that can be read",
+                "give the unencrypted PEM file whose certificate the app has",
+                key="private_key_file",
+            )
         return self
 
     def _lacks(self) -> tuple[str, str, str] | None:

@@ -74,7 +74,10 @@ def _host_port(value: object) -> HostPort:
         host = host[1:-1]
         known = _ip_version(host) == 6  # noqa: PLR2004 - IPv6
     else:
-        known = ":" not in host and is_domain(host.lower())
+        # Digits behind the last dot are an IPv4 address or a slip, and no name that
+        # DNS should be asked for (RFC 3696 section 2).
+        numeric = host.rpartition(".")[2].isdigit()
+        known = _ip_version(host) == 4 if numeric else is_domain(host.lower())  # noqa: PLR2004 - IPv4
     if not (colon and known):
         raise mistake("is not host:port", _HOST_PORT_MEND)
     if not (port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):
@@ -277,6 +280,23 @@ def _readable(path: Path) -> Path:
             f"cannot be read ({reason})", "check the path, and who may read the file"
         ) from error
     return path
+
+
+def is_rsa_key(path: Path) -> bool:
+    """Say whether a file is a PEM private key, not encrypted, that signs RS256."""
+    # Only who logs in with a key pays for the library.
+    from cryptography.hazmat.primitives.asymmetric.rsa import (  # noqa: PLC0415
+        RSAPrivateKey,
+    )
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        load_pem_private_key,
+    )
+
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except Exception:  # noqa: BLE001 - whatever it is, it cannot sign
+        return False
+    return isinstance(key, RSAPrivateKey)
 
 
 def _blank_is_unset(value: object) -> object:

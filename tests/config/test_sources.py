@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from relay.config import load
 from relay.core.errors import ConfigError
+
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +23,17 @@ def write(path, text):
     """Write a file and return its path."""
     path.write_text(text, "utf-8")
     return path
+
+
+def write_key(path, key):
+    """Write a private key as PEM."""
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
 
 
 def test_relay_toml_of_the_working_directory_is_read(folder):
@@ -94,7 +109,10 @@ def test_jwt_login_wants_a_key_that_can_be_read(folder):
     )
     with pytest.raises(ConfigError, match=r"private_key_file = .*cannot be read"):
         load(environ={})
-    write(folder / "key.pem", "-----BEGIN PRIVATE KEY-----\n")
+    write_key(folder / "key.pem", ec.generate_private_key(ec.SECP256R1()))
+    with pytest.raises(ConfigError, match=r"private_key_file = .*no RSA private key"):
+        load(environ={})
+    write_key(folder / "key.pem", RSA_KEY)
     section = load(environ={}).require_salesforce()
     assert section.private_key_file is not None
 
@@ -109,7 +127,7 @@ def test_paths_in_a_file_are_taken_from_its_folder(folder):
     """The relay finds the same store and keys wherever it is started."""
     there = folder / "etc"
     there.mkdir()
-    write(there / "key.pem", "-----BEGIN PRIVATE KEY-----\n")
+    write_key(there / "key.pem", RSA_KEY)
     write(
         there / "relay.toml",
         '[store]\nurl = "sqlite:///data/relay.db?mode=rwc"\nspool = "big"\n'

@@ -21,12 +21,9 @@ def test_a_key_that_cannot_sign_is_the_admins_matter(settings_for, clock, tmp_pa
     """A file that is gone or no RSA key pauses, and is not quoted."""
     file = tmp_path / "key.pem"
     file.write_text("secret stuff")
-    settings = settings_for(
-        "https://acme.my.salesforce.com",
-        client_secret=None,
-        username="u@x.example",
-        private_key_file=file,
-    )
+    # The file was changed after the start, which looks at it.
+    changes = {"client_secret": None, "username": "u@x", "private_key_file": file}
+    settings = settings_for("https://acme.my.salesforce.com").model_copy(update=changes)
     maker = TokenProvider(settings, clock, observe=lambda *_: None)
     for _ in range(2):
         with pytest.raises(CredentialsRefused, match="private_key_file") as caught:

@@ -48,6 +48,10 @@ def test_listener_is_read_and_written(text, host, port):
         "http://h:25",
         "h:25:26",
         "*:25",
+        "500.0.0.1:25",
+        "10.0.0:25",
+        "1:25",
+        "10.0.0.01:25",
     ],
 )
 def test_what_is_no_listener(text):
