@@ -140,5 +140,10 @@ LEDGER_TRANSITIONS: Final[Mapping[Ledger, frozenset[Ledger]]] = {
     Ledger.WRITTEN: frozenset({Ledger.GONE}),
     Ledger.GONE: frozenset(),
 }
+LEDGER_BY_AUDIT: Final[Mapping[Ledger, frozenset[Ledger]]] = {
+    # Salesforce does not have the record, and a person wants it there again.
+    Ledger.WRITTEN: frozenset({Ledger.PLANNED}),
+}
+"""Changes that no worker makes: only `relay audit --fix`, asked for by a person."""
 SETTLED: Final = frozenset({Ledger.WRITTEN, Ledger.GONE})
 """Ledger states that need no further call."""

@@ -23,6 +23,7 @@ from relay.store.journal import Journal
 from relay.store.ledger import LedgerOperations
 from relay.store.queue import Queue
 from relay.store.spool import Spool, private_temporary_folder
+from relay.store.walk import LedgerWalk
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ T = TypeVar("T")
 log = get_logger(__name__)
 
 
-class Store(Intake, AppPasswords, Queue, LedgerOperations, Handovers, Journal):
+class Store(Intake, AppPasswords, Queue, LedgerOperations, Handovers, LedgerWalk, Journal):
     """Everything the relay must not forget; each method is one transaction.
 
     All methods raise `StoreUnavailable` when the database cannot be used; what they

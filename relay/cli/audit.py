@@ -1,0 +1,122 @@
+"""`relay audit`: does Salesforce hold what the ledger says, once, and nothing else?"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from relay.cli.arguments import since as read_since
+from relay.cli.entry import FAILED, RelayCommand
+from relay.cli.opening import actor, open_store, run, settings
+from relay.cli.output import json_option, print_json, state_style, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from relay.config import Settings
+    from relay.worker.audit import Difference, Report
+
+
+@click.command(cls=RelayCommand)
+@click.option(
+    "--since", metavar="T", help="Look at what was sent since: 2h, 3d, or a date."
+)
+@click.option("--fix", is_flag=True, help="Have missing records written again.")
+@json_option
+def audit(*, since: str | None, fix: bool, as_json: bool) -> None:
+    """Compare the ledger with Salesforce: missing, doubled and orphaned records.
+
+    Records that somebody has deleted are told and left as they are. With --fix missing
+    ones are queued to be written again; a record written more than 15 days ago only if
+    --since names a time, because one that was deleted looks the same by then.
+
+    Exit status 0 if all agree (or will, once the queue is empty), 1 if not.
+    """
+    loaded = settings()
+    begin = read_since(since, datetime.now(UTC)) if since else None
+    report = run(_audit(loaded, begin, fix=fix))
+    if as_json:
+        print_json(as_row(difference) for difference in report.differences)
+    else:
+        _print(report)
+    if any(difference.left for difference in report.differences):
+        sys.exit(FAILED)
+
+
+async def _audit(loaded: Settings, since: datetime | None, *, fix: bool) -> Report:
+    from relay.core.clock import SystemClock  # noqa: PLC0415
+    from relay.salesforce import Org  # noqa: PLC0415 - 0.5 s
+    from relay.worker.audit import Audit  # noqa: PLC0415
+
+    section, clock = loaded.require_salesforce(), SystemClock()
+    org = Org(section, clock)
+    try:
+        async with open_store(loaded) as store:
+            await org.start()
+            with _bar() as progress:
+                walk = Audit(section, store, org, clock, progress=progress)
+                return await walk.run(since, fix=fix, actor=actor())
+    finally:
+        await org.close()
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """Show how far it is on a terminal; on anything else nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - costs 60 ms
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Comparing", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def as_row(difference: Difference) -> dict[str, object]:
+    """Return the stable names that `relay audit --json` prints."""
+    return {
+        "kind": difference.kind.value,
+        "object": difference.object,
+        "key": difference.key,
+        "ids": list(difference.ids),
+        "messages": list(difference.messages),
+        "detail": difference.detail,
+        "mended": difference.mended,
+    }
+
+
+def _print(report: Report) -> None:
+    if report.differences:
+        table(
+            ["found", "object", "records", "messages", ""],
+            (
+                (
+                    d.kind.value,
+                    d.object,
+                    " ".join(d.ids),
+                    " ".join(d.messages),
+                    d.detail,
+                )
+                for d in report.differences
+            ),
+            whole=["found", "object"],
+            styles={"found": state_style},
+        )
+    counts = Counter(d.kind.value for d in report.differences)
+    told = ", ".join(
+        f"{counts[kind]} {kind}"
+        for kind in ("missing", "doubled", "orphaned", "deleted")
+    )
+    mended = sum(d.mended and d.kind.value == "missing" for d in report.differences)
+    click.echo(f"{report.checked} records compared: {told}.")
+    if mended:
+        click.echo(f"{mended} missing ones are queued to be written again.")
+    if report.on_the_way:
+        click.echo(f"{report.on_the_way} more have no known outcome yet.")

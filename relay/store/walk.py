@@ -1,0 +1,184 @@
+"""Walking the ledger from end to end, for the audit; and taking back what is missing.
+
+Reading goes by pages in the order of the rows, so that the size of the ledger does not
+matter. `rewrite` is the one way on which a written row becomes planned again: an audit
+found that Salesforce does not have the record, and a person wants it there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, or_, select, update
+
+from relay.core.states import LEDGER_BY_AUDIT, Event, Ledger, State
+from relay.store import schema
+from relay.store.access import Access
+from relay.store.audit import write_audit
+from relay.store.ledger import activity_of
+from relay.store.queue import apply_event
+from relay.store.values import chunks, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Row
+
+    from relay.core.model import Activity
+
+a = schema.activities.c
+m = schema.messages.c
+mails = schema.mails
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """A row of the ledger, its place in the walk, and the messages it is for."""
+
+    number: int
+    activity: Activity
+    messages: tuple[str, ...]
+
+
+class LedgerWalk(Access):
+    """Operations of the audit."""
+
+    async def ledger_count(self, since: datetime | None) -> int:
+        """Return how many rows a walk will see."""
+        query = select(func.count()).select_from(schema.activities).where(*_from(since))
+        return await self._read(lambda c: int(c.scalar(query) or 0))
+
+    async def ledger_page(
+        self, since: datetime | None, after: int, limit: int
+    ) -> list[LedgerRow]:
+        """Return the next rows, planned or sent since then, of whatever state.
+
+        Args:
+            since: None for all.
+            after: `number` of the last row seen; 0 at first.
+            limit: How many at most.
+        """
+        query = (
+            select(schema.activities)
+            .where(a.id > after, *_from(since))
+            .order_by(a.id)
+            .limit(limit)
+        )
+
+        def work(connection: Connection) -> list[LedgerRow]:
+            rows = connection.execute(query).all()
+            of_mail: dict[int, list[str]] = {}
+            for part in chunks({row.mail_id for row in rows}):
+                named = select(m.id, m.mail_id).where(m.mail_id.in_(part))
+                for message in connection.execute(named.order_by(m.id)):
+                    of_mail.setdefault(message.mail_id, []).append(message.id)
+            return [
+                LedgerRow(row.id, activity_of(row), tuple(of_mail.get(row.mail_id, ())))
+                for row in rows
+            ]
+
+        return await self._read(work)
+
+    async def ledger_known(self, keys: Collection[str]) -> set[str]:
+        """Return those of the keys that have a row, of whatever age."""
+
+        def work(connection: Connection) -> set[str]:
+            found: set[str] = set()
+            for part in chunks(sorted(keys)):
+                found.update(connection.scalars(select(a.key).where(a.key.in_(part))))
+            return found
+
+        return await self._read(work)
+
+    async def ledger_gone(self, keys: Collection[str]) -> int:
+        """Note that somebody has deleted these records; return how many were new."""
+
+        def work(connection: Connection) -> int:
+            count = 0
+            for part in chunks(sorted(keys)):
+                changed = connection.execute(
+                    update(schema.activities)
+                    .where(a.key.in_(part), a.state == Ledger.WRITTEN)
+                    .values(state=Ledger.GONE.value)
+                    .returning(a.id)
+                )
+                count += len(changed.all())
+            return count
+
+        return await self._write(work)
+
+    async def rewrite(self, keys: Collection[str], actor: str) -> dict[str, list[str]]:
+        """Have records written again that Salesforce does not have any more.
+
+        A row becomes planned, and the logged messages of its mail are queued. A mail
+        that a worker holds, or of which no message is logged, is left as it is.
+
+        Returns:
+            The requeued messages by key; a key that was left out is not in it.
+        """
+        now = self._now()
+
+        def work(connection: Connection) -> dict[str, list[str]]:
+            rows: list[Row[Any]] = []
+            for part in chunks(sorted(keys)):
+                rows += connection.execute(_free(part, now)).all()
+            ids = {row.mail_id for row in rows}
+            messages = _logged(connection, ids)
+            rows = [row for row in rows if row.mail_id in messages]
+            if not rows:
+                return {}
+            for part in chunks(sorted(row.key for row in rows)):
+                connection.execute(
+                    update(schema.activities)
+                    .where(a.key.in_(part))
+                    .values(
+                        state=Ledger.PLANNED.value,
+                        salesforce_id=None,
+                        sent_at=None,
+                        lookups=0,
+                        error="",
+                    )
+                )
+            queued = [message for found in messages.values() for message in found]
+            apply_event(connection, Event.REQUEUE, queued, actor, now)
+            subject = f"{len(rows)} missing records"
+            write_audit(connection, now, actor, "ledger_rewrite", (subject, None, None))
+            return {row.key: [x.id for x in messages[row.mail_id]] for row in rows}
+
+        done = await self._write(work)
+        if done:
+            self._ring()
+        return done
+
+
+def _from(since: datetime | None) -> list[Any]:
+    if since is None:
+        return []
+    at = stamp(since)
+    return [or_(a.created_at >= at, a.sent_at >= at)]
+
+
+def _free(keys: Sequence[str], now: int) -> Any:
+    """Return the rows that may be taken back: written, and nobody works on the mail."""
+    fit = [state.value for state in LEDGER_BY_AUDIT]
+    free = or_(mails.c.lease_owner.is_(None), mails.c.lease_until < now)
+    return (
+        select(schema.activities)
+        .join(mails, mails.c.id == a.mail_id)
+        .where(a.key.in_(keys), a.state.in_(fit), free)
+        .order_by(a.id)
+        .with_for_update()
+    )
+
+
+def _logged(connection: Connection, mail_ids: set[int]) -> dict[int, list[Row[Any]]]:
+    found: dict[int, list[Row[Any]]] = {}
+    for part in chunks(sorted(mail_ids)):
+        query = select(schema.messages).where(
+            m.mail_id.in_(part), m.state == State.LOGGED
+        )
+        for row in connection.execute(query.order_by(m.id).with_for_update()):
+            found.setdefault(row.mail_id, []).append(row)
+    return found

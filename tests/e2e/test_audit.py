@@ -1,0 +1,123 @@
+"""`relay audit` against the sandbox: what is missing, doubled, orphaned, deleted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fakes.processes import RelayProcess, mail_to
+
+if TYPE_CHECKING:
+    from tests.fakes.processes import SandboxProcess
+
+pytestmark = pytest.mark.timeout(120)
+
+KIM = "kim@customer.example"
+SHAPES = {"task": "Task", "email_message": "EmailMessage"}
+
+
+@pytest.fixture(params=SHAPES)
+def shape(request: pytest.FixtureRequest) -> str:
+    """Return a shape of logging."""
+    return str(request.param)
+
+
+@pytest.fixture
+def logged(
+    idle: RelayProcess, sandbox: SandboxProcess, shape: str
+) -> list[dict[str, Any]]:
+    """Log three mails; return their rows."""
+    sandbox.person("Contact", KIM)
+    idle.set(salesforce__write_as=shape)
+    rcpt = idle.add_user("Ada Rep", "ada@corp.example")
+    idle.start()
+    sent = [idle.send(mail_to(KIM), rcpt) for _ in range(3)]
+    rows = [idle.settled(message) for message in sent]
+    assert {row["state"] for row in rows} == {"logged"}
+    return rows
+
+
+def delete(sandbox: SandboxProcess, row: dict[str, Any], *, purge: bool) -> str:
+    """Delete the record of a message, for good if asked."""
+    (record,) = row["records"]
+    sandbox.call("DELETE", f"/sobjects/{record['object']}/{record['id']}")
+    if purge:
+        sandbox.post("/sandbox/purge", {})
+    return str(record["id"])
+
+
+def test_all_agree(idle: RelayProcess, logged: list[dict[str, Any]]) -> None:
+    """Nothing to say, exit status 0, and the number compared."""
+    assert idle.json("audit") == []
+    assert b"3 records compared: 0 missing" in idle.run("audit").stdout
+    assert b"3 records compared" in idle.run("audit", "--since", "1h").stdout
+    assert b"0 records compared" in idle.run("audit", "--since", "0s").stdout
+
+
+def test_a_missing_record_is_written_again(
+    idle: RelayProcess, sandbox: SandboxProcess, logged: list[dict[str, Any]]
+) -> None:
+    """What vanished without a trace is told, mended once, and then agrees."""
+    gone = delete(sandbox, logged[1], purge=True)
+    (found,) = idle.json("audit", status=1)
+    assert found["kind"] == "missing"
+    assert found["ids"] == [gone]
+    assert found["messages"] == [logged[1]["id"]]
+    assert found["mended"] is False
+    assert b"missing" in idle.run("audit", status=1).stdout
+    (mended,) = idle.json("audit", "--fix")
+    assert mended["mended"] is True
+    row = idle.settled(logged[1]["id"])
+    assert row["state"] == "logged"
+    assert row["records"][0]["id"] != gone
+    assert len(sandbox.rows(logged[0]["records"][0]["object"])) == 3
+    assert idle.json("audit") == []
+
+
+def test_a_deleted_record_is_somebodys_wish(
+    idle: RelayProcess, sandbox: SandboxProcess, logged: list[dict[str, Any]]
+) -> None:
+    """It is told and never made again; noted, it is no difference any more."""
+    delete(sandbox, logged[0], purge=False)
+    (found,) = idle.json("audit")
+    assert found["kind"] == "deleted"
+    (found,) = idle.json("audit", "--fix")
+    assert found["mended"] is True
+    sandbox.post("/sandbox/purge", {})
+    assert idle.json("audit", "--fix") == []
+    assert len(sandbox.rows(logged[0]["records"][0]["object"])) == 2
+
+
+def test_doubles_and_strangers_are_told(
+    idle: RelayProcess, sandbox: SandboxProcess, logged: list[dict[str, Any]]
+) -> None:
+    """A second record with a key, and one that the ledger does not know."""
+    (record,) = logged[0]["records"]
+    (original,) = [
+        row for row in sandbox.rows(record["object"]) if row["Id"] == record["id"]
+    ]
+    if record["object"] == "Task":
+        field, stranger = "Description", "Hello\n\nrelay-key: " + "0" * 40
+        fields = {"Subject": "x", "Status": "Completed"}
+    else:
+        field, stranger = "MessageIdentifier", "<nobody@knows.example>"
+        fields = {"Subject": "x", "Status": "3"}
+    double = sandbox.create(record["object"], **fields, **{field: original[field]})
+    orphan = sandbox.create(record["object"], **fields, **{field: stranger})
+    found = {row["kind"]: row for row in idle.json("audit", "--fix", status=1)}
+    assert set(found) == {"doubled", "orphaned"}
+    assert set(found["doubled"]["ids"]) == {record["id"], double}
+    assert found["doubled"]["messages"] == [logged[0]["id"]]
+    assert found["orphaned"]["ids"] == [orphan]
+
+
+def test_an_org_that_does_not_answer_is_one_line(
+    idle: RelayProcess, sandbox: SandboxProcess, logged: list[dict[str, Any]]
+) -> None:
+    """Without Salesforce nothing is compared and nothing is mended."""
+    idle.stop()
+    sandbox.faults({"kind": "html", "code": 503})
+    done = idle.run("audit", "--fix", status=1)
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == b""
