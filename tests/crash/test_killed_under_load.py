@@ -8,21 +8,14 @@ did not see. In the end the sandbox's dump holds every mail, none of them twice.
 from __future__ import annotations
 
 import random
-import smtplib
-import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fakes.processes import (
-    RelayProcess,
-    SandboxProcess,
-    mail_to,
-    send_in,
-    wait_for,
-)
+from tests.fakes.processes import RelayProcess, SandboxProcess, wait_for
+from tests.fakes.senders import Senders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +24,10 @@ if TYPE_CHECKING:
 MAILS = 1000
 SESSIONS = 20
 KILLS = 5
+KEY = "Relay_Key__c"
+"""A unique field for keys, place A; without it they are looked up (B and E)."""
+MAILS_WITH_KEY = 300
+KILLS_WITH_KEY = 3
 
 pytestmark = [pytest.mark.timeout(420), pytest.mark.crash]
 
@@ -44,61 +41,17 @@ def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.getfixturevalue("postgres_url")
 
 
-class Senders:
-    """Twenty sessions that insist until every mail has its 250."""
-
-    def __init__(self, relay: RelayProcess, rcpt: str) -> None:
-        """Divide the mails among the sessions."""
-        self.accepted: Counter[str] = Counter()
-        self._relay = relay
-        self._rcpt = rcpt
-        self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._session, args=(number,), daemon=True)
-            for number in range(SESSIONS)
-        ]
-
-    def start(self) -> None:
-        """Start all sessions."""
-        for thread in self._threads:
-            thread.start()
-
-    def join(self) -> None:
-        """Wait for all sessions."""
-        for thread in self._threads:
-            thread.join(240)
-            assert not thread.is_alive()
-
-    def _session(self, number: int) -> None:
-        waiting = [
-            (
-                f"Mail {number}-{mail}",
-                mail_to(
-                    "kim@customer.example", Subject=f"Mail {number}-{mail}"
-                ).as_bytes(),
-            )
-            for mail in range(MAILS // SESSIONS)
-        ]
-        while waiting:
-            try:
-                with self._relay.smtp() as client:
-                    while waiting:
-                        subject, raw = waiting[0]
-                        send_in(client, raw, self._rcpt)
-                        with self._lock:
-                            self.accepted[subject] += 1
-                        waiting.pop(0)
-                        # Spread the load over the kills.
-                        time.sleep(0.02)
-            except (OSError, smtplib.SMTPException, AssertionError):
-                time.sleep(0.1)
-
-
-@pytest.mark.parametrize("mode", ["email_message", "task"])
+@pytest.mark.parametrize(
+    ("mode", "unique"),
+    [("email_message", ""), ("task", ""), ("email_message", KEY), ("task", KEY)],
+)
 def test_killed_five_times(
-    tmp_path: Path, store_url: str, mode: str, pytestconfig: pytest.Config
+    tmp_path: Path, store_url: str, mode: str, unique: str
 ) -> None:
     """Each accepted mail is logged once: none missing, none twice."""
+    if unique and store_url:
+        pytest.skip("where the key lives in Salesforce is nothing to the store")
+    mails, kills = (MAILS_WITH_KEY, KILLS_WITH_KEY) if unique else (MAILS, KILLS)
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     sandbox = SandboxProcess(tmp_path)
@@ -113,12 +66,14 @@ def test_killed_five_times(
     try:
         # A slow org, so that kills fall into calls that are under way.
         sandbox.post("/sandbox/config", {"latency_s": 0.05})
+        if unique:
+            sandbox.key_fields(unique)
         sandbox.person("Contact", "kim@customer.example")
         rcpt = relay.add_user("Ada Rep", "ada@corp.example")
         relay.start()
-        senders = Senders(relay, rcpt)
+        senders = Senders(relay, rcpt, mails=mails, sessions=SESSIONS)
         senders.start()
-        for _ in range(KILLS):
+        for _ in range(kills):
             time.sleep(chance.uniform(0.3, 1.5))
             relay.kill()
             relay.start()
@@ -135,9 +90,11 @@ def test_killed_five_times(
         held = Counter(row["Subject"] for row in sandbox.rows(sobject))
         assert not [s for s in senders.accepted if s not in held], "missing"
         assert not {s: n for s, n in held.items() if n > 1}, "doubled"
+        if unique:
+            assert all(row[unique] for row in sandbox.rows(sobject))
         states = Counter(row["state"] for row in relay.log())
         assert set(states) == {"logged"}
-        assert states["logged"] >= MAILS
+        assert states["logged"] >= mails
     except BaseException as error:
         error.add_note(f"seed {seed}")
         raise

@@ -79,6 +79,11 @@ class Process:
             )
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
+    @property
     def running(self) -> bool:
         """Whether it has not ended."""
         return self._child.poll() is None
