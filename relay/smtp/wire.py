@@ -197,7 +197,9 @@ class Wire(SMTP, ABC):
         self.set_deadline(_PROXY_HEADER_S)
         try:
             while (header := proxy.read(data)) is None:
-                await self._inbox.wait()
+                # It may have come together with the connection.
+                if not self._inbox:
+                    await self._inbox.wait()
                 data += self._inbox.take()
         except (proxy.BadHeader, TooSlow) as error:
             reply = replies.NO_PROXY_HEADER

@@ -12,8 +12,10 @@ import pytest
 
 from relay.core.errors import ConfigError
 from relay.smtp import tls as tls_module
+from relay.smtp.session import SMTPSession
 from tests.fakes.certificates import Authority
 from tests.fakes.dialog import Talk
+from tests.fakes.dialogue_fuzz import Wireless
 from tests.fakes.intake import PEOPLE, running
 
 MAIL = b"From: Ada <ada@corp.example>\r\nSubject: Hi\r\n\r\nHi\r\n"
@@ -361,6 +363,22 @@ async def test_bad_proxy_header(header, listen, sink):
     assert await talk.line() == ""
     await connect.intake.journal.close()
     assert sink.reasons == ["no_proxy_header"]
+
+
+async def test_proxy_header_that_came_with_the_connection(listen):
+    """A header that is there before the session first looks is not waited for."""
+    connect = await listen(proxy_from=["127.0.0.1"])
+    loop = asyncio.get_running_loop()
+    transport = Wireless(loop)
+    session = SMTPSession(connect.intake, loop, connect.intake.listeners[0])
+    transport.set_protocol(session)
+    session.connection_made(transport)
+    session.data_received(v2())
+    await asyncio.sleep(0.05)
+    assert transport.written.startswith(b"220 ")
+    assert session.peer == "203.0.113.9"
+    transport.close()
+    await asyncio.sleep(0.05)
 
 
 async def test_proxy_header_that_does_not_come(listen, monkeypatch):
