@@ -22,7 +22,9 @@ from relay.core.model import LedgerUpdate
 from relay.core.states import Event, Ledger
 from relay.match import Several
 from relay.salesforce.errors import Category, Retry, rule
-from relay.worker.drafting import Drafting
+from relay.telemetry import get_logger
+from relay.worker.drafting import Drafting, problems
+from relay.worker.elsewhere import not_elsewhere
 from relay.worker.owners import Owners
 from relay.worker.retry import GIVE_BACK_S
 
@@ -51,6 +53,8 @@ _ESSENTIAL: Final = frozenset(
 )
 """Fields without which a record would not be what it is for."""
 
+logger = get_logger(__name__)
+
 Matched = list[tuple["Work", "Match"]]
 
 
@@ -78,6 +82,7 @@ class Planning:
         self._writer = writer
         self._drafting = Drafting(settings, directory)
         self._owners = Owners(store)
+        self._compared: OrgShape | None = None
 
     async def write(self, run: Run, works: Sequence[Work]) -> None:
         """Write what these mails need and do not have, or settle them.
@@ -96,7 +101,8 @@ class Planning:
         result = await self._look_up(wanted, plans)
         matches = self._choose(wanted, plans, result)
         await self._drop_plans(run, [w for w in wanted if w.begun], matches)
-        matches = await self._not_elsewhere(matches)
+        if self._settings.salesforce.look_before_write:
+            matches = await not_elsewhere(self._org, matches)
         owners = await self._owners.of([work for work, _ in matches], result.users)
         for work, _ in matches:
             if work.mail.id not in owners:
@@ -262,36 +268,6 @@ class Planning:
         for person in match.unknown:
             work.note("match", "no record", person.address)
 
-    async def _not_elsewhere(self, matches: Matched) -> Matched:
-        """Leave out mails that another tool has logged, where that is to be asked."""
-        fresh = {
-            work.email.message_id: work
-            for work, _ in matches
-            if not work.begun and work.email.message_id
-        }
-        if not (fresh and self._settings.salesforce.look_before_write):
-            return matches
-        shape = await self._org.shape()
-        if not shape.has("EmailMessage"):
-            return matches
-        found = await self._org.find_email_messages(sorted(i for i in fresh if i))
-        me = await self._org.me()
-        others = {
-            identifier: record
-            for identifier, records in found.items()
-            for record in reversed(records)
-            if record.created_by_id not in {None, me} and not record.is_deleted
-        }
-        authors = {r.created_by_id for r in others.values() if r.created_by_id}
-        names = await self._org.users(sorted(authors)) if authors else {}
-        for identifier, record in others.items():
-            author = record.created_by_id or ""
-            name = names[author].name if author in names else "a user"
-            detail = f"{name} ({author}) has logged it as EmailMessage {record.id}"
-            fresh[identifier].note("look before write", "logged elsewhere", detail)
-            fresh[identifier].settle(Event.RULED_OUT, "logged_elsewhere", detail)
-        return [(w, match) for w, match in matches if w.email.message_id not in others]
-
     async def _without_strangers(self, works: Sequence[Work]) -> list[Work]:
         """Put off mails that have waited for their user before and still must.
 
@@ -334,6 +310,7 @@ class Planning:
         if not matches:
             return
         shape = await self._org.shape()
+        self._compare(shape)
 
         def drafts(work: Work, match: Match, mode: Mode) -> tuple[Draft, ...]:
             return self._drafting.drafts(
@@ -374,6 +351,16 @@ class Planning:
         for planned in plans.values():
             check_keys(planned)
         await self._writer.write(run, [work for work, _ in matches], plans)
+
+    def _compare(self, shape: OrgShape) -> None:
+        """Log, once for each description of the org, which settings do not fit it."""
+        if shape is self._compared:
+            return
+        self._compared = shape
+        for name, problem in problems(self._settings.salesforce, shape):
+            logger.error(
+                "setting_does_not_fit", setting=f"salesforce.{name}", problem=problem
+            )
 
     async def _show_only(
         self,

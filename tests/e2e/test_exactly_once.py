@@ -357,6 +357,7 @@ def test_extra_fields_and_a_record_type(
     assert task["RecordTypeId"] == kind["Id"]
     checks = {c["check"]: c for c in idle.json("check", status=1)}
     assert checks["salesforce.fields.Task.None__c"]["result"] == "fail"
+    assert "setting_does_not_fit" in idle.output()
 
 
 def test_a_mail_that_another_tool_has_logged(

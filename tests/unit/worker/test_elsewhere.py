@@ -1,0 +1,109 @@
+"""Mail that another tool has logged is left alone, and its author is named."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from relay.core.model import Activity, MailState, Match
+from relay.core.states import Event, Ledger
+from relay.salesforce import FoundRecord, OrgShape, SalesforceUser
+from relay.worker.elsewhere import not_elsewhere
+from relay.worker.item import Item, Work
+from tests.fakes.values import NOON, email
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ME, OTHER = "005000000000009AAA", "005000000000001AAA"
+MATCH = Match((), (), ())
+
+
+class Clock:
+    """Stands still."""
+
+    def now(self) -> datetime:
+        """Return a moment."""
+        return datetime(2026, 3, 4, tzinfo=UTC)
+
+
+class Claim:
+    """A claimed message, as far as settling asks."""
+
+    id = "m"
+    attempt = 1
+    received_at = NOON
+
+
+class Org:
+    """Holds EmailMessages by identifier."""
+
+    def __init__(self, *records: FoundRecord, objects: Sequence[str] = ()) -> None:
+        """Hold these under `<1@x>`."""
+        self._records = list(records)
+        self._objects = objects or ("EmailMessage",)
+
+    async def shape(self) -> OrgShape:
+        """Return an org with the objects."""
+        return OrgShape({name: {} for name in self._objects})
+
+    async def me(self) -> str:
+        """Return the integration user."""
+        return ME
+
+    async def find_email_messages(self, ids: Sequence[str]) -> Any:
+        """Find them under the first identifier."""
+        return {"<1@x>": self._records} if "<1@x>" in ids else {}
+
+    async def users(self, ids: Sequence[str]) -> Any:
+        """Know the other tool's user."""
+        return {i: SalesforceUser(i, "Inbox", "", is_active=True) for i in ids}
+
+
+def record(*, by: str | None = OTHER, deleted: bool = False) -> FoundRecord:
+    """Return an EmailMessage."""
+    return FoundRecord("02s000000000001AAA", deleted, NOON, None, by)
+
+
+def work(message_id: str | None = "<1@x>", *, begun: bool = False) -> Work:
+    """Return a mail in hand."""
+    item = Item(Claim(), None, Clock(), NOON)  # type: ignore[arg-type]
+    item.email = email(message_id=message_id)
+    row = Activity("k", 1, "email", "EmailMessage", {}, "", Ledger.WRITTEN)
+    rows = {"k": row} if begun else {}
+    return Work(MailState(1, "m", (), leased=True), [item], rows)
+
+
+async def left(org: Org, *works: Work) -> list[Work]:
+    """Return the mails that stay."""
+    matches = await not_elsewhere(org, [(w, MATCH) for w in works])  # type: ignore[arg-type]
+    return [w for w, _ in matches]
+
+
+async def test_every_mail_with_the_message_id_is_settled() -> None:
+    """Skipped, with the author's name and id in the trace; others stay."""
+    one, two, other = work(), work(), work("<2@x>")
+    assert await left(Org(record()), one, two, other) == [other]
+    for mail in (one, two):
+        settlement = mail.items[0].settlement
+        assert settlement is not None
+        assert (settlement.event, settlement.reason) == (
+            Event.RULED_OUT,
+            "logged_elsewhere",
+        )
+        assert f"Inbox ({OTHER})" in settlement.detail
+    assert other.items[0].settlement is None
+
+
+async def test_what_does_not_count() -> None:
+    """Our own, deleted ones, what we have begun, an org without EmailMessage."""
+    for org in (
+        Org(record(by=ME)),
+        Org(record(by=None)),
+        Org(record(deleted=True)),
+        Org(record(), objects=("Task",)),
+    ):
+        mail = work()
+        assert await left(org, mail) == [mail]
+    begun, nameless = work(begun=True), work(None)
+    assert await left(Org(record()), begun, nameless) == [begun, nameless]
