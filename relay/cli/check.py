@@ -10,7 +10,7 @@ import click
 from relay.cli.entry import FAILED, USAGE, RelayCommand, config_path
 from relay.cli.finding import Finding, Result, misconfigured
 from relay.cli.opening import run, settings
-from relay.cli.output import json_option, print_json, state_style, table
+from relay.cli.output import clean, json_option, print_json, state_style, table
 from relay.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=RelayCommand)
+@click.option(
+    "--dns", "only_dns", is_flag=True, help="Print the DNS records to publish, alone."
+)
 @json_option
-def check(*, as_json: bool) -> None:
+def check(*, only_dns: bool, as_json: bool) -> None:
     """Check settings, store, TLS, listeners, DNS and Salesforce; mends included.
+
+    With each listener that answers a session is held, as a stranger would.
 
     Exit status 1 if anything fails, 2 if the settings themselves are wrong; a warning
     is no failure.
@@ -32,6 +37,9 @@ def check(*, as_json: bool) -> None:
         found = [misconfigured("config", line) for line in error.problems]
         _print(found, as_json=as_json)
         sys.exit(USAGE)
+    if only_dns:
+        _print_dns(loaded, as_json=as_json)
+        return
     findings = run(_all(loaded))
     _print(findings, as_json=as_json)
     if any(finding.result is Result.FAIL for finding in findings):
@@ -39,16 +47,49 @@ def check(*, as_json: bool) -> None:
 
 
 async def _all(loaded: Settings) -> list[Finding]:
-    from relay.cli import check_machine, check_org  # noqa: PLC0415 - heavy libraries
+    from relay.cli import (  # noqa: PLC0415 - heavy libraries
+        check_listener,
+        check_machine,
+        check_org,
+    )
 
+    listeners = await check_machine.listeners(loaded)
+    strangers = {
+        finding.check.partition(" ")[2]
+        for finding in listeners
+        if finding.result is Result.FAIL
+    }
     return [
         *check_machine.config(loaded, config_path()),
         *await check_machine.store(loaded),
         *check_machine.tls(loaded),
-        *await check_machine.listeners(loaded),
+        *listeners,
+        *await check_listener.sessions(loaded, strangers),
         *await check_machine.dns(loaded),
         *await check_org.salesforce(loaded),
     ]
+
+
+def _print_dns(loaded: Settings, *, as_json: bool) -> None:
+    from relay.cli.check_dns import published  # noqa: PLC0415
+    from relay.cli.dns_records import sts_policy  # noqa: PLC0415
+
+    loaded.require_domains()
+    found = run(published(loaded.smtp))
+    if as_json:
+        print_json(one.as_json() for one in found)
+        return
+    for one in found:
+        click.echo(f"; {one.record.why}\n; published: {one.state}")
+        for value in one.found if one.state != "yes" else ():
+            click.echo(f"; found: {clean(value)}")
+        click.echo(one.record.line)
+    if loaded.smtp.tls_certificate is None:
+        click.echo("; no MTA-STS and no DANE: smtp.tls_certificate is not set")
+        return
+    click.echo("; the policy at https://mta-sts.DOMAIN/.well-known/mta-sts.txt:")
+    for line in sts_policy(loaded.smtp).splitlines():
+        click.echo(f";   {line}")
 
 
 def _print(findings: list[Finding], *, as_json: bool) -> None:

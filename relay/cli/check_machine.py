@@ -324,7 +324,7 @@ async def _mx(domain: str, hostname: str) -> Finding:
         detail = f"no MX found ({_dns_reason(error)})"
         mend = (
             f"publish: {domain}. MX 10 {hostname}. or route the domain here in your "
-            "mail server"
+            "mail server; relay check --dns prints all records"
         )
         return warn(check, detail, mend)
     return _mx_finding(check, hosts, hostname)

@@ -1,0 +1,85 @@
+"""`relay check` beside a running relay: each listener is proved by a real session."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.test_processes import serving  # the port is open before it is served
+from tests.fakes.processes import RelayProcess, free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def sessions(relay: RelayProcess, status: int) -> dict[str, dict[str, str]]:
+    """Return the findings about sessions, by their listener."""
+    return {
+        row["check"].removeprefix("session "): row
+        for row in relay.json("check", status=status)
+        if row["check"].startswith("session ")
+    }
+
+
+def test_every_kind_of_listener_is_tried(idle: RelayProcess, tmp_path: Path) -> None:
+    """STARTTLS, implicit TLS, LMTP on a Unix socket and submission, as a stranger."""
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"),
+            *("-days", "90", "-subj", "/CN=relay.test"),
+            *("-addext", "subjectAltName=DNS:relay.test"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    implicit, submission = free_port(), free_port()
+    idle.set(smtp__tls_certificate=str(certificate), smtp__tls_key=str(key))
+    with idle.config.open("a", encoding="utf-8") as config:
+        config.write(
+            "[[smtp.listeners]]\n"
+            f'address = "127.0.0.1:{implicit}"\ntls = "implicit"\n'
+            "[[smtp.listeners]]\n"
+            f'address = "unix:{tmp_path}/lmtp"\nprotocol = "lmtp"\n'
+            "[[smtp.listeners]]\n"
+            f'address = "127.0.0.1:{submission}"\nprotocol = "submission"\n'
+        )
+    idle.start()
+    serving(idle)
+    found = sessions(idle, 0)
+    assert {row["result"] for row in found.values()} == {"ok"}
+    assert "TLSv1.3" in found[f"127.0.0.1:{idle.port}"]["detail"]
+    assert "550 5.1.1" in found[f"127.0.0.1:{idle.port}"]["detail"]
+    assert "550 5.1.1" in found[f"127.0.0.1:{implicit}"]["detail"]
+    assert "550 5.1.1" in found[f"unix:{tmp_path}/lmtp"]["detail"]
+    assert "530" in found[f"127.0.0.1:{submission}"]["detail"]
+
+
+def test_a_server_that_takes_anything_fails(idle: RelayProcess) -> None:
+    """Whoever takes an unknown address is not this relay."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        for _ in range(2):  # A look at the greeting, then the session.
+            peer, _ = server.accept()
+            with peer, peer.makefile("rwb", buffering=0) as lines:
+                lines.write(b"220 relay.test ESMTP\r\n")
+                while lines.readline():
+                    lines.write(b"250 fine\r\n")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    port = server.getsockname()[1]
+    idle.set(smtp__listen=[f"127.0.0.1:{port}"])
+    found = sessions(idle, 1)[f"127.0.0.1:{port}"]
+    assert found["result"] == "fail"
+    assert "is taken" in found["detail"]
+    thread.join(10)
+    server.close()
