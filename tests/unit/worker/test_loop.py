@@ -1,0 +1,191 @@
+"""Batches: how they fill, and how one mail that spoils its batch is singled out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from relay.config import Settings
+from relay.core.clock import SystemClock
+from relay.core.errors import SalesforceDown, SalesforceUnavailable
+from relay.core.model import Claimed, Directory, LeaseOwner
+from relay.core.states import Event
+from relay.salesforce.budget import Budget
+from relay.worker.item import Item, SpoiltBatchError
+from relay.worker.loop import ISOLATING, Worker
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+OWNER = LeaseOwner("host", "boot", 1, "1")
+CLOCK = SystemClock()
+
+
+def claimed(number):
+    return Claimed(
+        id=f"m{number}",
+        attempt=1,
+        user_id=1,
+        rcpt="log-a@in.example",
+        received_at=NOON,
+        waiting_since=NOON,
+        mail_from="ada@corp.example",
+        mail_id=None,
+        blob_id=f"b{number}",
+        size_bytes=10,
+        failures=0,
+    )
+
+
+class Store:
+    """Hands out what the script says, and keeps how messages were settled."""
+
+    def __init__(self):
+        self.script = []
+        self.claims = []
+        self.settled = {}
+
+    async def claim(self, owner, limit, lease_s, **more):
+        self.claims.append(limit)
+        return self.script.pop(0)[:limit] if self.script else []
+
+    async def advance(self, owner, *, settlements=(), **more):
+        for settlement in settlements:
+            self.settled[settlement.message_id] = settlement.event
+        return {settlement.message_id for settlement in settlements}
+
+    async def note_set(self, key, value):
+        pass
+
+
+class Pipeline:
+    """Logs every mail, but fails where a poisonous one is in the batch."""
+
+    def __init__(self, org, poison=(), down=False):
+        self.org = org
+        self.poison = set(poison)
+        self.down = down
+        self.batches = []
+
+    def items(self, batch):
+        return [Item(c, None, CLOCK, NOON) for c in batch]
+
+    async def run(self, run, items, *, isolate):
+        self.batches.append(len(items))
+        self.org.answers += 1
+        if self.down:
+            for item in items:
+                item.settle(Event.GIVE_BACK)
+            raise SalesforceDown("no answer")
+        bad = {item.claimed.id for item in items} & self.poison
+        if bad and isolate and len(items) > 1:
+            raise SpoiltBatchError("500") from SalesforceUnavailable("500")
+        for item in items:
+            item.settle(Event.TRANSIENT if bad else Event.LOGGED)
+
+
+@pytest.fixture
+def org():
+    return SimpleNamespace(
+        answers=0, budget=Budget(Settings().salesforce, CLOCK), files=None
+    )
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def worker_for(store, org):
+    """Return a function that makes a worker with a pipeline of its own."""
+
+    def make(pipeline, **keys):
+        settings = Settings(worker={"gather_ms": 40.0, **keys})
+        made = Worker(
+            settings,
+            store,
+            org,
+            CLOCK,
+            owner=OWNER,
+            directory=lambda: Directory(0, {}, {}, {}, ()),
+        )
+        made._pipeline = pipeline
+        return made
+
+    return make
+
+
+async def test_a_mail_that_comes_alone_does_not_wait(worker_for, store, org):
+    """After a quiet moment one claim is enough: nothing is gathered."""
+    pipeline = Pipeline(org)
+    store.script = [[claimed(1)], [claimed(2)]]
+    await worker_for(pipeline)._turn(OWNER)
+    assert (pipeline.batches, store.claims) == ([1], [1000])
+
+
+async def test_a_batch_fills_while_more_keeps_arriving(worker_for, store, org):
+    """Two at once, then three more, then silence: one batch of five."""
+    pipeline = Pipeline(org)
+    store.script = [[claimed(1), claimed(2)], [claimed(n) for n in (3, 4, 5)], []]
+    await worker_for(pipeline)._turn(OWNER)
+    assert pipeline.batches == [5]
+    assert store.claims == [1000, 998, 995]
+
+
+async def test_gathering_ends(worker_for, store, org):
+    """However much keeps arriving, a batch leaves after gather_ms."""
+    pipeline = Pipeline(org)
+    store.script = [[claimed(10 * n), claimed(10 * n + 1)] for n in range(1000)]
+    before = CLOCK.boottime_s()
+    await worker_for(pipeline)._turn(OWNER)
+    assert CLOCK.boottime_s() - before < 1
+    assert pipeline.batches[0] <= 12
+
+
+async def test_a_full_batch_waits_for_nothing(worker_for, store, org):
+    """What is full goes at once."""
+    pipeline = Pipeline(org)
+    store.script = [[claimed(n) for n in range(3)]]
+    await worker_for(pipeline, batch=3)._turn(OWNER)
+    assert (pipeline.batches, store.claims) == ([3], [3])
+
+
+async def test_one_poisonous_mail_is_singled_out(worker_for, store, org):
+    """Of a hundred mails 99 are logged; the bad one alone is put off."""
+    pipeline = Pipeline(org, poison={"m37"})
+    store.script = [[claimed(n) for n in range(100)]]
+    await worker_for(pipeline, batch=100)._turn(OWNER)
+    logged = {i for i, event in store.settled.items() if event is Event.LOGGED}
+    assert logged == {f"m{n}" for n in range(100)} - {"m37"}
+    assert store.settled["m37"] is Event.TRANSIENT
+    assert len(pipeline.batches) <= 2 * 8
+
+
+async def test_isolating_is_bounded(worker_for, store, org):
+    """Where everything fails, a batch costs a bounded number of passes."""
+    everything = {f"m{n}" for n in range(1000)}
+    pipeline = Pipeline(org, poison=everything)
+    store.script = [[claimed(n) for n in range(1000)]]
+    await worker_for(pipeline)._turn(OWNER)
+    assert len(store.settled) == 1000
+    assert len(pipeline.batches) <= 2 * ISOLATING + 1
+
+
+async def test_an_org_that_rests_gets_one_mail(worker_for, store, org):
+    """After a failure nothing is claimed until the rest is over, then one."""
+    pipeline = Pipeline(org, down=True)
+    worker = worker_for(pipeline, poll_s=0.01)
+    store.script = [[claimed(1), claimed(2)], []]
+    await worker._turn(OWNER)
+    assert worker.pause
+    assert set(store.settled.values()) == {Event.GIVE_BACK}
+    claims = len(store.claims)
+    await worker._turn(OWNER)
+    assert len(store.claims) == claims
+    worker.gate.pause = type(worker.pause)(NOON, NOON, "down", "", "")
+    pipeline.down = False
+    store.script = [[claimed(n) for n in range(50)]]
+    await worker._turn(OWNER)
+    assert store.claims[claims] == 1
+    assert worker.pause is None
