@@ -14,6 +14,7 @@ import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.policy import SMTP
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -227,7 +228,8 @@ def _send(stage: Stage, scene: Scene) -> tuple[int, str]:
         ):
             if code >= 400:  # noqa: PLR2004 - RFC 5321 section 4.2.1
                 return code, text.decode("utf-8", "replace")
-        code, text = client.data(scene.mail.as_bytes())
+        # A mail travels with CR LF, and smtplib leaves bytes as they are.
+        code, text = client.data(scene.mail.as_bytes(policy=SMTP))
         return code, text.decode("utf-8", "replace")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from relay.cli.called import called_as
 from relay.cli.log import records
 from relay.cli.output import clean, console, state_style, table
 
@@ -116,6 +117,23 @@ def addresses(stage: Stage) -> dict[str, Any]:
     }
 
 
+def _mail(sender: str, customer: str, mark: str, message_id: str) -> str:
+    """Return a mail as a shell's or Python's string; the mark makes it one of its own.
+
+    Mails with the same content are one mail, and are logged once.
+    """
+    lines = (
+        f"From: {sender}",
+        f"To: {customer}",
+        f"Subject: Mine {mark}",
+        f"Message-ID: {message_id}",
+        "",
+        "Hello",
+        "",
+    )
+    return "\\r\\n".join(lines)
+
+
 def instructions(stage: Stage) -> None:
     """Say how to send a mail, and how to look at what it became."""
     host, port = stage.smtp
@@ -123,18 +141,19 @@ def instructions(stage: Stage) -> None:
     customer = str(stage.people.contact["Email"])
     relay = stage.relay_address
     config = shlex.quote(str(stage.config))
-    lines = [f"From: {sender}", f"To: {customer}", "Subject: Mine", "", "Hello", ""]
-    head = "\\r\\n".join(lines)
+    program = called_as()
     python = (
-        f"import smtplib; smtplib.SMTP('{host}', {port})"
-        f".sendmail('{sender}', '{relay}', '{head}')"
+        "import smtplib, email.utils as u; i = u.make_msgid(); "
+        f"smtplib.SMTP('{host}', {port}).sendmail('{sender}', '{relay}', "
+        f"f'{_mail(sender, customer, '{i[5:13]}', '{i}')}')"
     )
     swaks = (
         f"swaks --server {host}:{port} --from {sender} --to {relay} "
-        f"--h-To {customer} --h-Subject Mine --body Hello"
+        f'--h-To {customer} --h-Subject "Mine $(date +%T)" --body Hello'
     )
     curl = (
-        f"printf '{head}' | curl -sS smtp://{host}:{port} "
+        f"printf '{_mail(sender, customer, '%s', '<%s@demo.example>')}' "
+        f"$(date '+%T %s.%N') | curl -sS smtp://{host}:{port} "
         f"--mail-from {sender} --mail-rcpt {relay} -T -"
     )
     click.echo(
@@ -147,8 +166,8 @@ def instructions(stage: Stage) -> None:
                 f'  python3 -c "{python}"',
                 "",
                 "Look at what it became:",
-                f"  relay --config {config} log",
-                f"  relay --config {config} show ID",
+                f"  {program} --config {config} log",
+                f"  {program} --config {config} show ID",
                 f"  curl -s {stage.sandbox.url}/sandbox/dump",
                 "",
                 "Ctrl-C ends the demo and removes its folder. What arrives:",

@@ -17,7 +17,10 @@ of_user = click.option("--user", "who", metavar="USER", help="Only for this user
 def exclude() -> None:
     """Addresses that are left out.
 
-    PATTERN is an e-mail address, or '*@domain' for everybody in that domain.
+    PATTERN is an e-mail address, or '*@domain' for everybody in that domain; its
+    sub-domains are domains of their own. A pattern is left out in one way: adding it
+    again with another --skip replaces that. Where several patterns fit a mail,
+    --skip mail wins over --skip address.
     """
 
 
@@ -39,13 +42,19 @@ def add(pattern: str, who: str | None, skip: str) -> None:
     async def job() -> str:
         async with open_store(loaded) as store:
             found = await store.user_find(who) if who else None
+            before = [
+                one.skip.value
+                for one in await store.exclusions()
+                if one.pattern == key and one.user_id == (found.id if found else None)
+            ]
             new = await store.exclude_add(
                 key, found.id if found else None, SkipKind(skip), actor()
             )
             what = "mail with" if skip == SkipKind.MAIL else "the address"
             whose = found.email if found else "everybody"
             when = "from now on" if new else "already"
-            return f"{what} {key} is left out for {whose} {when}."
+            instead = f" (before: --skip {before[0]})" if new and before else ""
+            return f"{what} {key} is left out for {whose} {when}{instead}."
 
     said = run(job())
     click.echo(said[:1].upper() + said[1:])

@@ -11,7 +11,7 @@ import click
 
 from relay.cli.arguments import since as read_since
 from relay.cli.entry import RelayCommand
-from relay.cli.opening import open_store, run, settings
+from relay.cli.opening import open_store, run, settings, whole_id
 from relay.cli.output import (
     clean,
     facts,
@@ -223,13 +223,15 @@ def files(row: Row) -> str:
 def show(message_id: str, *, as_json: bool) -> None:
     """Show one message or refusal: what was checked, tried and written.
 
-    ID is what the 250 reply ends with, and what `relay log` lists.
+    ID is what the 250 reply ends with, and what `relay log` lists; its first
+    characters are enough where no other begins so.
     """
     loaded = settings()
 
     async def job() -> Row:
         async with open_store(loaded) as store:
-            return await store.show(message_id.strip().lower())
+            id_, _ = await whole_id(store, message_id)
+            return await store.show(id_)
 
     row = run(job())
     if as_json:
@@ -265,6 +267,10 @@ def _print_whole(row: Row) -> None:
             ),
             whole=["state", "id"],
         )
+    for planned in row.get("planned") or ():
+        click.echo(f"\nplanned, not written: {clean(planned['object'])}")
+        facts((f"  {key}", value) for key, value in planned["fields"].items())
+        facts([("  rule", planned["rule"])])
     click.echo()
     table(
         ["at (UTC)", "step", "result", "detail"],
@@ -280,7 +286,7 @@ def _print_whole(row: Row) -> None:
 
 def _facts(row: Row) -> Iterable[tuple[str, object]]:
     for name, value in row.items():
-        if name in {"trace", "records", "files"}:
+        if name in {"trace", "records", "planned", "files"}:
             continue
         if name == "received_at":
             yield "received (UTC)", when(value)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import re
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from relay.cli.entry import config_path
-from relay.core.errors import ConfigError
+from relay.core.errors import ConfigError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from relay.store import Store
 
 T = TypeVar("T")
+
+SHORTEST_ID: Final = 6
+"""Characters of an id that a person must give."""
+_ID: Final = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{SHORTEST_ID},26}}")
 
 
 def settings(*, quiet: bool = True) -> Settings:
@@ -76,6 +81,22 @@ async def open_store(loaded: Settings) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+async def whole_id(store: Store, text: str) -> tuple[str, str]:
+    """Return id and kind of a message or refusal; its first characters are enough.
+
+    Raises:
+        NotFound: No id begins so, or several do: they are named.
+    """
+    text = text.strip().lower()
+    if not _ID.fullmatch(text):
+        problem = (
+            f"{text!r} is no message id, nor the first {SHORTEST_ID} or more "
+            "characters of one; `relay log` lists them"
+        )
+        raise NotFound(problem)
+    return await store.find_id(text)
 
 
 def run(job: Coroutine[Any, Any, T]) -> T:

@@ -7,19 +7,30 @@ commands add nothing to it. Messages named by id change all or none.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from relay.cli.entry import Failure, RelayCommand
-from relay.cli.opening import actor, open_store, run, settings
+from relay.cli.opening import actor, open_store, run, settings, whole_id
 from relay.cli.output import json_option, print_json
 from relay.core.errors import IllegalTransition
-from relay.core.ids import MESSAGE_ID
 from relay.core.states import Event, State, sources
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relay.store import Store
 
 Change = tuple[str, State, State]
 
+_WORDS: Final[Mapping[Event, tuple[str, str]]] = {
+    Event.REQUEUE: ("retry", "retried"),
+    Event.HOLD: ("hold", "held"),
+    Event.RELEASE: ("release", "released"),
+    Event.DISCARD: ("discard", "discarded"),
+}
+"""By event: the command, and what it makes of a message."""
 _SHOWN: Final = 20
 """Single lines for so many messages; above it, counts."""
 
@@ -52,12 +63,14 @@ def _apply(
         raise click.UsageError(problem)
     if state is not None and state not in sources(event):
         raise Failure(refusal(event, state))
-    wanted = [_message_id(text) for text in dict.fromkeys(ids)] or None
     loaded = settings()
 
     async def job() -> list[Change]:
         async with open_store(loaded) as store:
-            return await store.apply(event, wanted, state, actor())
+            wanted = [await _message_id(store, text, event) for text in ids]
+            return await store.apply(
+                event, list(dict.fromkeys(wanted)) or None, state, actor()
+            )
 
     try:
         changes = run(job())
@@ -73,20 +86,22 @@ def _apply(
         click.echo(line)
 
 
-def _message_id(text: str) -> str:
-    text = text.strip().lower()
-    if not MESSAGE_ID.fullmatch(text):
-        problem = f"{text!r} is no message id; `relay log` lists them"
+async def _message_id(store: Store, text: str, event: Event) -> str:
+    id_, kind = await whole_id(store, text)
+    if kind == "refusal":
+        verb, _ = _WORDS[event]
+        problem = f"{id_} is a refusal: nothing was stored that one could {verb}"
         raise Failure(problem)
-    return text
+    return id_
 
 
 def refusal(event: Event, state: State) -> str:
     """Return why a change is not possible, and for which messages it is."""
     fit = ", ".join(one for one in State if one in sources(event))
+    verb, done = _WORDS[event]
     return (
-        f"a message that is {state} cannot be changed so; "
-        f"{event} is for messages that are: {fit}"
+        f"a message that is {state} cannot be {done}; "
+        f"{verb} is for messages that are: {fit}"
     )
 
 

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from relay.cli.output import json_option, print_json
+from relay.cli.output import json_option, print_json, table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from relay.sandbox import SandboxOrg
 
 DEFAULT_PORT: Final = 8066
+_SHOWN: Final = 5
+"""People of one kind in the list; the dump has all."""
 
 SNIPPET: Final = """\
 [salesforce]
@@ -92,7 +94,9 @@ def sandbox(port: int, host: str, *, as_json: bool) -> None:
 
     It lives in memory: what the relay writes is gone when it ends.
     """
-    from relay.sandbox import run  # noqa: PLC0415 - Starlette, 0.2 s
+    from relay.sandbox import SandboxOrg, run  # noqa: PLC0415 - Starlette, 0.2 s
+
+    org = SandboxOrg()
 
     def announce(url: str) -> None:
         if as_json:
@@ -101,6 +105,27 @@ def sandbox(port: int, host: str, *, as_json: bool) -> None:
         click.echo(f"A Salesforce sandbox answers at {url}")
         click.echo("\nFor relay.toml:\n")
         click.echo(SNIPPET.format(url=url))
-        click.echo(f"What it holds: curl -s {url}/sandbox/dump")
+        click.echo(f"What it holds: curl -s {url}/sandbox/dump\n")
+        table(
+            ["", "name", "e-mail"],
+            people(org.dump()),
+            title="People to try it with; a user of the relay is a User here",
+        )
 
-    run(host, port, announce=announce)
+    run(host, port, org=org, announce=announce)
+
+
+def people(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, str, str]]:
+    """Return who can write and be written to: kind, name and address."""
+    found = []
+    for kind in ("User", "Contact", "Lead"):
+        named = [
+            (kind, str(row.get("Name") or ""), str(row["Email"]))
+            for row in rows.get(kind, ())
+            if row.get("Email")
+            and not row.get("IsDeleted")
+            and not row.get("IsConverted")
+            and row.get("IsActive", True)
+        ]
+        found += named[:_SHOWN]
+    return found

@@ -18,6 +18,8 @@ from relay.cli.output import json_option, print_json, table
 from relay.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from relay.config import Settings
     from relay.core.model import Json
 
@@ -50,13 +52,24 @@ def list_(*, as_json: bool) -> None:
 @click.argument("key")
 @json_option
 def get(key: str, *, as_json: bool) -> None:
-    """Print the value that holds now."""
-    _known(key)
-    row = next(row for row in _rows() if row["key"] == key)
+    """Print the value that holds now, of a key of the settings file, too."""
+    if key not in EDITABLE and (field := _file_key(key)) is not None:
+        row = {
+            "key": key,
+            "value": _shown(key, field),
+            "source": "file",
+            "help": field.description or "",
+        }
+    else:
+        _known(key)
+        row = next(row for row in _rows() if row["key"] == key)
     if as_json:
         print_json([row])
-    else:
-        click.echo(_text(row["value"]))
+        return
+    click.echo(_text(row["value"]))
+    if key not in EDITABLE:
+        note = f"{key} is of the settings file; a change there needs a restart."
+        click.secho(note, err=True, dim=True)
 
 
 @settings.command("set")
@@ -74,6 +87,51 @@ def set_(key: str, value: str) -> None:
 
     run(job())
     click.echo(f"{key} is {_text(checked)} now.")
+
+
+@settings.command()
+@click.argument("key")
+def unset(key: str) -> None:
+    """Let the settings file, or the default, hold again."""
+    _known(key)
+    loaded = opening.settings()
+
+    async def job() -> None:
+        async with open_store(loaded) as store:
+            await store.setting_set(key, None, actor())
+
+    run(job())
+    row = next(row for row in _rows() if row["key"] == key)
+    click.echo(f"{key} is {_text(row['value'])} now, from the file or by default.")
+
+
+def _file_key(key: str) -> FieldInfo | None:
+    """Return the field of a key of the settings file, None if it is none."""
+    section, _, name = key.partition(".")
+    model = type(getattr(opening.settings(), section, None))
+    fields: dict[str, FieldInfo] = getattr(model, "model_fields", {})
+    return fields.get(name)
+
+
+def _shown(key: str, field: FieldInfo) -> Json:
+    """Return the value of a file key as JSON holds it; a secret is masked."""
+    from relay.config.sources import is_secret  # noqa: PLC0415 - pydantic, 0.2 s
+    from relay.config.values import masked_url  # noqa: PLC0415
+
+    section, _, name = key.partition(".")
+    part = getattr(opening.settings(), section)
+    value: Any = getattr(part, name)
+    if is_secret(field) and value is not None:
+        return masked_url(value) if isinstance(value, str) else "***"
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return _plain(value)
+
+
+def _plain(value: Any) -> Json:
+    if value is None or isinstance(value, str | int | float | dict):
+        return value
+    return value.model_dump_json() if hasattr(value, "model_dump_json") else str(value)
 
 
 def check_value(loaded: Settings, key: str, text: str) -> Json:
@@ -101,9 +159,7 @@ def _known(key: str) -> None:
         return
     known = ", ".join(EDITABLE)
     problem = f"{key} is no setting of the store; known: {known}"
-    section, _, name = key.partition(".")
-    model = type(getattr(opening.settings(), section, None))
-    if name and name in getattr(model, "model_fields", {}):
+    if _file_key(key) is not None:
         problem = (
             f"{key} needs a restart: write it into the settings file; "
             f"without one: {known}"

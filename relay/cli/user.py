@@ -112,7 +112,7 @@ def show(who: str, *, as_json: bool) -> None:
     found, accepted = run(job())
     row = _row(loaded, found)
     if as_json:
-        print_json([row])
+        print_json([row | {"accepted": accepted}])
         return
     facts(
         [

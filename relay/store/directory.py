@@ -279,6 +279,8 @@ class DirectoryEdits(Access):
     ) -> bool:
         """Leave an address key, or `*@domain`, out; False: it is left out already.
 
+        One that is left out in another way is left out in this way from now on.
+
         Raises:
             NotFound: There is no such user.
         """
@@ -288,8 +290,15 @@ class DirectoryEdits(Access):
             whose = edit.whose(user_id)
             if new in read_exclusions(edit.connection):
                 return False
+            table = schema.exclusions
             edit.connection.execute(
-                insert(schema.exclusions).values(
+                delete(table).where(
+                    table.c.pattern == pattern,
+                    table.c.user_id.is_not_distinct_from(user_id),
+                )
+            )
+            edit.connection.execute(
+                insert(table).values(
                     pattern=pattern,
                     user_id=user_id,
                     skip=skip.value,

@@ -32,6 +32,9 @@ t = schema.attempts.c
 
 REFUSED = "refused"
 """The state shown for a refusal."""
+REFUSED_KIND = "refusal"
+_NAMED = 5
+"""Ids named where a shortened one fits several."""
 
 
 class Journal(Access):
@@ -53,6 +56,31 @@ class Journal(Access):
             NotFound: There is no such message and no such refusal.
         """
         return await self._read(lambda connection: _show(connection, row_id))
+
+    async def find_id(self, text: str) -> tuple[str, str]:
+        """Return the id that begins so, and its kind: `message` or `refusal`.
+
+        Raises:
+            NotFound: There is none, or there are several; some of them are named.
+        """
+        return await self._read(lambda connection: _find_id(connection, text))
+
+
+def _find_id(connection: Connection, text: str) -> tuple[str, str]:
+    found: list[tuple[str, str]] = []
+    for column, kind in ((m.id, "message"), (r.id, REFUSED_KIND)):
+        begins = column.startswith(text, autoescape=True)
+        query = select(column).where(column >= text, begins).order_by(column.desc())
+        found += [(id_, kind) for id_ in connection.scalars(query.limit(_NAMED + 1))]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        problem = f"there is no message and no refusal {text!r}"
+    else:
+        some = ", ".join(id_ for id_, _ in sorted(found, reverse=True)[:_NAMED])
+        more = ", …" if len(found) > _NAMED else ""
+        problem = f"several ids begin with {text!r}: {some}{more}"
+    raise NotFound(problem)
 
 
 def _log(connection: Connection, wanted: LogFilter) -> list[dict[str, Json]]:
@@ -104,7 +132,8 @@ def _refusals() -> Select[Any]:
 def _message_rows(
     connection: Connection, rows: Sequence[Row[Any]]
 ) -> list[dict[str, Json]]:
-    records = _records(connection, {row.mail_id for row in rows} - {None})
+    of_mails = {row.mail_id for row in rows} - {None}
+    records, files = _records(connection, of_mails), _files(connection, of_mails)
     return [
         {
             "id": row.id,
@@ -123,6 +152,7 @@ def _message_rows(
             "reason": row.reason,
             "attempts": row.attempts,
             "records": records[row.mail_id],
+            "files": files[row.mail_id],
         }
         for row in rows
     ]
@@ -148,6 +178,35 @@ def _records(
     return found
 
 
+def _files(
+    connection: Connection, mail_ids: set[int]
+) -> defaultdict[int | None, list[dict[str, Json]]]:
+    """Return the files of each mail, wherever they are on their way."""
+    found: defaultdict[int | None, list[dict[str, Json]]] = defaultdict(list)
+    f = schema.files.c
+    for part in chunks(sorted(mail_ids)):
+        query = (
+            select(schema.files, a.salesforce_id)
+            .join(schema.activities, a.key == f.activity_key)
+            .where(f.mail_id.in_(part))
+            .order_by(f.id)
+        )
+        for row in connection.execute(query):
+            found[row.mail_id].append(
+                {
+                    "name": row.name,
+                    "size_bytes": row.size_bytes,
+                    "state": row.state,
+                    "id": row.version_id,
+                    "document_id": row.document_id,
+                    "record_id": row.salesforce_id,
+                    "key": row.key,
+                    "error": row.error,
+                }
+            )
+    return found
+
+
 def _refusal_row(row: Row[Any]) -> dict[str, Json]:
     return {
         "id": row.id,
@@ -166,6 +225,7 @@ def _refusal_row(row: Row[Any]) -> dict[str, Json]:
         "reason": row.reason,
         "attempts": 0,
         "records": [],
+        "files": [],
         "count": row.times,
     }
 
@@ -179,12 +239,30 @@ def _show(connection: Connection, row_id: str) -> dict[str, Json]:
     ).first()
     if row is not None:
         (shown,) = _message_rows(connection, [row])
+        planned = _planned(connection, row.mail_id)
+        if planned:
+            shown["planned"] = planned
         return shown | {"trace": load(row.trace) + _attempts(connection, row_id)}
     row = connection.execute(_refusals().where(r.id == row_id)).first()
     if row is not None:
         return _refusal_row(row) | {"trace": _why_refused(row)}
     text = f"there is no message and no refusal {row_id!r}"
     raise NotFound(text)
+
+
+def _planned(connection: Connection, mail_id: int | None) -> list[Json]:
+    """Return the records that are drafted and were never sent, with their fields."""
+    columns = (a.object, a.key, a.rule, a.fields)
+    query = select(*columns).where(a.mail_id == mail_id, a.state == Ledger.PLANNED)
+    return [
+        {
+            "object": row.object,
+            "key": row.key,
+            "rule": row.rule,
+            "fields": load(row.fields),
+        }
+        for row in connection.execute(query.order_by(a.id))
+    ]
 
 
 def _attempts(connection: Connection, message_id: str) -> list[dict[str, Json]]:

@@ -82,8 +82,9 @@ def test_without_a_domain_no_user_is_made(relay: Any) -> None:
 
 def test_users_are_found_by_address_or_single_name(relay: Any, ada: Any) -> None:
     """A name works while one user has it; then the answer lists who has."""
-    assert relay.json("user", "show", "ada byron") == [ada]
-    assert relay.json("user", "show", "ADA@corp.example") == [ada]
+    shown = ada | {"accepted": ["ada@corp.example"]}
+    assert relay.json("user", "show", "ada byron") == [shown]
+    assert relay.json("user", "show", "ADA@corp.example") == [shown]
     relay("user", "add", "Ada Byron", "--email", "ada2@corp.example")
     line = relay.error("user", "show", "Ada Byron", status=1)
     assert "ada@corp.example" in line
@@ -242,3 +243,47 @@ def test_app_passwords_are_removed_by_name(relay: Any, ada: Any) -> None:
         "user", "app-password", "remove", "ada@corp.example", status=1
     )
     assert relay.json("user", "app-password", "list") == []
+
+
+def test_a_pattern_is_left_out_in_one_way(relay: Any, ada: Any) -> None:
+    """Adding it again with another --skip replaces the first, and says so."""
+    relay("exclude", "add", "*@bank.example", "--skip", "address")
+    said = relay("exclude", "add", "*@bank.example", "--skip", "mail").stdout
+    assert "(before: --skip address)" in said
+    relay(
+        "exclude", "add", "*@bank.example", "--user", "Ada Byron", "--skip", "address"
+    )
+    assert [(row["user"], row["skip"]) for row in relay.json("exclude", "list")] == [
+        (None, "mail"),
+        ("ada@corp.example", "address"),
+    ]
+
+
+def test_an_unknown_user_is_a_line_with_a_command(relay: Any) -> None:
+    """The mend is the listing."""
+    assert "`relay user list`" in relay.error("user", "show", "Bob", status=1)
+
+
+def test_settings_of_the_file_can_be_read(relay: Any) -> None:
+    """The value on stdout, the note that it needs a restart beside it."""
+    done = relay("settings", "get", "worker.batch")
+    assert done.stdout == "1000\n"
+    assert "restart" in done.stderr
+    (row,) = relay.json("settings", "get", "smtp.domains")
+    assert (row["value"], row["source"]) == (["in.relay.example"], "file")
+    assert "no.thing" in relay.error("settings", "get", "no.thing", status=2)
+
+
+def test_secrets_are_not_read_back(relay: Any) -> None:
+    """A listing that somebody pastes into a ticket holds no password."""
+    with relay.config.open("a") as config:
+        config.write('[salesforce]\nclient_secret = "hunter2"\n')
+    assert relay("settings", "get", "salesforce.client_secret").stdout == "***\n"
+
+
+def test_a_setting_can_be_taken_back(relay: Any) -> None:
+    """After unset the file's value holds again."""
+    relay("settings", "set", "match.several", "oldest")
+    assert "all" in relay("settings", "unset", "match.several").stdout
+    (row,) = relay.json("settings", "get", "match.several")
+    assert (row["value"], row["source"]) == ("all", "file")

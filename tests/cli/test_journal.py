@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from relay.core.model import Draft, LeaseOwner
+
 NAMES = {
     *("id", "kind", "state", "received_at", "user", "peer", "mail_from", "rcpt"),
     *("from", "to", "subject", "message_id", "reply", "reason", "attempts", "records"),
@@ -145,3 +147,51 @@ def test_what_cannot_be_done_is_told(
 ) -> None:
     """Wrong usage is 2, a change that the state table has not got is 1."""
     assert part in relay.error(*arguments, status=status)
+
+
+def test_the_first_characters_of_an_id_are_enough(relay: Any, ada: Any) -> None:
+    """Ids of one minute begin alike: then they are named."""
+    first, second = relay.put("One", "Two")
+    common = next(n for n in range(26) if first[n] != second[n])
+    (row,) = relay.json("show", first[: common + 1].upper())
+    assert row["id"] == first
+    line = relay.error("show", first[:6], status=1)
+    assert first in line
+    assert second in line
+    assert "relay log" in relay.error("show", first[:5], status=1)
+    relay("hold", second[: common + 1])
+    assert [row["state"] for row in relay.json("log")] == ["queued", "held"]
+
+
+def test_a_refusal_cannot_be_retried(relay: Any, ada: Any) -> None:
+    """Nothing was stored of it, and that is what is said."""
+    id_ = relay.refuse()
+    line = relay.error("retry", id_, status=1)
+    assert "is a refusal: nothing was stored that one could retry" in line
+
+
+def test_records_that_are_only_planned_are_shown(relay: Any, ada: Any) -> None:
+    """Before anything is written an admin reads what would be, field by field."""
+    (id_,) = relay.put("One")
+
+    async def plan(store: Any) -> None:
+        owner = LeaseOwner("host", "boot", 1, "1")
+        await store.claim(owner, 10, 60)
+        ((_, mail),) = (await store.join(owner, [(id_, "k1", "k2", "<a@b>")])).items()
+        draft = Draft("email", "key", "Task", {"Subject": "One"}, "Contact.Email")
+        await store.advance(owner, plans=[(mail.id, [draft])])
+
+    relay.in_store(plan)
+    (row,) = relay.json("show", id_)
+    assert row["planned"] == [
+        {
+            "object": "Task",
+            "key": "key",
+            "rule": "Contact.Email",
+            "fields": {"Subject": "One"},
+        }
+    ]
+    text = relay("show", id_).stdout
+    assert "planned, not written: Task" in text
+    assert "Subject: One" in text
+    assert "Message-ID header:" in text

@@ -31,6 +31,7 @@ def test_no_change_is_said() -> None:
 def test_a_refused_change_names_the_states_that_take_it(event: Event) -> None:
     """The sentence lists where the change is allowed, as the state table has it."""
     text = refusal(event, State.DISCARDED)
-    assert "a message that is discarded" in text
+    assert "a message that is discarded cannot be " in text
+    assert "requeue" not in text
     for state in sources(event):
         assert str(state) in text

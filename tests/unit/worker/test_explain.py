@@ -1,0 +1,62 @@
+"""The dry run judges the sender before it asks Salesforce."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.config import Settings
+from relay.core.clock import SystemClock
+from relay.core.model import Directory, Role, User
+from relay.sender import judge
+from relay.worker import explain
+
+ADA = User(
+    id=1,
+    name="Ada",
+    email="ada@corp.example",
+    role=Role.REP,
+    relay_token="log-x",
+    active=True,
+    salesforce_id=None,
+)
+ACCEPTED = frozenset({"ada@corp.example"})
+
+
+def mail(sender):
+    """Return a mail from somebody to a customer."""
+    return f"From: {sender}\r\nTo: c@x.example\r\nSubject: s\r\n\r\nHi\r\n".encode()
+
+
+async def told(raw, user=ADA):
+    """Explain a mail with an org that must not be asked."""
+    directory = Directory(1, {user.id: user}, {}, {user.id: ACCEPTED}, ())
+    return await explain(
+        Settings(),
+        None,
+        None,
+        directory=directory,
+        user=user,
+        raw=raw,
+        now=SystemClock().now(),
+    )
+
+
+@pytest.mark.parametrize(
+    "sender", ["sam@elsewhere.example", "nobody", "a@x.example, b@x.example"]
+)
+async def test_a_stranger_is_refused_with_the_text_of_smtp(sender):
+    """State and text are what the stranger would be told at the end of DATA."""
+    answer = await told(mail(sender))
+    assert answer["state"] == "refused"
+    assert answer["reason"] == judge([sender.encode()], ADA, ACCEPTED).text
+    assert answer["activities"] == []
+
+
+async def test_mail_of_a_disabled_user_is_refused():
+    """The mend is the command that enables them."""
+    import dataclasses
+
+    off = dataclasses.replace(ADA, active=False)
+    answer = await told(mail("ada@corp.example"), off)
+    assert answer["state"] == "refused"
+    assert "relay user enable ada@corp.example" in answer["reason"]
