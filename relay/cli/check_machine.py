@@ -164,7 +164,7 @@ def _certificate(hostname: str, certificate: object, now: datetime) -> list[Find
         raise TypeError
     end = certificate.not_valid_after_utc
     until = f"valid until {end:%Y-%m-%d %H:%M} UTC"
-    mend = "renew it, and restart the relay"
+    mend = "renew it; the relay takes it up by itself"
     if end <= now:
         return [fail("tls", f"expired on {end:%Y-%m-%d}", mend)]
     if certificate.not_valid_before_utc > now:
