@@ -26,6 +26,7 @@ from relay.core.errors import (
     TransientError,
 )
 from relay.core.states import Ledger
+from relay.salesforce.errors import rule
 from relay.telemetry import get_logger, metrics
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ USAGE_EVERY_S: Final = 15.0
 DOWN_FIRST_S: Final = 1.0
 """First rest of an org that is down; doubles up to `DOWN_MAX_S`."""
 DOWN_MAX_S: Final = 60.0
-REFUSED_FIRST_S: Final = 60.0
-"""First rest where somebody must act; doubles up to `salesforce.pause_max_s`."""
+REFUSED_FIRST_S: Final = 10.0
+"""First rest of an org that refuses; doubles up to what the error table knows, and to
+`salesforce.pause_max_s`: a quota of which a little is left comes back in moments."""
 GROWTH: Final = 10
 """By how much batches grow after a pause, from one mail on."""
 
@@ -251,13 +253,16 @@ class Gate:
         await self._keep(PAUSE_NOTE, self.pause.as_json())
 
     def _rest_s(self, error: PausingError, probes: int) -> float:
+        asked = error.retry_after_s
+        growth = 2.0 ** min(probes, 16)
         if isinstance(error, SalesforceDown):
-            wait = min(DOWN_FIRST_S * 2.0 ** min(probes, 16), DOWN_MAX_S)
-            wait = max(wait, error.retry_after_s or 0.0)
-        elif error.retry_after_s is not None:
-            wait = error.retry_after_s
+            wait = max(min(DOWN_FIRST_S * growth, DOWN_MAX_S), asked or 0.0)
+        elif asked is None:
+            wait = REFUSED_FIRST_S * growth
+        elif asked == rule(error.code).retry_after_s:
+            wait = min(REFUSED_FIRST_S * growth, asked)
         else:
-            wait = REFUSED_FIRST_S * 2.0 ** min(probes, 16)
+            wait = asked  # The answer itself asks for it, or the login's quiet time.
         return min(wait, self._settings.pause_max_s)
 
     async def _watch_budget(self) -> None:

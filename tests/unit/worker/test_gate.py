@@ -92,10 +92,10 @@ async def test_a_down_org_rests_longer_after_each_probe(gate, clock):
 @pytest.mark.parametrize(
     ("error", "wait_s", "reason"),
     [
-        (CredentialsRefused("no", code="invalid_client"), 60, "credentials"),
+        (CredentialsRefused("no", retry_after_s=60), 60, "credentials"),
         (SalesforceLimited("spent", retry_after_s=900), 900, "quota"),
         (SalesforceLimited("spent", retry_after_s=9000), 900, "quota"),
-        (OrgPaused("no API", code="API_DISABLED_FOR_ORG"), 60, "access"),
+        (OrgPaused("no API", code="API_DISABLED_FOR_ORG"), 10, "access"),
         (SalesforceDown("maintenance", retry_after_s=120), 120, "down"),
     ],
 )
@@ -108,6 +108,17 @@ async def test_each_reason_has_its_rest(gate, notes, error, wait_s, reason):
     assert told is not None
     assert told.reason == reason
     assert "paused since 2026-03-04 12:30:00Z" in told.told
+
+
+async def test_spent_calls_are_asked_for_less_and_less_often(gate, clock):
+    """What the error table knows is the longest rest, not the first one."""
+    spent = SalesforceLimited("spent", code="REQUEST_LIMIT_EXCEEDED", retry_after_s=900)
+    waits = []
+    for _ in range(9):
+        await gate.trip(spent)
+        waits.append(await gate.wait_s())
+        clock.pass_s(waits[-1])
+    assert waits == [10, 20, 40, 80, 160, 320, 640, 900, 900]
 
 
 async def test_an_answer_ends_the_pause_and_batches_grow(gate, org, notes, clock):
