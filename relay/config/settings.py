@@ -176,6 +176,10 @@ class SMTPSettings(_Section):
         default=35 * MIB,
         description="Largest mail taken, in bytes; announced as SIZE.",
     )
+    postmaster_max_bytes: Count = Field(
+        default=MIB,
+        description="Largest mail for postmaster, to whom anybody may write, in bytes.",
+    )
     tls_certificate: OptionalFile = Field(
         default=None,
         description="PEM file with the certificate chain for STARTTLS; empty: no TLS.",
@@ -363,6 +367,11 @@ class StoreSettings(_Section):
     min_free_bytes: CountOrZero = Field(
         default=256 * MIB,
         description="Free disk space below which no mail is taken (452), in bytes.",
+    )
+    postmaster_keep: Count = Field(
+        default=1000,
+        description="Newest messages for postmaster that are kept, a count; older ones "
+        "are removed.",
     )
     busy_timeout_s: Number = Field(
         default=5.0,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NO_FROM: Final = "no_from"
 SEVERAL_FROM: Final = "several_from"
+FROM_TOO_LONG: Final = "from_too_long"
 NOT_ACCEPTED: Final = "sender_not_accepted"
 ACCEPTED: Final = "accepted"
 
@@ -38,6 +39,12 @@ _NOT_ACCEPTED_TEXT: Final = (
     "that is registered for it, or ask your administrator to add {address} to your "
     "accepted addresses"
 )
+_FROM_TOO_LONG_TEXT: Final = (
+    "The From line of this mail is too long; send it again from your own address alone"
+)
+LONGEST_FROM: Final = 8192
+"""Bytes of all From fields together. No honest one comes near it, and reading 256 KB of
+hostile nesting would hold up every other session."""
 _LONGEST_SHOWN: Final = 120
 """Characters of an address in a text: two of them must fit a reply line."""
 
@@ -46,7 +53,7 @@ _LONGEST_SHOWN: Final = 120
 class Author:
     """Who a mail says it is from.
 
-    `key` is empty where `problem` is set; `problem` is `no_from` or `several_from`.
+    `key` is empty where `problem` is set: `no_from`, `several_from`, `from_too_long`.
     """
 
     address: str
@@ -73,6 +80,8 @@ def read_author(header_from_values: Sequence[bytes]) -> Author:
 
     Never raises: what is not exactly one address is a problem of the Author.
     """
+    if sum(map(len, header_from_values)) > LONGEST_FROM:
+        return Author("", "", FROM_TOO_LONG)
     found = mailboxes(header_from_values)
     if len(found) > 1 or (found and len(header_from_values) > 1):
         shown = ", ".join(mailbox.address for mailbox in found)
@@ -96,6 +105,8 @@ def judge_author(author: Author, user: User, accepted: frozenset[str]) -> Verdic
     """
     if author.problem == SEVERAL_FROM:
         return Verdict(False, author.address, SEVERAL_FROM, _SEVERAL_FROM_TEXT)
+    if author.problem == FROM_TOO_LONG:
+        return Verdict(False, author.address, FROM_TOO_LONG, _FROM_TOO_LONG_TEXT)
     if author.problem:
         return Verdict(False, author.address, NO_FROM, _NO_FROM_TEXT)
     listed = author.key in accepted or f"*@{domain_of(author.key)}" in accepted

@@ -49,13 +49,18 @@ _MAX_SIZE_DIGITS: Final = 20
 
 
 class GrammarError(Exception):
-    """The argument is refused; `reply` says how, `line` is its text."""
+    """The argument is refused; `reply` says how, `values` are the fields of its text.
+
+    `reason` is the stable word for journal and metrics.
+    """
 
     def __init__(self, reply: Reply, **values: object) -> None:
         """Take the row of the reply table, and the fields of its text."""
-        self.line = reply.line(**values)  # type: ignore[arg-type]  # none is named ref
-        super().__init__(self.line)
+        super().__init__(reply.line(**values))  # type: ignore[arg-type]  # none is ref
         self.reply = reply
+        self.values = values
+        utf8 = reply is replies.NEEDS_SMTPUTF8
+        self.reason = "needs_smtputf8" if utf8 else "bad_syntax"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ LIMITS: Final = (
     ),
     Limit("max_recipients", replies.TOO_MANY_RECIPIENTS, "too_many_recipients"),
     Limit("max_message_bytes", replies.TOO_LARGE, "too_large"),
+    Limit("postmaster_max_bytes", replies.TOO_LARGE, "too_large"),
     Limit("data_timeout_s", replies.TIMED_OUT, "timeout"),
     Limit("min_data_rate", replies.TIMED_OUT, "too_slow"),
     Limit("max_header_bytes", replies.HEADER_TOO_LARGE, "header_too_large"),

@@ -115,7 +115,12 @@ class Policy:
         return Addressee(rcpt, user.id)
 
     def assess(
-        self, head: bytes, addressees: Sequence[Addressee], directory: Directory
+        self,
+        head: bytes,
+        addressees: Sequence[Addressee],
+        directory: Directory,
+        *,
+        size_bytes: int = 0,
     ) -> Assessment:
         """Judge a mail by its header block, for each recipient.
 
@@ -132,7 +137,11 @@ class Policy:
         refused: list[tuple[Addressee, Rejection]] = []
         for addressee in addressees:
             if addressee.user_id is None:
-                taken.append((addressee, None))
+                limit = self.largest([addressee])
+                if size_bytes > limit:
+                    refused.append((addressee, self.too_large(limit)))
+                else:
+                    taken.append((addressee, None))
                 continue
             verdict = _judge(author, addressee.user_id, directory)
             if isinstance(verdict, Rejection):
@@ -156,10 +165,19 @@ class Policy:
             )
         return None
 
-    def too_large(self) -> Rejection:
-        """Return the refusal of a mail beyond `max_message_bytes`."""
-        limit = {"limit": self._settings.max_message_bytes}
-        return Rejection(replies.TOO_LARGE, "too_large", values=limit)
+    def largest(self, addressees: Sequence[Addressee]) -> int:
+        """Return the bytes beyond which none of these may have a mail.
+
+        Anybody may write to postmaster, so that such mail is kept small.
+        """
+        most = self._settings.max_message_bytes
+        if any(addressee.user_id is not None for addressee in addressees):
+            return most
+        return min(most, self._settings.postmaster_max_bytes)
+
+    def too_large(self, limit: int) -> Rejection:
+        """Return the refusal of a mail beyond so many bytes."""
+        return Rejection(replies.TOO_LARGE, "too_large", values={"limit": limit})
 
     def header_too_large(self) -> Rejection:
         """Return the refusal of a header beyond `max_header_bytes`."""
@@ -196,8 +214,17 @@ def read_headers(head: bytes) -> Headers:
 
 
 def shown(values: Sequence[bytes]) -> str:
-    """Return values as one text for listings, cut to a sane length."""
-    texts = [decode_header(value[: 4 * _LONGEST_SHOWN]).strip() for value in values]
+    """Return values as one text for listings, cut to a sane length.
+
+    No more is decoded than can be shown: a header may have thousands of fields.
+    """
+    texts: list[str] = []
+    room = 4 * _LONGEST_SHOWN
+    for value in values:
+        texts.append(decode_header(value[:room]).strip())
+        room -= len(value)
+        if room <= 0:
+            break
     return ", ".join(texts)[:_LONGEST_SHOWN]
 
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from relay.smtp.chunks import Decoder
     from relay.smtp.listener import Listener
     from relay.smtp.policy import Addressee
-    from relay.smtp.replies import Reply
     from relay.smtp.server import Intake
     from relay.smtp.transaction import Conclusion
 
@@ -40,6 +39,8 @@ log = get_logger(__name__)
 
 _MAX_HELO: Final = 255
 """Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
+_LONGEST_TYPED: Final = 400
+"""Characters of a refused address in the journal; a path has 256 octets."""
 _IN_THE_CLEAR: Final = frozenset(
     {"EHLO", "HELO", "LHLO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP"}
 )
@@ -198,7 +199,7 @@ class SMTPSession(Wire):
         try:
             command = mail_command(arg or "")
         except GrammarError as error:
-            self._complain(error)
+            self._complain(error, mail_from=_typed(arg))
             return
         mail_from = command.path.address
         trouble = self._sender_trouble(mail_from)
@@ -211,8 +212,9 @@ class SMTPSession(Wire):
             self._refuse(rejection, mail_from=mail_from)
             self._over = True
             return
-        if command.size_bytes > self._intake.settings.max_message_bytes:
-            self._refuse(self._intake.policy.too_large(), mail_from=mail_from)
+        most = self._intake.settings.max_message_bytes
+        if command.size_bytes > most:
+            self._refuse(self._intake.policy.too_large(most), mail_from=mail_from)
             return
         trouble = self._store_trouble(command.size_bytes)
         if trouble is not None:
@@ -264,7 +266,8 @@ class SMTPSession(Wire):
             path = rcpt_command(arg or "", utf8=transaction.utf8)
         except GrammarError as error:
             transaction.refused += 1
-            self._complain(error)
+            mail_from = transaction.mail_from
+            self._complain(error, mail_from=mail_from, rcpt=_typed(arg))
             return
         answer = self._intake.policy.recipient(path, self._intake.directory())
         if not isinstance(answer, Rejection):
@@ -284,8 +287,8 @@ class SMTPSession(Wire):
         intake = self._intake
         if len(transaction.addressees) >= intake.settings.max_recipients:
             return Rejection(replies.TOO_MANY_RECIPIENTS, "too_many_recipients")
-        user_id = addressee.user_id
-        if user_id is not None and not intake.limits.users.allows(user_id):
+        user_id = addressee.user_id  # None, postmaster, has a rate like everybody.
+        if not intake.limits.users.allows(user_id):
             return Rejection(replies.USER_TOO_FAST, "user_too_fast", user_id=user_id)
         return None
 
@@ -321,20 +324,28 @@ class SMTPSession(Wire):
         elif self._chunks is not None:
             self.fail(replies.CHUNKS_UNDER_WAY)
         elif transaction is None or not transaction.addressees:
-            self.fail(self._missing(transaction))
+            self._say_what_misses(transaction)
         else:
             self._transaction = None
             self.say(replies.GO_AHEAD)
             await self.flush()
-            decoder, body = DataDecoder(), self._new_body()
+            decoder, body = DataDecoder(), self._new_body(transaction)
             if await self._fill(transaction, decoder, body, self.loop.time()):
                 await self._conclude(transaction, decoder, body)
 
-    def _missing(self, transaction: Transaction | None) -> Reply:
-        """Say what must come before a mail."""
+    def _say_what_misses(self, transaction: Transaction | None) -> None:
+        """Say what must come before a mail.
+
+        Commands out of order concern no mail. A mail whose every recipient was refused
+        is one that somebody wanted to send.
+        """
         if transaction is None:
-            return replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST
-        return replies.NO_VALID_RECIPIENT if transaction.refused else replies.RCPT_FIRST
+            self.fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
+        elif transaction.refused:
+            rejection = Rejection(replies.NO_VALID_RECIPIENT, "no_valid_recipient")
+            self._refuse(rejection, mail_from=transaction.mail_from)
+        else:
+            self.fail(replies.RCPT_FIRST)
 
     async def smtp_BDAT(self, arg: str | None) -> None:  # noqa: N802
         """Take a chunk of the mail, and with the last the mail (RFC 3030 section 2)."""
@@ -348,11 +359,11 @@ class SMTPSession(Wire):
         transaction = self._transaction
         if transaction is None or not transaction.addressees:
             if await self._skip(size_bytes):
-                self.fail(self._missing(transaction))
+                self._say_what_misses(transaction)
             return
         if self._chunks is None:
             started = self.loop.time()
-            self._chunks = Chunks(ChunkDecoder(), self._new_body(), started)
+            self._chunks = Chunks(ChunkDecoder(), self._new_body(transaction), started)
         chunks, self._chunks = self._chunks, None
         decoder, body = chunks.decoder, chunks.body
         decoder.begin(size_bytes, last=last)
@@ -372,17 +383,19 @@ class SMTPSession(Wire):
         decoder = ChunkDecoder()
         decoder.begin(size_bytes, last=True)
         nobody = Transaction("", utf8=False)
-        return await self._fill(
-            nobody, decoder, self._new_body(keep=False), self.loop.time()
-        )
+        return await self._fill(nobody, decoder, self._new_body(None), self.loop.time())
 
-    def _new_body(self, *, keep: bool = True) -> Body:
+    def _new_body(self, transaction: Transaction | None) -> Body:
+        """Return where the bytes of a mail go; without a transaction, nowhere."""
         settings = self._intake.settings
+        limit = 0
+        if transaction is not None:
+            limit = self._intake.policy.largest(transaction.addressees)
         return Body(
             self._intake.sink,
             self._intake.executor,
             inline_bytes=self._intake.inline_bytes,
-            max_message_bytes=settings.max_message_bytes if keep else 0,
+            max_message_bytes=limit,
             max_header_bytes=settings.max_header_bytes,
         )
 
@@ -515,10 +528,12 @@ class SMTPSession(Wire):
             login=self._login,
         )
 
-    def _complain(self, error: GrammarError) -> None:
-        """Answer an argument that the grammar does not have."""
-        self.say_line(error.line)
-        self.count_error()
+    def _complain(
+        self, error: GrammarError, *, mail_from: str = "", rcpt: str = ""
+    ) -> None:
+        """Refuse an argument that the grammar does not have."""
+        rejection = Rejection(error.reply, error.reason, values=error.values)
+        self._refuse(rejection, mail_from=mail_from, rcpt=rcpt)
 
     def _refuse(
         self, rejection: Rejection, *, mail_from: str = "", rcpt: str = ""
@@ -530,6 +545,12 @@ class SMTPSession(Wire):
         self.say_line(refusal.reply)
         if rejection.reply.code >= 500:  # noqa: PLR2004 - permanent, RFC 5321 4.2.1
             self.count_error()
+
+
+def _typed(argument: str | None) -> str:
+    """Return the address part of an argument as it was typed, for the journal."""
+    keyword, _, rest = (argument or "").partition(":")
+    return (rest or keyword).strip()[:_LONGEST_TYPED]
 
 
 def _is_name(hostname: str | None) -> bool:

@@ -109,7 +109,10 @@ async def conclude(
             return refuse.all(trouble)
         raw, head = await body.finish()
         assessment = intake.policy.assess(
-            head, transaction.addressees, intake.directory()
+            head,
+            transaction.addressees,
+            intake.directory(),
+            size_bytes=raw.size_bytes,
         )
         refuse.assessment = assessment
         if not assessment.taken:
@@ -118,7 +121,8 @@ async def conclude(
         handed_over = True
         await intake.sink.put(envelope, raw)
     except TooLarge:
-        return refuse.all(intake.policy.too_large())
+        largest = intake.policy.largest(transaction.addressees)
+        return refuse.all(intake.policy.too_large(largest))
     except HeaderTooLarge:
         return refuse.all(intake.policy.header_too_large())
     except StoreFull as error:
@@ -179,8 +183,7 @@ def _accepted(
     recipients = envelope.recipients
     MESSAGES_ACCEPTED.inc(len(recipients))
     for recipient in recipients:
-        if recipient.user_id is not None:
-            intake.limits.users.count(recipient.user_id)
+        intake.limits.users.count(recipient.user_id)
         log.info(
             "message_accepted",
             message_id=recipient.message_id,

@@ -1,5 +1,8 @@
 """What a log line may hold: no secret, no mail body, no address where masking is on.
 
+A relay address is a secret (who knows it may log for its user), so that it is always
+masked, in every text; the store's journal has it whole, for admins.
+
 The processors work on names and on text. A field whose name says that it is a secret
 is masked, whatever it holds, at any depth; a field that would be mail content, and any
 bytes, become their length. So a careless `log.info("x", settings=…)` leaks nothing that
@@ -37,6 +40,9 @@ _CONTENT: Final = re.compile(
 _ADDRESS: Final = re.compile(
     r"([^\s@<>\"'(),;:\[\]]{1,64})@((?:[\w-]{1,63}\.){0,8}[\w-]{1,63})"
 )
+_TOKEN: Final = re.compile(r"([lL][oO][gG]-[a-zA-Z2-7]{2})[a-zA-Z2-7]{18}")
+"""The local part of a relay address, as `relay.store` makes them."""
+_TOKEN_LENGTH: Final = 24
 _CONTROL: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ud800-\udfff]"
 )
@@ -48,6 +54,13 @@ _CONTROL_IN_LINES: Final = re.compile(
 def mask_addresses(text: str) -> str:
     """Return a text with each address cut to its first character and its domain."""
     return _ADDRESS.sub(lambda hit: f"{hit[1][0]}…@{hit[2]}", text)
+
+
+def mask_tokens(text: str) -> str:
+    """Return a text with relay addresses cut: enough to tell them apart by eye."""
+    if len(text) < _TOKEN_LENGTH:
+        return text
+    return _TOKEN.sub(r"\1…", text)
 
 
 def clean(text: str, *, limit: int = LONGEST_TEXT) -> str:
@@ -105,7 +118,9 @@ class Redactor:
                 and not _kind(name)
                 and value.isprintable()
             ):
-                clean_event[name] = value  # nearly every field of nearly every event
+                clean_event[name] = mask_tokens(
+                    value
+                )  # nearly every field of nearly every event
             else:
                 clean_event[name] = self._field(name, value)
         return clean_event
@@ -115,7 +130,7 @@ class Redactor:
         if kind == "own":
             return value
         if kind == "lines" and isinstance(value, str):
-            lines = _clean_lines(value)
+            lines = mask_tokens(_clean_lines(value))
             return mask_addresses(lines) if self._mask else lines
         return self._value(name, value, 0)
 
@@ -134,7 +149,8 @@ class Redactor:
             value, (Mapping, list, tuple, set, frozenset)
         ):
             return self._items(value, depth) if depth < _DEEPEST else "…"
-        text = clean(str(value))
+        # Masked first: a cut must not leave most of a secret.
+        text = clean(mask_tokens(str(value)))
         return mask_addresses(text) if self._mask else text
 
     def _items(self, value: Collection[Any], depth: int) -> Any:

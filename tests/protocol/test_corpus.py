@@ -57,7 +57,8 @@ def test_corpus_is_large():
 @pytest.mark.parametrize("inline_bytes", [262_144, 0], ids=["rows", "files"])
 async def test_corpus_arrives_unchanged(inline_bytes, store, tmp_path):
     """Each mail is stored byte for byte, or refused for a reason of RFC 5321."""
-    limits = {"max_message_bytes": 8_000_000, "inline_bytes": inline_bytes}
+    limits = {"inline_bytes": inline_bytes}
+    limits |= dict.fromkeys(("max_message_bytes", "postmaster_max_bytes"), 8_000_000)
     async with running(store, **limits) as intake:
         talk = await Talk.connect(*intake.listening[0])
         await talk.reply()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.sender import Author, judge, read_author
+from relay.sender import Author, judge, judge_author, read_author
 from tests.fakes.intake import ADA
 
 LIST = frozenset({"ada@corp.example", "*@team.example", "x@xn--bcher-kva.example"})
@@ -99,3 +99,14 @@ def test_long_address_leaves_room_for_the_mend():
     verdict = judge([b"e" * 3000 + b"@evil.example"], ADA, LIST)
     assert not verdict.accepted
     assert len(verdict.text) < 460
+
+
+@pytest.mark.parametrize("values", [[b"(" * 8193], [b"a@b.example," * 70] * 10])
+def test_a_from_beyond_measure_is_not_read(values, monkeypatch):
+    """Longer than any honest From is refused by its length alone, unread."""
+    monkeypatch.setattr("relay.sender.accepted.mailboxes", None)
+    author = read_author(values)
+    assert (author.key, author.problem) == ("", "from_too_long")
+    verdict = judge_author(author, ADA, frozenset({"a@b.example"}))
+    assert (verdict.accepted, verdict.reason) == (False, "from_too_long")
+    assert "too long" in verdict.text

@@ -83,6 +83,17 @@ def test_assess_for_each(policy):
     ]
 
 
+def test_postmaster_gets_small_mail_only(policy):
+    """Mail beyond postmaster's own limit is refused for postmaster alone."""
+    whom = (WHOM[0], Addressee("postmaster", None))
+    head = b"From: ada@corp.example\r\n\r\n"
+    got = policy.assess(head, whom, PEOPLE, size_bytes=(1 << 20) + 1)
+    assert [addressee.rcpt for addressee, _ in got.taken] == ["log-ada@in.example"]
+    assert [(a.rcpt, r.reason) for a, r in got.refused] == [("postmaster", "too_large")]
+    assert policy.largest(whom) == 35 << 20
+    assert policy.largest(whom[1:]) == 1 << 20
+
+
 def test_assess_loop(policy):
     """Too many Received lines refuse a mail for everybody, postmaster included."""
     head = b"Received: x\r\n" * 4 + b"From: ada@corp.example\r\n\r\n"
@@ -117,3 +128,13 @@ def test_headers_for_listings():
     assert headers.message_id == "<1@x>"
     assert len(read_headers(b"Subject: " + b"x" * 9000 + b"\r\n").subject) == 1000
     assert read_headers(b"").from_values == ()
+
+
+def test_listings_decode_no_more_than_they_show(monkeypatch):
+    """Thousands of To fields cost no more than the first few."""
+    decoded = []
+    monkeypatch.setattr(
+        "relay.smtp.policy.decode_header", lambda v: decoded.append(v) or "x"
+    )
+    read_headers(b"To: someone@somewhere.example\r\n" * 2000)
+    assert sum(map(len, decoded)) <= 4 * 1000 + 10

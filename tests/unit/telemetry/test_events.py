@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from relay.config import TelemetrySettings
+from relay.store.directory import new_token
 from relay.telemetry import bound, configure_logging, get_logger
 
 
@@ -215,3 +216,23 @@ def test_standard_output_is_left_to_results(capsys):
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "early" in shown.err
+
+
+def test_a_relay_address_is_never_whole(lines):
+    """Whatever the field and the masking, no token of a relay address is logged."""
+    token = new_token()
+    logged = lines()
+    get_logger("x").info(
+        "smtp_refused",
+        rcpt=f"{token.upper()}@in.relay.example",
+        reply=f"550 5.1.1 no {token}@in.relay.example here",
+        deep=[{"to": (f"<{token}@in.relay.example>",)}],
+        cut="x" * 1990 + token,
+    )
+    try:
+        raise ValueError(token)
+    except ValueError:
+        get_logger("x").exception("broken")
+    text = "\n".join(logged())
+    assert token[7:] not in text.lower()
+    assert f"{token[:6]}…@in.relay.example" in text
