@@ -18,8 +18,6 @@ from relay.cli.output import json_option, print_json, table
 from relay.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
     from relay.config import Settings
     from relay.core.model import Json
 
@@ -105,15 +103,15 @@ def unset(key: str) -> None:
     click.echo(f"{key} is {_text(row['value'])} now, from the file or by default.")
 
 
-def _file_key(key: str) -> FieldInfo | None:
+def _file_key(key: str) -> Any:
     """Return the field of a key of the settings file, None if it is none."""
     section, _, name = key.partition(".")
     model = type(getattr(opening.settings(), section, None))
-    fields: dict[str, FieldInfo] = getattr(model, "model_fields", {})
+    fields: dict[str, Any] = getattr(model, "model_fields", {})
     return fields.get(name)
 
 
-def _shown(key: str, field: FieldInfo) -> Json:
+def _shown(key: str, field: Any) -> Json:
     """Return the value of a file key as JSON holds it; a secret is masked."""
     from relay.config.sources import is_secret  # noqa: PLC0415 - pydantic, 0.2 s
     from relay.config.values import masked_url  # noqa: PLC0415

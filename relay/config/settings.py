@@ -427,16 +427,19 @@ class SalesforceSettings(_Section):
     )
     write_as: Literal["auto", "email_message", "task", "nothing"] = Field(
         default="auto",
-        description="Record for a mail: auto, email_message, task, or nothing (all is "
-        "planned and shown, nothing written).",
+        description="What a mail becomes: email_message (needs Enhanced Email), task, "
+        "or auto: the first mail is written as EmailMessage and read back; where it "
+        "made no activity, it is taken back and Tasks are written from then on. "
+        "nothing: all is planned and shown (relay show), nothing written.",
     )
     timeout_s: Seconds = Field(
         default=30, description="Wait for an answer of Salesforce, in seconds."
     )
     settle_s: Number = Field(
         default=600,
-        description="Time beyond timeout_s before a record whose fate is unknown may "
-        "be sent again, in seconds.",
+        description="A record was sent and no answer came: it is looked for, and sent "
+        "again only when it is still absent this long after timeout_s, in seconds. "
+        "Salesforce may work on a call for ten minutes; less risks doubles.",
     )
     describe_ttl_s: Seconds = Field(
         default=3600,
@@ -636,8 +639,9 @@ class MatchSettings(_Section):
 
     several: Literal["all", "oldest", "most_activity"] = Field(
         default="all",
-        description="Which of several records with one address: all, oldest, or "
-        "most_activity.",
+        description="Where several Contacts or Leads have one address: all of them, "
+        "the oldest, or the one with the most Tasks and Events (most_activity; costs "
+        "two more queries).",
     )
 
 
@@ -674,8 +678,9 @@ class WorkerSettings(_Section):
     threads: Count = Field(default=2, description="Threads that read mail, a count.")
     gather_ms: Number = Field(
         default=100,
-        description="Longest wait for a batch to fill while more mail keeps arriving, "
-        "in milliseconds; a mail that comes alone never waits.",
+        description="While mail keeps arriving, the worker waits up to this long for "
+        "more of it, so that one call to Salesforce serves many, in milliseconds. A "
+        "mail that comes alone never waits.",
     )
 
 
