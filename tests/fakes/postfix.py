@@ -20,6 +20,8 @@ from pathlib import Path
 from tests.fakes.processes import free_port, listening, wait_for
 
 QUEUES = ("maildrop", "incoming", "active", "deferred", "hold", "corrupt")
+_HEAD_BYTES = 8192
+"""Enough of a queue file to hold the envelope and the header of a test's mail."""
 _SERVICES = """
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -72,6 +74,7 @@ class PrivatePostfix:
         self.folder = Path(tempfile.mkdtemp(prefix="postfix-"))
         self.folder.chmod(0o755)
         self.port = free_port()
+        self._read: dict[str, list[bytes]] = {}
         self._etc = self.folder / "etc"
         self._queue = self.folder / "queue"
         self._data = self.folder / "data"
@@ -83,6 +86,8 @@ class PrivatePostfix:
     def _write(self, next_hop: int) -> None:
         keys = {
             "compatibility_level": "3.6",
+            # Names of queue files are not used again.
+            "enable_long_queue_ids": "yes",
             "config_directory": self._etc,
             "queue_directory": self._queue,
             "data_directory": self._data,
@@ -201,11 +206,21 @@ class PrivatePostfix:
         ]
 
     def holds(self, pattern: bytes) -> set[bytes]:
-        """Return what a pattern with one group finds in the mails of its queue."""
+        """Return what a pattern with one group finds in the headers of its queue.
+
+        A mail that is moved to another folder of the queue just then may be missed. A
+        file keeps its name on its way, and is read once only, so that looking again is
+        cheap.
+        """
         found: set[bytes] = set()
         for path in self.files():
-            try:
-                found.update(re.findall(pattern, path.read_bytes()))
-            except FileNotFoundError:
-                continue  # moved on or delivered while we looked
+            tokens = self._read.get(path.name)
+            if not tokens:
+                try:
+                    with path.open("rb") as file:
+                        tokens = re.findall(pattern, file.read(_HEAD_BYTES))
+                except FileNotFoundError:
+                    continue
+                self._read[path.name] = tokens
+            found.update(tokens)
         return found
