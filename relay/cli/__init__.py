@@ -31,6 +31,7 @@ COMMANDS = {
     ),
     "log": LazyCommand("log", "log", "List messages and refusals."),
     "show": LazyCommand("log", "show", "Show how one message was decided."),
+    "import": LazyCommand("import_", "import_", "Queue mail that lies in files."),
     "explain": LazyCommand("explain", "explain", "Say what a mail would become."),
     "retry": LazyCommand("queue", "retry", "Try messages again now."),
     "hold": LazyCommand("queue", "hold", "Keep queued messages back."),

@@ -109,6 +109,16 @@ class Intake(Access):
             await self._shielded(self._put_chunks(envelope, raw))
         self._ring()
 
+    async def digests(self, user_id: int, peer: str) -> set[str]:
+        """Return the SHA-256 of every mail that came for a user on one way in."""
+        m, b = schema.messages.c, schema.blobs.c
+        query = (
+            select(b.sha256)
+            .join(schema.messages, m.blob_id == b.id)
+            .where(m.user_id == user_id, m.peer == peer)
+        )
+        return set(await self._read(lambda connection: connection.scalars(query).all()))
+
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
         """Finish several steps although the caller may be cancelled between them."""
         task = asyncio.get_running_loop().create_task(work)

@@ -1,0 +1,179 @@
+"""`relay import` queues mail from files, judged like any other, each mail once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relay.core.states import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def mail(number: int, *, sender: str = "ada@corp.example", date: str = "") -> bytes:
+    """Return a small mail with the line ends of a file."""
+    date = date or "Mon, 02 Mar 2026 09:00:00 +0000"
+    return (
+        f"From: Ada <{sender}>\nTo: kim@customer.example\nSubject: Old {number}\n"
+        f"Date: {date}\nMessage-ID: <{number}@corp.example>\n\nHello {number}.\n"
+    ).encode()
+
+
+def taken(relay: Any) -> list[dict[str, Any]]:
+    """Return the messages of the journal."""
+    return [row for row in relay.json("log") if row["kind"] == "message"]
+
+
+def results(rows: list[dict[str, Any]]) -> list[str]:
+    return [row["result"] for row in rows]
+
+
+def into(relay: Any, *paths: Path, status: int = 0, more: tuple[str, ...] = ()) -> Any:
+    import json
+
+    done = relay(
+        *("import", *map(str, paths), "--user", "ada@corp.example", "--json", *more),
+        status=status,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_an_eml_file_is_a_message(relay: Any, ada: Any, tmp_path: Path) -> None:
+    """It is queued for the user, and the journal says how it came."""
+    file = tmp_path / "one.eml"
+    file.write_bytes(mail(1))
+    (row,) = into(relay, file)
+    assert (row["file"], row["result"], row["reason"]) == (str(file), "queued", "")
+    (message,) = relay.json("show", row["id"])
+    assert message["subject"] == "Old 1"
+    assert message["peer"] == "import"
+    assert message["state"] == State.QUEUED
+    assert str(file) in message["trace"][0]["detail"]
+
+
+def test_an_mbox_gives_each_mail_unquoted(relay: Any, ada: Any, tmp_path: Path) -> None:
+    """A `From ` line after an empty line begins a mail; `>From ` is a line of text."""
+    box = tmp_path / "archive"
+    body = mail(2).replace(b"Hello", b">From the start\n>>From far\nHello")
+    box.write_bytes(
+        b"From ada Mon Mar  2 09:00:00 2026\n"
+        + mail(1)
+        + b"\nFrom ada Mon Mar  2 09:00:00 2026\n"
+        + body
+        + b"\n"
+    )
+    rows = into(relay, box)
+    assert [row["file"] for row in rows] == [f"{box}#1", f"{box}#2"]
+    assert results(rows) == ["queued", "queued"]
+
+    async def raws(store: Any) -> list[bytes]:
+        from relay.core.model import LeaseOwner
+
+        owner = LeaseOwner("host", "boot", 1, "1")
+        claimed = await store.claim(owner, 10, 60)
+        return [await store.raw(one.blob_id) for one in claimed]
+
+    first, second = relay.in_store(raws)
+    assert first == mail(1).replace(b"\n", b"\r\n")
+    assert b"\r\nFrom the start\r\n>From far\r\nHello 2.\r\n" in second
+
+
+def test_folders_are_searched(relay: Any, ada: Any, tmp_path: Path) -> None:
+    """Maildir, Maildir++ below it, .eml and .mbox files; nothing unfinished."""
+    for number, name in enumerate(
+        (
+            "cur/1:2,S",
+            "new/2",
+            "tmp/3",
+            ".Sent/cur/4:2,",
+            "year/5.eml",
+            "year/notes.txt",
+        )
+    ):
+        file = tmp_path / "mail" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(mail(number))
+    (tmp_path / "mail" / "x.mbox").write_bytes(b"From a b\n" + mail(99))
+    rows = into(relay, tmp_path / "mail")
+    assert results(rows) == ["queued"] * 5
+    assert not [
+        row for row in rows if "/mail/tmp/" in row["file"] or "notes" in row["file"]
+    ]
+
+
+def test_a_second_run_adds_nothing(relay: Any, ada: Any, tmp_path: Path) -> None:
+    """What an interrupted run has stored is known by its content, wherever it lies."""
+    (tmp_path / "a.eml").write_bytes(mail(1))
+    into(relay, tmp_path / "a.eml")
+    (tmp_path / "a.eml").rename(tmp_path / "b.eml")
+    (tmp_path / "c.eml").write_bytes(mail(2))
+    (tmp_path / "d.eml").write_bytes(mail(2).replace(b"\n", b"\r\n"))
+    rows = into(relay, tmp_path / "b.eml", tmp_path / "c.eml", tmp_path / "d.eml")
+    assert sorted(results(rows)) == ["known", "known", "queued"]
+    assert len(taken(relay)) == 2
+
+
+def test_the_rules_of_smtp_hold(relay: Any, ada: Any, tmp_path: Path) -> None:
+    """A foreign author, a loop and a size beyond the limit are refused and recorded."""
+    text = relay.config.read_text("utf-8")
+    relay.config.write_text(
+        text.replace("[smtp]\n", "[smtp]\nmax_message_bytes=5000\n")
+    )
+    (tmp_path / "1.eml").write_bytes(mail(1, sender="eve@evil.example"))
+    (tmp_path / "2.eml").write_bytes(b"Received: by loop\n" * 60 + mail(2))
+    (tmp_path / "3.eml").write_bytes(mail(3) + b"x" * 5000)
+    rows = into(relay, *(tmp_path / f"{n}.eml" for n in (1, 2, 3)), status=1)
+    assert [row["reason"] for row in rows] == [
+        "sender_not_accepted",
+        "loop",
+        "too_large",
+    ]
+    refused = relay.json("log", "--refused")
+    assert [row["reason"] for row in refused] == [row["reason"] for row in rows]
+    assert {row["peer"] for row in refused} == {"import"}
+    assert not taken(relay)
+
+
+def test_since_leaves_older_mail_out(relay: Any, ada: Any, tmp_path: Path) -> None:
+    """The Date of the mail counts; one that cannot be read is taken."""
+    (tmp_path / "1.eml").write_bytes(mail(1, date="Thu, 01 Jan 2015 09:00:00 +0000"))
+    (tmp_path / "2.eml").write_bytes(mail(2))
+    (tmp_path / "3.eml").write_bytes(mail(3, date="some day"))
+    files = [tmp_path / f"{n}.eml" for n in (1, 2, 3)]
+    rows = into(relay, *files, more=("--since", "2020-01-01"))
+    assert results(rows) == ["too_old", "queued", "queued"]
+
+
+def test_people_get_counts(relay: Any, ada: Any, tmp_path: Path) -> None:
+    """One line says what came of all; refused files are named."""
+    (tmp_path / "1.eml").write_bytes(mail(1))
+    (tmp_path / "2.eml").write_bytes(mail(2, sender="eve@evil.example"))
+    done = relay("import", str(tmp_path), "--user", "ada@corp.example", status=1)
+    assert "1 queued, 0 known already, 0 too old, 1 refused" in done.stdout
+    assert "2.eml: refused, sender_not_accepted" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("nowhere.eml", "--user", "ada@corp.example"), 2),
+        ((".", "--user", "ada@corp.example"), 1),
+        ((".", "--user", "nobody@corp.example"), 1),
+        ((".",), 2),
+    ],
+)
+def test_slips_are_named(
+    relay: Any,
+    ada: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    status: int,
+) -> None:
+    """A path that is not there, a folder without mail, a user nobody knows, or none."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert relay.error("import", *arguments, status=status)
