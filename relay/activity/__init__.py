@@ -1,12 +1,13 @@
 """From a match to the Salesforce records that are to be written. Pure.
 
-`draft` makes them; `text` cuts text to what a field holds; `keys` makes the
-idempotency keys. Which shape is wanted (EmailMessage or Task) is the caller's to say;
+`draft` makes them; `files` says which files hang on them; `text` cuts text to what a
+field holds; `keys` makes the idempotency keys. Which shape is wanted (EmailMessage or Task) is the caller's to say;
 writing is left to `relay.salesforce`, remembering to `relay.store`.
 """
 
 from relay.activity.draft import Mode, OrgFields, Owner, draft
 from relay.activity.extras import Extras
+from relay.activity.files import FilePlan, FileRules, plan_files
 from relay.activity.keys import (
     KEY_LINE,
     activity_key,
@@ -19,6 +20,8 @@ from relay.activity.text import cut, units
 __all__ = [
     "KEY_LINE",
     "Extras",
+    "FilePlan",
+    "FileRules",
     "Mode",
     "OrgFields",
     "Owner",
@@ -28,5 +31,6 @@ __all__ = [
     "key_field",
     "message_identifier",
     "named",
+    "plan_files",
     "units",
 ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from relay.core.states import Event, Ledger, State
+    from relay.core.states import Event, FileState, Ledger, State
 
 Json = Any
 """A value that JSON can hold."""
@@ -212,13 +212,21 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A part of a mail that is not its body; its content stays in the raw bytes."""
+    """A part of a mail that is not its body; its content stays in the raw bytes.
+
+    The raw bytes from `start` to `end` hold it in `encoding`; decoded, it has
+    `size_bytes` and the digest `sha256`.
+    """
 
     name: str
     content_type: str
     size_bytes: int
     content_id: str | None = None
     inline: bool = False
+    start: int = 0
+    end: int = 0
+    encoding: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +402,81 @@ class LedgerUpdate:
     sent_at: datetime | None = None
     error: str = ""
     lookups: int | None = None
+
+
+# ------------------------------------------------------------------ files
+
+
+@dataclass(frozen=True, slots=True)
+class FileDraft:
+    """One file to hang on one record of a mail.
+
+    `key` is the digest of record and content, unique for ever. The raw bytes of the
+    blob from `start` to `end` hold the content in `encoding`; decoded, it has
+    `size_bytes` and the digest `sha256`. The original mail has no digest: its bytes
+    differ from copy to copy.
+    """
+
+    key: str
+    mail_id: int
+    activity_key: str
+    blob_id: str
+    name: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    start: int
+    end: int
+    encoding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A file as the store knows it, and the record that it is to hang on.
+
+    `due_at` is when something is to be done about it; None: never again. `mine` says
+    whether it is in the hands of the worker who asked.
+    """
+
+    id: int
+    draft: FileDraft
+    state: FileState
+    record_id: str | None
+    record_gone: bool
+    created_at: datetime
+    version_id: str | None = None
+    document_id: str | None = None
+    sent_at: datetime | None = None
+    due_at: datetime | None = None
+    error: str = ""
+    lookups: int = 0
+    failures: int = 0
+    mine: bool = False
+
+    @property
+    def key(self) -> str:
+        """Return the key of its draft."""
+        return self.draft.key
+
+
+@dataclass(frozen=True, slots=True)
+class FileUpdate:
+    """A change of one file's row. None leaves a column as it is, but for `due_at`.
+
+    `keep` leaves the row in the hands of the worker; otherwise it is free from
+    `due_at` on.
+    """
+
+    key: str
+    state: FileState
+    due_at: datetime | None = None
+    version_id: str | None = None
+    document_id: str | None = None
+    sent_at: datetime | None = None
+    error: str = ""
+    lookups: int | None = None
+    failures: int | None = None
+    keep: bool = False
 
 
 # ------------------------------------------------------------------ queue

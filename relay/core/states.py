@@ -147,3 +147,42 @@ LEDGER_BY_AUDIT: Final[Mapping[Ledger, frozenset[Ledger]]] = {
 """Changes that no worker makes: only `relay audit --fix`, asked for by a person."""
 SETTLED: Final = frozenset({Ledger.WRITTEN, Ledger.GONE})
 """Ledger states that need no further call."""
+
+
+class FileState(StrEnum):
+    """Where one file of a mail is on its way into Salesforce.
+
+    Files come after the mail's records: nothing here changes the state of a message.
+    `SENT` is committed before the upload begins, as with the ledger.
+    """
+
+    PLANNED = "planned"
+    SENT = "sent"
+    WRITTEN = "written"
+    """Salesforce has the file; that it hangs on the record is not proven yet."""
+    LINKED = "linked"
+    REFUSED = "refused"
+    HELD = "held"
+    """The org has no room for files now; tried again by itself."""
+    GONE = "gone"
+    """File or record was deleted in Salesforce: somebody's wish."""
+
+
+FILE_TRANSITIONS: Final[Mapping[FileState, frozenset[FileState]]] = {
+    # Planned → linked: the content is in Salesforce for another record of the mail.
+    FileState.PLANNED: frozenset(FileState) - {FileState.WRITTEN},
+    FileState.SENT: frozenset(FileState),
+    FileState.WRITTEN: frozenset(
+        {FileState.WRITTEN, FileState.LINKED, FileState.REFUSED, FileState.GONE}
+    ),
+    # Linked → linked: looked at once more, for a double of a late commit.
+    FileState.LINKED: frozenset({FileState.LINKED, FileState.GONE}),
+    # A person removed the cause and retries.
+    FileState.REFUSED: frozenset({FileState.PLANNED}),
+    FileState.HELD: frozenset(FileState) - {FileState.WRITTEN},
+    FileState.GONE: frozenset(),
+}
+FILE_WAITING: Final = frozenset(
+    {FileState.PLANNED, FileState.SENT, FileState.WRITTEN, FileState.HELD}
+)
+"""File states that something is still to be done about."""

@@ -1,7 +1,7 @@
 """Reading: the bytes of a mail become an `Email`, whatever the bytes are.
 
 The way through: `fields` finds the header fields, `parts` the parts of the MIME tree,
-`params` reads their parameters, `body` makes text of them (`html` where there is no
+`params` reads their parameters, `decode` their content, `body` makes text of them (`html` where there is no
 plain text), `addresses` and `words` read what people wrote into header fields, `dates`
 and `identity` do what their names say, and `reader` puts the value together.
 
@@ -12,9 +12,19 @@ concerns and what is written about it is decided elsewhere. No I/O.
 """
 
 from relay.mail.addresses import mailboxes
+from relay.mail.decode import decoded
 from relay.mail.fields import header_fields
 from relay.mail.identity import content_keys
+from relay.mail.masked import masked
 from relay.mail.reader import parse
 from relay.mail.words import decode_header
 
-__all__ = ["content_keys", "decode_header", "header_fields", "mailboxes", "parse"]
+__all__ = [
+    "content_keys",
+    "decode_header",
+    "decoded",
+    "header_fields",
+    "mailboxes",
+    "masked",
+    "parse",
+]

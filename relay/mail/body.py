@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.model import Attachment
 from relay.mail import params, words
+from relay.mail.decode import measure
 from relay.mail.fields import header_fields
 from relay.mail.html import html_to_text
 
@@ -122,13 +123,18 @@ def _attachment(raw: bytes, part: Part) -> Attachment:
         name = _forwarded_name(raw, part)
     elif not name and part.media_type == "text/calendar":
         name = "invite.ics"
+    size, digest = measure(raw, part.start, part.end, part.encoding)
     return Attachment(
         name=name,
         content_type=part.media_type,
-        size_bytes=part.size(raw),
+        size_bytes=size,
         content_id=part.content_id or None,
         inline=part.disposition == "inline"
         or bool(part.content_id and part.related and not part.disposition),
+        start=part.start,
+        end=part.end,
+        encoding=part.encoding,
+        sha256=digest,
     )
 
 

@@ -39,7 +39,6 @@ _MAX_BOUNDARY: Final = 1_000  # RFC 2046 allows 70; programs use more
 _MULTIPART: Final = "multipart/"
 _GUESS: Final = re.compile(rb"^--([^\s-][^\r\n]{0,200}?)[ \t]*\r?$", re.MULTILINE)
 _GUESS_BYTES: Final = 65_536
-_CHUNK_BYTES: Final = 1 << 20
 _ENCODING: Final = re.compile(rb"[A-Za-z0-9-]*")
 
 
@@ -70,27 +69,6 @@ class Part:
         if self.encoding == "quoted-printable":
             return binascii.a2b_qp(data)
         return data
-
-    def size(self, raw: bytes) -> int:
-        """Return the size of the decoded content, which is not held at any time.
-
-        Base64 is counted, not decoded: right to the byte unless it is damaged.
-        """
-        start, end = self.start, self.end
-        if self.encoding == "base64":
-            digits = end - start
-            for blank in (b"\n", b"\r", b" ", b"="):
-                digits -= raw.count(blank, start, end)
-            return digits * 3 // 4
-        if self.encoding == "quoted-printable":
-            size = 0
-            while start < end:
-                # Cut behind a line end, so that no escape is cut in two.
-                stop = raw.find(b"\n", min(start + _CHUNK_BYTES, end), end) + 1 or end
-                size += len(binascii.a2b_qp(raw[start:stop]))
-                start = stop
-            return size
-        return end - start
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from relay.core.errors import (
@@ -84,6 +84,20 @@ class Part:
 Rows = list[dict[str, Any]]
 
 
+class Body(Protocol):
+    """The body of a request in pieces; each iteration makes it anew."""
+
+    @property
+    def content_type(self) -> str:
+        """Return what it is."""
+
+    def __len__(self) -> int:
+        """Return how many bytes it is."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield them."""
+
+
 class Client:
     """Calls Salesforce. Belongs to one thread.
 
@@ -122,7 +136,7 @@ class Client:
         self,
         kind: str,
         path: str,
-        data: bytes | None = None,
+        data: bytes | Body | None = None,
         *,
         writes: bool = False,
         not_after_s: float | None = None,
@@ -136,7 +150,8 @@ class Client:
         Args:
             kind: What for; names the call in metrics and error texts.
             path: Below `/services/data/vXX.X/`, made by us alone.
-            data: JSON body of a POST; None is a GET.
+            data: JSON body of a POST, or one that is made while it is sent; None is a
+                GET.
             writes: Whether it may change anything in Salesforce.
             not_after_s: Boot time after which it may not be sent.
             timeout_s: Wait for the answer, if longer than usual.
@@ -184,12 +199,21 @@ class Client:
             return answer
 
     def _request(
-        self, token: Token, flight: transport.Flight, path: str, data: bytes | None
+        self,
+        token: Token,
+        flight: transport.Flight,
+        path: str,
+        data: bytes | Body | None,
     ) -> Json:
         library = self._for(token)
+        kind = getattr(data, "content_type", None)
+        headers = {"Content-Type": kind} if kind else {}
         with transport.flying(flight):
             return library.restful(
-                path, method="GET" if data is None else "POST", data=data
+                path,
+                method="GET" if data is None else "POST",
+                data=data,
+                headers=headers,
             )
 
     def _for(self, token: Token) -> Salesforce:

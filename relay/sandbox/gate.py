@@ -221,7 +221,8 @@ def _queries(call: Call | None) -> tuple[str, ...]:
         return ()
     found = [call.query["q"]] if "q" in call.query else []
     body = call.body if isinstance(call.body, dict) else {}
-    for item in body.get("compositeRequest") or ():
+    items = body.get("compositeRequest")
+    for item in items if isinstance(items, list) else ():
         url = item.get("url", "") if isinstance(item, dict) else ""
         if isinstance(url, str) and "q=" in url:
             query = dict(parse_qsl(url.partition("?")[2]))

@@ -17,8 +17,8 @@ from relay.store.database import (
     prepare_file,
 )
 from relay.store.errors import code, translate
+from relay.store.files import FileOperations
 from relay.store.handovers import Handovers
-from relay.store.intake import Intake
 from relay.store.journal import Journal
 from relay.store.ledger import LedgerOperations
 from relay.store.queue import Queue
@@ -41,7 +41,15 @@ T = TypeVar("T")
 log = get_logger(__name__)
 
 
-class Store(Intake, AppPasswords, Queue, LedgerOperations, Handovers, LedgerWalk, Journal):
+class Store(
+    FileOperations,
+    AppPasswords,
+    Queue,
+    LedgerOperations,
+    Handovers,
+    LedgerWalk,
+    Journal,
+):
     """Everything the relay must not forget; each method is one transaction.
 
     All methods raise `StoreUnavailable` when the database cannot be used; what they

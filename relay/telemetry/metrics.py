@@ -165,6 +165,16 @@ ACTIVITIES: Final = Counter(
     registry=REGISTRY,
 )
 
+FILES: Final = Counter(
+    "relay_file_changes_total",
+    "Files of mails that reached a state.",
+    ["state"],
+    registry=REGISTRY,
+)
+FILES_NOW: Final = Gauge(
+    "relay_files", "Files of mails in the store, by state.", ["state"], registry=REGISTRY
+)
+
 # ------------------------------------------------------------------ process
 
 Info("relay", "The running version.", registry=REGISTRY).info({"version": __version__})

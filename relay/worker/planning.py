@@ -25,6 +25,7 @@ from relay.salesforce.errors import Category, Retry, rule
 from relay.telemetry import get_logger
 from relay.worker.drafting import Drafting, problems
 from relay.worker.elsewhere import not_elsewhere
+from relay.worker.handover import INACTIVE_OWNER
 from relay.worker.owners import Owners
 from relay.worker.retry import GIVE_BACK_S
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 USER_WAIT_S: Final = 60.0
 """Wait before a user without a Salesforce user is looked for again."""
 
-INACTIVE_OWNER: Final = "INACTIVE_OWNER_OR_USER"
 _ESSENTIAL: Final = frozenset(
     {"WhoId", "WhatId", "TaskWhoIds", "RelatedToId", "ToIds", "CcIds", "Status"}
     | {"MessageIdentifier", "Subject", "OwnerId", "Description", "TextBody"}

@@ -18,7 +18,8 @@ SHAPE = (
     ]
     * 3
     + [(404, error("NOT_FOUND"))] * 3
-    + [(200, {"fields": []})]
+    + [(200, {"fields": []})]  # User
+    + [(404, error("NOT_FOUND"))] * 3
     + [rows()]
 )
 
@@ -340,7 +341,7 @@ def role(number):
 
 async def test_pages_of_child_rows_are_followed(org_for):
     """A contact's roles are read to their end, however many pages they take."""
-    shape = [(200, {"fields": [], "createable": True})] * 7 + [rows()]
+    shape = [(200, {"fields": [], "createable": True})] * 10 + [rows()]
     next_page = "/services/data/v66.0/query/01gD0000002HU6K-2000"
     row = contact(1, "a@x.example")
     row["OpportunityContactRoles"] = {

@@ -31,7 +31,12 @@ def test_attachments_say_all_that_is_known() -> None:
         part(b"image/jpeg", b"123", b"Content-Disposition: inline; filename=i.jpg"),
         PDF,
     )
-    assert parse(raw).attachments == (
+    found = parse(raw).attachments
+    assert all(raw[a.start : a.end] and a.sha256 for a in found)
+    assert tuple(
+        Attachment(a.name, a.content_type, a.size_bytes, a.content_id, a.inline)
+        for a in found
+    ) == (
         Attachment("l.png", "image/png", 5, "l@x", inline=True),
         Attachment("", "image/gif", 1, "m@x", inline=False),
         Attachment("i.jpg", "image/jpeg", 3, None, inline=True),

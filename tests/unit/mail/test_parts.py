@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from email.message import EmailMessage
 from email.policy import SMTP
 
@@ -11,7 +9,7 @@ import pytest
 
 from relay.mail import parts
 from relay.mail.fields import scan
-from relay.mail.parts import Part, Tree, read_tree
+from relay.mail.parts import Tree, read_tree
 from tests.fakes import torture
 
 
@@ -21,10 +19,6 @@ def tree(raw: bytes) -> Tree:
 
 def contents(raw: bytes) -> list[bytes]:
     return [part.content(raw, len(raw)) for part in tree(raw).parts]
-
-
-def leaf(raw: bytes, encoding: str) -> Part:
-    return Part("a/b", "", encoding, "", "", "", 0, len(raw))
 
 
 def test_the_line_end_before_a_boundary_belongs_to_it() -> None:
@@ -78,27 +72,6 @@ def test_the_first_of_repeated_fields_counts() -> None:
     assert tree(raw).parts[0].media_type == "text/html"
 
 
-@pytest.mark.parametrize("lines", [b"\r\n", b"\n"])
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 56, 57, 58, 1000, 3_000_000])
-def test_sizes_of_base64_are_counted(size: int, lines: bytes) -> None:
-    """The size is right to the byte, and nothing is decoded for it."""
-    raw = base64.encodebytes(bytes(size)).replace(b"\n", lines)
-    assert leaf(raw, "base64").size(raw) == size
-
-
-@pytest.mark.parametrize(
-    "text", [b"", b"a", b"=C3=A4=\r\nb\r\n", b"x=20\n" * 500_000, b"=41" * 600_000]
-)
-def test_sizes_of_quoted_printable(text: bytes) -> None:
-    """The size is that of the decoded content, though it is read in pieces."""
-    assert leaf(text, "quoted-printable").size(text) == len(binascii.a2b_qp(text))
-
-
-def test_other_encodings_have_their_own_size() -> None:
-    """What is not encoded is as large as it is."""
-    assert leaf(b"12345", "8bit").size(b"12345") == 5
-
-
 def test_limits_leave_the_first_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a limit what was found stands, and the limit is noted."""
     monkeypatch.setattr(parts, "MAX_PARTS", 3)
@@ -136,5 +109,4 @@ def test_the_standard_library_sees_the_same_parts() -> None:
         content = their.get_payload(decode=True)
         assert isinstance(content, bytes)
         if our.name:
-            assert our.size(raw) == len(content)
             assert our.content(raw, len(raw)) == content
