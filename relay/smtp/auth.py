@@ -18,6 +18,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 _THREADS: Final = 2
+_MOST_AT_ONCE: Final = 4
+"""Hashes that one peer may ask for at a time; others wait behind them in the queue."""
 _MOST_NAME: Final = 320
 _MOST_PASSWORD: Final = 256
 """Longer ones than any that we make; more would only cost hashing."""
@@ -126,23 +129,25 @@ class Logins:
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="smtp-login")
         self._key = secrets.token_bytes(32)
         self._known: dict[str, bytes] = {}
+        self._under_way: Counter[str] = Counter()
         self._nobody = ""
         self._notes: set[asyncio.Task[None]] = set()
 
     async def check(
-        self, credentials: Credentials, directory: Directory
+        self, credentials: Credentials, directory: Directory, peer_group: str = ""
     ) -> User | None:
-        """Return who logs in, or None; takes equally long for a wrong name."""
+        """Return who logs in, or None; takes equally long for a wrong name.
+
+        Raises:
+            AuthRefused: The peer has too many logins under way at this moment.
+        """
         user = _find(credentials.name, directory)
         own = directory.app_passwords.get(user.id, ()) if user else ()
         for kept in own:
             if self._remembers(credentials.password, kept):
                 self._note_use(kept)
                 return user
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._executor, self._compare, credentials.password, own
-        )
+        found = await self._hashed(credentials.password, own, peer_group)
         if found is None or user is None:
             return None
         self._known[found.hash] = self._digest(credentials.password, found)
@@ -152,6 +157,21 @@ class Logins:
     def close(self) -> None:
         """End the threads."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _hashed(
+        self, password: str, own: tuple[AppPassword, ...], peer_group: str
+    ) -> AppPassword | None:
+        if self._under_way[peer_group] >= _MOST_AT_ONCE:
+            raise AuthRefused(replies.LOGINS_UNDER_WAY)
+        self._under_way[peer_group] += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._compare, password, own
+            )
+        finally:
+            self._under_way[peer_group] -= 1
+            if not self._under_way[peer_group]:
+                del self._under_way[peer_group]
 
     def _compare(
         self, password: str, own: tuple[AppPassword, ...]

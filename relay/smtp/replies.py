@@ -220,6 +220,9 @@ LOGIN_FAILED: Final = Reply(
     "password",
     "RFC 4954 section 6",
 )
+LOGINS_UNDER_WAY: Final = Reply(
+    454, "4.7.0", "Other logins are under way, try again", "RFC 4954 section 6"
+)
 LOGIN_NEEDS_TLS: Final = Reply(
     538, "5.7.11", "Encryption required: use STARTTLS first", "RFC 4954 section 6"
 )

@@ -80,7 +80,7 @@ class SubmissionSession(SMTPSession):
             credentials = await exchange(arg, self._ask)
             name = credentials.name
             user = await self._intake.logins.check(
-                credentials, self._intake.directory()
+                credentials, self._intake.directory(), self.peer_group
             )
             if user is None:
                 raise AuthRefused(replies.LOGIN_FAILED)  # noqa: TRY301

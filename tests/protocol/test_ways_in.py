@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import struct
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -517,6 +518,21 @@ async def test_guessing_is_slowed_down(listen, sink):
     await talk.ask("EHLO client.example")
     assert (await talk.ask(LOGIN)).startswith("421 ")
     assert sink.reasons[-1] == "too_many_logins"
+
+
+async def test_a_flood_of_logins_waits_its_turn(listen, monkeypatch):
+    """A peer that logs in on many connections at once cannot queue up hashes."""
+    monkeypatch.setattr("relay.smtp.auth.verify_password", lambda *_: time.sleep(0.1))
+    connect = await listen(protocol="submission")
+    talks = [await connect() for _ in range(8)]
+    for talk in talks:
+        await talk.reply()
+        await talk.ask("EHLO client.example")
+    for talk in talks:
+        await talk.send(f"{WRONG}\r\n".encode())
+    replies = [(await talk.reply())[0][:3] for talk in talks]
+    assert sorted(replies) == ["454"] * 4 + ["535"] * 4
+    assert not connect.intake.logins._under_way
 
 
 async def test_use_of_a_password_is_noted(listen, sink):
