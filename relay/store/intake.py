@@ -8,18 +8,21 @@ rows on PostgreSQL, so that any relay can read it.
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select
 
-from relay.core.errors import NotFound, RawUnreadable, StoreFull
+from relay.core.errors import NotFound, RawUnreadable, StoreFull, StoreUnavailable
 from relay.core.peers import peer_network
 from relay.core.states import State
 from relay.store import schema
 from relay.store.access import Access, in_thread
 from relay.store.errors import code, translate
+from relay.store.purge import BATCH, purge_postmaster
 from relay.store.spool import free_bytes, without_row
 from relay.store.values import SECOND, chunks, dump_steps, stamp, text
+from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
@@ -34,9 +37,13 @@ if TYPE_CHECKING:
     from relay.store.database import Database
     from relay.store.spool import Spool
 
+log = get_logger(__name__)
+
 CHUNK_BYTES: Final = 1024 * 1024
 POSTMASTER: Final = "postmaster"
 """Reason of mail for postmaster: kept and shown, never logged."""
+PURGE_EVERY: Final = 50
+"""Mails for postmaster after which the oldest ones are removed."""
 SINGLE_REFUSALS: Final = 500
 """Refusals of one peer in an hour that get a row each; further ones are counted."""
 _PEERS: Final = 10_000
@@ -57,6 +64,8 @@ class Intake(Access):
         self._min_free_bytes = settings.min_free_bytes
         self._probing = _Probing()
         self._running: set[asyncio.Task[None]] = set()
+        self._postmaster_keep = settings.postmaster_keep
+        self._since_purge = PURGE_EVERY
 
     @property
     def spool_dir(self) -> Path:
@@ -108,6 +117,11 @@ class Intake(Access):
         else:
             await self._shielded(self._put_chunks(envelope, raw))
         self._ring()
+        if any(recipient.user_id is None for recipient in envelope.recipients):
+            self._since_purge += 1
+            if self._since_purge >= PURGE_EVERY:
+                self._since_purge = 0
+                self._start(self._purge())
 
     async def digests(self, user_id: int, peer: str) -> set[str]:
         """Return the SHA-256 of every mail that came for a user on one way in."""
@@ -121,10 +135,32 @@ class Intake(Access):
 
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
         """Finish several steps although the caller may be cancelled between them."""
+        await asyncio.shield(self._start(work))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin what `close` waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        await asyncio.shield(task)
+        return task
+
+    async def _purge(self) -> None:
+        """Remove the oldest mail for postmaster; what fails is left for next time."""
+        keep, removed = self._postmaster_keep, 0
+        try:
+            while True:
+                count, files = await self._write(
+                    lambda connection: purge_postmaster(connection, keep)
+                )
+                removed += count
+                paths = [self._spool.folder / name for name in files]
+                await in_thread(functools.partial(self._spool.discard, *paths))
+                if count < BATCH:
+                    break
+        except StoreUnavailable as error:
+            log.warning("postmaster_not_purged", error=str(error))
+        if removed:
+            log.info("postmaster_purged", messages=removed, keep=keep)
 
     async def _put_file(self, envelope: Envelope, raw: RawMail) -> None:
         blob_id = envelope.recipients[0].message_id

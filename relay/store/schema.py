@@ -216,8 +216,16 @@ messages: Final = Table(
     Column("lease_until", BigInteger),
     Column("claimed_at", BigInteger),
     Column("renewed_at", BigInteger),  # Since when a person wants it tried again.
-    # Serves claims, listings by state and counts; one index keeps `put` cheap.
+    # Serves claims, listings by state and counts; few indexes keep `put` cheap.
     Index(None, "state", "next_attempt_at", "id"),
+    # Who else has a mail, before its bytes are removed. It grows at its end.
+    Index(None, "blob_id"),
+    Index(
+        "ix_messages_of_nobody",
+        "id",
+        sqlite_where=text("user_id IS NULL"),
+        postgresql_where=text("user_id IS NULL"),
+    ),
     Index(
         "ix_messages_mail_id",
         "mail_id",
@@ -331,6 +339,7 @@ files: Final = Table(
     Column("lease_until", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Index(None, "mail_id"),
+    Index(None, "blob_id"),
     Index(
         "ix_files_due_at",
         "due_at",

@@ -219,6 +219,14 @@ def queue() -> None:
         sqlite_where=sa.text("mail_id IS NOT NULL"),
         postgresql_where=sa.text("mail_id IS NOT NULL"),
     )
+    op.create_index(op.f("ix_messages_blob_id"), "messages", ["blob_id"])
+    op.create_index(
+        "ix_messages_of_nobody",
+        "messages",
+        ["id"],
+        sqlite_where=sa.text("user_id IS NULL"),
+        postgresql_where=sa.text("user_id IS NULL"),
+    )
     op.create_index(
         op.f("ix_messages_state_next_attempt_at_id"),
         "messages",
@@ -353,6 +361,7 @@ def files() -> None:
         sa.UniqueConstraint("key", name=op.f("uq_files_key")),
     )
     op.create_index(op.f("ix_files_mail_id"), "files", ["mail_id"])
+    op.create_index(op.f("ix_files_blob_id"), "files", ["blob_id"])
     op.create_index(
         "ix_files_due_at",
         "files",
