@@ -98,11 +98,16 @@ class Said:
     stored: list[bytes] = field(default_factory=list)
 
 
-async def converse(intake: Intake, sink: MemorySink, pieces: Iterable[bytes]) -> Said:
+async def converse(
+    intake: Intake,
+    sink: MemorySink,
+    pieces: Iterable[bytes],
+    kind: type[SMTPSession] = SMTPSession,
+) -> Said:
     """Have one conversation, each piece sent when the one before is dealt with."""
     loop = asyncio.get_running_loop()
     transport = Wireless(loop)
-    session = SMTPSession(intake, loop, intake.listeners[0])
+    session = kind(intake, loop, intake.listeners[0])
     transport.set_protocol(session)
     before = len(sink.stored)
     session.connection_made(transport)
@@ -140,7 +145,7 @@ async def _settled(session: SMTPSession, transport: Wireless) -> None:
 
 def judge(sent: bytes, said: Said) -> int:
     """Hold the replies against what was sent; return the number of mails taken."""
-    replies = iter(_whole_replies(said.replies))
+    replies = iter(whole_replies(said.replies))
     greeting = next(replies)
     assert greeting.startswith("220 "), greeting
     at, mails, chunks = 0, [], b""
@@ -221,7 +226,7 @@ def _content(sent: bytes, at: int) -> tuple[bytes | None, int]:
         lines.append(line.removeprefix(b".") + b"\r\n")
 
 
-def _whole_replies(lines: list[str]) -> list[str]:
+def whole_replies(lines: list[str]) -> list[str]:
     """Return the last lines of all replies; each line must be one of a reply."""
     result = []
     for line in lines:

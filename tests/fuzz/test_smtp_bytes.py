@@ -23,7 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from tests.fakes.dialogue_fuzz import converse, judge
+from relay.smtp.lmtp import LMTPSession
+from relay.smtp.submission import SubmissionSession
+from tests.fakes.dialogue_fuzz import converse, judge, whole_replies
 from tests.fakes.intake import MemorySink, running
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "4"))
@@ -239,6 +241,48 @@ async def test_mutated_dialogues(tmp_path):
         raise
     assert mails > 0
     assert count > 2 * SECONDS
+
+
+def as_lmtp(sent):
+    """Return the same with LMTP's word of greeting."""
+    return sent.replace(b"EHLO", b"LHLO").replace(b"HELO", b"LHLO")
+
+
+LOGIN = b"AUTH PLAIN AGFkYUBjb3JwLmV4YW1wbGUAYWFhYWJiYmI=\r\n"
+LHLO = as_lmtp(EHLO)
+OTHERS = {
+    "lmtp": (LMTPSession, [LHLO], [LHLO, MAIL, RCPT, RCPT]),
+    "submission": (SubmissionSession, [EHLO, LOGIN], [EHLO, LOGIN, MAIL, RCPT]),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("protocol", OTHERS)
+async def test_pieces_over_lmtp_and_submission(protocol, tmp_path):
+    """LMTP and submission neither break nor say what is no reply, whatever comes; a
+    mail that LMTP takes is answered for each RCPT."""
+    kind, *states = OTHERS[protocol]
+    chance = random.Random(3)
+    table = {"address": "127.0.0.1:0", "protocol": protocol}
+    sink = MemorySink(tmp_path)
+    pieces = [as_lmtp(one) if protocol == "lmtp" else one for one in PIECES]
+    pieces += [LOGIN, b"AUTH LOGIN\r\n*\r\n", b"AUTH PLAIN\r\n\xff\r\n"]
+    async with running(sink, listen=(), listeners=[table], inline_bytes=50) as intake:
+        for state in states:
+            for piece in pieces:
+                more = chance.choice(pieces)
+                for cuts in ways(state, piece + more, chance):
+                    with capture_logs() as events:
+                        said = await converse(intake, sink, cuts, kind)
+                    names = {event["event"] for event in events}
+                    assert not names & TROUBLE, (cuts, events)
+                    whole_replies(said.replies)
+        for content in (HEAD + END, HEAD + b"x" + END):
+            cuts = [*states[-1], DATA, content]
+            said = await converse(intake, sink, cuts, kind)
+            taken = [line for line in said.replies if "2.0.0 OK 0" in line]
+            assert len(taken) == (2 if protocol == "lmtp" else 1), said
+            assert len(said.stored) == 1
 
 
 def mutated(data, chance):
