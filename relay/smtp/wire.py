@@ -422,10 +422,9 @@ class Wire(SMTP, ABC):
         finally:
             self._writing = False
 
-    async def push(self, status: str | bytes) -> None:
-        """Write a line that aiosmtpd itself sends (the 220 of STARTTLS)."""
-        data = status.encode("ascii") if isinstance(status, str) else status
-        self._out.append(data + b"\r\n")
+    async def push(self, status: str | bytes) -> None:  # noqa: ARG002 - aiosmtpd's
+        """Say what aiosmtpd would say itself, which is the 220 of STARTTLS alone."""
+        self.say(replies.START_TLS)
         await self.flush()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,11 @@ def test_lines_cannot_be_split(nasty):
 def test_braces_in_values_are_text():
     """A value with braces is not taken for a field."""
     assert "{ref}" in replies.SENDER_NOT_ACCEPTED.line(text="{ref}")
+
+
+def test_every_reply_is_said():
+    """A row that no code says any more is taken out of the table."""
+    folder = Path(replies.__file__).parent
+    files = [path for path in folder.glob("*.py") if path.name != "replies.py"]
+    source = "\n".join(path.read_text("utf-8") for path in files)
+    assert [name for name in TABLE if f"replies.{name}" not in source] == []
