@@ -395,3 +395,21 @@ def test_setup_says_what_is_missing_and_writes_the_metadata(
     assert [f["check"] for f in found] == [f"Task.{KEY}", f"EmailMessage.{KEY}"]
     checks = {c["check"]: c["detail"] for c in idle.json("check")}
     assert KEY in checks["key of Task"]
+
+
+def test_contacts_share_a_task_where_the_org_allows_it(
+    idle: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """Shared Activities: one Task for all; who is known later gets one alone."""
+    sandbox.post("/sandbox/config", {"shared_activities": True})
+    first = [sandbox.person("Contact", f"{n}@customer.example") for n in ("kim", "lee")]
+    rcpt = started(idle, write_as="task")
+    mail = mail_to(*(f"{n}@customer.example" for n in ("kim", "lee", "max")))
+    message = idle.send(mail, rcpt)
+    assert idle.settled(message)["state"] == "logged"
+    (shared,) = sandbox.rows("Task")
+    assert shared["TaskWhoIds"] == first
+    late = sandbox.person("Contact", "max@customer.example")
+    assert again(idle, message)["state"] == "logged"
+    (alone,) = (t for t in sandbox.rows("Task") if t["Id"] != shared["Id"])
+    assert alone["WhoId"] == late
