@@ -8,6 +8,7 @@ that hangs on several records is sent once.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from relay.core.errors import IllegalTransition, NotFound
+from relay.core.errors import IllegalTransition, NotFound, RawUnreadable
 from relay.core.model import FileDraft, FileRow
 from relay.core.states import FILE_TRANSITIONS, FileState, Ledger
 from relay.store import schema
 from relay.store.access import in_thread
+from relay.store.errors import code
 from relay.store.intake import Intake
 from relay.store.values import SECOND, chunks, maybe_moment, moment, stamp, text
 
@@ -73,7 +75,8 @@ class FileOperations(Intake):
 
         Raises:
             NotFound: There is no such blob, or its file is gone.
-            StoreUnavailable: It cannot be read now.
+            RawUnreadable: Its file cannot be read now.
+            StoreUnavailable: The store cannot be read now.
         """
         b = schema.blobs.c
         query = select(b.data, b.file, b.chunks).where(b.id == blob_id)
@@ -88,9 +91,12 @@ class FileOperations(Intake):
         path = self.spool_dir / row.file
         try:
             # A file that is open can be read to its end although it is removed.
-            return RawReader(await in_thread(lambda: path.open("rb")))
+            return RawReader(await asyncio.to_thread(path.open, "rb"))
         except FileNotFoundError:
             raise NotFound(problem) from None
+        except OSError as error:
+            problem = f"the raw mail {blob_id} cannot be read now ({code(error)})"
+            raise RawUnreadable(problem) from error
 
     async def _from_chunks(self, blob_id: str, count: int) -> RawReader:
         """Copy chunk rows into a nameless temporary file, one at a time."""

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.activity import cut
-from relay.core.errors import NotFound, OrgPaused, TransientError
+from relay.core.errors import NotFound, OrgPaused, RawUnreadable, TransientError
 from relay.core.model import FileUpdate
 from relay.core.states import FILE_WAITING, FileState
 from relay.mail import decoded, masked
@@ -249,10 +249,9 @@ class Filing:
             return
         records: list[tuple[str, str, dict[str, Json]]] = []
         for row in group:
-            reader = await self._open(hand, row)
-            if reader is None:
+            content = await self._read(hand, row)
+            if content is None:
                 continue
-            content = await asyncio.to_thread(_whole, self._content(reader, row))
             fields = filing.with_content(self._fields(row, shape), content)
             records.append((row.key, "ContentVersion", fields))
         rows = [hand.rows[key] for key, _, _ in records]
@@ -292,13 +291,29 @@ class Filing:
             reader.close()
         await self._take(hand, [outcome])
 
+    async def _read(self, hand: Hand, row: FileRow) -> bytes | None:
+        """Return the content of a small file; None where it is seen to already."""
+        reader = await self._open(hand, row)
+        if reader is None:
+            return None
+        try:
+            return await asyncio.to_thread(_whole, self._content(reader, row))
+        except OSError as error:
+            text = f"the raw mail cannot be read now: {error.strerror}"
+            await self._commit(hand, [self._failed(row, row.state, text, None)])
+            return None
+        finally:
+            reader.close()
+
     async def _open(self, hand: Hand, row: FileRow) -> RawReader | None:
         try:
             return await self._store.open_raw(row.draft.blob_id)
         except NotFound as error:
             update = FileUpdate(row.key, FileState.REFUSED, error=str(error))
-            await self._commit(hand, [update])
-            return None
+        except RawUnreadable as error:
+            update = self._failed(row, row.state, str(error), None)
+        await self._commit(hand, [update])
+        return None
 
     def _content(self, reader: RawReader, row: FileRow) -> Iterator[bytes]:
         draft = row.draft

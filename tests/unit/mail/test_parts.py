@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from email.message import EmailMessage
 from email.policy import SMTP
-
-import pytest
+from typing import TYPE_CHECKING
 
 from relay.mail import parts
 from relay.mail.fields import scan
 from relay.mail.parts import Tree, read_tree
 from tests.fakes import torture
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def tree(raw: bytes) -> Tree:

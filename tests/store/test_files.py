@@ -1,0 +1,207 @@
+"""Files of mails: planned with the outcome, taken with a lease, written down once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from relay.core.errors import IllegalTransition, NotFound
+from relay.core.model import Draft, FileDraft, FileUpdate, LedgerUpdate, Settlement
+from relay.core.states import Event, FileState, Ledger
+from relay.store import Store
+from relay.store.intake import CHUNK_BYTES
+
+SFID = "068000000000001AAA"
+DOCUMENT = "069000000000001AAA"
+
+
+@pytest.fixture
+async def planned(store, put, owner):
+    """Return what logs a mail and plans files for it; returns the file drafts."""
+
+    async def plan(*names, record="one"):
+        (message,) = await put()
+        claimed = next(c for c in await store.claim(owner, 10, 60) if c.id == message)
+        state = (await store.join(owner, [(message, message, message + "2", "")]))[
+            message
+        ]
+        key = f"{message}-{record}"
+        row = Draft("email", key, "EmailMessage", {}, "rule")
+        await store.advance(owner, plans=[(state.id, [row])])
+        await store.advance(owner, ledger=[LedgerUpdate(key, Ledger.SENT)])
+        drafts = [
+            FileDraft(
+                key=f"{message}-{name}",
+                mail_id=state.id,
+                activity_key=key,
+                blob_id=claimed.blob_id,
+                name=name,
+                content_type="application/pdf",
+                size_bytes=10,
+                sha256="0" * 64,
+                start=5,
+                end=19,
+                encoding="base64",
+            )
+            for name in names
+        ]
+        await store.advance(
+            owner,
+            ledger=[LedgerUpdate(key, Ledger.WRITTEN, salesforce_id="02s1")],
+            settlements=[Settlement(message, claimed.attempt, Event.LOGGED)],
+            files=drafts,
+        )
+        return message, drafts
+
+    return plan
+
+
+async def test_files_come_with_the_outcome(store, planned, owner):
+    """What is planned is due at once, with the record it is to hang on."""
+    message, drafts = await planned("a.pdf", "b.pdf")
+    rows = await store.files_claim(owner, 10, 60)
+    assert [row.draft for row in rows] == drafts
+    assert {(row.record_id, row.record_gone, row.mine) for row in rows} == {
+        ("02s1", False, True)
+    }
+    shown = await store.show(message)
+    assert [(f["name"], f["state"], f["record_id"]) for f in shown["files"]] == [
+        ("a.pdf", "planned", "02s1"),
+        ("b.pdf", "planned", "02s1"),
+    ]
+    assert (await store.file_counts())[FileState.PLANNED] == 2
+
+
+async def test_a_claim_is_one_workers(store, planned, owner, rival, clock):
+    """Nobody else gets the files until the lease has run out."""
+    await planned("a.pdf")
+    assert len(await store.files_claim(owner, 10, 60)) == 1
+    assert await store.files_claim(rival, 10, 60) == []
+    clock.move(61)
+    (row,) = await store.files_claim(rival, 10, 60)
+    sent = FileUpdate(row.key, FileState.SENT, sent_at=clock.now(), keep=True)
+    assert await store.files_update(owner, [sent]) == set()
+    assert await store.files_update(rival, [sent], 600) == {row.key}
+    clock.move(500)
+    assert await store.files_claim(owner, 10, 60) == []
+
+
+async def test_a_dead_process_leaves_its_files(store, planned, owner, rival):
+    """What a dead predecessor held is free at once."""
+    await planned("a.pdf")
+    await store.files_claim(owner, 10, 60)
+    await store.files_release_dead(rival, lambda name: name != str(owner))
+    assert len(await store.files_claim(rival, 10, 60)) == 1
+
+
+async def test_a_file_that_rests_is_not_due(store, planned, owner, clock):
+    """A wait is kept; what is linked is never due again."""
+    _, (draft,) = await planned("a.pdf")
+    await store.files_claim(owner, 10, 60)
+    later = clock.now() + timedelta(seconds=30)
+    update = FileUpdate(draft.key, FileState.HELD, due_at=later, error="full")
+    await store.files_update(owner, [update])
+    assert await store.files_claim(owner, 10, 60) == []
+    clock.move(31)
+    (row,) = await store.files_claim(owner, 10, 60)
+    assert (row.state, row.error) == (FileState.HELD, "full")
+    done = FileUpdate(
+        draft.key, FileState.LINKED, version_id=SFID, document_id=DOCUMENT
+    )
+    await store.files_update(owner, [done])
+    clock.move(10_000)
+    assert await store.files_claim(owner, 10, 60) == []
+
+
+async def test_an_answer_is_taken_from_anybody(store, planned, owner, rival, clock):
+    """A late answer counts, unless the row has gone on without it."""
+    _, (draft,) = await planned("a.pdf")
+    await store.files_claim(owner, 10, 60)
+    sent = FileUpdate(draft.key, FileState.SENT, sent_at=clock.now(), keep=True)
+    await store.files_update(owner, [sent])
+    clock.move(61)
+    await store.files_claim(rival, 10, 60)
+    written = FileUpdate(draft.key, FileState.WRITTEN, version_id=SFID, keep=True)
+    assert await store.files_update(owner, [written]) == {draft.key}
+    linked = FileUpdate(draft.key, FileState.LINKED, document_id=DOCUMENT)
+    assert await store.files_update(rival, [linked]) == {draft.key}
+    assert await store.files_update(owner, [written]) == set()
+
+
+async def test_wrong_changes_change_nothing(store, planned, owner):
+    """A change that the table does not have, and a file that is none, are refused."""
+    _, (draft,) = await planned("a.pdf")
+    await store.files_claim(owner, 10, 60)
+    with pytest.raises(IllegalTransition):
+        await store.files_update(owner, [FileUpdate(draft.key, FileState.WRITTEN)])
+    with pytest.raises(NotFound):
+        await store.files_update(owner, [FileUpdate("none", FileState.HELD)])
+    assert (await store.file_counts())[FileState.PLANNED] == 1
+
+
+async def test_planned_again_only_what_was_refused(store, planned, owner):
+    """A copy, or a retry, tries refused files again and leaves all others alone."""
+    _, drafts = await planned("a.pdf", "b.pdf", "c.pdf")
+    await store.files_claim(owner, 10, 60)
+    states = (FileState.REFUSED, FileState.GONE, FileState.LINKED)
+    await store.files_update(
+        owner,
+        [
+            FileUpdate(draft.key, state, error="why", failures=3)
+            for draft, state in zip(drafts, states, strict=True)
+        ],
+    )
+    await store.advance(owner, files=drafts)
+    rows = await store.files_claim(owner, 10, 60)
+    assert [(r.state, r.mine, r.error, r.failures) for r in rows] == [
+        (FileState.PLANNED, True, "", 0),
+        (FileState.GONE, False, "why", 3),
+        (FileState.LINKED, False, "why", 3),
+    ]
+
+
+@pytest.mark.parametrize("size", [100, 8192, 2 * CHUNK_BYTES + 7])
+async def test_raw_mail_is_read_in_pieces(store, make, user, size):
+    """Whatever it is kept in, any part of it can be read."""
+    data = bytes(n % 251 for n in range(size))
+    envelope, raw = make(user.id, data=data)
+    await store.put(envelope, raw)
+    reader = await store.open_raw(envelope.recipients[0].message_id)
+    try:
+        assert b"".join(reader.pieces(0, size)) == data
+        assert b"".join(reader.pieces(7, size - 9)) == data[7 : size - 9]
+        assert b"".join(reader.pieces(size - 3, size + 9)) == data[-3:]
+    finally:
+        reader.close()
+
+
+async def test_raw_mail_that_is_gone_is_named(store: Store, make, user, settings):
+    """No blob, or a blob whose file was removed: NotFound, and nothing else."""
+    with pytest.raises(NotFound):
+        await store.open_raw("none")
+    envelope, raw = make(user.id, data=bytes(9000))
+    await store.put(envelope, raw)
+    if settings.url.startswith("sqlite"):
+        for path in settings.spool.glob("*.eml"):
+            path.unlink()
+        with pytest.raises(NotFound):
+            await store.open_raw(envelope.recipients[0].message_id)
+
+
+async def test_several_records_share_a_content(store, planned, owner):
+    """All rows of a mail come together, also those that are done."""
+    _, (draft,) = await planned("a.pdf")
+    twin = replace(draft, key=draft.key + "2")
+    await store.files_claim(owner, 10, 60)
+    done = FileUpdate(
+        draft.key, FileState.LINKED, version_id=SFID, document_id=DOCUMENT
+    )
+    await store.files_update(owner, [done])
+    await store.advance(owner, files=[twin])
+    rows = await store.files_claim(owner, 10, 60)
+    assert [(r.key, r.mine, r.document_id) for r in rows] == [
+        (draft.key, False, DOCUMENT),
+        (twin.key, True, None),
+    ]
