@@ -168,8 +168,12 @@ def test_postmaster_mail_is_kept_and_never_logged(
     """postmaster@ is accepted from anybody, shown, and stays out of Salesforce."""
     mail = mail_to("postmaster@in.relay.example", From="x@elsewhere.example")
     message = relay.send(mail, "postmaster@in.relay.example", sender="x@else.example")
-    row = relay.settled(message)
-    assert row["state"] == "skipped"
+    assert relay.settled(message)["state"] == "skipped"
+    relay.run("retry", message)
+    row = wait_for(
+        lambda: (r := relay.json("show", message)[0])["attempts"] and r, message="retry"
+    )
+    assert (row["state"], row["reason"]) == ("skipped", "postmaster")
     assert not sandbox.rows("EmailMessage")
 
 
