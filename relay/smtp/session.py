@@ -1,39 +1,32 @@
 """The dialogue with one peer, a method for each verb, in the order of RFC 5321.
 
 The way of a mail: EHLO or HELO, STARTTLS if both sides want it, MAIL, one or more RCPT,
-DATA, and behind its end the one reply that `transaction.conclude` gives. What stands
-below a verb (bytes, timers, replies in one write) is in `wire`, what is decided in
-`policy`, what is said in `replies`.
+DATA or BDAT, and behind its end the one reply that `transaction.conclude` gives. The
+verbs that take content are in `content`, what stands below a verb (bytes, timers,
+replies in one write) is in `wire`, what is decided in `policy`, what is said in
+`replies`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from relay.core.errors import StoreUnavailable
 from relay.smtp import replies
-from relay.smtp.body import Body
-from relay.smtp.chunks import ChunkDecoder, Chunks, bdat_command
-from relay.smtp.data import DataDecoder
+from relay.smtp.content import ContentSession
 from relay.smtp.envelope import GrammarError, mail_command, rcpt_command
-from relay.smtp.journal import Occasion
 from relay.smtp.policy import Rejection
 from relay.smtp.proxy import looks_like_header
-from relay.smtp.tls import client_name
-from relay.smtp.transaction import Peer, Transaction, conclude
-from relay.smtp.wire import TooSlow, Wire
+from relay.smtp.transaction import Transaction
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
     import asyncio
 
-    from relay.smtp.chunks import Decoder
     from relay.smtp.listener import Listener
     from relay.smtp.policy import Addressee
     from relay.smtp.server import Intake
-    from relay.smtp.transaction import Conclusion
 
 log = get_logger(__name__)
 
@@ -56,7 +49,7 @@ Verb = Callable[[Any, str | None], Awaitable[None]]
 """A method of a session for one verb; it takes the argument."""
 
 
-class SMTPSession(Wire):
+class SMTPSession(ContentSession):
     """One SMTP session."""
 
     verbs: ClassVar[Mapping[str, Verb]] = {}
@@ -67,12 +60,7 @@ class SMTPSession(Wire):
     ) -> None:
         """Prepare for one connection of the intake."""
         super().__init__(intake, loop, listener)
-        self._connected_at = intake.clock.now()
-        self._helo = ""
         self._pipelines = False
-        self._transaction: Transaction | None = None
-        self._chunks: Chunks | None = None
-        self._login = ""
 
     async def obey(self, line: bytes) -> None:
         """Do what one command line, with its LF, asks."""
@@ -236,13 +224,6 @@ class SMTPSession(Wire):
         """Say why a relay address may not be written to from here."""
         return None
 
-    @property
-    def _certificate(self) -> str:
-        """Return whom a verified client certificate names: a trusted relay."""
-        if self._listener.settings.client_ca is None or self.transport is None:
-            return ""
-        return client_name(self.transport.get_extra_info("ssl_object"))
-
     def _store_trouble(self, size_bytes: int) -> Rejection | None:
         """Say why a mail of that size could not be stored now."""
         try:
@@ -300,192 +281,6 @@ class SMTPSession(Wire):
         await self._drop_mail()
         self.say(replies.RESET)
 
-    async def _drop_mail(self) -> None:
-        """End the transaction, and forget what has come of its mail."""
-        self._transaction = None
-        self._in_data = False
-        chunks, self._chunks = self._chunks, None
-        if chunks is not None:
-            await chunks.body.abandon()
-
-    # ------------------------------------------------------------------ data
-
-    async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802
-        """Take the mail (RFC 5321 section 4.1.1.4)."""
-        transaction = self._transaction
-        if self._inbox:
-            # Content sent before the 354 would be read as commands wherever the answer
-            # is another (RFC 2920 section 3.1: DATA is the last of its group).
-            log.warning("smtp_early_data", peer=self.peer)
-            self._transaction = None
-            self.end(replies.EARLY_DATA, "early_data")
-        elif arg:
-            self.fail(replies.BAD_ARGUMENT, syntax="DATA")
-        elif self._chunks is not None:
-            self.fail(replies.CHUNKS_UNDER_WAY)
-        elif transaction is None or not transaction.addressees:
-            self._say_what_misses(transaction)
-        else:
-            self._transaction = None
-            self.say(replies.GO_AHEAD)
-            await self.flush()
-            decoder, body = DataDecoder(), self._new_body(transaction)
-            if await self._fill(transaction, decoder, body, self.loop.time()):
-                await self._conclude(transaction, decoder, body)
-
-    def _say_what_misses(self, transaction: Transaction | None) -> None:
-        """Say what must come before a mail.
-
-        Commands out of order concern no mail. A mail whose every recipient was refused
-        is one that somebody wanted to send.
-        """
-        if transaction is None:
-            self.fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
-        elif transaction.refused:
-            rejection = Rejection(replies.NO_VALID_RECIPIENT, "no_valid_recipient")
-            self._refuse(rejection, mail_from=transaction.mail_from)
-        else:
-            self.fail(replies.RCPT_FIRST)
-
-    async def smtp_BDAT(self, arg: str | None) -> None:  # noqa: N802
-        """Take a chunk of the mail, and with the last the mail (RFC 3030 section 2)."""
-        command = bdat_command(arg or "")
-        if command is None:
-            # How many bytes follow, and must not be read as commands, is not known.
-            self.fail(replies.BAD_ARGUMENT, syntax="BDAT size [LAST]")
-            self._over = True
-            return
-        size_bytes, last = command
-        transaction = self._transaction
-        if transaction is None or not transaction.addressees:
-            if await self._skip(size_bytes):
-                self._say_what_misses(transaction)
-            return
-        if self._chunks is None:
-            started = self.loop.time()
-            self._chunks = Chunks(ChunkDecoder(), self._new_body(transaction), started)
-        chunks, self._chunks = self._chunks, None
-        decoder, body = chunks.decoder, chunks.body
-        decoder.begin(size_bytes, last=last)
-        if not await self._fill(transaction, decoder, body, chunks.started):
-            self._transaction = None
-        elif last or decoder.size_bytes > self._intake.settings.max_message_bytes:
-            # What is too large is refused now; what may follow of it, by its verb.
-            self._transaction = None
-            await self._conclude(transaction, decoder, body)
-        else:
-            self._chunks = chunks
-            self._in_data = True
-            self.say(replies.CHUNK_TAKEN, size=size_bytes)
-
-    async def _skip(self, size_bytes: int) -> bool:
-        """Read a chunk that nobody asked for; it would be taken for commands."""
-        decoder = ChunkDecoder()
-        decoder.begin(size_bytes, last=True)
-        nobody = Transaction("", utf8=False)
-        return await self._fill(nobody, decoder, self._new_body(None), self.loop.time())
-
-    def _new_body(self, transaction: Transaction | None) -> Body:
-        """Return where the bytes of a mail go; without a transaction, nowhere."""
-        settings = self._intake.settings
-        limit = 0
-        if transaction is not None:
-            limit = self._intake.policy.largest(transaction.addressees)
-        return Body(
-            self._intake.sink,
-            self._intake.executor,
-            inline_bytes=self._intake.inline_bytes,
-            max_message_bytes=limit,
-            max_header_bytes=settings.max_header_bytes,
-        )
-
-    async def _fill(
-        self, transaction: Transaction, decoder: Decoder, body: Body, started: float
-    ) -> bool:
-        """Read a mail, or a chunk, to its end; False: the session ends before it.
-
-        Raises:
-            EOFError: The connection did; nothing is to be answered.
-        """
-        complete = False
-        self._in_data = True
-        try:
-            await self._receive(decoder, body, started)
-            complete = True
-        except TooSlow:
-            detail = f"after {decoder.size_bytes} bytes"
-            late = self.loop.time() >= self._slowest_end(started, decoder.size_bytes)
-            reason = "too_slow" if late and decoder.size_bytes else "timeout"
-            rejection = Rejection(replies.TIMED_OUT, reason, detail)
-            for addressee in transaction.addressees:
-                occasion = Occasion(self.peer, transaction.mail_from, addressee.rcpt)
-                self._refusals.append(self._intake.journal.refusal(occasion, rejection))
-            self.say_line(
-                rejection.line(self._refusals[0].id if self._refusals else "")
-            )
-            return False
-        finally:
-            self._in_data = False
-            if not complete:
-                # Where the mail would have gone on is not known any more.
-                self._over = True
-                await body.abandon()
-        self._inbox.unread(decoder.rest)
-        return True
-
-    async def _conclude(
-        self, transaction: Transaction, decoder: Decoder, body: Body
-    ) -> None:
-        """Judge a mail that is here as a whole, and answer."""
-        conclusion = await conclude(
-            self._intake, self._about_peer(), transaction, decoder, body
-        )
-        self._refusals.extend(conclusion.refusals)
-        self._answer(transaction, conclusion)
-        if conclusion.taken:
-            self.note_progress()
-        else:
-            self.count_error()
-
-    def _answer(self, transaction: Transaction, conclusion: Conclusion) -> None:  # noqa: ARG002
-        """Say what became of the mail."""
-        self.say_line(conclusion.line)
-
-    def _slowest_end(self, started: float, size_bytes: int) -> float:
-        """Return when `min_data_rate` ends a mail of which so much has come.
-
-        The first `timeout_s` are free, so that a sender may think before it sends.
-        """
-        settings = self._intake.settings
-        if not settings.min_data_rate:
-            return math.inf
-        return started + settings.timeout_s + size_bytes / settings.min_data_rate
-
-    async def _receive(self, decoder: Decoder, body: Body, started: float) -> None:
-        """Read up to the end of the mail.
-
-        Raises:
-            EOFError: The connection ended first; nothing is to be answered.
-            TooSlow: `data_timeout_s` or `transaction_timeout_s` is over, nothing came
-                for `timeout_s`, or less than `min_data_rate`.
-        """
-        settings = self._intake.settings
-        until = min(started + settings.data_timeout_s, started + self._time_left())
-        while not decoder.done:
-            chunk = self._inbox.take()
-            if not chunk:
-                if self._out:
-                    # Before a chunk others may stand whose replies the peer awaits.
-                    await self.flush()
-                slowest = self._slowest_end(started, decoder.size_bytes)
-                left = min(until, slowest) - self.loop.time()
-                if left <= 0:
-                    raise TooSlow
-                self.set_deadline(min(left, settings.timeout_s))
-                await self._inbox.wait()
-            elif body.add(decoder.feed(chunk)):
-                await body.flush()
-
     # ------------------------------------------------------------------ the rest
 
     async def smtp_VRFY(self, arg: str | None) -> None:  # noqa: N802
@@ -513,38 +308,12 @@ class SMTPSession(Wire):
 
     # ------------------------------------------------------------------ shared
 
-    def _about_peer(self) -> Peer:
-        version = ""
-        if self._under_tls and self.transport is not None:
-            tls = self.transport.get_extra_info("ssl_object")
-            version = (tls.version() if tls else None) or "TLS"
-        return Peer(
-            self.peer,
-            self._helo,
-            version,
-            self._connected_at,
-            via=self._via,
-            certificate=self._certificate,
-            login=self._login,
-        )
-
     def _complain(
         self, error: GrammarError, *, mail_from: str = "", rcpt: str = ""
     ) -> None:
         """Refuse an argument that the grammar does not have."""
         rejection = Rejection(error.reply, error.reason, values=error.values)
         self._refuse(rejection, mail_from=mail_from, rcpt=rcpt)
-
-    def _refuse(
-        self, rejection: Rejection, *, mail_from: str = "", rcpt: str = ""
-    ) -> None:
-        """Refuse a command: a reply with the id of its refusal."""
-        occasion = Occasion(self.peer, mail_from, rcpt)
-        refusal = self._intake.journal.refusal(occasion, rejection)
-        self._refusals.append(refusal)
-        self.say_line(refusal.reply)
-        if rejection.reply.code >= 500:  # noqa: PLR2004 - permanent, RFC 5321 4.2.1
-            self.count_error()
 
 
 def _typed(argument: str | None) -> str:
