@@ -13,7 +13,7 @@ import click
 from relay.cli.arguments import since as read_since
 from relay.cli.entry import FAILED, RelayCommand
 from relay.cli.opening import actor, open_store, run, settings
-from relay.cli.output import json_option, print_json, state_style, table
+from relay.cli.output import clean, json_option, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,22 +93,11 @@ def as_row(difference: Difference) -> dict[str, object]:
 
 
 def _print(report: Report) -> None:
-    if report.differences:
-        table(
-            ["found", "object", "records", "messages", ""],
-            (
-                (
-                    d.kind.value,
-                    d.object,
-                    " ".join(d.ids),
-                    " ".join(d.messages),
-                    d.detail,
-                )
-                for d in report.differences
-            ),
-            whole=["found", "object"],
-            styles={"found": state_style},
-        )
+    # Ids are there to be copied: a table would cut them on a narrow terminal.
+    for d in report.differences:
+        about = f" (message {' '.join(d.messages)})" if d.messages else ""
+        click.echo(f"{d.kind.value:9} {d.object} {' '.join(d.ids)}{clean(about)}")
+        click.echo(f"{'':9} {clean(d.detail)}")
     counts = Counter(d.kind.value for d in report.differences)
     told = ", ".join(
         f"{counts[kind]} {kind}"
@@ -117,6 +106,6 @@ def _print(report: Report) -> None:
     mended = sum(d.mended and d.kind.value == "missing" for d in report.differences)
     click.echo(f"{report.checked} records compared: {told}.")
     if mended:
-        click.echo(f"{mended} missing ones are queued to be written again.")
+        click.echo(f"{mended} missing: queued to be written again.")
     if report.on_the_way:
         click.echo(f"{report.on_the_way} more have no known outcome yet.")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import (
     OrgPaused,
     PermanentError,
+    RelayError,
     SalesforceDown,
     StoreUnavailable,
 )
@@ -89,6 +90,7 @@ class Worker:
         """
         self._settings = settings
         self._store = store
+        self._org = org
         self._clock = clock
         self._owner = owner
         self._backoff = Backoff(settings.worker, chance or random.Random())  # noqa: S311 - jitter
@@ -123,6 +125,7 @@ class Worker:
         self._claiming = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._warming: asyncio.Task[None] | None = None
         self.gate = Gate(settings.salesforce, store, org, clock)
         self._gathered_s = float("-inf")
 
@@ -139,6 +142,7 @@ class Worker:
         for number in range(LANES):
             owner = replace(self._owner, worker=str(number))
             self._tasks.append(asyncio.create_task(self._lane(owner)))
+        self._warming = asyncio.create_task(self._warm_up())
         self._tasks.append(asyncio.create_task(self._keep_leases()))
         self._tasks.append(asyncio.create_task(self._hand_over()))
         self._tasks.append(asyncio.create_task(self._files.run(self._stopping)))
@@ -150,6 +154,9 @@ class Worker:
         sent is looked for by whoever takes it next.
         """
         self._stopping.set()
+        if self._warming:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
             for task in late:
@@ -158,6 +165,16 @@ class Worker:
             await self.gate.stop()
         self._tasks.clear()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _warm_up(self) -> None:
+        """Log in and read the org's shape, so that the first mail need not wait.
+
+        What fails here fails again with a mail, and is told then.
+        """
+        try:
+            await self._org.shape()
+        except RelayError as error:
+            logger.info("warm_up_failed", error=str(error))
 
     # ------------------------------------------------------------ lanes
 

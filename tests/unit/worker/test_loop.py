@@ -189,3 +189,20 @@ async def test_an_org_that_rests_gets_one_mail(worker_for, store, org):
     await worker._turn(OWNER)
     assert store.claims[claims] == 1
     assert worker.pause is None
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_the_first_mail_finds_everything_warm(worker_for, store, org, works):
+    """Login and shape are there before a mail comes; an org that is down is no harm."""
+    asked = []
+
+    async def shape():
+        asked.append(1)
+        if not works:
+            raise SalesforceDown("no answer")
+
+    org.shape = shape
+    worker = worker_for(Pipeline(org))
+    await worker._warm_up()
+    assert asked == [1]
+    assert worker.pause is None
