@@ -10,7 +10,6 @@ import pytest
 from relay.core.errors import IllegalTransition, NotFound
 from relay.core.model import Draft, FileDraft, FileUpdate, LedgerUpdate, Settlement
 from relay.core.states import Event, FileState, Ledger
-from relay.store import Store
 from relay.store.intake import CHUNK_BYTES
 
 SFID = "068000000000001AAA"
@@ -177,7 +176,7 @@ async def test_raw_mail_is_read_in_pieces(store, make, user, size):
         reader.close()
 
 
-async def test_raw_mail_that_is_gone_is_named(store: Store, make, user, settings):
+async def test_raw_mail_that_is_gone_is_named(store, make, user, settings):
     """No blob, or a blob whose file was removed: NotFound, and nothing else."""
     with pytest.raises(NotFound):
         await store.open_raw("none")

@@ -1,0 +1,476 @@
+"""The file stage: what is done in which state, and what trouble does to a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import random
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relay.config import Settings
+from relay.core.errors import (
+    NotFound,
+    OrgPaused,
+    RawUnreadable,
+    SalesforceUnavailable,
+    StoreUnavailable,
+)
+from relay.core.model import FileDraft, FileRow, FileUpdate, LeaseOwner
+from relay.core.states import FILE_TRANSITIONS, FileState
+from relay.salesforce import OrgShape, WriteOutcome, WriteState
+from relay.salesforce.filing import FoundFile, Places
+from relay.store.files import RawReader
+from relay.worker.files import FileStage
+from relay.worker.retry import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+RECORD, RECORD2 = "02s000000000001", "00T000000000001"
+SHAPE = OrgShape({}, frozenset({"ContentVersion"}))
+SMALL, LARGE = 100, 300_000
+
+
+class Time:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        """Start at noon."""
+        self.moved_s = 0.0
+
+    def now(self) -> datetime:
+        """Return the time."""
+        return START + timedelta(seconds=self.moved_s)
+
+    def boottime_s(self) -> float:
+        """Return the seconds since the start."""
+        return self.moved_s
+
+
+class MemoryStore:
+    """Files in a dictionary; every change must be one that the table has."""
+
+    def __init__(self, clock: Time) -> None:
+        """Hold nothing."""
+        self.clock = clock
+        self.rows: dict[str, FileRow] = {}
+        self.raw: Exception | bytes = bytes(LARGE)
+        self.lost: set[str] = set()
+
+    def add(self, key: str, state: FileState = FileState.PLANNED, **more: Any) -> None:
+        """Add a file."""
+        size = more.pop("size", SMALL)
+        draft = FileDraft(
+            key, 1, "act", "blob", f"{key}.pdf", "application/pdf",
+            size, more.pop("sha256", key), 0, size,
+        )  # fmt: skip
+        values = {
+            "record_id": RECORD,
+            "record_gone": False,
+            "created_at": self.clock.now(),
+            "due_at": self.clock.now(),
+        } | more
+        self.rows[key] = FileRow(len(self.rows), draft, state, **values)
+
+    async def files_claim(self, *_: object) -> list[FileRow]:
+        """Return all, those that are due as the caller's."""
+        now = self.clock.now()
+        rows = [
+            dataclasses.replace(row, mine=row.due_at is not None and row.due_at <= now)
+            for row in self.rows.values()
+        ]
+        return rows if any(row.mine for row in rows) else []
+
+    async def files_update(
+        self, _: object, updates: Sequence[FileUpdate], __: object = None
+    ) -> set[str]:
+        """Change rows as the real store does."""
+        done = set()
+        for one in updates:
+            row = self.rows[one.key]
+            if one.key in self.lost:
+                continue
+            assert one.state in FILE_TRANSITIONS[row.state], (row.state, one)
+            done.add(one.key)
+            self.rows[one.key] = dataclasses.replace(
+                row,
+                state=one.state,
+                due_at=row.due_at if one.keep else one.due_at,
+                version_id=one.version_id or row.version_id,
+                document_id=one.document_id or row.document_id,
+                sent_at=one.sent_at or row.sent_at,
+                error=one.error,
+                lookups=row.lookups if one.lookups is None else one.lookups,
+                failures=row.failures if one.failures is None else one.failures,
+            )
+        return done
+
+    async def open_raw(self, _: str) -> RawReader:
+        """Return the mail, or raise."""
+        if isinstance(self.raw, Exception):
+            raise self.raw
+        return RawReader(io.BytesIO(self.raw))
+
+
+class FakeOrg:
+    """An org that does what a test says; files come into being at once."""
+
+    def __init__(self, clock: Time) -> None:
+        """Hold nothing."""
+        self.clock = clock
+        self.files = self
+        self.answer: Callable[[str, str], WriteOutcome] | Exception = self.done
+        self.made: list[tuple[str, str]] = []
+        self.found: dict[str, list[FoundFile]] = {}
+        self.links: set[tuple[str, str]] = set()
+        self.deleted: list[str] = []
+        self.the_shape = SHAPE
+        self.gone: set[str] = set()
+
+    def done(self, key: str, sobject: str) -> WriteOutcome:
+        """Answer that it is written."""
+        del sobject
+        return WriteOutcome(key, WriteState.WRITTEN, f"v-{key}")
+
+    def server_now(self) -> datetime:
+        """Return the same time."""
+        return self.clock.now()
+
+    async def me(self) -> str:
+        """Return somebody."""
+        return "me"
+
+    async def shape(self) -> OrgShape:
+        """Return the shape."""
+        return self.the_shape
+
+    async def create(
+        self, records: Sequence[tuple[str, str, Any]], **_: object
+    ) -> list[WriteOutcome]:
+        """Create records as the test says."""
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        self.made += [(sobject, key) for key, sobject, _ in records]
+        return [self.answer(key, sobject) for key, sobject, _ in records]
+
+    async def upload(
+        self, key: str, fields: Any, size: int, source: Any, **_: object
+    ) -> WriteOutcome:
+        """Take one large file."""
+        assert sum(map(len, source())) == size
+        (outcome,) = await self.create([(key, "ContentVersion", fields)])
+        return outcome
+
+    async def find_own(self, *_: object) -> dict[str, list[FoundFile]]:
+        """Return what the test put there."""
+        return self.found
+
+    async def places(self, versions: Sequence[str], _: object) -> Places:
+        """Return a document for each version."""
+        return Places(
+            {v: f"d-{v}" for v in versions}, frozenset(self.links), frozenset(self.gone)
+        )
+
+    async def delete(self, sobject: str, record: str) -> bool:
+        """Note it."""
+        self.deleted.append(f"{sobject} {record}")
+        return True
+
+
+@pytest.fixture
+def clock() -> Time:
+    """Return a clock."""
+    return Time()
+
+
+@pytest.fixture
+def store(clock: Time) -> MemoryStore:
+    """Return a store."""
+    return MemoryStore(clock)
+
+
+@pytest.fixture
+def org(clock: Time) -> FakeOrg:
+    """Return an org."""
+    return FakeOrg(clock)
+
+
+@pytest.fixture
+def turn(store: MemoryStore, org: FakeOrg, clock: Time) -> Callable[..., Any]:
+    """Return what makes one turn of the stage."""
+    settings = Settings(salesforce={"settle_s": 60, "files_hold_s": 900})
+    stage = FileStage(
+        settings,
+        store,  # type: ignore[arg-type]
+        org,  # type: ignore[arg-type]
+        clock,
+        owner=LeaseOwner("h", "b", 1, "1"),
+        backoff=Backoff(settings.worker, random.Random(1)),
+        resting=lambda: False,
+    )
+
+    async def once(later_s: float = 0) -> dict[str, str]:
+        clock.moved_s += later_s
+        await stage._turn()
+        return {key: str(row.state) for key, row in store.rows.items()}
+
+    return once
+
+
+def due_in(store: MemoryStore, key: str) -> float:
+    """Return the seconds until a file is due."""
+    due = store.rows[key].due_at
+    assert due is not None
+    return (due - store.clock.now()).total_seconds()
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_a_file_is_sent_and_linked(
+    store: MemoryStore, org: FakeOrg, turn: Any, size: int
+) -> None:
+    """Small or large: uploaded, its link made, never due again."""
+    store.add("a", size=size)
+    assert await turn() == {"a": "linked"}
+    assert org.made == [("ContentVersion", "a"), ("ContentDocumentLink", "a")]
+    assert store.rows["a"].due_at is None
+    assert store.rows["a"].document_id == "d-v-a"
+
+
+async def test_a_link_that_is_there_is_not_made(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """FirstPublishLocationId has made it with the file."""
+    store.add("a")
+    org.links = {("d-v-a", RECORD)}
+    assert await turn() == {"a": "linked"}
+    assert org.made == [("ContentVersion", "a")]
+
+
+async def test_one_content_goes_once(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """On two records: one upload, two links, one document."""
+    store.add("a", sha256="same")
+    store.add("b", sha256="same", record_id=RECORD2)
+    assert await turn() == {"a": "linked", "b": "linked"}
+    assert [made for made in org.made if made[0] == "ContentVersion"] == [
+        ("ContentVersion", "a")
+    ]
+    assert store.rows["b"].document_id == store.rows["a"].document_id
+
+
+async def test_the_next_record_carries_what_the_first_may_not(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """A file refused on one record still comes to the other."""
+    store.add("a", sha256="same", record_gone=True)
+    store.add("b", sha256="same", record_id=RECORD2)
+    assert await turn() == {"a": "gone", "b": "linked"}
+    assert ("ContentVersion", "b") in org.made
+
+
+async def test_an_unknown_outcome_is_looked_for_then_sent_again(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """Waits grow; after the longest time it goes again, and a double is deleted."""
+    store.add("a")
+    org.answer = lambda key, _: WriteOutcome(key, WriteState.UNKNOWN, code="no_answer")
+    assert await turn() == {"a": "sent"}
+    assert due_in(store, "a") == 2
+    assert await turn(2) == {"a": "sent"}
+    assert store.rows["a"].lookups == 1
+    org.answer = org.done
+    assert await turn(30) == {"a": "sent"}
+    assert len(org.made) == 1
+    assert await turn(200) == {"a": "linked"}
+    assert len([m for m in org.made if m[0] == "ContentVersion"]) == 2
+    assert due_in(store, "a") > 60
+    org.found = {
+        "a": [
+            FoundFile("a", "v-late", "d-late", is_deleted=False, created_at=START),
+            FoundFile("a", "v-a", "d-v-a", is_deleted=False, created_at=START),
+            FoundFile("a", "v-old", "d-old", is_deleted=True, created_at=START),
+        ]
+    }
+    assert await turn(200) == {"a": "linked"}
+    assert org.deleted == ["ContentDocument d-late"]
+    assert store.rows["a"].due_at is None
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_an_unknown_outcome_that_is_found(
+    store: MemoryStore, org: FakeOrg, turn: Any, *, deleted: bool
+) -> None:
+    """Found settles it; found deleted was somebody's wish."""
+    store.add("a", FileState.SENT, sent_at=START)
+    org.found = {"a": [FoundFile("a", "v", "d", deleted, START)]}
+    assert await turn() == {"a": "gone" if deleted else "linked"}
+    assert ("ContentVersion", "a") not in org.made
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_full_org_is_asked_now_and_then(
+    store: MemoryStore, org: FakeOrg, turn: Any, size: int, *, whole: bool
+) -> None:
+    """Held until the hold is over, what comes meanwhile too; then all follow."""
+    code = "STORAGE_LIMIT_EXCEEDED"
+    org.answer = (
+        OrgPaused("full", code=code)
+        if whole
+        else lambda key, _: WriteOutcome(key, WriteState.RETRY, code=code)
+    )
+    store.add("a", size=size)
+    assert await turn() == {"a": "held"}
+    asked = len(org.made)
+    store.add("b", size=size)
+    assert await turn(10) == {"a": "held", "b": "held"}
+    assert len(org.made) == asked
+    assert due_in(store, "b") == 890
+    org.answer = org.done
+    assert await turn(900) == {"a": "linked", "b": "linked"}
+
+
+async def test_without_the_right_files_are_held(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """A permission that is missing can be given: nothing is refused for it."""
+    store.add("a")
+    org.the_shape = OrgShape({})
+    assert await turn() == {"a": "held"}
+    assert "ContentVersion" in store.rows["a"].error
+
+
+async def test_trouble_of_the_org_counts_for_nothing(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """A refused login gives the file back as it was."""
+    store.add("a")
+    org.answer = OrgPaused("login", code="invalid_grant", retry_after_s=77)
+    assert await turn() == {"a": "planned"}
+    assert (store.rows["a"].failures, due_in(store, "a")) == (0, 77)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_failures_wait_longer_and_end_by_age(
+    store: MemoryStore, org: FakeOrg, turn: Any, size: int
+) -> None:
+    """A transient failure is tried again; after five days it is refused, named."""
+    store.add("a", size=size)
+    org.answer = SalesforceUnavailable("down", code="HTTP_503")
+    assert await turn() == {"a": "planned"}
+    assert store.rows["a"].failures == 1
+    assert due_in(store, "a") > 10
+    assert await turn(6 * 86_400) == {"a": "refused"}
+    assert store.rows["a"].error == "given up: down"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (WriteOutcome("a", WriteState.REFUSED, code="HTML_FILE_UPLOAD"), "refused"),
+        (WriteOutcome("a", WriteState.REFUSED, code="ENTITY_IS_DELETED"), "gone"),
+        (WriteOutcome("a", WriteState.NOT_SENT, code="late"), "planned"),
+        (WriteOutcome("a", WriteState.RETRY, code="UNABLE_TO_LOCK_ROW"), "planned"),
+    ],
+)
+async def test_outcomes_of_an_upload(
+    store: MemoryStore, org: FakeOrg, turn: Any, outcome: WriteOutcome, state: str
+) -> None:
+    """Each outcome has its state, and leaves the neighbour alone."""
+    store.add("a")
+    store.add("b")
+    org.answer = lambda key, kind: outcome if key == "a" else org.done(key, kind)
+    assert await turn() == {"a": state, "b": "linked"}
+    assert outcome.code in store.rows["a"].error
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "deleted"),
+    [
+        (WriteOutcome("a", WriteState.REFUSED, code="DUPLICATE_VALUE"), "linked", 0),
+        (WriteOutcome("a", WriteState.REFUSED, code="INSUFFICIENT"), "refused", 1),
+        (WriteOutcome("a", WriteState.REFUSED, code="ENTITY_IS_DELETED"), "gone", 1),
+        (WriteOutcome("a", WriteState.UNKNOWN, code="no_answer"), "written", 0),
+        (WriteOutcome("a", WriteState.RETRY, code="UNABLE_TO_LOCK_ROW"), "written", 0),
+    ],
+)
+async def test_outcomes_of_a_link(
+    store: MemoryStore,
+    org: FakeOrg,
+    turn: Any,
+    outcome: WriteOutcome,
+    state: str,
+    deleted: int,
+) -> None:
+    """A file that cannot hang on its record is deleted; what is open waits."""
+    store.add("a")
+    org.answer = lambda key, kind: (
+        outcome if kind == "ContentDocumentLink" else org.done(key, kind)
+    )
+    assert await turn() == {"a": state}
+    assert len(org.deleted) == deleted
+    if state == "written":
+        org.answer = org.done
+        assert await turn(100) == {"a": "linked"}
+        assert len([m for m in org.made if m[0] == "ContentVersion"]) == 1
+
+
+async def test_a_file_deleted_before_its_link_is_gone(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """Deleted in Salesforce by a person: not made again."""
+    store.add("a", FileState.WRITTEN, version_id="v")
+    org.gone = {"v"}
+    assert await turn() == {"a": "gone"}
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(NotFound("gone"), "refused"), (RawUnreadable("io"), "planned")],
+)
+async def test_raw_mail_in_trouble(
+    store: MemoryStore, turn: Any, size: int, error: Exception, state: str
+) -> None:
+    """Gone is final, unreadable is tried again."""
+    store.add("a", size=size)
+    store.raw = error
+    assert await turn() == {"a": state}
+    assert store.rows["a"].error == str(error)
+
+
+async def test_what_another_worker_has_taken_is_not_sent(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """A lease that was lost: nothing leaves."""
+    store.add("a")
+    store.add("b", size=LARGE)
+    store.lost = {"a", "b"}
+    assert await turn() == {"a": "planned", "b": "planned"}
+    assert not org.made
+
+
+async def test_what_nobody_foresaw_is_tried_again(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """A defect costs a wait, and no state is left that nobody looks at."""
+    store.add("a", FileState.LINKED)
+    store.add("b")
+    org.answer = ValueError("defect")
+    await turn()
+    assert store.rows["b"].state is FileState.SENT
+    assert store.rows["b"].failures == 1
+    assert store.rows["a"].due_at is not None
+
+
+async def test_a_store_in_trouble_stops_the_turn(store: MemoryStore, turn: Any) -> None:
+    """Leases run out by themselves; nothing else is tried."""
+    store.add("a")
+    store.raw = StoreUnavailable("full")
+    with pytest.raises(StoreUnavailable):
+        await turn()
