@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.clock import SystemClock
-from relay.core.errors import StoreUnavailable
+from relay.core.errors import ConfigError, StoreUnavailable
 from relay.core.model import LeaseOwner
 from relay.core.states import State
 from relay.salesforce import Org
 from relay.smtp import Intake
+from relay.smtp.handed import Handover, with_crlf
 from relay.smtp.sockets import Bound
 from relay.store import Store
 from relay.telemetry import get_logger, metrics
 from relay.telemetry.health import Health, HealthServer
+from relay.web import WebServer
 from relay.worker import Worker, WriteMode
 from relay.worker import explain as explain_mail
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.model import Directory
+    from relay.core.model import Directory, Refusal, User
 
 ROLES: Final = frozenset({"smtp", "worker"})
 _START_TIME: Final = 19
@@ -80,6 +82,7 @@ class App:
         self.worker: Worker | None = None
         self.org: Org | None = None
         self.health = health
+        self.web: WebServer | None = None
         self._bound = Bound(bound)
         self._store: Store | None = None
         self._directory: Directory | None = None
@@ -162,6 +165,28 @@ class App:
             if self.health:
                 self.health.add_probe("smtp", self._probe_smtp)
 
+        if "web" in self.roles:
+            await self._start_web()
+
+    async def _start_web(self) -> None:
+        place = self.settings.web.listen
+        if place is None:
+            raise ConfigError("web.listen (not set): the role web needs an address")
+        handover = Handover(
+            self.settings.smtp,
+            self.store,
+            self.clock,
+            directory=self.directory,
+            peer="http",
+        )
+
+        async def take(user: User, raw: bytes, *, whence: str) -> str | Refusal:
+            return await handover.take(user, with_crlf(raw), whence=whence)
+
+        bound = self._bound.take(place, key="web.listen")[0]
+        self.web = WebServer(place, self.settings.smtp, self.store, take, bound=bound)
+        await self.web.start()
+
     # ------------------------------------------------------------ stop
 
     async def drain(self) -> None:
@@ -170,6 +195,8 @@ class App:
             self.health.start_draining()
         if self.intake:
             await self.intake.drain(self.settings.smtp.drain_s)
+        if self.web:
+            await self.web.stop()
         if self.worker:
             await self.worker.drain(self.settings.smtp.drain_s)
         if self.health:
@@ -258,6 +285,8 @@ def listeners(app: App) -> dict[str, Any]:
     told: dict[str, Any] = {"roles": sorted(app.roles)}
     if app.intake:
         told["smtp"] = app.intake.places
+    if app.web and app.web.listening:
+        told["web"] = _place(*app.web.listening)
     if app.health and app.health.listening:
         told["telemetry"] = _place(*app.health.listening)
     return told

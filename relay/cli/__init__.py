@@ -24,6 +24,7 @@ COMMANDS = {
     "setup": LazyCommand("setup", "setup", "Prepare Salesforce for the relay."),
     "db": LazyCommand("db", "db", "Look after the store."),
     "user": LazyCommand("user", "user", "People who log, and their relay addresses."),
+    "token": LazyCommand("token", "token", "Programs that hand mail over by HTTP."),
     "address": LazyCommand("address", "address", "Addresses that users may send from."),
     "exclude": LazyCommand("exclude", "exclude", "Addresses that are left out."),
     "settings": LazyCommand(

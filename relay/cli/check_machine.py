@@ -59,10 +59,10 @@ def config(loaded: Settings, path: Path | None) -> list[Finding]:
         findings.append(misconfigured("relay domains", error))
     else:
         findings.append(ok("relay domains", ", ".join(domains)))
-    if loaded.web.listen is not None:
-        findings.append(
-            warn("console", "web.listen is set", "leave it out: no console yet")
-        )
+    place = loaded.web.listen
+    if place is not None and not _is_loopback(place.host):
+        mend = "listen on 127.0.0.1, behind a proxy with TLS: tokens travel in clear"
+        findings.append(warn("web", f"web.listen = {place} is plain HTTP", mend))
     return findings
 
 

@@ -152,7 +152,7 @@ class _Importer:
         return list(rows), sum(found.read_bytes for found in batch)
 
     async def _one(self, found: Found) -> Row:
-        from relay.smtp.handed import Taken, digest, with_crlf  # noqa: PLC0415
+        from relay.smtp.handed import digest, with_crlf  # noqa: PLC0415
 
         if self._oldest is not None and _dated(found.raw) < self._oldest:
             return _row(found.place, "too_old")
@@ -162,8 +162,8 @@ class _Importer:
             return _row(found.place, "known")
         self._known.add(digested)
         came = await self._handover.take(self._user, raw, whence=found.place)
-        if isinstance(came, Taken):
-            return _row(found.place, "queued", ident=came.message_id)
+        if isinstance(came, str):
+            return _row(found.place, "queued", ident=came)
         return _row(found.place, "refused", ident=came.id, reason=came.reason)
 
 

@@ -41,8 +41,8 @@ class Found:
 def sources(paths: Iterable[Path]) -> Iterator[Source]:
     """Return the files that hold mail, in a lasting order.
 
-    Below a folder, what lies in `cur` or `new` of a Maildir counts, and every `.eml` and
-    `.mbox` file.
+    Below a folder, what lies in `cur` or `new` of a Maildir counts, and every `.eml`
+    and `.mbox` file.
 
     Raises:
         OSError: A path is not there or cannot be read.

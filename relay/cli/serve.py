@@ -23,7 +23,7 @@ DEFAULT: Final = frozenset({"smtp", "worker"})
 
 
 @click.command(cls=RelayCommand)
-@click.option("--roles", metavar="ROLE,…", help="smtp, worker; all that are there.")
+@click.option("--roles", metavar="ROLE,…", help="smtp, worker, web; all that are set.")
 def serve(roles: str | None) -> None:
     """Take mail in and log it in Salesforce, until SIGTERM or Ctrl-C.
 
@@ -40,19 +40,29 @@ def serve(roles: str | None) -> None:
             loaded.require_domains()
         if "worker" in wanted:
             loaded.require_salesforce()
+        if "web" in wanted:
+            if loaded.web.listen is None:
+                problem = (
+                    "web.listen (not set): the role web needs an address; write "
+                    'for instance "127.0.0.1:8080"'
+                )
+                raise ConfigError(problem)
+            loaded.require_domains()
         return loaded
 
     mine = child.ticket()
     if mine is not None:
         sys.exit(child.main(mine, load, _loop_factory()))
-    supervisor.supervise(load(), wanted, load)
+    loaded = load()
+    if roles is None and loaded.web.listen is not None:
+        wanted |= {"web"}
+    supervisor.supervise(loaded, wanted, load)
 
 
 def read_roles(text: str | None) -> frozenset[str]:
     """Return the parts to run.
 
     Raises:
-        ConfigError: A part is not there.
         click.BadParameter: A word is no part at all.
     """
     if text is None:
@@ -62,9 +72,6 @@ def read_roles(text: str | None) -> frozenset[str]:
     if unknown or not wanted:
         problem = f"{text!r}: write one or more of {', '.join(ROLES)}"
         raise click.BadParameter(problem, param_hint="--roles")
-    if "web" in wanted:
-        problem = "role web: there is no console yet; leave it out of --roles"
-        raise ConfigError(problem)
     return wanted
 
 

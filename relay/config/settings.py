@@ -685,11 +685,12 @@ class WorkerSettings(_Section):
 
 
 class WebSettings(_Section):
-    """The console."""
+    """Mail over HTTP: POST /messages."""
 
     listen: OptionalListener = Field(
         default=None,
-        description="Address of the console, host:port; reserved, empty: none.",
+        description="Address of POST /messages, host:port, plain HTTP: loopback, or "
+        "behind a proxy with TLS; empty: none.",
     )
 
 

@@ -76,6 +76,20 @@ class AppPassword:
     used_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class APIToken:
+    """A token with which a program hands mail over by HTTP.
+
+    With `user_id` it is for that user alone. `used_at` is its last use, to the hour.
+    """
+
+    name: str
+    user_id: int | None
+    added_at: datetime
+    added_by: str
+    used_at: datetime | None = None
+
+
 class SkipKind(StrEnum):
     """What an exclusion does."""
 

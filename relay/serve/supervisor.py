@@ -17,7 +17,7 @@ from relay.core.errors import ConfigError, RelayError
 from relay.serve.overview import Overview
 from relay.serve.parts import Part, parts
 from relay.serve.process import ChildProcess
-from relay.smtp.sockets import bind_shared, close
+from relay.smtp.sockets import bind, bind_shared, close
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -100,6 +100,10 @@ class Supervisor:
             shared = bind_shared(self._settings.smtp, len(takers))
             for slot, sockets in zip(takers, shared, strict=True):
                 slot.sockets = sockets
+        place = self._settings.web.listen
+        for slot in self._slots:
+            if "web" in slot.part.roles and place is not None:
+                slot.sockets = {str(place): bind(place, key="web.listen")}
 
     async def _listen(self) -> None:
         place = self._settings.telemetry.listen
@@ -282,6 +286,7 @@ class Supervisor:
                 old.smtp.all_listeners() == new.smtp.all_listeners()
             ),
             "serve.processes": old.serve.processes == new.serve.processes,
+            "web.listen": old.web.listen == new.web.listen,
             "telemetry.listen": old.telemetry.listen == new.telemetry.listen,
         }
         changed = [name for name, same in fixed.items() if not same]

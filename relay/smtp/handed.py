@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from relay.core.ids import new_message_id
@@ -27,13 +26,6 @@ if TYPE_CHECKING:
     from relay.smtp.sink import Sink
 
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """The mail is safe, under this id."""
-
-    message_id: str
 
 
 def with_crlf(raw: bytes) -> bytes:
@@ -67,8 +59,8 @@ class Handover:
         self._policy = Policy(settings)
         self._journal = Journal(sink, clock)
 
-    async def take(self, user: User, raw: bytes, *, whence: str) -> Taken | Refusal:
-        """Store a mail for a user, or record why not.
+    async def take(self, user: User, raw: bytes, *, whence: str) -> str | Refusal:
+        """Store a mail for a user and return its id, or record why not.
 
         Args:
             user: Whom it is for.
@@ -95,7 +87,7 @@ class Handover:
         envelope = self._envelope(addressee, found, raw, whence)
         await self._sink.put(envelope, RawMail(len(raw), digest(raw), raw))
         MESSAGES_ACCEPTED.inc()
-        return Taken(envelope.recipients[0].message_id)
+        return envelope.recipients[0].message_id
 
     async def _refuse(
         self,

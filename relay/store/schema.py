@@ -112,6 +112,18 @@ app_passwords: Final = Table(
     UniqueConstraint("user_id", "name"),
 )
 
+api_tokens: Final = Table(
+    "api_tokens",
+    metadata,
+    _serial(),
+    Column("name", Text, nullable=False, unique=True),
+    _user(nullable=True),  # None: the request says for whom.
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("added_at", BigInteger, nullable=False),
+    Column("added_by", Text, nullable=False),
+    Column("used_at", BigInteger),
+)
+
 exclusions: Final = Table(
     "exclusions",
     metadata,

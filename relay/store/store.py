@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from relay.core.errors import ConfigError, StoreUnavailable
 from relay.store import migrate
 from relay.store.access import in_thread
+from relay.store.api_tokens import APITokens
 from relay.store.app_passwords import AppPasswords
 from relay.store.database import (
     PostgresDatabase,
@@ -44,6 +45,7 @@ log = get_logger(__name__)
 class Store(
     FileOperations,
     AppPasswords,
+    APITokens,
     Queue,
     LedgerOperations,
     Handovers,

@@ -47,6 +47,7 @@ class EmbeddedServer:
         key: str,
         max_connections: int = 64,
         stop_s: int = 2,
+        bound: socket.socket | None = None,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
@@ -56,9 +57,11 @@ class EmbeddedServer:
             key: The setting that `listen` came from, for the error line.
             max_connections: More get 503.
             stop_s: How long `stop` waits for answers that are under way.
+            bound: A listening socket that somebody else has bound there.
         """
         self._listen = listen
         self._key = key
+        self._bound = bound
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -83,7 +86,7 @@ class EmbeddedServer:
         Raises:
             ConfigError: The address cannot be listened on.
         """
-        ours = self._bind()
+        ours = self._bound or self._bind()
         host, port = ours.getsockname()[:2]
         self._task = asyncio.create_task(
             self._server.serve(sockets=[ours]), name=f"http {self._key}"

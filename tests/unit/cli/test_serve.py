@@ -6,7 +6,6 @@ import click
 import pytest
 
 from relay.cli.serve import read_roles
-from relay.core.errors import ConfigError
 
 
 def test_default_is_everything_there_is() -> None:
@@ -20,10 +19,9 @@ def test_roles_are_words_with_commas() -> None:
     assert read_roles(" worker, smtp ") == {"smtp", "worker"}
 
 
-def test_the_console_says_that_it_is_not_there() -> None:
-    """A role that comes later is a configuration mistake, not silence."""
-    with pytest.raises(ConfigError, match="no console yet"):
-        read_roles("smtp,web")
+def test_http_is_a_role() -> None:
+    """It may run alone, on a machine of its own."""
+    assert read_roles("web") == {"web"}
 
 
 @pytest.mark.parametrize("text", ["", ",", "smtp,walker"])

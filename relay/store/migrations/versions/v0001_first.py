@@ -87,6 +87,22 @@ def people() -> None:
         ),
     )
     op.create_table(
+        "api_tokens",
+        sa.Column("id", SERIAL, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("user_id", SERIAL),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("added_at", sa.BigInteger(), nullable=False),
+        sa.Column("added_by", sa.Text(), nullable=False),
+        sa.Column("used_at", sa.BigInteger()),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_api_tokens_user_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_tokens")),
+        sa.UniqueConstraint("hash", name=op.f("uq_api_tokens_hash")),
+        sa.UniqueConstraint("name", name=op.f("uq_api_tokens_name")),
+    )
+    op.create_table(
         "exclusions",
         sa.Column("id", SERIAL, nullable=False),
         sa.Column("user_id", SERIAL),

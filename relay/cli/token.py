@@ -1,0 +1,106 @@
+"""`relay token`: who may hand mail over by HTTP."""
+
+from __future__ import annotations
+
+import secrets
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from relay.cli.arguments import person_name
+from relay.cli.entry import RelayGroup
+from relay.cli.opening import actor, open_store, run, settings
+from relay.cli.output import json_option, print_json, table, when
+
+if TYPE_CHECKING:
+    from relay.core.model import APIToken
+
+_PREFIX: Final = "relay_"
+"""So that scanners find a token that was published by mistake."""
+_SECRET_BYTES: Final = 32
+
+
+@click.group(cls=RelayGroup)
+def token() -> None:
+    """Tokens for programs that send mail to POST /messages."""
+
+
+@token.command()
+@click.argument("name", metavar="NAME")
+@click.option("--user", "who", help="For this user alone; else the request says whom.")
+@json_option
+def add(name: str, who: str | None, *, as_json: bool) -> None:
+    """Make a token and print it; it is not shown again."""
+    name = person_name(name)
+    secret = _PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+    loaded = settings()
+
+    async def job() -> str | None:
+        async with open_store(loaded) as store:
+            user = None if who is None else await store.user_find(who)
+            user_id = None if user is None else user.id
+            hashed = sha256(secret.encode()).hexdigest()
+            await store.api_token_add(name, hashed, user_id, actor())
+            return None if user is None else user.email
+
+    email = run(job())
+    if as_json:
+        print_json([{"name": name, "user": email, "token": secret}])
+        return
+    click.echo(secret)
+
+
+@token.command("list")
+@json_option
+def list_(*, as_json: bool) -> None:
+    """List the tokens by name; what they are is not kept."""
+    loaded = settings()
+
+    async def job() -> list[dict[str, Any]]:
+        async with open_store(loaded) as store:
+            emails = {user.id: user.email for user in await store.users()}
+            return [_row(one, emails) for one in await store.api_tokens()]
+
+    rows = run(job())
+    if as_json:
+        print_json(rows)
+        return
+    table(
+        ["name", "user", "added", "by", "last used"],
+        (
+            (
+                row["name"],
+                row["user"] or "any",
+                when(row["added_at"]),
+                row["added_by"],
+                when(row["used_at"]) if row["used_at"] else "never",
+            )
+            for row in rows
+        ),
+        empty="No tokens; make one with: relay token add NAME",
+    )
+
+
+@token.command()
+@click.argument("name", metavar="NAME")
+def remove(name: str) -> None:
+    """Take a token back; it is refused from now on."""
+    loaded = settings()
+
+    async def job() -> None:
+        async with open_store(loaded) as store:
+            await store.api_token_remove(name, actor())
+
+    run(job())
+    click.echo(f"{name} is removed.")
+
+
+def _row(one: APIToken, emails: dict[int, str]) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "user": None if one.user_id is None else emails[one.user_id],
+        "added_at": one.added_at,
+        "added_by": one.added_by,
+        "used_at": one.used_at,
+    }

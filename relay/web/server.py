@@ -1,0 +1,62 @@
+"""The listener at `web.listen`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.telemetry.server import EmbeddedServer
+from relay.web.messages import create_app
+
+if TYPE_CHECKING:
+    import socket
+
+    from relay.config import HostPort, SMTPSettings
+    from relay.web.messages import People, Take
+
+
+class WebServer:
+    """Serves HTTP until it is stopped."""
+
+    def __init__(
+        self,
+        listen: HostPort,
+        settings: SMTPSettings,
+        people: People,
+        take: Take,
+        *,
+        bound: socket.socket | None = None,
+    ) -> None:
+        """Put it together; nothing is opened before `start`.
+
+        Args:
+            listen: Where.
+            settings: Limits of a mail.
+            people: Tokens and users.
+            take: What becomes of a mail.
+            bound: A listening socket that was inherited.
+        """
+        app = create_app(settings, people, take)
+        self._server = EmbeddedServer(
+            app,
+            listen,
+            key="web.listen",
+            stop_s=int(settings.drain_s),
+            bound=bound,
+        )
+
+    @property
+    def listening(self) -> tuple[str, int] | None:
+        """Host and real port; None unless started."""
+        return self._server.listening
+
+    async def start(self) -> None:
+        """Return when requests are answered.
+
+        Raises:
+            ConfigError: The address cannot be listened on.
+        """
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Let requests under way finish, then close; idempotent."""
+        await self._server.stop()
