@@ -173,6 +173,30 @@ def test_one_bad_record_pauses_nobody(
     assert waiting["reason"] == "STORAGE_LIMIT_EXCEEDED"
 
 
+def test_an_address_that_breaks_the_look_up_hides_nobody(
+    watched: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """Salesforce fails at one address: its mail waits, its neighbours are logged."""
+    rcpt = address(watched)
+    watched.stop()
+    watched.start(roles="smtp")
+    sandbox.faults(
+        {
+            "kind": "error_code",
+            "code": "UNKNOWN_EXCEPTION",
+            "body": "SELECT.*poison%40customer",
+        }
+    )
+    sent = [watched.send(mail_to(KIM), rcpt) for _ in range(6)]
+    bad = watched.send(mail_to("poison@customer.example"), rcpt)
+    watched.stop()
+    watched.start()
+    assert {watched.settled(message)["state"] for message in sent} == {"logged"}
+    row = watched.json("show", bad)[0]
+    assert (row["state"], row["reason"]) == ("queued", "UNKNOWN_EXCEPTION")
+    assert '"org_paused"' not in watched.output()
+
+
 def test_the_relay_keeps_calls_for_others(
     watched: RelayProcess, sandbox: SandboxProcess
 ) -> None:
