@@ -20,7 +20,12 @@ _WANTED: Final = "run 'relay setup salesforce' for what is missing"
 
 def writing(section: SalesforceSettings, shape: OrgShape) -> list[Finding]:
     """Return what is to be said of how this relay writes to this org."""
-    return [*keys(section, shape), *_extras(section, shape), *_handover(shape)]
+    return [
+        *keys(section, shape),
+        *_extras(section, shape),
+        *_handover(shape),
+        *_files(section, shape),
+    ]
 
 
 def keys(section: SalesforceSettings, shape: OrgShape) -> list[Finding]:
@@ -58,3 +63,16 @@ def _handover(shape: OrgShape) -> list[Finding]:
     mend = "give the integration user's permission set Edit on Task.OwnerId"
     text = "the Tasks that Salesforce makes of EmailMessages stay with this user"
     return [warn("owner of Tasks", text, mend)]
+
+
+def _files(section: SalesforceSettings, shape: OrgShape) -> list[Finding]:
+    """Say whether attachments can become Files."""
+    check = "files"
+    if not section.files_attach:
+        return [ok(check, "off: attachments stay in the relay")]
+    if "ContentVersion" not in shape.createables:
+        mend = "let the integration user create Files, or set salesforce.files_attach"
+        return [warn(check, "may not be created: attachments wait in the relay", mend)]
+    if shape.createable("ContentVersion", "FirstPublishLocationId"):
+        return [ok(check, "attachments become Files")]
+    return [ok(check, "attachments become Files; links are a call of their own")]

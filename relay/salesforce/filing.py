@@ -198,9 +198,14 @@ class Files:
         self._timeout_s = timeout_s
         self._threads = threads
         self._ask = ask
+        self._closing = False
 
     async def close(self) -> None:
-        """Let the upload under way end, then close connections."""
+        """Break uploads off, then close connections.
+
+        An upload that is broken off is looked for by the next process.
+        """
+        self._closing = True
         await self._threads.close()
 
     async def upload(
@@ -226,7 +231,15 @@ class Files:
             SalesforceUnavailable: Nothing was written.
             OrgPaused: Nothing was written, and nothing can be for now.
         """
-        upload = Upload(fields, "VersionData", size_bytes, source, self._clock)
+
+        def pieces() -> Iterator[bytes]:
+            for piece in source():
+                if self._closing:
+                    text = "the relay stops"
+                    raise UploadBrokenOffError(text)
+                yield piece
+
+        upload = Upload(fields, "VersionData", size_bytes, pieces, self._clock)
         return await self._threads.run(
             lambda client: _send(
                 client, key, upload, not_after_boottime_s, self._timeout_s

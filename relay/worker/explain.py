@@ -11,12 +11,13 @@ import relay.sender
 from relay.core.addresses import address_key
 from relay.match import Several
 from relay.worker.drafting import Drafting
+from relay.worker.files import file_rules
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.config import Settings
-    from relay.core.model import Directory, User
+    from relay.core.model import Directory, Email, User
     from relay.salesforce import Org
     from relay.worker.mode import WriteMode
 
@@ -39,7 +40,8 @@ async def explain(
     Returns:
         `state` (`logged`, `unmatched`, `skipped`, `refused`), `reason`, `people`
         (address, name, place), `records` (object, id, name, rule), `unknown`
-        (addresses), `write_as`, and `activities` (object, slot, key, rule, fields).
+        (addresses), `write_as`, `activities` (object, slot, key, rule, fields), and
+        `files` (name, and why it is left out).
         `refused` is what the sender would be told during SMTP; Salesforce is not
         asked then.
 
@@ -72,6 +74,7 @@ async def explain(
         "unknown": [],
         "write_as": None,
         "activities": [],
+        "files": [],
     }
     if not user.active:
         mend = f"{user.email} is disabled: relay user enable {user.email}"
@@ -133,5 +136,20 @@ async def explain(
             }
             for d in drafts
         ],
+        "files": _files(settings, email, raw),
     }
     return told
+
+
+def _files(settings: Settings, email: Email, raw: bytes) -> list[dict[str, Any]]:
+    """Return what would become a File, and what would not, with the reason."""
+    plan = relay.activity.plan_files(
+        email,
+        file_rules(settings.salesforce),
+        mail_id=0,
+        blob_id="",
+        raw_bytes=len(raw),
+        activity_keys=["any"],
+    )
+    sent = [{"name": draft.name, "left_out": ""} for draft in plan.drafts]
+    return sent + [{"name": name, "left_out": reason} for name, reason in plan.left_out]

@@ -1,0 +1,37 @@
+"""`relay check` says whether attachments can become Files."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from relay.cli.check_writing import writing
+from relay.config import SalesforceSettings
+from relay.salesforce import OrgShape
+
+LOCATION = SimpleNamespace(createable=True)
+WHOLE = OrgShape(
+    {"ContentVersion": {"FirstPublishLocationId": LOCATION}},  # type: ignore[dict-item]
+    frozenset({"ContentVersion"}),
+)
+BARE = OrgShape({}, frozenset({"ContentVersion"}))
+
+
+@pytest.mark.parametrize(
+    ("shape", "attach", "result", "detail"),
+    [
+        (WHOLE, True, "ok", "attachments become Files"),
+        (BARE, True, "ok", "a call of their own"),
+        (OrgShape({}), True, "warn", "may not be created"),
+        (OrgShape({}), False, "ok", "off"),
+    ],
+)
+def test_files_are_checked(
+    shape: OrgShape, *, attach: bool, result: str, detail: str
+) -> None:
+    """What the org allows, and what the settings want."""
+    section = SalesforceSettings(files_attach=attach)
+    (found,) = (f for f in writing(section, shape) if f.check == "files")
+    assert str(found.result) == result
+    assert detail in found.detail
