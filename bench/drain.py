@@ -205,7 +205,7 @@ log_level = "warning"
     )
     try:
         wait(config, warm)
-        # The queue fills while the worker sleeps, so that what is measured is the drain.
+        # The queue fills while the worker sleeps: what is measured is the drain.
         os.kill(relay.pid, 0)
         _stop(relay, stop=True)
         asyncio.run(fill(config, warm, arguments.mails))

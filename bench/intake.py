@@ -8,7 +8,10 @@ durability, Postfix with its queue. Postfix's own `smtp-source` sends to each in
 the order changes each round, and ratios are taken round by round, so that a machine
 whose speed drifts hurts both alike. A cell is SIZE:sSESSIONS, with `c` behind it for a
 connection per mail. CPU is that of each server's processes. Nothing is delivered: the
-relay runs with intake alone, Postfix discards. See bench/postfix.py for what it needs.
+relay runs with intake alone, Postfix discards. Postfix needs root, the users `postfix`
+and `postdrop`, and its programs: installed, or only unpacked:
+
+    apt-get download postfix && dpkg -x postfix_*.deb DIR && export POSTFIX_ROOT=DIR
 """
 
 from __future__ import annotations
@@ -26,10 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+sys.path.insert(0, str(ROOT))
 
-import postfix  # noqa: E402
-from tests.fakes.processes import RelayProcess, free_port, listening, wait_for  # noqa: E402
+
+from tests.fakes.postfix import PrivatePostfix, program, why_not  # noqa: E402
+from tests.fakes.processes import RelayProcess  # noqa: E402
 
 SIZES = {"4k": 4096, "75k": 76_800, "5m": 5 << 20}
 MAILS = {"4k": 4000, "75k": 1500, "5m": 60}
@@ -40,6 +44,23 @@ GOALS = {
     "75k:s20": 1.3,
     "5m:s20": 0.8,
 }
+DISCARD = {
+    **dict.fromkeys(
+        ("default_transport", "relay_transport", "local_transport"), "discard:"
+    ),
+    **dict.fromkeys(
+        (
+            "smtpd_client_connection_count_limit",
+            "smtpd_client_connection_rate_limit",
+            "smtpd_client_message_rate_limit",
+            "mailbox_size_limit",
+        ),
+        "0",
+    ),
+    "default_process_limit": "500",
+    "message_size_limit": "104857600",
+}
+"""Postfix as a sink without limits: what is compared is the intake."""
 
 
 @dataclass
@@ -64,21 +85,19 @@ def cpu_s(pid: int) -> float:
     return total
 
 
-def send(base: Path, server: Server, cell: str) -> tuple[float, float]:
+def send(server: Server, cell: str) -> tuple[float, float]:
     """Send the mails of a cell; return mails a second and CPU seconds a mail."""
     size, _, sessions = cell.partition(":s")
     count = MAILS[size]
     reuse = [] if sessions.endswith("c") else ["-d"]
     command = [
-        f"{base}/usr/sbin/smtp-source",
+        *program("smtp-source"),
         *reuse,
         *("-s", sessions.rstrip("c"), "-m", str(count), "-l", str(SIZES[size])),
         *("-f", "ada@corp.example", "-t", server.rcpt, f"127.0.0.1:{server.port}"),
     ]
     before, started = cpu_s(server.pid), time.monotonic()
-    subprocess.run(
-        command, env=postfix.environment(base), check=True, capture_output=True
-    )
+    subprocess.run(command, check=True, capture_output=True)
     seconds = time.monotonic() - started
     # What was put off to the end of the run counts as well.
     time.sleep(0.3)
@@ -92,10 +111,8 @@ def main() -> None:
     parser.add_argument("--cells", default=",".join(GOALS))
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    base = postfix.root()
-    if base is None:
-        sys.exit("Postfix's programs are not here: see bench/postfix.py")
-    base = base.resolve()
+    if lack := why_not():
+        sys.exit(f"no private Postfix can run here: {lack}")
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -104,18 +121,22 @@ def main() -> None:
         relay.set(telemetry__log_format="json", telemetry__log_level="info")
         rcpt = relay.add_user("Ada", "ada@corp.example")
         relay.start(roles="smtp")
-        port = free_port()
-        peer = postfix.Postfix(folder / "postfix", port)
+        peer = PrivatePostfix(9, DISCARD)
         try:
-            wait_for(lambda: listening(port), message=peer.fail(), timeout_s=10)
+            peer.start()
             assert relay.process
             servers = [
                 Server("relay", relay.port, relay.process.pid, rcpt),
-                Server("postfix", port, peer.pid, "x@discard.invalid"),
+                Server("postfix", peer.port, peer.pid, "x@discard.invalid"),
             ]
-            told = [measure(base, servers, c, arguments.rounds) for c in _cells(arguments)]
+            told = [
+                measure(servers, cell, arguments.rounds)
+                for cell in arguments.cells.split(",")
+                if cell
+            ]
         finally:
             peer.stop()
+            peer.remove()
             relay.stop()
     if arguments.json:
         print(json.dumps({"cells": told}))
@@ -130,22 +151,20 @@ def main() -> None:
         )
 
 
-def _cells(arguments: argparse.Namespace) -> list[str]:
-    return [cell for cell in arguments.cells.split(",") if cell]
-
-
-def measure(base: Path, servers: list[Server], cell: str, rounds: int) -> dict:
+def measure(servers: list[Server], cell: str, rounds: int) -> dict:
     """Run one cell; return medians, and the spread of the ratio."""
     for server in servers:
-        send(base, server, "4k:s20")
+        send(server, "4k:s20")
     rates: dict[str, list[float]] = {s.name: [] for s in servers}
     costs: dict[str, list[float]] = {s.name: [] for s in servers}
     for number in range(rounds):
         for server in servers if number % 2 else reversed(servers):
-            rate, cost = send(base, server, cell)
+            rate, cost = send(server, cell)
             rates[server.name].append(rate)
             costs[server.name].append(cost)
-    ratios = sorted(a / b for a, b in zip(rates["relay"], rates["postfix"], strict=True))
+    ratios = sorted(
+        a / b for a, b in zip(rates["relay"], rates["postfix"], strict=True)
+    )
     cpu = [a / b for a, b in zip(costs["relay"], costs["postfix"], strict=True)]
     return {
         "cell": cell,

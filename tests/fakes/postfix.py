@@ -16,8 +16,12 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.fakes.processes import free_port, listening, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 QUEUES = ("maildrop", "incoming", "active", "deferred", "hold", "corrupt")
 _HEAD_BYTES = 8192
@@ -65,11 +69,17 @@ def _program(name: str) -> str | None:
     return shutil.which(name, path=str(_root() / "usr/sbin"))
 
 
+def program(name: str) -> list[str]:
+    """Return the command for one of Postfix's programs, as a list to go on with."""
+    libraries = f"LD_LIBRARY_PATH={_root() / 'usr/lib/postfix'}"
+    return ["env", libraries, _program(name) or name]
+
+
 class PrivatePostfix:
     """A Postfix that hands all its mail to one port of this machine."""
 
-    def __init__(self, next_hop: int) -> None:
-        """Write its configuration; nothing is started."""
+    def __init__(self, next_hop: int, extra: Mapping[str, str] | None = None) -> None:
+        """Write its configuration, further keys last; nothing is started."""
         # Its daemons run as the user postfix, who may not enter pytest's own folders.
         self.folder = Path(tempfile.mkdtemp(prefix="postfix-"))
         self.folder.chmod(0o755)
@@ -81,9 +91,14 @@ class PrivatePostfix:
         for folder in (self._etc, self._queue, self._data):
             folder.mkdir()
         shutil.chown(self._data, "postfix")
-        self._write(next_hop)
+        self._write(next_hop, extra or {})
 
-    def _write(self, next_hop: int) -> None:
+    @property
+    def pid(self) -> int:
+        """The process id of its master, once it runs."""
+        return int((self._queue / "pid" / "master.pid").read_text("ascii"))
+
+    def _write(self, next_hop: int, extra: Mapping[str, str]) -> None:
         keys = {
             "compatibility_level": "3.6",
             # Names of queue files are not used again.
@@ -137,6 +152,7 @@ class PrivatePostfix:
                 "newaliases_path": root / "usr/bin/newaliases",
                 "mailq_path": root / "usr/bin/mailq",
             }
+        keys |= extra
         environment = self._environment()
         keys["import_environment"] = " ".join(
             f"{name}={environment[name]}" if name != "MAIL_CONFIG" else name
