@@ -109,7 +109,7 @@ def sandbox(port: int, host: str, *, as_json: bool) -> None:
         table(
             ["", "name", "e-mail"],
             people(org.dump()),
-            title="People to try it with; a user of the relay is a User here",
+            title="People in it (users of the relay are Users here)",
         )
 
     run(host, port, org=org, announce=announce)

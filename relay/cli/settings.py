@@ -129,7 +129,9 @@ def _shown(key: str, field: Any) -> Json:
 def _plain(value: Any) -> Json:
     if value is None or isinstance(value, str | int | float | dict):
         return value
-    return value.model_dump_json() if hasattr(value, "model_dump_json") else str(value)
+    if hasattr(value, "model_dump"):  # one table of a list
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    return str(value)
 
 
 def check_value(loaded: Settings, key: str, text: str) -> Json:
