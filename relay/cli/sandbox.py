@@ -115,7 +115,9 @@ def sandbox(port: int, host: str, *, as_json: bool) -> None:
     run(host, port, org=org, announce=announce)
 
 
-def people(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, str, str]]:
+def people(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> list[tuple[str, str, str]]:
     """Return who can write and be written to: kind, name and address."""
     found = []
     for kind in ("User", "Contact", "Lead"):

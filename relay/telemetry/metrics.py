@@ -172,7 +172,10 @@ FILES: Final = Counter(
     registry=REGISTRY,
 )
 FILES_NOW: Final = Gauge(
-    "relay_files", "Files of mails in the store, by state.", ["state"], registry=REGISTRY
+    "relay_files",
+    "Files of mails in the store, by state.",
+    ["state"],
+    registry=REGISTRY,
 )
 
 # ------------------------------------------------------------------ process
