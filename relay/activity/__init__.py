@@ -1,8 +1,9 @@
 """From a match to the Salesforce records that are to be written. Pure.
 
 `draft` makes them; `files` says which files hang on them; `text` cuts text to what a
-field holds; `keys` makes the idempotency keys. Which shape is wanted (EmailMessage or Task) is the caller's to say;
-writing is left to `relay.salesforce`, remembering to `relay.store`.
+field holds; `keys` makes the idempotency keys. Which shape is wanted (EmailMessage or
+Task) is the caller's to say; writing is left to `relay.salesforce`, remembering to
+`relay.store`.
 """
 
 from relay.activity.draft import Mode, OrgFields, Owner, draft

@@ -210,9 +210,9 @@ def files(row: Row) -> str:
     return ", ".join(
         words
         + [
-            f"{states.count(state)} file{'s' if states.count(state) > 1 else ''} {state}"
+            f"{count} file{'s' if count > 1 else ''} {state}"
             for state in FileState
-            if state is not FileState.LINKED and state in states
+            if state is not FileState.LINKED and (count := states.count(state))
         ]
     )
 

@@ -1,9 +1,10 @@
 """Reading: the bytes of a mail become an `Email`, whatever the bytes are.
 
 The way through: `fields` finds the header fields, `parts` the parts of the MIME tree,
-`params` reads their parameters, `decode` their content, `body` makes text of them (`html` where there is no
-plain text), `addresses` and `words` read what people wrote into header fields, `dates`
-and `identity` do what their names say, and `reader` puts the value together.
+`params` reads their parameters, `decode` their content, `body` makes text of them
+(`html` where there is no plain text), `addresses` and `words` read what people wrote
+into header fields, `dates` and `identity` do what their names say, and `reader` puts
+the value together.
 
 Promises: any bytes give an `Email` or `UnparsableMessage`; the time taken grows with
 the size of the mail and no faster; text that leaves here has no NUL, no control
