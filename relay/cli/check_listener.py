@@ -21,8 +21,7 @@ from relay.config import HostPort
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from relay.config import Settings, SMTPSettings
-    from relay.config.settings import ListenerSettings
+    from relay.config import ListenerSettings, Settings, SMTPSettings
 
 TIMEOUT_S: Final = 4.0
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is looked for

@@ -1,25 +1,24 @@
 """Settings that need a restart: defaults, `relay.toml`, environment, secret files.
 
-`settings` holds the one table of keys; `load` fills it and turns every mistake into
-one `ConfigError` line that names key, value and mend. `python -m relay.config` prints
+`settings`, `smtp` and `salesforce` hold the one table of keys; `load` fills it and turns
+every mistake into one `ConfigError` line that names key, value and mend. `python -m relay.config` prints
 `config.example.toml` from the same table. What an admin edits while the relay runs
 lives in the store, not here.
 """
 
 from relay.config.load import load
+from relay.config.salesforce import SalesforceSettings
 from relay.config.settings import (
-    ListenerSettings,
     MatchSettings,
-    SalesforceSettings,
     ServeSettings,
     Settings,
-    SMTPSettings,
     StoreSettings,
     TelemetrySettings,
     UserSettings,
     WebSettings,
     WorkerSettings,
 )
+from relay.config.smtp import ListenerSettings, SMTPSettings
 from relay.config.values import HostPort, IPNetwork, UnixPath
 
 __all__ = [

@@ -8,42 +8,24 @@ from the working directory (`sources`). Building a model by hand raises pydantic
 
 from __future__ import annotations
 
-import socket
-import ssl
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from relay.config.file_types import DENIED_FILES, FileType
-from relay.config.records import ExtraFields, KeyField, OwnerId, RecordTypes
+from relay.config.salesforce import SalesforceSettings
+from relay.config.section import MIB, Section
+from relay.config.smtp import SMTPSettings
 from relay.config.values import (
     Count,
     CountOrZero,
-    Domain,
     Flag,
-    HostName,
     HostPort,
-    Listener,
-    ListenerPlace,
-    Network,
     Number,
-    OptionalFile,
     OptionalListener,
-    OptionalOrigin,
     OptionalPath,
-    OptionalProxy,
-    OptionalSecret,
-    OptionalText,
-    Origin,
     Seconds,
-    Share,
-    SocketMode,
     StoreURL,
-    UnixPath,
-    is_domain,
-    is_loopback,
-    is_rsa_key,
     mistake,
 )
 from relay.core.errors import ConfigError
@@ -51,306 +33,8 @@ from relay.core.errors import ConfigError
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
 
-MIB = 1024 * 1024
 
-
-def _machine_name() -> str:
-    """Return the machine's own name, where it can stand in an SMTP greeting."""
-    name = socket.gethostname().lower()
-    return name if is_domain(name) else "localhost"
-
-
-class _Section(BaseModel):
-    """One table of the file; unknown keys are mistakes."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False
-    )
-
-
-class ListenerSettings(_Section):
-    """One more way in, a table of its own for each."""
-
-    address: ListenerPlace = Field(
-        description="Where to listen: host:port, or unix:/path for a Unix socket.",
-    )
-    protocol: Literal["smtp", "lmtp", "submission"] = Field(
-        default="smtp",
-        description="smtp; lmtp (a reply for each recipient, for a mail server on this "
-        "side); or submission (people log in with an app password).",
-    )
-    tls: Literal["starttls", "implicit", "none"] = Field(
-        default="starttls",
-        description="starttls (where smtp.tls_certificate is set), implicit (TLS from "
-        "the first byte), or none.",
-    )
-    require_tls: Flag = Field(
-        default=False,
-        description="Take mail on this listener only under TLS: true or false.",
-    )
-    proxy_from: tuple[Network, ...] = Field(
-        default=(),
-        description="Networks of load balancers that begin each connection with a "
-        "PROXY protocol header, v1 or v2.",
-    )
-    client_ca: OptionalFile = Field(
-        default=None,
-        description="PEM file with the authorities whose client certificates show a "
-        "trusted relay; empty: none is asked for.",
-    )
-    require_client_certificate: Flag = Field(
-        default=False,
-        description="Take mail only from those who show one: true or false.",
-    )
-    socket_mode: SocketMode = Field(
-        default="660", description="Rights of a Unix socket, in octal."
-    )
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if isinstance(self.address, UnixPath):
-            self._fits_a_unix_socket()
-        if self.tls == "none" and self.require_tls:
-            raise mistake(
-                'cannot be met with tls = "none"',
-                'write tls = "starttls" or "implicit"',
-                key="require_tls",
-            )
-        if self.tls == "none" and self.client_ca is not None:
-            raise mistake(
-                'cannot be used with tls = "none"',
-                'write tls = "starttls" or "implicit"',
-                key="client_ca",
-            )
-        if self.require_client_certificate and self.client_ca is None:
-            raise mistake(
-                "needs the authorities",
-                "set client_ca too",
-                key="require_client_certificate",
-            )
-        return self
-
-    def _fits_a_unix_socket(self) -> None:
-        if self.tls == "implicit" or self.require_tls or self.client_ca is not None:
-            raise mistake(
-                "is a Unix socket, which has no TLS",
-                "leave tls, require_tls and client_ca out, or listen on host:port",
-                key="address",
-            )
-        if self.proxy_from:
-            raise mistake(
-                "is for listeners with host:port", "leave it out", key="proxy_from"
-            )
-
-    @property
-    def needs_certificate(self) -> bool:
-        """Say whether this listener is of no use without `smtp.tls_certificate`."""
-        if self.tls == "implicit" or self.require_tls or self.client_ca is not None:
-            return True
-        # A password is only taken under TLS, or on this machine.
-        return (
-            self.protocol == "submission"
-            and isinstance(self.address, HostPort)
-            and not is_loopback(self.address.host)
-        )
-
-
-class SMTPSettings(_Section):
-    """The intake: where mail arrives, and how much of it."""
-
-    listen: tuple[Listener, ...] = Field(
-        default=(HostPort("0.0.0.0", 25),),  # noqa: S104 - a mail server faces out
-        description="Addresses to listen on, a list of host:port; port 0 is any free. "
-        "Other ways in are tables, at the end of this section.",
-    )
-    hostname: HostName = Field(
-        default_factory=_machine_name,
-        description="Name in the greeting; empty: the name of the machine.",
-    )
-    domains: tuple[Domain, ...] = Field(
-        default=(),
-        description="Domains of relay addresses, the part after the @; one at least "
-        "is needed to take mail.",
-    )
-    max_message_bytes: Count = Field(
-        default=35 * MIB,
-        description="Largest mail taken, in bytes; announced as SIZE.",
-    )
-    postmaster_max_bytes: Count = Field(
-        default=MIB,
-        description="Largest mail for postmaster, to whom anybody may write, in bytes.",
-    )
-    tls_certificate: OptionalFile = Field(
-        default=None,
-        description="PEM file with the certificate chain for STARTTLS; empty: no TLS.",
-    )
-    tls_key: OptionalFile = Field(
-        default=None,
-        description="PEM file with the private key of the certificate, unencrypted.",
-    )
-    require_tls: Flag = Field(
-        default=False, description="Take mail only after STARTTLS: true or false."
-    )
-    max_recipients: Count = Field(
-        default=100, description="Recipients of one mail, a count."
-    )
-    max_connections: Count = Field(
-        default=2000, description="Sessions at a time, a count."
-    )
-    max_connections_per_peer: Count = Field(
-        default=1200,
-        description="Sessions at a time from one IP address (IPv6: from one /64), a "
-        "count.",
-    )
-    max_mails_per_minute_per_peer: Count = Field(
-        default=600_000,
-        description="Mails from one IP address (IPv6: one /64) in a minute, a count; "
-        "further ones wait in their own queue.",
-    )
-    max_mails_per_minute_per_user: Count = Field(
-        default=600_000,
-        description="Mails for one user in a minute, a count; further ones wait in "
-        "their own queue.",
-    )
-    max_failed_logins_per_minute_per_peer: Count = Field(
-        default=10,
-        description="Failed logins from one IP address (IPv6: one /64) in a minute, a "
-        "count; then nobody there may log in for a while.",
-    )
-    max_commands: Count = Field(
-        default=2000,
-        description="Commands of a session for which no mail was taken, a count; then "
-        "it is closed.",
-    )
-    greeting_wait_s: Number = Field(
-        default=0,
-        description="Wait before the greeting, in seconds; who talks in it is turned "
-        "away. 0: none.",
-    )
-    timeout_s: Seconds = Field(
-        default=300,
-        description="Wait for the next command of a session, in seconds.",
-    )
-    data_timeout_s: Seconds = Field(
-        default=600,
-        description="Time for one whole mail to arrive after DATA, in seconds.",
-    )
-    transaction_timeout_s: Seconds = Field(
-        default=1800,
-        description="Time from the greeting, or from one mail, to the end of the next, "
-        "in seconds.",
-    )
-    min_data_rate: CountOrZero = Field(
-        default=500,
-        description="Slowest pace of a mail after its first timeout_s, in bytes a "
-        "second; 0: none.",
-    )
-    max_header_bytes: Count = Field(
-        default=256 * 1024, description="Largest header of a mail, in bytes."
-    )
-    max_header_fields: Annotated[int, Field(strict=True, ge=1, le=9999)] = Field(
-        default=2000, description="Fields in the header of a mail, a count up to 9999."
-    )
-    max_received: Count = Field(
-        default=50,
-        description="Received lines from which a mail counts as looping, a count.",
-    )
-    bare_newlines: Literal["keep", "refuse"] = Field(
-        default="keep",
-        description="Mail with a CR or LF that is not part of a CR LF: keep "
-        "(unchanged, noted in the trace) or refuse.",
-    )
-    max_errors: Count = Field(
-        default=20,
-        description="Refused commands after which a session is closed, a count.",
-    )
-    drain_s: Number = Field(
-        default=30,
-        description="Time that open sessions get to finish when the relay stops, in "
-        "seconds.",
-    )
-
-    listeners: tuple[ListenerSettings, ...] = Field(
-        default=(),
-        description="Further listeners: LMTP, submission, implicit TLS, behind a load "
-        "balancer; as many tables as wanted.",
-    )
-
-    def all_listeners(self) -> tuple[ListenerSettings, ...]:
-        """Return every listener: those of `listen` as tables, then `listeners`."""
-        plain = (
-            ListenerSettings(address=place, require_tls=self.require_tls)
-            for place in self.listen
-        )
-        return (*plain, *self.listeners)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_hostname_is_the_machine(cls, data: object) -> object:
-        if isinstance(data, dict) and data.get("hostname") == "":
-            return {key: value for key, value in data.items() if key != "hostname"}
-        return data
-
-    @model_validator(mode="after")
-    def _listens_once(self) -> Self:
-        if not (self.listen or self.listeners):
-            raise mistake("is an empty list", "name one at least", key="listen")
-        fixed = [place for place in self.listen if place.port]
-        if len(set(fixed)) < len(fixed):
-            raise mistake("names a listener twice", "keep one", key="listen")
-        known: set[HostPort | UnixPath] = set(fixed)
-        for listener in self.listeners:
-            place = listener.address
-            if place in known:
-                raise mistake(
-                    f"has {place}, where another listener is",
-                    "give each listener its own port or path",
-                    key="listeners",
-                )
-            if isinstance(place, UnixPath) or place.port:
-                known.add(place)
-        return self
-
-    @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
-        """Refuse half a configuration, and a certificate that does not load."""
-        if self.tls_certificate is None and self.tls_key is None:
-            if self.require_tls:
-                raise mistake(
-                    "needs a certificate",
-                    "set smtp.tls_certificate and smtp.tls_key, or write false",
-                    key="require_tls",
-                )
-            for listener in self.listeners:
-                if listener.needs_certificate:
-                    raise mistake(
-                        f"has {listener.address}, which needs a certificate",
-                        "set smtp.tls_certificate and smtp.tls_key",
-                        key="listeners",
-                    )
-            return self
-        if self.tls_key is None:
-            raise mistake(
-                "needs its key", "set smtp.tls_key too", key="tls_certificate"
-            )
-        if self.tls_certificate is None:
-            raise mistake(
-                "needs its certificate", "set smtp.tls_certificate too", key="tls_key"
-            )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            # The empty password keeps OpenSSL from asking for one at the terminal.
-            context.load_cert_chain(self.tls_certificate, self.tls_key, password="")
-        except (OSError, ValueError) as error:  # SSLError is an OSError
-            raise mistake(
-                "does not load together with smtp.tls_key",
-                "give a PEM chain and its own unencrypted key",
-                key="tls_certificate",
-            ) from error
-        return self
-
-
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """The store: the database, and where large mail lies."""
 
     url: StoreURL = Field(
@@ -384,242 +68,7 @@ class StoreSettings(_Section):
     )
 
 
-class SalesforceSettings(_Section):
-    """The org that this relay serves. Client credentials, or a JWT with a key file."""
-
-    instance_url: OptionalOrigin = Field(
-        default=None,
-        description="Address of the org, https://…my.salesforce.com; http:// for "
-        "loopback hosts only.",
-    )
-    login_url: OptionalOrigin = Field(
-        default=None,
-        description="Host that gives tokens at /services/oauth2/token; empty: "
-        "instance_url.",
-    )
-    audience: Origin = Field(
-        default="https://login.salesforce.com",
-        description="Audience of the JWT; https://test.salesforce.com for sandboxes.",
-    )
-    proxy: OptionalProxy = Field(
-        default=None,
-        repr=False,
-        description="HTTP proxy on the way to Salesforce, http://host:port; empty: "
-        "none.",
-    )
-    client_id: OptionalText = Field(
-        default=None, description="Consumer key of the External Client App."
-    )
-    client_secret: OptionalSecret = Field(
-        default=None,
-        description="Consumer secret, for the client credentials flow.",
-    )
-    username: OptionalText = Field(
-        default=None,
-        description="User name of the integration user, for the JWT bearer flow.",
-    )
-    private_key_file: OptionalFile = Field(
-        default=None,
-        description="PEM file with the private key, for the JWT bearer flow.",
-    )
-    api_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{1,2}[.]0$")] = Field(
-        default="66.0", description="Version of the REST API, as text."
-    )
-    write_as: Literal["auto", "email_message", "task", "nothing"] = Field(
-        default="auto",
-        description="What a mail becomes: email_message (needs Enhanced Email), task, "
-        "or auto: the first mail is written as EmailMessage and read back; where it "
-        "made no activity, it is taken back and Tasks are written from then on. "
-        "nothing: all is planned and shown (relay show), nothing written.",
-    )
-    timeout_s: Seconds = Field(
-        default=30, description="Wait for an answer of Salesforce, in seconds."
-    )
-    settle_s: Number = Field(
-        default=600,
-        description="A record was sent and no answer came: it is looked for, and sent "
-        "again only when it is still absent this long after timeout_s, in seconds. "
-        "Salesforce may work on a call for ten minutes; less risks doubles.",
-    )
-    describe_ttl_s: Seconds = Field(
-        default=3600,
-        description="Time for which the org's objects and fields are remembered, in "
-        "seconds.",
-    )
-    workers: Count = Field(
-        default=4, description="Calls to Salesforce at a time, a count of threads."
-    )
-    cache_s: Number = Field(
-        default=5,
-        description="Time for which records found for an address are remembered, in "
-        "seconds; 0: ask each time.",
-    )
-    cache_negative_s: Number = Field(
-        default=2,
-        description="Time for which it is remembered that an address has no record, in "
-        "seconds; 0: ask each time.",
-    )
-    daily_share: Share = Field(
-        default=1.0,
-        description="Share of the org's API calls in 24 hours that the relay may use "
-        "itself, above 0 up to 1.",
-    )
-    slow_at: Share = Field(
-        default=0.8,
-        description="Share of the calls, the org's or the relay's own, from which the "
-        "relay writes less often in larger batches, above 0 up to 1.",
-    )
-    pause_at: Share = Field(
-        default=0.95,
-        description="Share of the calls from which the relay only takes mail and "
-        "writes nothing until calls are free again, above 0 up to 1.",
-    )
-    pause_max_s: Seconds = Field(
-        default=900,
-        description="Longest rest of an org that cannot be used before one mail tries "
-        "it again, in seconds.",
-    )
-    max_addresses_per_mail: Count = Field(
-        default=50,
-        description="Addresses of one mail that are looked up, a count; further ones "
-        "are left out, visibly.",
-    )
-    key_field: KeyField = Field(
-        default="Relay_Key__c",
-        description="Unique custom field on Activity and EmailMessage for the relay's "
-        "key; used where the org has it (relay setup salesforce). Empty: never.",
-    )
-    owner_after_s: Number = Field(
-        default=30,
-        description="Wait before the Tasks that Salesforce makes of EmailMessages are "
-        "given to their reps, in seconds; they are changed together.",
-    )
-    fallback_owner: OwnerId = Field(
-        default="",
-        description="Id of the user or queue that gets a Task whose rep is inactive in "
-        "Salesforce; empty: the mail becomes dead, with that reason.",
-    )
-    files_attach: Flag = Field(
-        default=True,
-        description="Attachments become Files on the records of a mail: true or false.",
-    )
-    files_max_bytes: Count = Field(
-        default=25 * MIB,
-        description="Largest file, decoded, in bytes; larger ones stay in the relay.",
-    )
-    files_max_count: Count = Field(
-        default=50, description="Files of one mail, a count; further ones are left out."
-    )
-    files_allow: tuple[FileType, ...] = Field(
-        default=(),
-        description="Media types (application/pdf, image/*) and endings (.pdf) that "
-        "become Files; empty: all.",
-    )
-    files_deny: tuple[FileType, ...] = Field(
-        default=DENIED_FILES,
-        description="Media types and endings that never do; wins over files_allow.",
-    )
-    files_inline_min_bytes: CountOrZero = Field(
-        default=51_200,
-        description="Images inside the text below this size (logos) are left out, in "
-        "bytes.",
-    )
-    files_original_eml: Flag = Field(
-        default=False,
-        description="The whole mail becomes a File too, relay addresses in its header "
-        "masked: true or false.",
-    )
-    files_hold_s: Seconds = Field(
-        default=900,
-        description="Wait before files are tried again in an org whose storage is "
-        "full, in seconds.",
-    )
-    look_before_write: Flag = Field(
-        default=False,
-        description="Look first whether another tool has logged a mail, by its "
-        "Message-ID: true or false. Costs about a call for 200 mails.",
-    )
-    record_type: RecordTypes = Field(
-        default={},
-        description="Record type by object, as developer names: { Task = "
-        '"Sales_Email" }.',
-    )
-    fields: ExtraFields = Field(
-        default={},
-        description="Further fields by object, { Task = { Priority = "
-        '"Low" } }; or, instead of this line, a table [salesforce.fields.Task] at the '
-        "end. Placeholders such as {subject} are in docs/salesforce.md.",
-    )
-
-    @model_validator(mode="after")
-    def _slow_before_pause(self) -> Self:
-        if self.slow_at > self.pause_at:
-            raise mistake(
-                "is above salesforce.pause_at",
-                "write a share of at most salesforce.pause_at",
-                key="slow_at",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _credentials_fit(self) -> Self:
-        if self.instance_url is not None and (lack := self._lacks()):
-            key, problem, mend = lack
-            raise mistake(problem, mend, key=key)
-        return self
-
-    @model_validator(mode="after")
-    def _key_is_one(self) -> Self:
-        """Refuse a file that cannot sign now, rather than at the first login."""
-        if self.private_key_file is not None and not is_rsa_key(self.private_key_file):
-            raise mistake(
-                "is no RSA private key that can be read",
-                "give the unencrypted PEM file whose certificate the app has",
-                key="private_key_file",
-            )
-        return self
-
-    def _lacks(self) -> tuple[str, str, str] | None:
-        """Return key, problem and mend of what keeps a login from being tried."""
-        if self.instance_url is None:
-            return (
-                "instance_url",
-                "is needed to reach Salesforce",
-                'write the org\'s address, such as "https://example.my.salesforce.com"',
-            )
-        if self.client_id is None:
-            return (
-                "client_id",
-                "is needed to log in",
-                "write the consumer key of the External Client App",
-            )
-        if self.client_secret is not None:
-            if self.private_key_file is not None:
-                return (
-                    "private_key_file",
-                    "stands beside salesforce.client_secret",
-                    "keep the one whose flow the app allows",
-                )
-            return None
-        if self.private_key_file is None:
-            return (
-                "client_secret",
-                "is needed to log in",
-                (
-                    "set it or salesforce.client_secret_file (client credentials), or "
-                    "salesforce.username and salesforce.private_key_file (JWT)"
-                ),
-            )
-        if self.username is None:
-            return (
-                "username",
-                "is needed beside salesforce.private_key_file",
-                "write the user name of the integration user",
-            )
-        return None
-
-
-class ServeSettings(_Section):
+class ServeSettings(Section):
     """The processes of `relay serve`."""
 
     processes: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
@@ -634,7 +83,7 @@ class ServeSettings(_Section):
     )
 
 
-class MatchSettings(_Section):
+class MatchSettings(Section):
     """How records are chosen."""
 
     several: Literal["all", "oldest", "most_activity"] = Field(
@@ -645,7 +94,7 @@ class MatchSettings(_Section):
     )
 
 
-class WorkerSettings(_Section):
+class WorkerSettings(Section):
     """The worker: batches, leases, and when to try again."""
 
     batch: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
@@ -684,7 +133,7 @@ class WorkerSettings(_Section):
     )
 
 
-class WebSettings(_Section):
+class WebSettings(Section):
     """Mail over HTTP: POST /messages."""
 
     listen: OptionalListener = Field(
@@ -694,7 +143,7 @@ class WebSettings(_Section):
     )
 
 
-class TelemetrySettings(_Section):
+class TelemetrySettings(Section):
     """Log, metrics and health."""
 
     listen: OptionalListener = Field(
@@ -716,7 +165,7 @@ class TelemetrySettings(_Section):
     )
 
 
-class UserSettings(_Section):
+class UserSettings(Section):
     """The people who log."""
 
     rotation_grace_days: CountOrZero = Field(

@@ -1,0 +1,318 @@
+"""The settings of the ways in: listeners, TLS, limits."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from relay.config.section import MIB, Section
+from relay.config.values import (
+    Count,
+    CountOrZero,
+    Domain,
+    Flag,
+    HostName,
+    HostPort,
+    Listener,
+    ListenerPlace,
+    Network,
+    Number,
+    OptionalFile,
+    Seconds,
+    SocketMode,
+    UnixPath,
+    is_domain,
+    is_loopback,
+    mistake,
+)
+
+
+def _machine_name() -> str:
+    """Return the machine's own name, where it can stand in an SMTP greeting."""
+    name = socket.gethostname().lower()
+    return name if is_domain(name) else "localhost"
+
+
+class ListenerSettings(Section):
+    """One more way in, a table of its own for each."""
+
+    address: ListenerPlace = Field(
+        description="Where to listen: host:port, or unix:/path for a Unix socket.",
+    )
+    protocol: Literal["smtp", "lmtp", "submission"] = Field(
+        default="smtp",
+        description="smtp; lmtp (a reply for each recipient, for a mail server on this "
+        "side); or submission (people log in with an app password).",
+    )
+    tls: Literal["starttls", "implicit", "none"] = Field(
+        default="starttls",
+        description="starttls (where smtp.tls_certificate is set), implicit (TLS from "
+        "the first byte), or none.",
+    )
+    require_tls: Flag = Field(
+        default=False,
+        description="Take mail on this listener only under TLS: true or false.",
+    )
+    proxy_from: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks of load balancers that begin each connection with a "
+        "PROXY protocol header, v1 or v2.",
+    )
+    client_ca: OptionalFile = Field(
+        default=None,
+        description="PEM file with the authorities whose client certificates show a "
+        "trusted relay; empty: none is asked for.",
+    )
+    require_client_certificate: Flag = Field(
+        default=False,
+        description="Take mail only from those who show one: true or false.",
+    )
+    socket_mode: SocketMode = Field(
+        default="660", description="Rights of a Unix socket, in octal."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if isinstance(self.address, UnixPath):
+            self._fits_a_unix_socket()
+        if self.tls == "none" and self.require_tls:
+            raise mistake(
+                'cannot be met with tls = "none"',
+                'write tls = "starttls" or "implicit"',
+                key="require_tls",
+            )
+        if self.tls == "none" and self.client_ca is not None:
+            raise mistake(
+                'cannot be used with tls = "none"',
+                'write tls = "starttls" or "implicit"',
+                key="client_ca",
+            )
+        if self.require_client_certificate and self.client_ca is None:
+            raise mistake(
+                "needs the authorities",
+                "set client_ca too",
+                key="require_client_certificate",
+            )
+        return self
+
+    def _fits_a_unix_socket(self) -> None:
+        if self.tls == "implicit" or self.require_tls or self.client_ca is not None:
+            raise mistake(
+                "is a Unix socket, which has no TLS",
+                "leave tls, require_tls and client_ca out, or listen on host:port",
+                key="address",
+            )
+        if self.proxy_from:
+            raise mistake(
+                "is for listeners with host:port", "leave it out", key="proxy_from"
+            )
+
+    @property
+    def needs_certificate(self) -> bool:
+        """Say whether this listener is of no use without `smtp.tls_certificate`."""
+        if self.tls == "implicit" or self.require_tls or self.client_ca is not None:
+            return True
+        # A password is only taken under TLS, or on this machine.
+        return (
+            self.protocol == "submission"
+            and isinstance(self.address, HostPort)
+            and not is_loopback(self.address.host)
+        )
+
+
+class SMTPSettings(Section):
+    """The intake: where mail arrives, and how much of it."""
+
+    listen: tuple[Listener, ...] = Field(
+        default=(HostPort("0.0.0.0", 25),),  # noqa: S104 - a mail server faces out
+        description="Addresses to listen on, a list of host:port; port 0 is any free. "
+        "Other ways in are tables, at the end of this section.",
+    )
+    hostname: HostName = Field(
+        default_factory=_machine_name,
+        description="Name in the greeting; empty: the name of the machine.",
+    )
+    domains: tuple[Domain, ...] = Field(
+        default=(),
+        description="Domains of relay addresses, the part after the @; one at least "
+        "is needed to take mail.",
+    )
+    max_message_bytes: Count = Field(
+        default=35 * MIB,
+        description="Largest mail taken, in bytes; announced as SIZE.",
+    )
+    postmaster_max_bytes: Count = Field(
+        default=MIB,
+        description="Largest mail for postmaster, to whom anybody may write, in bytes.",
+    )
+    tls_certificate: OptionalFile = Field(
+        default=None,
+        description="PEM file with the certificate chain for STARTTLS; empty: no TLS.",
+    )
+    tls_key: OptionalFile = Field(
+        default=None,
+        description="PEM file with the private key of the certificate, unencrypted.",
+    )
+    require_tls: Flag = Field(
+        default=False, description="Take mail only after STARTTLS: true or false."
+    )
+    max_recipients: Count = Field(
+        default=100, description="Recipients of one mail, a count."
+    )
+    max_connections: Count = Field(
+        default=2000, description="Sessions at a time, a count."
+    )
+    max_connections_per_peer: Count = Field(
+        default=1200,
+        description="Sessions at a time from one IP address (IPv6: from one /64), a "
+        "count.",
+    )
+    max_mails_per_minute_per_peer: Count = Field(
+        default=600_000,
+        description="Mails from one IP address (IPv6: one /64) in a minute, a count; "
+        "further ones wait in their own queue.",
+    )
+    max_mails_per_minute_per_user: Count = Field(
+        default=600_000,
+        description="Mails for one user in a minute, a count; further ones wait in "
+        "their own queue.",
+    )
+    max_failed_logins_per_minute_per_peer: Count = Field(
+        default=10,
+        description="Failed logins from one IP address (IPv6: one /64) in a minute, a "
+        "count; then nobody there may log in for a while.",
+    )
+    max_commands: Count = Field(
+        default=2000,
+        description="Commands of a session for which no mail was taken, a count; then "
+        "it is closed.",
+    )
+    greeting_wait_s: Number = Field(
+        default=0,
+        description="Wait before the greeting, in seconds; who talks in it is turned "
+        "away. 0: none.",
+    )
+    timeout_s: Seconds = Field(
+        default=300,
+        description="Wait for the next command of a session, in seconds.",
+    )
+    data_timeout_s: Seconds = Field(
+        default=600,
+        description="Time for one whole mail to arrive after DATA, in seconds.",
+    )
+    transaction_timeout_s: Seconds = Field(
+        default=1800,
+        description="Time from the greeting, or from one mail, to the end of the next, "
+        "in seconds.",
+    )
+    min_data_rate: CountOrZero = Field(
+        default=500,
+        description="Slowest pace of a mail after its first timeout_s, in bytes a "
+        "second; 0: none.",
+    )
+    max_header_bytes: Count = Field(
+        default=256 * 1024, description="Largest header of a mail, in bytes."
+    )
+    max_header_fields: Annotated[int, Field(strict=True, ge=1, le=9999)] = Field(
+        default=2000, description="Fields in the header of a mail, a count up to 9999."
+    )
+    max_received: Count = Field(
+        default=50,
+        description="Received lines from which a mail counts as looping, a count.",
+    )
+    bare_newlines: Literal["keep", "refuse"] = Field(
+        default="keep",
+        description="Mail with a CR or LF that is not part of a CR LF: keep "
+        "(unchanged, noted in the trace) or refuse.",
+    )
+    max_errors: Count = Field(
+        default=20,
+        description="Refused commands after which a session is closed, a count.",
+    )
+    drain_s: Number = Field(
+        default=30,
+        description="Time that open sessions get to finish when the relay stops, in "
+        "seconds.",
+    )
+
+    listeners: tuple[ListenerSettings, ...] = Field(
+        default=(),
+        description="Further listeners: LMTP, submission, implicit TLS, behind a load "
+        "balancer; as many tables as wanted.",
+    )
+
+    def all_listeners(self) -> tuple[ListenerSettings, ...]:
+        """Return every listener: those of `listen` as tables, then `listeners`."""
+        plain = (
+            ListenerSettings(address=place, require_tls=self.require_tls)
+            for place in self.listen
+        )
+        return (*plain, *self.listeners)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_hostname_is_the_machine(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("hostname") == "":
+            return {key: value for key, value in data.items() if key != "hostname"}
+        return data
+
+    @model_validator(mode="after")
+    def _listens_once(self) -> Self:
+        if not (self.listen or self.listeners):
+            raise mistake("is an empty list", "name one at least", key="listen")
+        fixed = [place for place in self.listen if place.port]
+        if len(set(fixed)) < len(fixed):
+            raise mistake("names a listener twice", "keep one", key="listen")
+        known: set[HostPort | UnixPath] = set(fixed)
+        for listener in self.listeners:
+            place = listener.address
+            if place in known:
+                raise mistake(
+                    f"has {place}, where another listener is",
+                    "give each listener its own port or path",
+                    key="listeners",
+                )
+            if isinstance(place, UnixPath) or place.port:
+                known.add(place)
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        """Refuse half a configuration, and a certificate that does not load."""
+        if self.tls_certificate is None and self.tls_key is None:
+            if self.require_tls:
+                raise mistake(
+                    "needs a certificate",
+                    "set smtp.tls_certificate and smtp.tls_key, or write false",
+                    key="require_tls",
+                )
+            for listener in self.listeners:
+                if listener.needs_certificate:
+                    raise mistake(
+                        f"has {listener.address}, which needs a certificate",
+                        "set smtp.tls_certificate and smtp.tls_key",
+                        key="listeners",
+                    )
+            return self
+        if self.tls_key is None:
+            raise mistake(
+                "needs its key", "set smtp.tls_key too", key="tls_certificate"
+            )
+        if self.tls_certificate is None:
+            raise mistake(
+                "needs its certificate", "set smtp.tls_certificate too", key="tls_key"
+            )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            # The empty password keeps OpenSSL from asking for one at the terminal.
+            context.load_cert_chain(self.tls_certificate, self.tls_key, password="")
+        except (OSError, ValueError) as error:  # SSLError is an OSError
+            raise mistake(
+                "does not load together with smtp.tls_key",
+                "give a PEM chain and its own unencrypted key",
+                key="tls_certificate",
+            ) from error
+        return self
