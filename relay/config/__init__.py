@@ -1,9 +1,9 @@
 """Settings that need a restart: defaults, `relay.toml`, environment, secret files.
 
-`settings`, `smtp` and `salesforce` hold the one table of keys; `load` fills it and turns
-every mistake into one `ConfigError` line that names key, value and mend. `python -m relay.config` prints
-`config.example.toml` from the same table. What an admin edits while the relay runs
-lives in the store, not here.
+`settings`, `smtp` and `salesforce` hold the table of keys; `load` fills it and turns
+every mistake into one `ConfigError` line that names key, value and mend.
+`python -m relay.config` prints `config.example.toml` from the same table. What an admin
+edits while the relay runs lives in the store, not here.
 """
 
 from relay.config.load import load
