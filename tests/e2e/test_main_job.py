@@ -232,6 +232,7 @@ def test_a_user_without_a_salesforce_user_waits_visibly(
         u["Id"] for u in sandbox.rows("User") if u["Email"] == "ada@corp.example"
     )
     idle.run("user", "set", "Zoe", "--salesforce-id", rep)
+    time.sleep(1)  # What a command changes holds within a second.
     idle.run("hold", message)
     idle.run("release", message)
     assert idle.settled(message)["state"] == "logged"
