@@ -80,7 +80,7 @@ demo: $(VENV)/.runtime
 	@$(BIN)/relay demo $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.deps
-	$(PYTEST) -n auto -m 'not slow' $(ARGS)
+	$(PYTEST) -n auto -m "not slow" $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

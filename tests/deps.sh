@@ -16,7 +16,7 @@ postgres_missing() {
 # Prints the Debian packages of what is not there.
 missing() {
   postgres_missing && echo postgresql
-  for program in swaks msmtp curl npm; do
+  for program in swaks msmtp curl mutt npm; do
     command -v "$program" >/dev/null 2>&1 || echo "$program"
   done
   command -v node >/dev/null 2>&1 || echo nodejs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -85,3 +86,31 @@ def test_a_client_gets_its_mail_logged(
     assert done.returncode == 0, (done.stdout, done.stderr)
     wait_for(lambda: sandbox.rows("EmailMessage"), message="the activity")
     assert sandbox.rows("EmailMessage")[0]["Subject"] == "From a client"
+
+
+def test_mutt_gets_its_mail_in(relay: RelayProcess, ada: str) -> None:
+    """mutt asks for every recipient, so its mail names the relay address alone."""
+    if shutil.which("mutt") is None:
+        pytest.skip("mutt is not installed: its way in is not tested here")
+    rc = relay.folder / "muttrc"
+    rc.write_text(
+        f'set smtp_url = "smtp://127.0.0.1:{relay.port}"\n'
+        'set from = "ada@corp.example"\nset use_envelope_from = yes\n'
+        'set ssl_starttls = no\nset ssl_force_tls = no\nset record = ""\n'
+        'set hostname = "corp.example"\n',
+        "utf-8",
+    )
+    done = subprocess.run(
+        ["mutt", "-n", "-F", str(rc), "-s", "From mutt", ada],
+        input=b"Hello\n",
+        capture_output=True,
+        timeout=DEADLINE_S,
+        env={**os.environ, "HOME": str(relay.folder), "TERM": "dumb"},
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    row = wait_for(
+        lambda: (rows := relay.log()) and rows[0]["state"] == "unmatched" and rows[0],
+        message="the mail at rest",
+    )
+    assert (row["subject"], row["reason"]) == ("From mutt", "no_recipient")
