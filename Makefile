@@ -80,7 +80,7 @@ demo: $(VENV)/.runtime
 	@$(BIN)/relay demo $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.deps
-	$(PYTEST) -n auto -m "not slow" $(ARGS)
+	$(PYTEST) -n auto --dist worksteal -m "not slow" $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -96,7 +96,7 @@ test-all: check $(VENV)/.deps $(WHEEL)/.made
 	rm -rf $(WHEEL)/tree && mkdir -p $(WHEEL)/tree
 	tar -cf - --exclude=./relay --exclude=./$(VENV) --exclude=./build --exclude=./.git \
 	  . | tar -xf - -C $(WHEEL)/tree
-	cd $(WHEEL)/tree && ../venv/bin/python -m pytest -n auto --timeout 600 \
+	cd $(WHEEL)/tree && ../venv/bin/python -m pytest -n auto --dist worksteal --timeout 600 \
 	  --hypothesis-profile=long $(ARGS)
 
 $(WHEEL)/.made: $(VENV)/.dev $(SOURCES) pyproject.toml README.md

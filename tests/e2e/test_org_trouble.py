@@ -192,8 +192,13 @@ def test_an_address_that_breaks_the_look_up_hides_nobody(
     watched.stop()
     watched.start()
     assert {watched.settled(message)["state"] for message in sent} == {"logged"}
-    row = watched.json("show", bad)[0]
-    assert (row["state"], row["reason"]) == ("queued", "UNKNOWN_EXCEPTION")
+    wait_for(
+        lambda: (
+            (row := watched.json("show", bad)[0])["state"] == "queued"
+            and row["reason"] == "UNKNOWN_EXCEPTION"
+        ),
+        message="the mail that waits, with its reason",
+    )
     assert '"org_paused"' not in watched.output()
 
 
