@@ -156,7 +156,12 @@ def test_a_hangup_replaces_the_children(
     assert watched.process
     os.kill(watched.process._child.pid, signal.SIGHUP)
     while '"restarted"' not in watched.output():
-        send(watched, rcpt)
+        try:
+            send(watched, rcpt)
+        except AssertionError as busy:
+            # Caught between two mails by the old ones' end: mail programs come again
+            # (RFC 5321 section 3.8).
+            assert "4.3.2 Restarting" in str(busy)  # noqa: PT017 - one reply is fine
     with watched.smtp() as other:
         other.ehlo()
         assert other.esmtp_features["size"] == "1000000"
