@@ -12,6 +12,7 @@ from relay.core.addresses import address_key
 from relay.match import Several
 from relay.worker.drafting import Drafting
 from relay.worker.files import file_rules
+from relay.worker.owners import owner_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -100,12 +101,11 @@ async def explain(
     if not match.who:
         told["reason"] = "no Contact or open Lead has one of these addresses"
         return told
-    owner = next((found for found in result.users if found.is_active), None)
-    owner_id = user.salesforce_id or (owner.id if owner else None)
-    if owner_id is None:
+    owner = owner_of(user, result.users)
+    if owner is None:
         told["state"] = "queued"
         told["reason"] = (
-            f"no active Salesforce user has the e-mail {user.email}: name one with "
+            f"no single active Salesforce user has {user.email}: name one with "
             f"'relay user set {user.email} --salesforce-id ID'"
         )
         return told
@@ -115,9 +115,7 @@ async def explain(
         email,
         match,
         mail_key=email.key1,
-        owner=relay.activity.Owner(
-            owner_id, user.time_zone or (owner.time_zone if owner else None)
-        ),
+        owner=owner,
         mode=shape_mode,
         shape=shape,
         received_at=now,

@@ -47,21 +47,28 @@ class Owners:
         return found
 
     async def _owner(self, user: User, found: Sequence[SalesforceUser]) -> Owner | None:
-        if user.salesforce_id:
-            zone = user.time_zone
-            if not zone:
-                zone = next(
-                    (f.time_zone for f in found if f.id == user.salesforce_id), None
-                )
-                if zone:
-                    await self._store.user_set_time_zone(user.id, zone)
-            return Owner(user.salesforce_id, zone)
-        key = address_key(user.email)
-        fitting = [f for f in found if f.email_key == key and f.is_active]
-        if len(fitting) != 1:
+        owner = owner_of(user, found)
+        if owner is None:
             return None
-        match = fitting[0]
-        await self._store.user_set_salesforce_id(user.id, match.id, "relay")
-        if match.time_zone:
-            await self._store.user_set_time_zone(user.id, match.time_zone)
-        return Owner(match.id, match.time_zone)
+        if not user.salesforce_id:
+            await self._store.user_set_salesforce_id(
+                user.id, owner.salesforce_id, "relay"
+            )
+        if owner.time_zone and not (user.salesforce_id and user.time_zone):
+            await self._store.user_set_time_zone(user.id, owner.time_zone)
+        return owner
+
+
+def owner_of(user: User, found: Sequence[SalesforceUser]) -> Owner | None:
+    """Return the Salesforce user of a rep, or None where it is not one alone.
+
+    Without an id of its own, a rep is the single active User with that e-mail.
+    """
+    if user.salesforce_id:
+        zones = (f.time_zone for f in found if f.id == user.salesforce_id)
+        return Owner(user.salesforce_id, user.time_zone or next(zones, None))
+    key = address_key(user.email)
+    fitting = [f for f in found if f.email_key == key and f.is_active]
+    if len(fitting) != 1:
+        return None
+    return Owner(fitting[0].id, fitting[0].time_zone)
