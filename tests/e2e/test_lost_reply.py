@@ -25,10 +25,12 @@ def send_and_cut(relay: RelayProcess, raw: bytes, rcpt: str, count: int) -> None
 
     `count` is how many messages there are then.
     """
-    with socket.create_connection(("127.0.0.1", relay.port), timeout=10) as client:
+    with (
+        socket.create_connection(("127.0.0.1", relay.port), timeout=10) as client,
+        client.makefile("rb") as reader,
+    ):
         # A reset instead of an orderly end, as from a machine that lost its power.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        reader = client.makefile("rb")
         assert reader.readline().startswith(b"220 ")
         client.sendall(b"HELO client.example\r\n")
         assert reader.readline().startswith(b"250 ")
