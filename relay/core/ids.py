@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, without i l o u
+_PAIRS: Final = tuple(high + low for high in _BASE32 for low in _BASE32)
 _CHECKSUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _RECORD_ID: Final = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 MESSAGE_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 """The form of a message id: 26 characters, sorted by time of receipt."""
 
 _RANDOM_BITS = 80
+_SHIFTS: Final = range(120, -1, -10)
 
 
 def new_message_id(clock: Clock) -> str:
@@ -31,11 +33,7 @@ def new_message_id(clock: Clock) -> str:
     """
     milliseconds = int(clock.now().timestamp() * 1000)
     number = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-    digits = []
-    for _ in range(26):
-        number, rest = divmod(number, 32)
-        digits.append(_BASE32[rest])
-    return "".join(reversed(digits))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def checksum(id15: str) -> str:

@@ -66,9 +66,11 @@ class DataDecoder:
     def feed(self, chunk: bytes) -> bytes:
         """Take a chunk; return the content that is final now, which may be nothing."""
         work = self._held + chunk
-        # Few chunks hold a dot at the start of a line: one search instead of two.
-        dotted = _DOT_LINE in work
-        end = work.find(_END) if dotted else -1
+        # Few mails have a dot at the start of a line: one search finds the end, and
+        # says that there is nothing to unstuff before it.
+        end = dot = work.find(_DOT_LINE)
+        if dot >= 0 and not work.startswith(_END, dot):
+            end = work.find(_END, dot)
         if end >= 0:
             self.done = True
             self.rest = work[end + len(_END) :]
@@ -81,7 +83,8 @@ class DataDecoder:
         if not wire:
             return b""
         self._inspect(wire)
-        content = wire.replace(_DOT_LINE, _LINE_END) if dotted else wire
+        stuffed = 0 <= dot <= len(wire) - len(_DOT_LINE)
+        content = wire.replace(_DOT_LINE, _LINE_END) if stuffed else wire
         if self._first:
             self._first = False
             content = content[len(_LINE_END) :]

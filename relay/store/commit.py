@@ -5,7 +5,7 @@ committer never waits to fill a batch and never commits for one caller alone whe
 are waiting: an idle store adds no delay, a busy one shares each sync.
 
 Two kinds of units go in. `Rows` are plain inserts: those of the whole batch are merged
-and run as one `executemany` per table. Anything else is a function of the connection
+and run together for each table. Anything else is a function of the connection
 and runs in a savepoint, so that one that fails, fails alone.
 
 A caller that is cancelled stops waiting; its unit is committed all the same.
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection
+
+    from relay.store.statements import Insert
 
 T = TypeVar("T")
 
@@ -57,10 +59,10 @@ class Failed:
 class Committer:
     """Runs units in shared transactions, one transaction at a time.
 
-    `statements` holds the SQL text of each name that `Rows` use.
+    `statements` holds the insert of each name that `Rows` use.
     """
 
-    def __init__(self, writer: Writer, statements: Mapping[str, str]) -> None:
+    def __init__(self, writer: Writer, statements: Mapping[str, Insert]) -> None:
         """Start the task; needs a running loop."""
         self._writer = writer
         self._statements = statements
@@ -125,7 +127,7 @@ class Committer:
 
 
 def transact(
-    connection: Connection, statements: Mapping[str, str], units: list[Any]
+    connection: Connection, statements: Mapping[str, Insert], units: list[Any]
 ) -> list[Any]:
     """Run units in one transaction and commit; return a result for each, in order.
 
@@ -151,7 +153,7 @@ def transact(
 
 
 def _one_by_one(
-    connection: Connection, statements: Mapping[str, str], units: list[Any]
+    connection: Connection, statements: Mapping[str, Insert], units: list[Any]
 ) -> list[Any]:
     """Give each unit its own transaction, until the database fails altogether."""
     results: list[Any] = []
@@ -165,7 +167,7 @@ def _one_by_one(
 
 
 def _run_all(
-    connection: Connection, statements: Mapping[str, str], units: list[Any]
+    connection: Connection, statements: Mapping[str, Insert], units: list[Any]
 ) -> list[Any]:
     merged: dict[str, list[tuple[Any, ...]]] = {}
     results: list[Any] = [None] * len(units)
@@ -181,7 +183,7 @@ def _run_all(
             else:
                 known += rows
     for name, rows in merged.items():
-        connection.exec_driver_sql(statements[name], rows)
+        statements[name].run(connection, rows)
     shared = len(units) > 1
     for index in calls:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select
@@ -49,6 +50,8 @@ SINGLE_REFUSALS: Final = 500
 _PEERS: Final = 10_000
 """Peers remembered in an hour; those beyond share a count, so memory is bounded."""
 _HOUR: Final = 3600 * SECOND
+_FREE_FOR_S: Final = 0.1
+"""How long the free space is believed: asking for each mail costs more than its row."""
 
 
 class Intake(Access):
@@ -62,6 +65,8 @@ class Intake(Access):
         self._spool = spool
         self._inline_bytes = settings.inline_bytes
         self._min_free_bytes = settings.min_free_bytes
+        self._free_bytes = 0
+        self._free_until = 0.0
         self._probing = _Probing()
         self._running: set[asyncio.Task[None]] = set()
         self._postmaster_keep = settings.postmaster_keep
@@ -79,16 +84,23 @@ class Intake(Access):
     def free_bytes(self) -> int:
         """Return the free bytes of the disk of the spool, or of SQLite's if it is less.
 
+        The answer is at most 0.1 s old.
+
         Raises:
             StoreUnavailable: A disk does not answer.
         """
+        now = time.monotonic()
+        if now < self._free_until:
+            return self._free_bytes
         folders = [self._spool.folder]
         if self._database.folder is not None:
             folders.append(self._database.folder)
         try:
-            return min(map(free_bytes, folders))
+            self._free_bytes = min(map(free_bytes, folders))
         except OSError as error:
             raise translate(error) from error
+        self._free_until = now + _FREE_FOR_S
+        return self._free_bytes
 
     async def put(self, envelope: Envelope, raw: RawMail) -> None:
         """Store one SMTP transaction, a message for each recipient, all or none.

@@ -2,12 +2,17 @@
 
 A mail is stored thousands of times a second, so that its rows go to the driver as
 plain tuples: nothing is compiled, looked up or converted for each of them.
+
+SQLite gets several rows in one statement. Its driver gives up Python's lock for each
+step and takes it back behind it; with a step for each row, the thread that writes and
+the loop that talks to peers would hand the lock to and fro hundreds of times a commit.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
@@ -17,7 +22,7 @@ from relay.store import schema
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Dialect, Table
+    from sqlalchemy import Connection, Dialect, Table
 
 BLOBS: Final = tuple(schema.blobs.c.keys())
 MESSAGES: Final = tuple(schema.messages.c.keys())[
@@ -25,6 +30,42 @@ MESSAGES: Final = tuple(schema.messages.c.keys())[
 ]
 """What the intake knows of a message; the columns after these have defaults."""
 REFUSALS: Final = tuple(schema.refusals.c.keys())
+MOST_ROWS: Final = 32
+"""Rows in one statement. The driver keeps 128 prepared ones; with a number of columns
+below 30 all lie far under SQLite's limit of 32,766 parameters."""
+
+
+class Insert:
+    """One insert, run for many rows.
+
+    Attributes:
+        sql: Its text for one row.
+    """
+
+    def __init__(self, sql: str, *, several: bool) -> None:
+        """Take the text; `several`: the database gains by rows in one statement."""
+        self.sql = sql
+        self._several = several
+        if several:
+            self._before, found, behind = sql.partition(" VALUES (")
+            values, closed, self._behind = behind.partition(")")
+            if not (found and closed) or set(values) - set("?, "):
+                raise AssertionError(sql)
+            self._row = f"({values})"
+
+    def run(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+        """Insert the rows, in their order."""
+        if not self._several:
+            connection.exec_driver_sql(self.sql, rows)
+            return
+        for start in range(0, len(rows), MOST_ROWS):
+            part = rows[start : start + MOST_ROWS]
+            values = tuple(chain.from_iterable(part))
+            connection.exec_driver_sql(self._text(len(part)), values)
+
+    def _text(self, count: int) -> str:
+        rows = ", ".join([self._row] * count)
+        return f"{self._before} VALUES {rows}{self._behind}"
 
 
 def _build(table: Table, columns: tuple[str, ...], dialect: Dialect) -> str:
@@ -42,8 +83,8 @@ def _asyncpg() -> Dialect:
 
 
 @cache
-def statements(database: str) -> Mapping[str, str]:
-    """Return the SQL of each insert, by name, for `sqlite` or `postgresql`."""
+def statements(database: str) -> Mapping[str, Insert]:
+    """Return each insert, by name, for `sqlite` or `postgresql`."""
     dialect = sqlite.dialect() if database == "sqlite" else _asyncpg()
     insert = sqlite.insert if database == "sqlite" else postgresql.insert
     new = insert(schema.refusals)
@@ -55,9 +96,11 @@ def statements(database: str) -> Mapping[str, str]:
         },
     )
     compiled = tally.compile(dialect=dialect, column_keys=list(REFUSALS))
-    return {
+    texts = {
         "blobs": _build(schema.blobs, BLOBS, dialect),
         "messages": _build(schema.messages, MESSAGES, dialect),
         "refusals": _build(schema.refusals, REFUSALS, dialect),
         "tallies": str(compiled),
     }
+    several = database == "sqlite"
+    return {name: Insert(sql, several=several) for name, sql in texts.items()}
