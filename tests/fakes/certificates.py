@@ -42,6 +42,10 @@ class Authority:
         return chain, secret
 
     def _sign(self, name, key, *, ca=False, host=None):
+        """Return a certificate with all that RFC 5280, sections 4.2.1.1 to 4.2.1.3 ask.
+
+        OpenSSL insists with `VERIFY_X509_STRICT`, which Python sets since 3.13.
+        """
         now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
@@ -52,11 +56,34 @@ class Authority:
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                    self._key.public_key()
+                ),
+                False,
+            )
         )
+        if ca:
+            builder = builder.add_extension(_usage_of_an_authority(), True)
         if host:
             names = x509.SubjectAlternativeName([x509.DNSName(host)])
             builder = builder.add_extension(names, False)
         return builder.sign(self._key, hashes.SHA256())
+
+
+def _usage_of_an_authority() -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=True,
+        crl_sign=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _name(text: str) -> x509.Name:
