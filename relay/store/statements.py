@@ -54,14 +54,22 @@ class Insert:
             self._row = f"({values})"
 
     def run(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-        """Insert the rows, in their order."""
+        """Insert the rows, in their order.
+
+        Raises:
+            SQLAlchemyError: On PostgreSQL.
+            sqlite3.Error: On SQLite, as the driver raises it.
+        """
         if not self._several:
             connection.exec_driver_sql(self.sql, rows)
             return
+        # Straight to the driver: between two steps this thread has Python's lock, and
+        # every peer waits.
+        cursor = connection.connection.cursor()
         for start in range(0, len(rows), MOST_ROWS):
             part = rows[start : start + MOST_ROWS]
-            values = tuple(chain.from_iterable(part))
-            connection.exec_driver_sql(self._text(len(part)), values)
+            cursor.execute(self._text(len(part)), tuple(chain.from_iterable(part)))
+        cursor.close()
 
     def _text(self, count: int) -> str:
         rows = ", ".join([self._row] * count)
