@@ -12,6 +12,7 @@ import pytest
 from aiosmtpd.smtp import SMTP
 
 from relay.smtp.wire import Wire
+from tests.fakes.waiting import until
 
 HEAD = b"From: ada@corp.example\r\n\r\n"
 
@@ -41,12 +42,14 @@ async def test_2_exceptions_are_451(serve, sink):
 async def test_3_end_of_input_does_not_cancel_the_commit(serve, sink):
     """A half-closed connection in the middle of a commit changes nothing."""
     sink.gate.clear()
-    talk = await (await serve())()
+    connect = await serve()
+    talk = await connect()
     await talk.begin()
+    (session,) = connect.intake._sessions
     await talk.send(HEAD + b".\r\n")
     await asyncio.wait_for(sink.begun.wait(), 3)
     talk.writer.write_eof()
-    await asyncio.sleep(0.05)
+    await until(lambda: session._inbox._ended)
     sink.gate.set()
     assert (await talk.reply())[0].startswith("250 ")
     assert len(sink.stored) == 1

@@ -102,7 +102,7 @@ async def test_starttls_without_waiting(certificate, serve, sink):
 
 async def test_slow_loris_in_data(serve, sink):
     """Bytes that trickle in do not move the deadline of a mail."""
-    talk = await (await serve(data_timeout_s=1, timeout_s=1))()
+    talk = await (await serve(data_timeout_s=1, timeout_s=1, min_data_rate=0))()
     await talk.begin()
 
     async def trickle():

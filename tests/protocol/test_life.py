@@ -14,6 +14,7 @@ import pytest
 from relay.core.errors import ConfigError, StoreFull, StoreUnavailable
 from relay.core.ids import MESSAGE_ID
 from tests.fakes.intake import running
+from tests.fakes.waiting import until
 
 MAIL = b"From: Ada <ada@corp.example>\r\nSubject: Hi\r\n\r\nHi\r\n.\r\n"
 
@@ -134,12 +135,14 @@ async def test_half_close_is_answered(commit, serve, sink):
     """A client that closes its side behind the dot still gets its 250."""
     if commit == "slow":
         sink.gate.clear()
-    talk = await (await serve())()
+    connect = await serve()
+    talk = await connect()
     await talk.begin()
+    (session,) = connect.intake._sessions
     await talk.send(MAIL)
     talk.writer.write_eof()
     await asyncio.wait_for(sink.begun.wait(), 3)
-    await asyncio.sleep(0.05)
+    await until(lambda: session._inbox._ended)
     sink.gate.set()
     assert (await talk.reply())[0].startswith("250 2.0.0 OK ")
     assert await talk.line() == ""
@@ -154,10 +157,12 @@ async def test_lost_connection_does_not_stop_the_commit(serve, sink):
     await talk.begin()
     await talk.send(MAIL)
     await asyncio.wait_for(sink.begun.wait(), 3)
+    (session,) = connect.intake._sessions
     talk.writer.transport.abort()
-    await asyncio.sleep(0.05)
+    await until(lambda: session._inbox._ended)
     sink.gate.set()
-    await asyncio.sleep(0.05)
+    await until(lambda: len(sink.stored) == 1)
+    await until(lambda: not connect.intake._sessions)
     assert len(sink.stored) == 1
 
 

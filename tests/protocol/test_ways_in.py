@@ -18,6 +18,7 @@ from tests.fakes.certificates import Authority
 from tests.fakes.dialog import Talk
 from tests.fakes.dialogue_fuzz import Wireless
 from tests.fakes.intake import PEOPLE, running
+from tests.fakes.waiting import until
 
 MAIL = b"From: Ada <ada@corp.example>\r\nSubject: Hi\r\n\r\nHi\r\n"
 V2 = b"\r\n\r\n\0\r\nQUIT\n"
@@ -225,13 +226,6 @@ async def shown(intake):
     return found
 
 
-async def until(condition):
-    """Wait until a condition holds."""
-    async with asyncio.timeout(5):
-        while not await condition():  # noqa: ASYNC110 - another process' files
-            await asyncio.sleep(0.05)
-
-
 async def test_renewed_certificate_is_taken_up(sink, authority, tmp_path, monkeypatch):
     """New files are used by the next session; sessions under way go on."""
     async with with_files(sink, authority, tmp_path, monkeypatch) as (intake, local):
@@ -376,11 +370,10 @@ async def test_proxy_header_that_came_with_the_connection(listen):
     transport.set_protocol(session)
     session.connection_made(transport)
     session.data_received(v2())
-    await asyncio.sleep(0.05)
-    assert transport.written.startswith(b"220 ")
+    await until(lambda: transport.written.startswith(b"220 "))
     assert session.peer == "203.0.113.9"
     transport.close()
-    await asyncio.sleep(0.05)
+    await until(lambda: session.transport is None)
 
 
 async def test_proxy_header_that_does_not_come(listen, monkeypatch):
@@ -544,8 +537,7 @@ async def test_use_of_a_password_is_noted(listen, sink):
         await talk.reply()
         await talk.ask("EHLO client.example")
         assert (await talk.ask(LOGIN)).startswith("235 ")
-    await asyncio.sleep(0.05)
-    assert sink.logins == [(1, "phone")] * 2
+    await until(lambda: sink.logins == [(1, "phone")] * 2)
 
 
 async def test_removed_password_and_disabled_user(listen):
@@ -564,7 +556,7 @@ async def test_removed_password_and_disabled_user(listen):
 
 async def test_who_waits_too_long_in_a_login(listen):
     """A login that is not finished in time ends the session."""
-    talk = await (await listen(protocol="submission", smtp={"timeout_s": 0.2}))()
+    talk = await (await listen(protocol="submission", smtp={"timeout_s": 1}))()
     await talk.reply()
     await talk.ask("EHLO client.example")
     assert (await talk.ask("AUTH LOGIN")).startswith("334 ")
@@ -603,7 +595,7 @@ async def begun(connect):
 )
 async def test_chunks_without_their_last(how, serve, sink, tmp_path):
     """A mail by BDAT whose last chunk does not come leaves nothing behind."""
-    connect = await serve(inline_bytes=10, timeout_s=0.5)
+    connect = await serve(inline_bytes=10, timeout_s=1)
     talk = await begun(connect)
     assert len(list(tmp_path.iterdir())) == 1
     if how == "reset":
@@ -614,8 +606,7 @@ async def test_chunks_without_their_last(how, serve, sink, tmp_path):
         assert (await talk.reply())[0].startswith("421 4.4.2 ")
     else:
         assert (await talk.ask(how))[0] == "2"
-    await asyncio.sleep(0.1)
-    assert list(tmp_path.iterdir()) == []
+    await until(lambda: not list(tmp_path.iterdir()))
     assert sink.stored == []
 
 

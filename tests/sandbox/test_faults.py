@@ -32,10 +32,10 @@ def test_a_cut_connection_leaves_all_or_nothing(sandbox, stage, kept):
 
 def test_a_stalled_call_is_done_although_nobody_waits(sandbox):
     """Checklist 40: a slow commit becomes visible after the client gave up."""
-    fault = {"stage": "before", "kind": "stall", "delay_s": 0.4, "count": 1}
+    fault = {"stage": "before", "kind": "stall", "delay_s": 2, "count": 1}
     sandbox.admin("faults", [fault])
     with pytest.raises(requests.ReadTimeout):
-        create(sandbox, timeout=0.1)
+        create(sandbox, timeout=(5, 0.1))
     assert tasks(sandbox) == []
     deadline = time.monotonic() + 5
     while not tasks(sandbox) and time.monotonic() < deadline:
@@ -100,12 +100,12 @@ def test_a_token_expires_mid_run_or_for_ever(sandbox):
 
 def test_the_quota_is_spent_for_a_while(sandbox):
     """Every call is refused until the time is over, then none."""
-    sandbox.admin("faults", [{"kind": "quota", "delay_s": 0.3, "count": 1}])
+    sandbox.admin("faults", [{"kind": "quota", "delay_s": 1, "count": 1}])
     reply = create(sandbox)
     assert reply.status_code == 403
     assert reply.json()[0]["errorCode"] == "REQUEST_LIMIT_EXCEEDED"
     assert create(sandbox).status_code == 403
-    time.sleep(0.35)
+    time.sleep(1.05)
     assert create(sandbox).status_code == 201
 
 

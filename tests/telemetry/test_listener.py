@@ -14,6 +14,7 @@ import pytest
 from relay.config import HostPort
 from relay.core.errors import ConfigError
 from relay.telemetry.health import HealthServer
+from tests.fakes.waiting import until
 
 
 @asynccontextmanager
@@ -115,8 +116,7 @@ async def test_signals_stay_with_the_app():
     try:
         async with running() as health:
             os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.sleep(0.05)
-            assert caught == [signal.SIGTERM]
+            await until(lambda: caught == [signal.SIGTERM])
             assert (await get(health, "/healthz"))[0] == 200
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
