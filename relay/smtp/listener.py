@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LOCAL: Final = "local"
 """The peer of a Unix socket."""
+_MAPPED: Final = "::ffff:"
 
 
 class Listener:
@@ -109,3 +110,18 @@ def is_this_machine(peer: str) -> bool:
         return ipaddress.ip_address(peer).is_loopback
     except ValueError:
         return False
+
+
+def peer_address(name: object) -> str:
+    """Return the IP address of a peer as text, `local` for a Unix socket."""
+    if not isinstance(name, tuple) or not name:
+        return LOCAL
+    return plain_address(str(name[0]).partition("%")[0])
+
+
+def plain_address(host: str) -> str:
+    """Return an address as text; an IPv4 one in IPv6 clothes as IPv4."""
+    if host.startswith(_MAPPED):
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped
+        return str(mapped or host)
+    return host

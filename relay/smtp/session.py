@@ -168,6 +168,8 @@ class SMTPSession(ContentSession):
                 )
             await self._drop_mail()
             await super().smtp_STARTTLS("")
+            if not self._under_tls:
+                raise EOFError  # cut in the middle of the handshake
 
     def _forget_hello(self) -> None:
         self._helo = ""

@@ -15,6 +15,7 @@ from relay.core.errors import ConfigError
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
+    from asyncio import BufferedProtocol
     from pathlib import Path
 
     from relay.config import SMTPSettings
@@ -133,6 +134,16 @@ def client_name(tls: ssl.SSLObject | None) -> str:
             if kind == "commonName":
                 return str(name)
     return "unnamed" if certificate else ""
+
+
+def hand_over(tls: BufferedProtocol, data: bytes) -> None:
+    """Give TLS the bytes of its handshake that had arrived before it."""
+    while data:
+        room = memoryview(tls.get_buffer(len(data)))
+        size = min(len(room), len(data))
+        room[:size] = data[:size]
+        tls.buffer_updated(size)
+        data = data[size:]
 
 
 def _no_password() -> str:

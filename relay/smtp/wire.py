@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 from abc import ABC, abstractmethod
 from asyncio import sslproto
 from typing import TYPE_CHECKING, Final
@@ -31,8 +30,9 @@ from aiosmtpd.smtp import SMTP, TLSSetupException
 from relay.core.ids import new_message_id
 from relay.smtp import proxy, replies
 from relay.smtp.inbox import Inbox
-from relay.smtp.listener import LOCAL
+from relay.smtp.listener import peer_address, plain_address
 from relay.smtp.policy import Rejection
+from relay.smtp.tls import hand_over
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -47,9 +47,11 @@ MAX_COMMAND_LINE: Final = 2048
 """Octets of a command line taken: 512 of RFC 5321, and room for all parameters."""
 _PROXY_HEADER_S: Final = 10.0
 """Time for a load balancer's PROXY header, which comes with the connection."""
+_LAST_WORDS_S: Final = 30.0
+"""Time for a peer to read what was said before the close, at most `timeout_s`."""
+_LAST_WORDS_IN_DRAIN_S: Final = 2.0
 _MOST_REPLIES: Final = 100
 """Replies gathered at most before they are written."""
-_MAPPED: Final = "::ffff:"
 
 
 class TooSlow(Exception):  # noqa: N818 - what happened
@@ -106,6 +108,9 @@ class Wire(SMTP, ABC):
         self._commands = 0
         self._progress_at = 0.0
         self._over = False
+        self._under_tls = False
+        self._admitted = False
+        self._closing = False
         self.peer = ""
         self.peer_group = ""
         self._via = ""  # the load balancer whose PROXY header named the peer
@@ -116,8 +121,9 @@ class Wire(SMTP, ABC):
         """Begin a session; called again when TLS stands, which begins it anew."""
         super().connection_made(transport)
         if self._original_transport is None:
-            self.peer = _peer(transport.get_extra_info("peername"))
+            self.peer = peer_address(transport.get_extra_info("peername"))
             return
+        self._under_tls = True
         # Nothing said in the clear may count once TLS stands (RFC 3207 section 4.2).
         self._inbox.clear()
         self._forget_hello()
@@ -129,6 +135,8 @@ class Wire(SMTP, ABC):
             self._original_transport.close()
         asyncio.StreamReaderProtocol.connection_lost(self, error)
         self.transport = None
+        if self._closing:
+            self._leave()
 
     def eof_received(self) -> bool:
         """Note the end of input; the other direction stays open where it can."""
@@ -149,22 +157,25 @@ class Wire(SMTP, ABC):
 
     def drain(self) -> None:
         """End the session when it is next idle, which may be now."""
-        if not self._in_data:
+        if self._closing:
+            self.set_deadline(_LAST_WORDS_IN_DRAIN_S)
+        elif not self._in_data:
             self._inbox.interrupt(Draining())
 
     def abort(self) -> None:
         """Cut the connection; a commit in hand still ends, unanswered."""
-        if self.transport is not None:
-            self.transport.abort()  # type: ignore[attr-defined]
+        # TLS on top of it would wait for the peer once more.
+        transport = self._original_transport or self.transport
+        if transport is not None:
+            transport.abort()  # type: ignore[attr-defined]
 
     async def _handle_client(self) -> None:
         """Serve the connection from greeting to close."""
-        admitted = False
         try:
             if not await self._read_proxy_header():
                 return
-            admitted = self._intake.admit(self)
-            if not admitted:
+            self._admitted = self._intake.admit(self)
+            if not self._admitted:
                 # Who expects TLS would not understand us.
                 if not self._listener.implicit:
                     self.say(replies.TOO_MANY_CONNECTIONS)
@@ -183,11 +194,28 @@ class Wire(SMTP, ABC):
         finally:
             self._over = True
             await self._drop_mail()
-            if admitted:
-                self._intake.release(self)
-            if self._timeout_handle is not None:
-                self._timeout_handle.cancel()
-            self._writer.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Close; until the last reply has left, the session counts and has a timer."""
+        self._closing = True
+        self._writer.close()
+        in_handshake = self._tls_protocol is not None and not self._under_tls
+        if self.transport is None or in_handshake:
+            # It is gone already; asyncio tells nobody of the end of a handshake.
+            self.abort()
+            self._leave()
+            return
+        wait_s = _LAST_WORDS_IN_DRAIN_S if self._intake.draining else _LAST_WORDS_S
+        self.set_deadline(min(wait_s, self._intake.settings.timeout_s))
+
+    def _leave(self) -> None:
+        """Be forgotten by the intake, once."""
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+        if self._admitted:
+            self._admitted = False
+            self._intake.release(self)
 
     async def _read_proxy_header(self) -> bool:
         """Learn from a load balancer whose connection it is; False: close it."""
@@ -208,7 +236,7 @@ class Wire(SMTP, ABC):
             return False
         self._inbox.unread(data[header.length :])
         if header.client:
-            self._via, self.peer = self.peer, _plain(header.client)
+            self._via, self.peer = self.peer, plain_address(header.client)
         # A connection that the drain did not know of yet is not begun any more.
         return not self._intake.draining
 
@@ -234,16 +262,13 @@ class Wire(SMTP, ABC):
         plain.set_protocol(protocol)
         self.transport = protocol._app_transport  # noqa: SLF001 - as aiosmtpd does
         protocol.connection_made(plain)
-        while arrived:
-            room = protocol.get_buffer(len(arrived))
-            size = min(len(room), len(arrived))
-            room[:size] = arrived[:size]
-            protocol.buffer_updated(size)
-            arrived = arrived[size:]
+        hand_over(protocol, arrived)
         try:
             await waiter
         except Exception as error:
             raise TLSSetupException from error
+        if not self._under_tls:
+            raise EOFError  # cut in the middle of the handshake
 
     async def _greet(self) -> bool:
         """Greet, unless the peer talks first: who does reads no replies."""
@@ -308,10 +333,6 @@ class Wire(SMTP, ABC):
     async def _drop_mail(self) -> None:
         """Forget a mail that has come in part."""
 
-    @property
-    def _under_tls(self) -> bool:
-        return self._tls_protocol is not None
-
     # ------------------------------------------------------------------ read
 
     async def _next_line(self) -> bytes:
@@ -364,7 +385,7 @@ class Wire(SMTP, ABC):
         if left > 0:
             self._set_alarm(left)
             return
-        if self._writing:
+        if self._writing or self._closing:
             self.abort()
         else:
             self._inbox.interrupt(TooSlow())
@@ -426,18 +447,3 @@ class Wire(SMTP, ABC):
         """Say what aiosmtpd would say itself, which is the 220 of STARTTLS alone."""
         self.say(replies.START_TLS)
         await self.flush()
-
-
-def _peer(name: object) -> str:
-    """Return the IP address of a peer as text, `local` for a Unix socket."""
-    if not isinstance(name, tuple) or not name:
-        return LOCAL
-    return _plain(str(name[0]).partition("%")[0])
-
-
-def _plain(host: str) -> str:
-    """Return an address as text; an IPv4 one in IPv6 clothes as IPv4."""
-    if host.startswith(_MAPPED):
-        mapped = ipaddress.IPv6Address(host).ipv4_mapped
-        return str(mapped or host)
-    return host
