@@ -12,7 +12,6 @@ from relay.activity.files import FilePlan, FileRules, plan_files
 from relay.activity.keys import (
     KEY_LINE,
     activity_key,
-    key_field,
     message_identifier,
     named,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "activity_key",
     "cut",
     "draft",
-    "key_field",
     "message_identifier",
     "named",
     "plan_files",

@@ -366,8 +366,9 @@ class _Drafter:
     ) -> Draft:
         key = activity_key(self._mail_key, slot)
         fields |= self._extra_fields(sobject, key)
-        if name := self._extras.key_fields.get(sobject):
-            fields[name] = key
+        key_field = self._extras.key_fields.get(sobject)
+        if key_field:
+            fields[key_field] = key
         left_out = self._extras.left_out
         sent = {
             name: value
@@ -377,7 +378,17 @@ class _Drafter:
             and (sobject, name) not in left_out
         }
         people = dict.fromkeys(c.person.key for c in chosen if c.person)
-        return Draft(slot, key, sobject, sent, _rules(chosen), tuple(people), owner)
+        return Draft(
+            slot,
+            key,
+            sobject,
+            sent,
+            _rules(chosen),
+            tuple(people),
+            owner,
+            # Never told from a value: an admin's template may hold the key as well.
+            key_field if key_field in sent else None,
+        )
 
     # ------------------------------------------------------------ settings
 

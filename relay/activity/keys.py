@@ -44,11 +44,6 @@ def message_identifier(message_id: str | None, mail_key: str) -> str:
     return f"<{mail_key}@relay.invalid>"
 
 
-def key_field(fields: Mapping[str, Json], key: str) -> str | None:
-    """Return the field of a draft that holds its key, where the org has one for it."""
-    return next((name for name, value in fields.items() if value == key), None)
-
-
 def named(fields: Mapping[str, Json]) -> frozenset[str]:
     """Return the ids of the records that a draft puts the mail on."""
     ids = {fields[name] for name in _LINKS if fields.get(name)}

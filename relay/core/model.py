@@ -371,6 +371,8 @@ class Draft:
     people: tuple[str, ...] = ()
     owner: str | None = None
     """User id for the Task that the platform makes of this record by itself."""
+    key_field: str | None = None
+    """The unique field that holds the key, where the org has one for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +392,7 @@ class Activity:
     lookups: int = 0
     """How often an unknown outcome has been looked for."""
     people: tuple[str, ...] = ()
+    key_field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -424,8 +424,8 @@ class Org:
         Args:
             records: (key, object, fields); keys are distinct.
             not_after_boottime_s: Boot time after which nothing may be sent any more.
-            unique_fields: By object, the field that holds our unique key: that it is
-                there already then means *written*.
+            unique_fields: By key, the field that holds it and takes it once only: that
+                it is there already then means *written*.
 
         Raises:
             SalesforceUnavailable: Nothing was written.

@@ -71,7 +71,7 @@ class Job:
     Attributes:
         collections: At most five, of at most 200 records each.
         method: POST creates, PATCH updates.
-        unique: By object, the field that holds our unique key, if there is one.
+        unique: By key of the record, the field that holds it and takes it once only.
     """
 
     collections: list[list[Encoded]]
@@ -326,7 +326,7 @@ def _failed(
     record: Encoded, failed: Failure, unique: Mapping[str, str]
 ) -> WriteOutcome:
     """Return the outcome of a record that Salesforce says it did not write."""
-    field = unique.get(record.object)
+    field = unique.get(record.key)
     if failed.code == "DUPLICATE_VALUE" and field and _names(failed, field):
         # Our own key is there: an earlier try had been carried out after all.
         found = _ON_RECORD.search(failed.text)

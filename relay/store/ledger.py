@@ -261,6 +261,7 @@ def activity_of(row: Row[Any]) -> Activity:
         error=row.error,
         lookups=row.lookups,
         people=tuple(load(row.people)),
+        key_field=row.key_field,
     )
 
 
@@ -331,6 +332,7 @@ def _write_plans(
             "state": Ledger.PLANNED.value,
             "created_at": now,
             "people": dump(list(draft.people)),
+            "key_field": draft.key_field,
             "owner": draft.owner,
             "owner_due_at": now if draft.owner else None,
         }

@@ -303,6 +303,8 @@ activities: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     # Address keys, as a JSON list, of the people whose records the row names.
     Column("people", Text, nullable=False, server_default=_NO_PEOPLE),
+    # The unique field that holds the key; null where there is none.
+    Column("key_field", Text),
     # Who is to own the Task that the platform makes, and from when; null: settled.
     Column("owner", String(18)),
     Column("owner_due_at", BigInteger),

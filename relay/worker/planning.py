@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import relay.activity
 import relay.match
-from relay.activity import Mode, key_field
+from relay.activity import Mode
 from relay.core.addresses import address_key
 from relay.core.errors import OrgPaused
 from relay.core.model import LedgerUpdate
@@ -393,7 +393,7 @@ def check_keys(drafts: Sequence[Draft]) -> None:
     """
     for made in drafts:
         place = "MessageIdentifier" if made.object == "EmailMessage" else "Description"
-        if place not in made.fields and not key_field(made.fields, made.key):
+        if place not in made.fields and not made.key_field:
             text = (
                 f"{made.object}.{place} may not be set by the integration user, so a "
                 f"record could be written twice: give it edit access to the field"
@@ -444,7 +444,7 @@ def _complaints(work: Work) -> set[tuple[str, str]]:
         if (outcome := work.refusals.get(row.key))
         and rule(outcome.code).category is Category.ACCESS
         for field in outcome.fields
-        if field not in _ESSENTIAL and row.fields.get(field) != row.key
+        if field not in _ESSENTIAL and field != row.key_field
     }
 
 

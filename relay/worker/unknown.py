@@ -11,7 +11,6 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from relay.activity import key_field
 from relay.core.errors import OutcomeUnknown
 from relay.core.states import Ledger
 from relay.worker.retry import look_up_wait_s
@@ -75,7 +74,7 @@ class Unknown:
                 state = Ledger.GONE if record.is_deleted else Ledger.WRITTEN
                 run.update(work, row, state, salesforce_id=record.id)
                 work.note("look-up by key", f"found {record.id}", row.slot)
-            elif key_field(row.fields, row.key):
+            elif row.key_field:
                 again.append((work, row))
                 work.note("look-up by key", "absent", row.slot)
             elif now >= (row.sent_at or now) + patience:
@@ -87,7 +86,7 @@ class Unknown:
 
     def _may_repeat(self, row: Activity) -> bool:
         """Say whether the row may be created again without a look."""
-        if not key_field(row.fields, row.key) or row.lookups:
+        if not row.key_field or row.lookups:
             return False
         now = self._clock.now()
         return now - (row.sent_at or now) < AT_ONCE
@@ -115,8 +114,8 @@ class Unknown:
         mails: list[Activity] = []
         tasks: list[Activity] = []
         for row in rows:
-            if field := key_field(row.fields, row.key):
-                by_field[row.object, field].append(row.key)
+            if row.key_field:
+                by_field[row.object, row.key_field].append(row.key)
             elif row.object == "EmailMessage":
                 mails.append(row)
             else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from relay.activity import Mode, key_field
+from relay.activity import Mode
 from relay.core.errors import OutcomeUnknown, TransientError
 from relay.core.model import Activity, LedgerUpdate
 from relay.core.states import Ledger
@@ -166,9 +166,7 @@ class Writer:
                 [(row.key, row.object, row.fields) for _, row in rows],
                 not_after_boottime_s=deadline_s,
                 unique_fields={
-                    row.object: name
-                    for _, row in rows
-                    if (name := key_field(row.fields, row.key))
+                    row.key: row.key_field for _, row in rows if row.key_field
                 },
             )
         except TransientError:
@@ -312,6 +310,7 @@ def _plan(work: Work, drafts: Iterable[Draft]) -> None:
                 rule=new.rule,
                 state=Ledger.PLANNED,
                 people=new.people,
+                key_field=new.key_field,
             ),
         )
     work.rows = kept

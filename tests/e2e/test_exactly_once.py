@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(150)
 
 KEY = "Relay_Key__c"
+WRITES = '"type" *: *"Task"'
 MODES = {"email_message": "EmailMessage", "task": "Task"}
 
 
@@ -86,6 +87,27 @@ def test_a_field_that_is_not_unique_is_not_trusted(
     (task,) = sandbox.rows("Task")
     assert task.get(KEY) is None
     assert task["Description"].endswith(f"relay-key: {row['records'][0]['key']}")
+
+
+@pytest.mark.parametrize("unique", ["", KEY])
+def test_a_copy_of_the_key_elsewhere_changes_nothing(
+    idle: RelayProcess, sandbox: SandboxProcess, unique: str
+) -> None:
+    """`{key}` in an ordinary field: a lost answer is made good in the usual way."""
+    if unique:
+        sandbox.key_fields(unique)
+    sandbox.person("Contact", "kim@customer.example")
+    idle.set(**{"salesforce.fields.Task__CallObject": "{key}"})
+    rcpt = started(idle, write_as="task", settle_s=600, key_field=KEY)
+    sandbox.faults({"stage": "after", "kind": "reset", "count": 1, "body": WRITES})
+    row = idle.settled(idle.send(mail_to("kim@customer.example"), rcpt))
+    assert row["state"] == "logged", row
+    (written,) = sandbox.rows("Task")
+    assert [(r["id"], r["key"]) for r in row["records"]] == [
+        (written["Id"], written["CallObject"])
+    ]
+    looked = ("look-up by key", f"found {written['Id']}") in steps(row)
+    assert looked is not bool(unique)
 
 
 def test_what_was_deleted_meanwhile_stays_deleted(

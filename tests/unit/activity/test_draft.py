@@ -14,7 +14,6 @@ from relay.activity import (
     Owner,
     activity_key,
     draft,
-    key_field,
     message_identifier,
     named,
     units,
@@ -298,10 +297,10 @@ def test_a_field_of_its_own_holds_the_key() -> None:
     extras = Extras(key_fields={"Task": "Key__c"})
     (task,) = drafts(ANNA, extras=extras)
     assert task.fields["Key__c"] == task.key
-    assert key_field(task.fields, task.key) == "Key__c"
+    assert task.key_field == "Key__c"
     assert "relay-key" not in task.fields["Description"]
     (task,) = drafts(ANNA)
-    assert key_field(task.fields, task.key) is None
+    assert task.key_field is None
     assert task.fields["Description"].endswith(f"relay-key: {task.key}")
 
 
@@ -316,6 +315,17 @@ def test_a_draft_knows_whose_records_it_names() -> None:
 
 
 def test_colleagues_are_users_not_addresses() -> None:
+def test_a_copy_of_the_key_is_not_its_place() -> None:
+    """`{key}` in a field of the admin's makes that field no unique one."""
+    copied = {"Task": {"CallObject": "{key}"}}
+    (task,) = drafts(ANNA, extras=Extras(fields=copied))
+    assert task.fields["CallObject"] == task.key
+    assert task.key_field is None
+    extras = Extras(fields=copied, key_fields={"Task": "Key__c"})
+    (task,) = drafts(ANNA, extras=extras)
+    assert task.key_field == "Key__c"
+
+
     """An EmailMessage names them by id, once, where they stand first."""
     bo, cy = "005000000000002AAA", "005000000000003AAA"
     mail = email(

@@ -141,7 +141,7 @@ def test_a_failure_without_reason_is_tried_again():
 
 def test_our_own_unique_key_means_written():
     """DUPLICATE_VALUE on the key field gives the id of the earlier write."""
-    unique = {"Task": "Key__c"}
+    unique = {"k": "Key__c"}
     text = "duplicate value found: Key__c duplicates value on record with id: "
     text += TASK_ID[:15]
     found = outcome(duplicate(text), unique)
@@ -152,7 +152,7 @@ def test_our_own_unique_key_means_written():
 
 def test_a_unique_key_without_its_record_is_looked_up():
     """Where Salesforce does not name the record, the key is asked for."""
-    unique = {"Task": "Key__c"}
+    unique = {"k": "Key__c"}
     text = (
         "duplicate value found: <unknown> duplicates value on record with id: <unknown>"
     )

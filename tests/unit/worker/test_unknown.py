@@ -94,6 +94,7 @@ def sent(seconds: float, *, lookups: int = 0, **fields: str) -> Work:
         Ledger.SENT,
         sent_at=NOW - timedelta(seconds=seconds),
         lookups=lookups,
+        key_field="Key__c" if "Key__c" in fields else None,
     )
     return Work(MailState(1, "m", (row,), leased=True), [], {KEY: row})
 
@@ -137,6 +138,13 @@ async def test_without_one_absence_must_be_proven(fields: dict[str, str]) -> Non
     assert work.rows[KEY].lookups == 1
     assert work.trouble is not None
     assert await resolve(Org(), sent(631, **fields)) == (Ledger.PLANNED, 0)
+
+
+async def test_a_copy_of_the_key_is_no_unique_field() -> None:
+    """Another field that happens to hold the key makes nothing harmless."""
+    org = Org()
+    assert await resolve(org, sent(10, Copy__c=KEY)) == (Ledger.SENT, 0)
+    assert org.asked == ["tasks"]
 
 
 async def test_what_others_wrote_is_not_ours() -> None:

@@ -310,6 +310,7 @@ def ledger() -> None:
         sa.Column("lookups", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("people", sa.Text(), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("key_field", sa.Text()),
         sa.Column("owner", sa.String(length=18)),
         sa.Column("owner_due_at", sa.BigInteger()),
         sa.ForeignKeyConstraint(
