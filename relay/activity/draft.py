@@ -205,7 +205,11 @@ class _Drafter:
             "Incoming": False,
             "IsClientManaged": True,
             "MessageDate": self._sent_at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-            "MessageIdentifier": message_identifier(email.message_id, self._mail_key),
+            "MessageIdentifier": message_identifier(
+                email.message_id,
+                self._mail_key,
+                self._org.length("EmailMessage", "MessageIdentifier"),
+            ),
             "ThreadIdentifier": self._thread(),
             "Subject": self._fit("EmailMessage", "Subject", self._subject),
             "TextBody": self._fit("EmailMessage", "TextBody", email.text),

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from relay.activity.text import units
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -33,13 +35,20 @@ def activity_key(mail_key: str, slot: str) -> str:
     return hashlib.sha256(f"{mail_key}\n{slot}".encode()).hexdigest()[:40]
 
 
-def message_identifier(message_id: str | None, mail_key: str) -> str:
+def message_identifier(
+    message_id: str | None, mail_key: str, length: int | None = None
+) -> str:
     """Return what goes into EmailMessage.MessageIdentifier.
 
     It is the mail's own Message-ID; where that is missing or longer than the field,
     one made from the identity of the mail takes its place, in the same form.
+
+    Args:
+        message_id: The Message-ID, if the mail has one.
+        mail_key: The stored identity of the mail.
+        length: UTF-16 units that the org's field holds, if describe tells.
     """
-    if message_id and len(message_id) <= _MAX_IDENTIFIER:
+    if message_id and units(message_id) <= (length or _MAX_IDENTIFIER):
         return message_id
     return f"<{mail_key}@relay.invalid>"
 

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from relay.core.ids import record_id
 from relay.salesforce import soql
 from relay.salesforce.client import Query
-from relay.salesforce.readback import key_of
+from relay.salesforce.readback import asks_for, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from relay.salesforce.readback import ListAsk
 
 OBJECTS: Final[Mapping[str, str]] = {
     "EmailMessage": "MessageIdentifier",
@@ -28,7 +30,7 @@ OBJECTS: Final[Mapping[str, str]] = {
 }
 """What the relay writes, and the field that holds its key without a unique one."""
 
-_EXISTING: Final = "SELECT Id, IsDeleted FROM {sobject:literal} WHERE Id IN {ids}"
+_EXISTING: Final = "SELECT Id, IsDeleted FROM {sobject} WHERE Id IN {{}}"
 _OWN: Final = (
     "SELECT Id, IsDeleted, {fields:literal} FROM {sobject:literal} WHERE "
     "CreatedById = {me} AND CreatedDate >= {since} AND CreatedDate <= {until}"
@@ -45,15 +47,11 @@ class OwnRecord:
     by_identifier: bool = False
 
 
-def existing_queries(sobject: str, ids: Sequence[str]) -> list[Query]:
+def existing_asks(sobject: str, ids: Sequence[str]) -> list[ListAsk]:
     """Return the queries that tell which of these records exist."""
     known = OBJECTS[sobject] and sobject
-    valid = list(dict.fromkeys(sfid for i in ids if (sfid := record_id(i))))
-    overhead = len(soql.encoded(_EXISTING)) + len(known)
-    return [
-        Query(soql.statement(_EXISTING, sobject=known, ids=part), deleted=True)
-        for part in soql.chunks(valid, overhead)
-    ]
+    valid = [sfid for i in ids if (sfid := record_id(i))]
+    return asks_for(_EXISTING.format(sobject=known), valid)
 
 
 def read_existing(rows: Iterable[Mapping[str, Any]]) -> dict[str, bool]:

@@ -9,7 +9,7 @@ in halves. Retrying, pausing and remembering what was written is the worker's.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from relay.core.errors import (
     ActivityRefused,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         OrgShape,
         SalesforceUser,
     )
+    from relay.salesforce.readback import ListAsk
     from relay.salesforce.write import Encoded, Job
 
 QUERIES_PER_CALL: Final = 5
@@ -58,6 +59,8 @@ MAX_EXTRA_QUERIES: Final = 100
 """Queries that halving may cost one look-up."""
 _CHOKED: Final = frozenset({"MALFORMED_QUERY", "QUERY_TOO_COMPLICATED"})
 """The question may be too large, or hold one value that Salesforce chokes on."""
+
+_Ask = TypeVar("_Ask", "Ask", "ListAsk")
 
 logger = get_logger(__name__)
 
@@ -241,19 +244,29 @@ class Org:
             return type(result)(found, result.users)
         return result
 
-    async def _ask(self, kind: str, asks: Sequence[Ask]) -> list[tuple[Ask, Rows]]:
-        """Ask all, five a call, calls side by side; halve what is too much."""
-        answered: list[tuple[Ask, Rows]] = []
+    async def _ask(
+        self, kind: str, asks: Sequence[_Ask], *, whole: bool = False
+    ) -> list[tuple[_Ask, Rows]]:
+        """Ask all, five a call, calls side by side; halve what is too much.
+
+        Args:
+            kind: What the calls are counted as.
+            asks: The questions.
+            whole: Fail where one value has no answer; else it is left out.
+        """
+        answered: list[tuple[_Ask, Rows]] = []
         waiting = list(asks)
         left = MAX_EXTRA_QUERIES
         while waiting:
             results = await self._queries(kind, [ask.query() for ask in waiting])
-            smaller: list[Ask] = []
+            smaller: list[_Ask] = []
             for ask, rows in zip(waiting, results, strict=True):
                 if isinstance(rows, list):
                     answered.append((ask, rows))
                 elif _too_much(rows) and (halves := ask.halves()):
                     smaller += halves
+                elif rows.code in _CHOKED and whole:
+                    raise _value_failed(kind, rows)
                 elif rows.code in _CHOKED:
                     # One value that no query can hold is in no record either.
                     logger.warning("value_not_looked_up", code=rows.code)
@@ -285,16 +298,22 @@ class Org:
     # ------------------------------------------------------------ read-backs
 
     async def find_email_messages(
-        self, message_identifiers: Sequence[str]
+        self, message_identifiers: Sequence[str], *, whole: bool = True
     ) -> dict[str, list[FoundRecord]]:
         """Return EmailMessages by MessageIdentifier, deleted ones included.
 
         Whoever wrote them: `created_by_id` tells ours (see `me`) from others'.
 
+        Args:
+            message_identifiers: What to look for.
+            whole: Fail where Salesforce chokes on one of them; else that one is left
+                out, as if nobody had it.
+
         Raises:
             RelayError: They could not be looked for; says nothing about them.
         """
-        rows = await self._all_rows(readback.identifier_queries(message_identifiers))
+        asks = readback.identifier_asks(message_identifiers)
+        rows = await self._all_rows(asks, whole=whole)
         return readback.read_identifiers(message_identifiers, rows)
 
     async def read_email_messages(self, ids: Sequence[str]) -> dict[str, FoundRecord]:
@@ -303,7 +322,7 @@ class Org:
         Raises:
             RelayError: They could not be read.
         """
-        return readback.read_by_id(await self._all_rows(readback.id_queries(ids)))
+        return readback.read_by_id(await self._all_rows(readback.id_asks(ids)))
 
     async def filed(self, ids: Sequence[str]) -> dict[str, Filed]:
         """Return what the platform made of EmailMessages: Tasks, senders' relations.
@@ -313,8 +332,8 @@ class Org:
         """
         shape = await self.shape()
         with_sender = "EmailMessageRelation" in shape.createables
-        queries = readback.filed_queries(ids, with_sender=with_sender)
-        return readback.read_filed(await self._all_rows(queries))
+        asks = readback.filed_asks(ids, with_sender=with_sender)
+        return readback.read_filed(await self._all_rows(asks))
 
     async def find_own_tasks(
         self, since: datetime, until: datetime
@@ -343,8 +362,8 @@ class Org:
         Raises:
             RelayError: They could not be looked for; says nothing about them.
         """
-        queries = census.existing_queries(sobject, ids)
-        return census.read_existing(await self._all_rows(queries))
+        asks = census.existing_asks(sobject, ids)
+        return census.read_existing(await self._all_rows(asks))
 
     async def own_records(
         self, sobject: str, field: str | None, since: datetime, until: datetime
@@ -398,17 +417,13 @@ class Org:
         Raises:
             RelayError: They could not be looked for; says nothing about them.
         """
-        queries = readback.key_queries(sobject, field, keys)
-        return readback.read_keys(field, await self._all_rows(queries))
+        asks = readback.key_asks(sobject, field, keys)
+        return readback.read_keys(field, await self._all_rows(asks))
 
-    async def _all_rows(self, queries: Sequence[Query]) -> Rows:
-        rows: Rows = []
-        for result in await self._queries("readback", queries):
-            if not isinstance(result, list):
-                # Half an answer would read as "not there".
-                raise _question_failed("readback", result)
-            rows += result
-        return rows
+    async def _all_rows(self, asks: Sequence[ListAsk], *, whole: bool = True) -> Rows:
+        # Half an answer would read as "not there".
+        answered = await self._ask("readback", asks, whole=whole)
+        return [row for _, rows in answered for row in rows]
 
     # ------------------------------------------------------------ writes
 
@@ -548,6 +563,12 @@ def _conflicts(outcome: WriteOutcome) -> bool:
 
 def _too_much(failed: Failure) -> bool:
     return failed.rule.retry is Retry.SHRINK or failed.code in _CHOKED
+
+
+def _value_failed(kind: str, failed: Failure) -> SalesforceUnavailable:
+    """Return the error for one value that no query can hold; the org is well."""
+    text = str(answers.error_for(failed, doing=kind))
+    return SalesforceUnavailable(text, code=failed.code)
 
 
 def _question_failed(kind: str, failed: Failure) -> RelayError:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,33 +48,60 @@ _OWN_TASKS: Final = (
     "WHERE CreatedById = {me} AND CreatedDate >= {since} AND CreatedDate <= {until}"
 )
 _BY_KEY: Final = (
-    "SELECT Id, {field:literal}, IsDeleted, CreatedDate, CreatedById "
-    "FROM {sobject:literal} WHERE {field:literal} IN {keys}"
+    "SELECT Id, {field}, IsDeleted, CreatedDate, CreatedById "
+    "FROM {sobject} WHERE {field} IN {{}}"
 )
 _SHORTEST: Final = timedelta(seconds=4)
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 
 
+@dataclass(frozen=True, slots=True)
+class ListAsk:
+    """One query for what has one of these values; `template` is SOQL around them."""
+
+    template: str
+    values: tuple[str, ...]
+
+    def query(self) -> Query:
+        """Return the statement."""
+        return Query(soql.statement(self.template, list(self.values)), deleted=True)
+
+    def halves(self) -> list[ListAsk]:
+        """Return two that ask for half as much each; none if it asks for one value."""
+        middle = len(self.values) // 2
+        if not middle:
+            return []
+        return [
+            replace(self, values=self.values[:middle]),
+            replace(self, values=self.values[middle:]),
+        ]
+
+
+def asks_for(template: str, values: Iterable[str]) -> list[ListAsk]:
+    """Return the queries for these values, each within what a URL may hold.
+
+    Args:
+        template: SOQL with `{}` in the place of the list.
+        values: Each is asked for once.
+    """
+    overhead = len(soql.encoded(template)) + 8
+    return [
+        ListAsk(template, tuple(part))
+        for part in soql.chunks(list(dict.fromkeys(values)), overhead)
+    ]
+
+
 # ------------------------------------------------------------------ EmailMessage
 
 
-def identifier_queries(identifiers: Sequence[str]) -> list[Query]:
+def identifier_asks(identifiers: Sequence[str]) -> list[ListAsk]:
     """Return the queries that look for these MessageIdentifiers."""
-    return _in_list(_BY_IDENTIFIER, [i for i in identifiers if i])
+    return asks_for(_BY_IDENTIFIER, [i for i in identifiers if i])
 
 
-def id_queries(ids: Sequence[str]) -> list[Query]:
+def id_asks(ids: Sequence[str]) -> list[ListAsk]:
     """Return the queries that read these EmailMessages."""
-    valid = [sfid for i in ids if (sfid := record_id(i))]
-    return _in_list(_BY_ID, valid)
-
-
-def _in_list(template: str, values: Sequence[str]) -> list[Query]:
-    overhead = len(soql.encoded(template)) + 8
-    return [
-        Query(soql.statement(template, part), deleted=True)
-        for part in soql.chunks(list(dict.fromkeys(values)), overhead)
-    ]
+    return asks_for(_BY_ID, [sfid for i in ids if (sfid := record_id(i))])
 
 
 def read_identifiers(
@@ -102,10 +130,10 @@ def read_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, FoundRecord]:
     return {record.id: record for record in records if record}
 
 
-def filed_queries(ids: Sequence[str], *, with_sender: bool) -> list[Query]:
+def filed_asks(ids: Sequence[str], *, with_sender: bool) -> list[ListAsk]:
     """Return the queries for what the platform made of these EmailMessages."""
     valid = [sfid for i in ids if (sfid := record_id(i))]
-    return _in_list(_FILED_WITH_SENDER if with_sender else _FILED, valid)
+    return asks_for(_FILED_WITH_SENDER if with_sender else _FILED, valid)
 
 
 def read_filed(rows: Iterable[Mapping[str, Any]]) -> dict[str, Filed]:
@@ -176,7 +204,7 @@ def key_of(description: object) -> str | None:
 # ------------------------------------------------------------------ unique field
 
 
-def key_queries(sobject: str, field: str, keys: Sequence[str]) -> list[Query]:
+def key_asks(sobject: str, field: str, keys: Sequence[str]) -> list[ListAsk]:
     """Return the queries that look for keys in a unique field.
 
     Raises:
@@ -185,14 +213,7 @@ def key_queries(sobject: str, field: str, keys: Sequence[str]) -> list[Query]:
     if not (_NAME.fullmatch(sobject) and _NAME.fullmatch(field)):
         msg = "not an API name"
         raise ValueError(msg)
-    overhead = len(soql.encoded(_BY_KEY)) + len(sobject) + 2 * len(field) + 8
-    return [
-        Query(
-            soql.statement(_BY_KEY, sobject=sobject, field=field, keys=part),
-            deleted=True,
-        )
-        for part in soql.chunks(list(dict.fromkeys(keys)), overhead)
-    ]
+    return asks_for(_BY_KEY.format(sobject=sobject, field=field), keys)
 
 
 def read_keys(field: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, FoundRecord]:

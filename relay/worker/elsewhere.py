@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from relay.activity import message_identifier
 from relay.core.states import Event
 
 if TYPE_CHECKING:
@@ -28,14 +29,17 @@ async def not_elsewhere(org: Org, matches: Matched) -> Matched:
     Raises:
         RelayError: Salesforce could not be asked; nothing was settled.
     """
+    shape = await org.shape()
+    length = shape.length("EmailMessage", "MessageIdentifier")
     fresh: dict[str, list[Work]] = defaultdict(list)
     for work, _ in matches:
         if not work.begun and work.email.message_id:
-            fresh[work.email.message_id].append(work)
-    shape = await org.shape()
+            stored = message_identifier(work.email.message_id, work.mail.key, length)
+            fresh[stored].append(work)
     if not fresh or not shape.has("EmailMessage"):
         return matches
-    found = await org.find_email_messages(sorted(fresh))
+    # What no query can hold nobody is known to have logged.
+    found = await org.find_email_messages(sorted(fresh), whole=False)
     me = await org.me()
     others: dict[str, FoundRecord] = {}
     for identifier, records in found.items():
@@ -52,8 +56,5 @@ async def not_elsewhere(org: Org, matches: Matched) -> Matched:
         for work in fresh[identifier]:
             work.note("look before write", "logged elsewhere", detail)
             work.settle(Event.RULED_OUT, "logged_elsewhere", detail)
-    return [
-        (work, match)
-        for work, match in matches
-        if work.begun or work.email.message_id not in others
-    ]
+    logged = {work.mail.id for identifier in others for work in fresh[identifier]}
+    return [(work, match) for work, match in matches if work.mail.id not in logged]

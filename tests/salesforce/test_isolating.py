@@ -403,6 +403,47 @@ async def test_a_window_with_too_many_tasks_is_read_in_halves(org_for, clock):
             await org.find_own_tasks(*window)
 
 
+def records_with(seen, choking_on):
+    """Answer queries for EmailMessages; refuse each that names one identifier."""
+    parts = []
+    for identifiers in asked(seen):
+        if choking_on in identifiers:
+            parts.append((400, error("MALFORMED_QUERY", "literal too long")))
+        else:
+            parts.append(rows(*(sent_as(i) for i in identifiers)))
+    return composite(*parts)
+
+
+def sent_as(identifier):
+    return {"Id": "02s000000000001", "MessageIdentifier": identifier}
+
+
+async def test_a_value_that_salesforce_chokes_on_hides_no_other_record(org_for):
+    """It is found by halving; whoever needs it all the same waits, nobody pauses."""
+    every = [f"<{n}@x>" for n in range(8)]
+    with ScriptedHTTP(default=lambda seen: records_with(seen, every[3])) as server:
+        org = org_for(server)
+        found = await org.find_email_messages(every, whole=False)
+        assert set(found) == {*every} - {every[3]}
+        with pytest.raises(SalesforceUnavailable) as caught:
+            await org.find_email_messages(every)
+    assert caught.value.code == "MALFORMED_QUERY"
+    assert not isinstance(caught.value, OrgPaused)
+
+
+async def test_a_read_back_that_takes_too_long_is_asked_in_halves(org_for):
+    """QUERY_TIMEOUT makes smaller questions, and all records come back."""
+
+    def answer(seen):
+        if max(map(len, asked(seen))) > 2:
+            return composite(*[(400, error("QUERY_TIMEOUT"))] * len(asked(seen)))
+        return records_with(seen, None)
+
+    every = [f"<{n}@x>" for n in range(8)]
+    with ScriptedHTTP(default=answer) as server:
+        assert set(await org_for(server).find_email_messages(every)) == {*every}
+
+
 async def test_half_a_read_back_is_none(org_for):
     """An answer that lacks a part would read as "not there"."""
     with (

@@ -275,10 +275,21 @@ def test_address_lists_are_cut_between_addresses() -> None:
     assert made.fields["ToAddress"] == "u0@x.example, u1@x.example"
 
 
-@pytest.mark.parametrize("message_id", [None, "<" + "x" * 800 + "@y>"])
+@pytest.mark.parametrize(
+    "message_id", [None, "<" + "x" * 800 + "@y>", "<" + "\U0001f600" * 400 + "@y>"]
+)
 def test_a_missing_or_long_message_id_is_replaced(message_id: str | None) -> None:
     """The identity of the mail stands in, so that it can be looked up."""
     assert message_identifier(message_id, "abc") == "<abc@relay.invalid>"
+
+
+def test_a_message_id_is_measured_by_the_org() -> None:
+    """What describe says of the field counts."""
+    assert message_identifier("<" + "x" * 800 + "@y>", "abc", 900).startswith("<xx")
+    org = Org(lengths={"EmailMessage.MessageIdentifier": 60})
+    mail = email(message_id="<" + "x" * 60 + "@y>")
+    (made,) = drafts(ANNA, mail=mail, mode=Mode.EMAIL_MESSAGE, org=org)
+    assert str(made.fields["MessageIdentifier"]).endswith("@relay.invalid>")
 
 
 def test_keys_depend_on_mail_and_slot_alone() -> None:

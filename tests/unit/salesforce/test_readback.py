@@ -90,7 +90,8 @@ def test_identifiers_that_differ_in_case_are_two_mails():
 def test_identifier_queries_are_cut_to_length():
     """Long Message-IDs make several queries, deleted rows included."""
     identifiers = [f"<{'x' * 700}{n}@x>" for n in range(60)]
-    queries = readback.identifier_queries([*identifiers, *identifiers, ""])
+    asks = readback.identifier_asks([*identifiers, *identifiers, ""])
+    queries = [ask.query() for ask in asks]
     assert len(queries) == 4
     assert all(query.deleted for query in queries)
     for query in queries:
@@ -99,15 +100,15 @@ def test_identifier_queries_are_cut_to_length():
 
 def test_ids_are_proven_before_they_stand_in_a_query():
     """What is no record id is not asked for."""
-    assert readback.id_queries(["//evil.example/x", "' OR ''='", "x"]) == []
-    (query,) = readback.id_queries(["005000000000001"])
-    assert "'005000000000001AAA'" in query.soql
+    assert readback.id_asks(["//evil.example/x", "' OR ''='", "x"]) == []
+    (ask,) = readback.id_asks(["005000000000001"])
+    assert "'005000000000001AAA'" in ask.query().soql
 
 
 def test_field_names_are_proven_too():
     """A key field that is no API name reaches no query."""
     with pytest.raises(ValueError, match="API name"):
-        readback.key_queries("Task", "Key__c FROM User --", ["k"])
+        readback.key_asks("Task", "Key__c FROM User --", ["k"])
 
 
 def test_a_living_record_wins_over_a_deleted_one_with_its_key():

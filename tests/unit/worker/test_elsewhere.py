@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from relay.core.model import Activity, MailState, Match
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 ME, OTHER = "005000000000009AAA", "005000000000001AAA"
 MATCH = Match((), (), ())
+NUMBERS = count(1)
 
 
 class Clock:
@@ -40,6 +42,7 @@ class Org:
 
     def __init__(self, *records: FoundRecord, objects: Sequence[str] = ()) -> None:
         """Hold these under `<1@x>`."""
+        self.asked: set[str] = set()
         self._records = list(records)
         self._objects = objects or ("EmailMessage",)
 
@@ -51,8 +54,10 @@ class Org:
         """Return the integration user."""
         return ME
 
-    async def find_email_messages(self, ids: Sequence[str]) -> Any:
+    async def find_email_messages(self, ids: Sequence[str], *, whole: bool) -> Any:
         """Find them under the first identifier."""
+        assert not whole
+        self.asked.update(ids)
         return {"<1@x>": self._records} if "<1@x>" in ids else {}
 
     async def users(self, ids: Sequence[str]) -> Any:
@@ -71,7 +76,7 @@ def work(message_id: str | None = "<1@x>", *, begun: bool = False) -> Work:
     item.email = email(message_id=message_id)
     row = Activity("k", 1, "email", "EmailMessage", {}, "", Ledger.WRITTEN)
     rows = {"k": row} if begun else {}
-    return Work(MailState(1, "m", (), leased=True), [item], rows)
+    return Work(MailState(next(NUMBERS), "m", (), leased=True), [item], rows)
 
 
 async def left(org: Org, *works: Work) -> list[Work]:
@@ -107,3 +112,11 @@ async def test_what_does_not_count() -> None:
         assert await left(org, mail) == [mail]
     begun, nameless = work(begun=True), work(None)
     assert await left(Org(record()), begun, nameless) == [begun, nameless]
+
+
+async def test_a_long_message_id_is_asked_for_as_it_would_be_stored() -> None:
+    """No literal grows beyond the field, whatever a mail's header holds."""
+    org, long = Org(record()), work(f"<{'a' * 5000}@x>")
+    assert await left(org, long, mail := work()) == [long]
+    assert mail.items[0].settlement
+    assert org.asked == {"<m@relay.invalid>", "<1@x>"}
