@@ -315,17 +315,6 @@ def test_a_field_of_its_own_holds_the_key() -> None:
     assert task.fields["Description"].endswith(f"relay-key: {task.key}")
 
 
-def test_a_draft_knows_whose_records_it_names() -> None:
-    """People by address, records by id; the platform's Task goes to the rep."""
-    made = drafts(ANNA, BERT, mode=Mode.EMAIL_MESSAGE, deals=((ANNA, 0), (BERT, 1)))
-    mail, deal = made
-    assert mail.people == (ANNA.email_key, BERT.email_key)
-    assert named(mail.fields) == {ANNA.id, BERT.id, DEALS[0]}
-    assert (mail.owner, deal.owner) == (ADA, None)
-    assert (named(deal.fields), deal.people) == ({DEALS[1]}, ())
-
-
-def test_colleagues_are_users_not_addresses() -> None:
 def test_a_copy_of_the_key_is_not_its_place() -> None:
     """`{key}` in a field of the admin's makes that field no unique one."""
     copied = {"Task": {"CallObject": "{key}"}}
@@ -337,6 +326,17 @@ def test_a_copy_of_the_key_is_not_its_place() -> None:
     assert task.key_field == "Key__c"
 
 
+def test_a_draft_knows_whose_records_it_names() -> None:
+    """People by address, records by id; the platform's Task goes to the rep."""
+    made = drafts(ANNA, BERT, mode=Mode.EMAIL_MESSAGE, deals=((ANNA, 0), (BERT, 1)))
+    mail, deal = made
+    assert mail.people == (ANNA.email_key, BERT.email_key)
+    assert named(mail.fields) == {ANNA.id, BERT.id, DEALS[0]}
+    assert (mail.owner, deal.owner) == (ADA, None)
+    assert (named(deal.fields), deal.people) == ({DEALS[1]}, ())
+
+
+def test_colleagues_are_users_not_addresses() -> None:
     """An EmailMessage names them by id, once, where they stand first."""
     bo, cy = "005000000000002AAA", "005000000000003AAA"
     mail = email(
