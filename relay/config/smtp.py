@@ -64,7 +64,7 @@ class ListenerSettings(Section):
     client_ca: OptionalFile = Field(
         default=None,
         description="PEM file with the authorities whose client certificates show a "
-        "trusted relay; empty: none is asked for.",
+        "trusted relay; it needs require_client_certificate. Empty: none is asked for.",
     )
     require_client_certificate: Flag = Field(
         default=False,
@@ -95,6 +95,15 @@ class ListenerSettings(Section):
                 "needs the authorities",
                 "set client_ca too",
                 key="require_client_certificate",
+            )
+        if self.client_ca is not None and not self.require_client_certificate:
+            # TLS has no way to ask for a certificate and let others pass: many mail
+            # servers show theirs to everybody, and would never get through.
+            raise mistake(
+                "would shut out everybody with a certificate of another authority",
+                "set require_client_certificate = true, on a listener for trusted "
+                "relays alone",
+                key="client_ca",
             )
         return self
 

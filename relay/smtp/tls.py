@@ -1,9 +1,12 @@
 """The server's TLS: contexts from files, made anew when the files change.
 
 TLS 1.2 or newer. A certificate that was renewed is taken up without a restart, by new
-sessions; one that does not load is logged, and the old one stays in use. A listener may
-ask for client certificates: who shows one of its authorities' is a trusted relay, who
-shows none goes on as anybody.
+sessions; one that does not load is logged, and the old one stays in use.
+
+A listener may be for trusted relays alone, which show a client certificate of its
+authorities: who shows none is told so when it wants to send, who shows another's fails
+in the handshake. A listener for everybody must not ask for certificates, because `ssl`
+has no way to ask and let those of others pass.
 """
 
 from __future__ import annotations
@@ -110,7 +113,7 @@ def server_context(
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise ConfigError(_complaint(settings.tls_certificate, error)) from error
     if client_ca is not None:
-        # Optional, because mail from those without one is judged like any other.
+        # Optional, because who shows none can be told in words what is missing.
         context.verify_mode = ssl.CERT_OPTIONAL
         try:
             context.load_verify_locations(client_ca)

@@ -166,12 +166,8 @@ async def test_trusted_relay_shows_a_certificate(listen, authority, sink):
 
 
 async def test_without_certificate_on_a_listener_that_asks(listen, authority, sink):
-    """Optional: who shows none is anybody. Required: who shows none sends nothing."""
+    """Who shows no certificate is told what is missing, and sends nothing."""
     context = client_context(authority)
-    connect = await listen(tls="implicit", client_ca=authority.path)
-    talk = await connect()
-    await secure(talk, context)
-    assert (await deliver(talk)).startswith("250 ")
     connect = await listen(
         tls="implicit", client_ca=authority.path, require_client_certificate=True
     )
@@ -187,7 +183,9 @@ async def test_without_certificate_on_a_listener_that_asks(listen, authority, si
 async def test_certificate_of_a_stranger(listen, authority, tmp_path, sink):
     """A client certificate of another authority ends the handshake."""
     stranger = Authority(tmp_path, "other").issue("relay.example")
-    connect = await listen(tls="implicit", client_ca=authority.path)
+    connect = await listen(
+        tls="implicit", client_ca=authority.path, require_client_certificate=True
+    )
     talk = await connect()
     try:
         await secure(talk, client_context(authority, stranger))
@@ -196,6 +194,29 @@ async def test_certificate_of_a_stranger(listen, authority, tmp_path, sink):
     except (ssl.SSLError, ConnectionError):
         said = b""
     assert said == b""
+
+
+async def test_certificate_where_none_is_asked_for(listen, authority, tmp_path, sink):
+    """A mail server that shows its certificate to everybody gets through as anybody."""
+    stranger = Authority(tmp_path, "other").issue("mail.elsewhere.example")
+    for table in ({"tls": "implicit"}, {"tls": "starttls"}):
+        talk = await (await listen(**table))()
+        if table["tls"] == "starttls":
+            await talk.reply()
+            await talk.ask("EHLO client.example")
+            assert (await talk.ask("STARTTLS")).startswith("220 ")
+        await secure(talk, client_context(authority, stranger))
+        if table["tls"] == "implicit":
+            await talk.reply()
+        await talk.ask("EHLO client.example")
+        assert (await talk.ask("MAIL FROM:<ada@corp.example>")).startswith("250 ")
+        assert (await talk.ask("RCPT TO:<log-ada@in.example>")).startswith("250 ")
+        await talk.ask("DATA")
+        await talk.send(MAIL + b".\r\n")
+        assert (await talk.reply())[0].startswith("250 ")
+    traces = [envelope.trace[0].detail for envelope, _, _ in sink.stored]
+    assert len(traces) == 2
+    assert not any("certificate" in detail for detail in traces)
 
 
 # ------------------------------------------------------------------ reload
@@ -291,7 +312,11 @@ async def test_authorities_that_do_not_load(authority, sink, tmp_path):
     broken = tmp_path / "broken.pem"
     broken.write_text("no authority")
     chain, key = authority.server
-    table = {"address": "127.0.0.1:0", "client_ca": broken}
+    table = {
+        "address": "127.0.0.1:0",
+        "client_ca": broken,
+        "require_client_certificate": True,
+    }
     with pytest.raises(ConfigError, match=r"smtp\.listeners\.client_ca = .*broken"):
         async with running(sink, listeners=[table], tls_certificate=chain, tls_key=key):
             pass
