@@ -204,6 +204,9 @@ UNKNOWN_MECHANISM: Final = Reply(
 BAD_AUTH: Final = Reply(
     501, "5.5.2", "Cannot decode that response", "RFC 4954 section 4"
 )
+AUTH_TOO_LONG: Final = Reply(
+    500, "5.5.6", "Authentication exchange line is too long", "RFC 4954 section 6"
+)
 AUTH_CANCELLED: Final = Reply(
     501, "5.7.0", "Authentication cancelled", "RFC 4954 section 4"
 )

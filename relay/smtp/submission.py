@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+_MAX_ANSWER: Final = 12_288
+"""Octets of an answer line, which may be longer than a command (RFC 4954 section 4)."""
 _MOST_FAILURES: Final = 3
 """Failed logins of a session; a mail program asks its user in between."""
 
@@ -106,7 +108,10 @@ class SubmissionSession(SMTPSession):
     async def _ask(self, challenge: bytes) -> bytes:
         text = base64.b64encode(challenge).decode("ascii")
         self.say(replies.CHALLENGE, text=text)
-        line = await self._next_line()
+        try:
+            line = await self._next_line(_MAX_ANSWER)
+        except ValueError as error:
+            raise AuthRefused(replies.AUTH_TOO_LONG) from error
         return line.removesuffix(b"\n").removesuffix(b"\r")
 
     # ------------------------------------------------------------------ rights

@@ -318,7 +318,7 @@ class Wire(SMTP, ABC):
             except Exception:
                 ident = new_message_id(self._intake.clock)
                 log.exception("smtp_internal_error", error_id=ident, peer=self.peer)
-                self.say(replies.INTERNAL_ERROR, ref=ident)
+                self.fail(replies.INTERNAL_ERROR, ref=ident)
         await self.flush()
 
     @abstractmethod
@@ -335,11 +335,11 @@ class Wire(SMTP, ABC):
 
     # ------------------------------------------------------------------ read
 
-    async def _next_line(self) -> bytes:
+    async def _next_line(self, limit: int = MAX_COMMAND_LINE) -> bytes:
         while True:
             if self._intake.draining and not self._in_data:
                 raise Draining
-            line = self._inbox.line(MAX_COMMAND_LINE)
+            line = self._inbox.line(limit)
             if line is not None:
                 if len(self._out) >= _MOST_REPLIES:
                     await self.flush()

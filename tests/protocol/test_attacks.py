@@ -170,6 +170,24 @@ async def test_address_harvest(serve, sink):
     assert sorted(sink.reasons) == ["too_many_errors", *["unknown_recipient"] * 5]
 
 
+async def test_internal_errors_end_a_session(serve, sink, capsys):
+    """Who finds a bug of ours cannot fill the log with it: each counts as an error."""
+
+    def broken():
+        raise ZeroDivisionError
+
+    talk = await (await serve(max_errors=3, directory=broken))()
+    await talk.reply()
+    await talk.ask("EHLO client.example")
+    await talk.ask("MAIL FROM:<ada@corp.example>")
+    for _ in range(3):
+        reply = await talk.ask("RCPT TO:<log-ada@in.example>")
+        assert reply.startswith("451 4.3.0 ")
+    assert (await talk.reply())[0].startswith("421 4.7.0 ")
+    assert await talk.line() == ""
+    assert capsys.readouterr().err.count("smtp_internal_error") == 3
+
+
 async def test_reply_splitting(serve, sink):
     """What a stranger writes into From cannot add a line to a reply."""
     talk = await (await serve())()

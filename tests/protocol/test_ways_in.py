@@ -539,6 +539,19 @@ async def test_guessing_is_slowed_down(listen, sink):
     assert sink.reasons[-1] == "too_many_logins"
 
 
+async def test_answers_that_are_too_long_leave_no_traceback(listen, capsys):
+    """A login with an endless answer is refused like any other, and soon ends."""
+    talk = await (await listen(protocol="submission", smtp={"max_errors": 5}))()
+    await talk.reply()
+    await talk.ask("EHLO client.example")
+    for _ in range(5):
+        assert (await talk.ask("AUTH LOGIN")).startswith("334 ")
+        assert (await talk.ask("A" * 20_000)).startswith("500 5.5.6 ")
+    assert (await talk.reply())[0].startswith("421 4.7.0 ")
+    assert await talk.line() == ""
+    assert "smtp_internal_error" not in capsys.readouterr().err
+
+
 async def test_a_flood_of_logins_waits_its_turn(listen, monkeypatch):
     """A peer that logs in on many connections at once cannot queue up hashes."""
     monkeypatch.setattr("relay.smtp.auth.verify_password", lambda *_: time.sleep(0.1))
