@@ -35,6 +35,9 @@ class OrgConfig:
         hidden_fields: By object, fields that field-level security hides.
         custom_fields: See `metadata.custom_field`.
         hidden_rows: By user id, record ids that sharing hides from that user.
+        private_activities: Tasks and Events of others are hidden from whoever has not
+            View All Data, also from the user that made them.
+        view_all_data: Usernames that have the permission View All Data.
         refuse_converted_leads: A Task may not name a converted Lead.
         refuse_lead_with_related: An EmailMessage may not have a Lead among its
             recipients and a RelatedToId.
@@ -68,6 +71,8 @@ class OrgConfig:
     )
     custom_fields: list[dict[str, Any]] = field(default_factory=list)
     hidden_rows: dict[str, list[str]] = field(default_factory=dict)
+    private_activities: bool = False
+    view_all_data: list[str] = field(default_factory=list)
     refuse_converted_leads: bool = True
     refuse_lead_with_related: bool = True
     from_id_relates: bool = True

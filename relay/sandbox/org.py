@@ -16,7 +16,7 @@ from relay.sandbox.clock import SandboxClock
 from relay.sandbox.config import INTEGRATION_USERNAME, OrgConfig
 from relay.sandbox.faults import FaultBook
 from relay.sandbox.ids import IdMint
-from relay.sandbox.metadata import Schema, custom_field, record_type_field
+from relay.sandbox.metadata import ACTIVITY, Schema, custom_field, record_type_field
 from relay.sandbox.oauth import Sessions
 from relay.sandbox.paging import Cursors
 from relay.sandbox.records import Records
@@ -164,7 +164,20 @@ class SandboxOrg:
 
     def can_see(self, user_id: str, record_id: str) -> bool:
         """Ask sharing whether a user may see a record."""
-        return record_id not in self.config.hidden_rows.get(user_id, ())
+        if self.views_all(user_id):
+            return True
+        if record_id in self.config.hidden_rows.get(user_id, ()):
+            return False
+        info = self.schema.of_id(record_id)
+        if not self.config.private_activities or info is None:
+            return True
+        row = self.rows.get(info.name, record_id) if info.name in ACTIVITY else None
+        return row is None or row["OwnerId"] == user_id
+
+    def views_all(self, user_id: str) -> bool:
+        """Say whether a user has the permission View All Data."""
+        user = self.rows.get("User", user_id) or {}
+        return user.get("Username") in self.config.view_all_data
 
     # -------------------------------------------------------------- reading
 

@@ -97,7 +97,7 @@ class Records:
             raise _required(missing)
         self._stamp(info, row, caller.user_id, created=True)
         self._check_owner(info, row)
-        self._check_unique(info, row, given)
+        self._check_unique(info, row, given, caller)
         rules = RULES.get(name, _PLAIN)
         write = Write(org, caller, given)
         try:
@@ -155,7 +155,7 @@ class Records:
         write = Write(org, caller, given, old)
         try:
             RULES.get(name, _PLAIN).before_update(write, row)
-            self._check_unique(info, row, given)
+            self._check_unique(info, row, given, caller)
             org.rows.put(name, row)
         except SandboxError:
             org.rows.rollback(mark)
@@ -207,7 +207,7 @@ class Records:
         if row is None or not row.get("IsDeleted") or not info.undeletable:
             raise SandboxError("UNDELETE_FAILED", "Entity is not in the recycle bin")
         back = {**row, "IsDeleted": False}
-        self._check_unique(info, back, back)
+        self._check_unique(info, back, back, caller)
         self._stamp(info, back, caller.user_id, created=False)
         org.rows.put(name, back)
 
@@ -362,7 +362,11 @@ class Records:
             )
 
     def _check_unique(
-        self, info: ObjectInfo, row: Mapping[str, Any], given: Mapping[str, Any]
+        self,
+        info: ObjectInfo,
+        row: Mapping[str, Any],
+        given: Mapping[str, Any],
+        caller: Caller,
     ) -> None:
         for field in info.fields.values():
             value = row.get(field.name)
@@ -371,12 +375,17 @@ class Records:
             for other in self._org.rows.lookup(info.name, field.name, [value]) or ():
                 same = other[field.name] == value or not field.case_sensitive
                 if same and other["Id"] != row["Id"] and not other.get("IsDeleted"):
-                    raise self._duplicate(field, other["Id"])
+                    raise self._duplicate(field, other["Id"], caller)
 
-    def _duplicate(self, field: FieldInfo, record_id: str) -> SandboxError:
-        # A rival that is not committed yet has no name that could be told.
-        fresh = self._org.rows.is_fresh(record_id)
-        name, rival = ("<unknown>",) * 2 if fresh else (field.name, record_id[:15])
+    def _duplicate(
+        self, field: FieldInfo, record_id: str, caller: Caller
+    ) -> SandboxError:
+        # A rival that is not committed yet, or that the caller may not see, has no
+        # name that could be told.
+        told = not self._org.rows.is_fresh(record_id) and self._org.can_see(
+            caller.user_id, record_id
+        )
+        name, rival = (field.name, record_id[:15]) if told else ("<unknown>",) * 2
         return SandboxError(
             "DUPLICATE_VALUE",
             f"duplicate value found: {name} duplicates value on record with id: "

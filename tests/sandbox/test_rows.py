@@ -6,6 +6,8 @@ import urllib.parse
 
 import pytest
 
+from relay.sandbox.config import INTEGRATION_USERNAME
+
 UNIQUE = {
     "custom_fields": [
         {
@@ -67,6 +69,32 @@ def test_a_hidden_row_does_not_exist_for_the_user(sandbox):
     assert sandbox.query(f"SELECT Id FROM Contact WHERE Id = '{contact}'") == []
     reply = sandbox.call("POST", "sobjects/Task/", json={"WhoId": contact})
     assert error(reply) == (400, "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY")
+
+
+def test_private_activities_are_their_owners(sandbox):
+    """Who made a Task loses sight of it; its unique key is taken all the same."""
+    field = {"object": "Activity", "name": "Key__c", "unique": True}
+    sandbox.admin("config", {"private_activities": True, "custom_fields": [field]})
+    (ada,) = sandbox.org.rows.lookup("User", "Username", ["ada@corp.example"])
+
+    def made(**fields):
+        return sandbox.call("POST", "sobjects/Task/", json=fields).json()["id"]
+
+    mine, hers = made(Subject="mine"), made(OwnerId=ada["Id"], Key__c="k")
+    path = f"sobjects/Task/{hers}"
+    assert [row["Id"] for row in sandbox.query("SELECT Id FROM Task")] == [mine]
+    assert error(sandbox.call("GET", path)) == (404, "NOT_FOUND")
+    assert error(sandbox.call("PATCH", path, json={"Subject": "x"}))[0] == 404
+    reply = sandbox.call("POST", "sobjects/Task/", json={"Key__c": "k"})
+    assert error(reply) == (400, "DUPLICATE_VALUE")
+    assert "record with id: <unknown>" in reply.json()[0]["message"]
+    asked = "SELECT PermissionsViewAllData FROM UserPermissionAccess"
+    (may,) = sandbox.query(asked)
+    assert may["PermissionsViewAllData"] is False
+    sandbox.admin("config", {"view_all_data": [INTEGRATION_USERNAME]})
+    assert len(sandbox.query("SELECT Id FROM Task")) == 2
+    (may,) = sandbox.query(asked)
+    assert may["PermissionsViewAllData"] is True
 
 
 def test_describe_is_the_contract(sandbox):
