@@ -42,6 +42,8 @@ REFRESH_S: Final = 0.25
 """How often the directory's revision is read: an edit holds within a second."""
 TAKE_BACK_S: Final = 10.0
 """How often leases of dead processes of this host are looked for."""
+TIDY_S: Final = 3600.0
+"""How often what nobody needs any more is removed."""
 
 logger = get_logger(__name__)
 
@@ -167,6 +169,8 @@ class App:
 
         if "web" in self.roles:
             await self._start_web()
+        if self.roles & {"smtp", "web"}:
+            self._tasks.append(asyncio.create_task(self._tidy()))
 
     async def _start_web(self) -> None:
         place = self.settings.web.listen
@@ -230,6 +234,17 @@ class App:
             except StoreUnavailable as error:
                 logger.warning("leases_not_taken_back", error=str(error))
 
+    async def _tidy(self) -> None:
+        """Remove what was left behind, where mail comes in."""
+        while True:
+            await asyncio.sleep(TIDY_S)
+            try:
+                await self.store.tidy()
+            except StoreUnavailable as error:
+                logger.warning("store_not_tidied", error=str(error))
+            except Exception:
+                logger.exception("store_not_tidied")
+
     async def _follow_directory(self) -> None:
         """Take over what an admin edits, from whichever process."""
         while True:
@@ -257,8 +272,9 @@ class App:
     # ------------------------------------------------------------ probes
 
     async def _probe_store(self) -> tuple[bool, str]:
+        # By the committer, as mail goes: that the store can be read proves little.
         try:
-            await self.store.revision()
+            await self.store.try_write()
         except StoreUnavailable as error:
             return False, str(error)
         free = self.store.free_bytes()

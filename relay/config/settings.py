@@ -61,6 +61,11 @@ class StoreSettings(Section):
         default=5.0,
         description="Wait for a locked SQLite database, in seconds.",
     )
+    timeout_s: Seconds = Field(
+        default=10.0,
+        description="Wait for a database that does not answer, in seconds; then mail "
+        "is put off (451) and the connection is made anew.",
+    )
     inline_bytes: CountOrZero = Field(
         default=256 * 1024,
         description="Mail up to this size is kept in the database row itself, in "

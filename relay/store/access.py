@@ -43,14 +43,19 @@ class Access:
         """Return the time in its column form."""
         return stamp(self._clock.now())
 
-    async def _write(self, work: Callable[[Connection], T]) -> T:
+    async def _write(
+        self, work: Callable[[Connection], T], *, more_s: float = 0.0
+    ) -> T:
         """Run `work` in one transaction; return its result once that is committed.
 
+        `more_s` is what it may need beyond `store.timeout_s` for its size.
+
         Raises:
-            StoreUnavailable: Nothing was changed.
+            StoreUnavailable: Nothing was changed; or, where the database has not
+                answered in time, it may be changed still.
         """
         self._need_open()
-        return await self._database.write(work)
+        return await self._database.write(work, more_s=more_s)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` over one consistent view.

@@ -8,7 +8,10 @@ SQLite has one writer at a time, so everything that writes goes through the comm
 and its one thread: a batch costs one hop between threads, not three for each statement
 as an asynchronous driver would need. Readers use aiosqlite and never block the writer
 (WAL). On PostgreSQL the committer has a connection of its own for the intake; all
-else uses a pool, and several relays may share the database.
+else uses a pool, and several relays may share the database (`postgres`).
+
+Who waits for a commit waits `timeout_s` at most. What was being written then may still
+come to be: an error tells that nothing was promised, not that nothing was stored.
 """
 
 from __future__ import annotations
@@ -25,27 +28,24 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from relay.core.errors import ConfigError, StoreUnavailable
+from relay.core.errors import ConfigError
 from relay.store.commit import Committer
-from relay.store.errors import translate, worth_repeating
+from relay.store.errors import translate
 from relay.store.spool import sync_folder
 from relay.store.statements import statements
-from relay.store.wake import NotifyWake, PipeWake
+from relay.store.wake import PipeWake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from sqlalchemy import Connection, Engine
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from relay.store.wake import Wake
 
 T = TypeVar("T")
 
 _READERS: Final = 4
-_POOL: Final = 8
-_REPEATS: Final = 5
-"""How often PostgreSQL may break a deadlock at our cost before we give up."""
 _CHECKPOINT_PAGES: Final = 4000
 """WAL length that starts a checkpoint. Under load a longer log writes a page once that
 a shorter one writes several times; 16 MB is read back in well under a second."""
@@ -60,11 +60,17 @@ class Database(Protocol):
     committer: Committer
     wake: Wake
 
+    timeout_s: float | None
+    """How long anybody waits; None at first: a migration takes as long as it takes."""
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` over one consistent view; it must not write."""
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction; return once it is committed."""
+    async def write(self, work: Callable[[Connection], T], *, more_s: float = 0.0) -> T:
+        """Run `work` in a transaction; return once it is committed.
+
+        `more_s` is what it may need beyond `timeout_s` for its size.
+        """
 
     async def close(self) -> None:
         """Commit what is queued, then close every connection."""
@@ -121,10 +127,20 @@ class _SQLiteWriter:
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._connection: Connection | None = None
+        self.timeout_s: float | None = None
 
     async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in the thread.
+
+        A disk that hangs cannot be called off: at the deadline the thread stays at it
+        alone, and work that had not begun by then is never done.
+
+        Raises:
+            TimeoutError: It took longer than `timeout_s`, and may still be committed.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._run, work)
+        async with asyncio.timeout(self.timeout_s):
+            return await loop.run_in_executor(self._thread, self._run, work)
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         if self._connection is None:
@@ -167,11 +183,25 @@ class SQLiteDatabase:
         )
         _on_sqlite(self._readers.sync_engine, "BEGIN", ("PRAGMA query_only=ON",))
 
+    @property
+    def timeout_s(self) -> float | None:
+        """How long a commit is waited for."""
+        return self._writer.timeout_s
+
+    @timeout_s.setter
+    def timeout_s(self, seconds: float | None) -> None:
+        self._writer.timeout_s = seconds
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` over one consistent view; it must not write."""
         return await _through(self._readers, work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        more_s: float = 0.0,  # noqa: ARG002 - large mail is a file here
+    ) -> T:
         """Run `work` in the next shared transaction; return once it is committed."""
         result: T = await self.committer.submit(work)
         return result
@@ -226,7 +256,7 @@ def _on_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
 
     @event.listens_for(engine, "begin")
     def started(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        connection.connection.cursor().execute(begin)
 
 
 def prepare_file(url: URL) -> Path:
@@ -260,90 +290,6 @@ def prepare_file(url: URL) -> Path:
             url, f"this user may not write in {path.parent}, where SQLite keeps its log"
         )
     return path
-
-
-# ------------------------------------------------------------------ PostgreSQL
-
-
-class _PostgresWriter:
-    """The committer's own connection."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._connection: AsyncConnection | None = None
-
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        if self._connection is None:
-            self._connection = await self._engine.connect()
-        try:
-            return await self._connection.run_sync(work)
-        except BaseException:
-            connection, self._connection = self._connection, None
-            await connection.invalidate()
-            await connection.close()
-            raise
-
-    async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
-
-
-class PostgresDatabase:
-    """A PostgreSQL database: a connection for the group commit, a pool for the rest."""
-
-    is_sqlite = False
-    folder: Path | None = None
-
-    def __init__(self, url: URL) -> None:
-        """Build the engine; nothing is opened yet."""
-        self._engine = create_async_engine(
-            url,
-            hide_parameters=True,
-            pool_pre_ping=True,
-            pool_size=_POOL,
-            max_overflow=_POOL,
-        )
-        # Readers get one view for all their statements, as on SQLite.
-        self._snapshots = self._engine.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        )
-        self._writer = _PostgresWriter(self._engine)
-        self.committer = Committer(self._writer, statements("postgresql"))
-        self.wake: Wake = NotifyWake(self._engine)
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` over one consistent view; it must not write."""
-        return await _through(self._snapshots, work)
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction of its own, and again after a deadlock."""
-        return await self._apart(self._write(work))
-
-    async def _write(self, work: Callable[[Connection], T]) -> T:
-        for last in (*[False] * _REPEATS, True):
-            try:
-                return await _through(self._engine, work)
-            except StoreUnavailable as error:
-                if last or not worth_repeating(error):
-                    raise
-        raise AssertionError  # pragma: no cover - the last round returns or raises
-
-    async def _apart(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run in a task of its own: a caller that is cancelled leaves no half."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
-
-    async def close(self) -> None:
-        """Commit what is under way, then close every connection."""
-        await self.committer.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        await self.wake.close()
-        await self._writer.close()
-        await self._engine.dispose()
 
 
 async def _through(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:

@@ -59,12 +59,24 @@ def translate(error: BaseException) -> BaseException:
         return error
     what = code(error)
     ours: StoreUnavailable
-    if what in _FULL:
+    if isinstance(error, TimeoutError):
+        ours = StoreUnavailable("the store does not answer")
+    elif what in _FULL:
         ours = StoreFull(f"the store's disk is full ({what})")
     else:
         ours = StoreUnavailable(f"the store cannot be used now ({what})")
     ours.__cause__ = error
     return ours
+
+
+def surely_undone(error: BaseException) -> bool:
+    """Say whether a transaction that failed so on SQLite can never come to be.
+
+    Not so where we stopped waiting for it, and where a write or sync failed: what is in
+    the log by then may be read from it after a crash.
+    """
+    what = code(error)
+    return what.startswith("SQLITE_") and not what.startswith("SQLITE_IOERR")
 
 
 def spares_others(error: BaseException) -> bool:

@@ -12,16 +12,16 @@ import functools
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from relay.core.errors import NotFound, RawUnreadable, StoreFull, StoreUnavailable
 from relay.core.peers import peer_network
 from relay.core.states import State
 from relay.store import schema
 from relay.store.access import Access, in_thread
-from relay.store.errors import code, translate
+from relay.store.errors import code, surely_undone, translate
 from relay.store.purge import BATCH, purge_postmaster
-from relay.store.spool import free_bytes, without_row
+from relay.store.spool import FINAL, free_bytes, without_row
 from relay.store.values import SECOND, chunks, dump_steps, stamp, text
 from relay.telemetry import get_logger
 
@@ -50,6 +50,8 @@ SINGLE_REFUSALS: Final = 500
 _PEERS: Final = 10_000
 """Peers remembered in an hour; those beyond share a count, so memory is bounded."""
 _HOUR: Final = 3600 * SECOND
+_SLOWEST_BYTES_S: Final = 1024 * 1024
+"""How fast a large mail goes into PostgreSQL at least; slower is given up."""
 _FREE_FOR_S: Final = 0.1
 """How long the free space is believed: asking for each mail costs more than its row."""
 
@@ -114,8 +116,10 @@ class Intake(Access):
             raw: The mail as received; a path must lie in `spool_dir`.
 
         Raises:
-            StoreUnavailable: Nothing was stored; answer 451, the client keeps the mail.
-            StoreFull: The same, for want of space.
+            StoreUnavailable: Answer 451, the client keeps the mail. Nothing was stored;
+                or, where the database did not answer within `store.timeout_s`, perhaps:
+                then what the client sends again is one more copy of the mail.
+            StoreFull: Nothing was stored for want of space.
 
         Source: RFC 5321 section 6.1; SQLite documentation, "PRAGMA synchronous".
         """
@@ -182,16 +186,34 @@ class Intake(Access):
             path = raw.path
             if path is None:
                 path = spool.write_temporary(raw.data or b"")
-            return spool.keep(path, blob_id)
+            try:
+                return spool.keep(path, blob_id)
+            except OSError:
+                spool.discard(path, spool.folder / (blob_id + FINAL))
+                raise
 
         name = await in_thread(keep)
         try:
             await self._database.committer.submit(_rows(envelope, raw, file=name))
-        except StoreFull:
-            # Certain not to be stored, and its space is what is missing. After other
-            # errors the file waits for `sweep`, which asks for its row first.
-            spool.discard(spool.folder / name)
+        except StoreUnavailable as error:
+            await self._take_back(name, error)
             raise
+
+    async def _take_back(self, name: str, error: StoreUnavailable) -> None:
+        """Remove the file of a mail that was not stored, where that is certain.
+
+        Where it is not, the file waits for `sweep`, which asks for its row as well.
+        """
+        if not surely_undone(error):
+            return
+        path = self._spool.folder / name
+        own = select(schema.blobs.c.id).where(schema.blobs.c.id == path.stem)
+        try:
+            row = await self._read(lambda connection: connection.scalar(own))
+        except StoreUnavailable:
+            return
+        if row is None:
+            await in_thread(lambda: self._spool.discard(path))
 
     async def _put_chunks(self, envelope: Envelope, raw: RawMail) -> None:
         count = -(-raw.size_bytes // CHUNK_BYTES)
@@ -213,9 +235,24 @@ class Intake(Access):
                     )
                 )
 
-        await self._write(work)
+        await self._write(work, more_s=raw.size_bytes / _SLOWEST_BYTES_S)
         if raw.path is not None:
             self._spool.discard(raw.path)
+
+    async def try_write(self) -> None:
+        """Change nothing in a transaction that could, on the way that mail takes.
+
+        Raises:
+            StoreUnavailable: Mail would not be stored now.
+        """
+
+        def work(connection: Connection) -> None:
+            same = schema.meta.c.revision
+            nobody = update(schema.meta).where(schema.meta.c.id < 0)
+            connection.execute(nobody.values(revision=same))
+
+        self._need_open()
+        await self._database.committer.submit(work)
 
     async def refuse(self, refusals: Sequence[Refusal]) -> None:
         """Record refusals; those of a peer that probes are counted in one row.
@@ -283,11 +320,11 @@ class Intake(Access):
             kept = []
 
         def known(connection: Connection) -> list[str]:
-            column = schema.blobs.c.file
+            b = schema.blobs.c
             return [
                 name
-                for part in chunks([path.name for path in kept])
-                for name in connection.scalars(select(column).where(column.in_(part)))
+                for part in chunks([path.stem for path in kept])
+                for name in connection.scalars(select(b.file).where(b.id.in_(part)))
                 if name
             ]
 

@@ -11,7 +11,6 @@ from relay.store.access import in_thread
 from relay.store.api_tokens import APITokens
 from relay.store.app_passwords import AppPasswords
 from relay.store.database import (
-    PostgresDatabase,
     SQLiteDatabase,
     masked,
     parse_url,
@@ -22,6 +21,7 @@ from relay.store.files import FileOperations
 from relay.store.handovers import Handovers
 from relay.store.journal import Journal
 from relay.store.ledger import LedgerOperations
+from relay.store.postgres import PostgresDatabase
 from relay.store.queue import Queue
 from relay.store.spool import Spool, private_temporary_folder
 from relay.store.walk import LedgerWalk
@@ -84,14 +84,13 @@ class Store(
                 await _first(settings, database, migrate.upgrade, write=True)
             else:
                 migrate.check(revision)
+            database.timeout_s = settings.timeout_s
             store = cls(database, clock, settings, spool)
             store.owner = owner
-            swept = await store.sweep()
+            await store.tidy()
         except BaseException:
             await database.close()
             raise
-        if swept:
-            log.info("spool_swept", files=swept)
         return store
 
     @staticmethod
@@ -107,6 +106,12 @@ class Store(
             return await _first(settings, database, migrate.upgrade, write=True)
         finally:
             await database.close()
+
+    async def tidy(self) -> None:
+        """Remove what was left behind in the spool; to be done every hour or so."""
+        swept = await self.sweep()
+        if swept:
+            log.info("spool_swept", files=swept)
 
     async def close(self) -> None:
         """Finish what is under way, then close; later calls fail."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import smtplib
 import sqlite3
 import time
+import urllib.error
+import urllib.request
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ import pytest
 from tests.fakes.processes import (
     CLIENT_SECRET,
     RelayProcess,
+    free_port,
     mail_to,
     send_in,
     wait_for,
@@ -45,6 +49,17 @@ def activities(sandbox: SandboxProcess, mode: str) -> list[str]:
     """Return the subjects of what was logged, doubles included."""
     sobject = "EmailMessage" if mode == "email_message" else "Task"
     return sorted(row["Subject"] for row in sandbox.rows(sobject))
+
+
+def readiness(relay: RelayProcess) -> tuple[int, dict[str, Any]]:
+    """Return status and answer of /readyz."""
+    url = f"http://{relay._keys['telemetry__listen']}/readyz"
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
 
 
 def test_salesforce_down_refuses_no_mail(
@@ -145,7 +160,7 @@ def test_a_locked_database_is_451_and_passes(
 ) -> None:
     """While another program holds the database, mail is put off, not lost."""
     rcpt = configured(idle)
-    idle.set(store__busy_timeout_s=0.5)
+    idle.set(store__busy_timeout_s=0.5, telemetry__listen=f"127.0.0.1:{free_port()}")
     sandbox.person("Contact", "kim@customer.example")
     idle.start()
     lock = sqlite3.connect(idle.folder / "relay.db", isolation_level=None, timeout=10)
@@ -153,8 +168,10 @@ def test_a_locked_database_is_451_and_passes(
     with pytest.raises(smtplib.SMTPDataError) as caught:
         idle.send(mail_to("kim@customer.example"), rcpt)
     assert caught.value.smtp_code == 451
+    assert readiness(idle)[0] == 503
     lock.execute("ROLLBACK")
     lock.close()
+    assert readiness(idle)[0] == 200
     row = idle.settled(idle.send(mail_to("kim@customer.example"), rcpt))
     assert row["state"] == "logged"
 
