@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.children import spawn
+
 DEMO = [sys.executable, "-m", "relay", "demo"]
 
 
@@ -65,7 +67,7 @@ def test_it_stays_up_for_mail_of_ones_own(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     """After the five, one's own mail is logged and shown; a signal ends it cleanly."""
-    demo = subprocess.Popen(
+    demo = spawn(
         [*DEMO, "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

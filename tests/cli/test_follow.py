@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.children import spawn
+
 
 @pytest.mark.timeout(30)
 def test_new_rows_and_changed_states_appear(relay: Any, ada: Any) -> None:
     """Each message is shown when it comes and again when its state changes."""
     (first,) = relay.put("One")
-    follower = subprocess.Popen(
+    follower = spawn(
         [
             *(sys.executable, "-m", "relay", "--config", str(relay.config)),
             *("log", "--follow", "--json"),

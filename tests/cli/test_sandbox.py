@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fakes.children import spawn
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,7 +31,7 @@ Hello Mara\r
 @pytest.fixture(scope="module")
 def snippet() -> Iterator[str]:
     """Run a sandbox and return the settings that it prints."""
-    process = subprocess.Popen(
+    process = spawn(
         [sys.executable, "-m", "relay", "sandbox", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+from tests.fakes.children import spawn
+
 _DEADLINE_S = 60
 
 
@@ -36,6 +38,12 @@ def find_binaries() -> Path | None:
         if all((folder / name).exists() for name in ("initdb", "postgres")):
             return folder
     return None
+
+
+def _leash() -> list[str]:
+    """Return what makes the server end with us; our Python may be root's alone."""
+    program = shutil.which("setpriv")
+    return [program, "--pdeathsig", "QUIT", "--"] if program else []
 
 
 class Postgres:
@@ -81,7 +89,7 @@ class Postgres:
             **self._as_user,
         )
         with (self.folder / "log").open("wb") as log:
-            self._server = subprocess.Popen(
+            self._server = spawn(
                 [
                     self.binaries / "postgres",
                     "-D",
@@ -102,6 +110,7 @@ class Postgres:
                 cwd=self.folder,
                 env=environment,
                 start_new_session=True,
+                leash=_leash(),
                 **self._as_user,
             )
         until = time.monotonic() + _DEADLINE_S

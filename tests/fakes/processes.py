@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import smtplib
-import socket
 import subprocess
 import sys
 import time
@@ -22,112 +20,30 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner
 
 from relay.cli import main
+from tests.fakes.children import (
+    DEADLINE_S,
+    Process,
+    clean_environment,
+    free_port,
+    listening,
+    wait_for,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-DEADLINE_S = 30.0
 IN_PROCESS = frozenset(
     {"user", "address", "exclude", "settings", "log", "show", "token"}
     | {"retry", "hold", "release", "discard"}
 )
 CLIENT_ID = "relay-sandbox"
 CLIENT_SECRET = "relay-sandbox-secret"
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(
-    what: Callable[[], Any], *, message: str = "", timeout_s: float = DEADLINE_S
-) -> Any:
-    """Return the first true value; fail when none comes in time."""
-    end = time.monotonic() + timeout_s
-    while True:
-        value = what()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"not in {timeout_s} s: {message or what}")
-        time.sleep(0.05)
-
-
-def listening(port: int) -> bool:
-    """Say whether something accepts connections on a loopback port."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
-
-
-class Process:
-    """A child process whose output is kept in a file."""
-
-    def __init__(self, arguments: Sequence[str], log: Path, cwd: Path) -> None:
-        """Start `python -m relay` with these arguments."""
-        self.log = log
-        with log.open("ab") as output:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "relay", *arguments],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                cwd=cwd,
-                env=clean_environment(),
-            )
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._child.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return self._child.poll() is None
-
-    def kill(self) -> None:
-        """End it at once, at whatever instruction it is."""
-        self._child.send_signal(signal.SIGKILL)
-        self._child.wait(DEADLINE_S)
-
-    def terminate(self) -> None:
-        """Ask it to end."""
-        if self.running:
-            self._child.send_signal(signal.SIGTERM)
-
-    def stop(self) -> int:
-        """Ask it to end, and return its exit status."""
-        self.terminate()
-        return self._child.wait(DEADLINE_S)
-
-    def wait(self) -> int:
-        """Return its exit status once it has ended by itself."""
-        return self._child.wait(DEADLINE_S)
-
-    def output(self) -> str:
-        """Return what it printed so far."""
-        return self.log.read_text("utf-8", "replace")
-
-
-def clean_environment() -> dict[str, str]:
-    """Return the environment without settings of the machine's own relay."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("RELAY_")}
-    kept["PYTHONPATH"] = os.pathsep.join(
-        part for part in (str(Path.cwd()), kept.get("PYTHONPATH", "")) if part
-    )
-    return kept
 
 
 class SandboxProcess:
@@ -147,10 +63,9 @@ class SandboxProcess:
             self._folder / "sandbox.log",
             self._folder,
         )
-        wait_for(self._answers, message=self._process.output())
+        self._process.wait_until(self._answers, "the sandbox's answer")
 
     def _answers(self) -> bool:
-        assert self._process.running, self._process.output()
         with suppress(OSError):
             self.get("/sandbox/health")
             return True
@@ -194,7 +109,8 @@ class SandboxProcess:
             with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
-            raise AssertionError((error.code, error.read())) from error
+            with error:
+                raise AssertionError((error.code, error.read())) from error
 
     def create(self, sobject: str, **fields: object) -> str:
         """Create a record and return its id."""
@@ -292,14 +208,8 @@ class RelayProcess:
         arguments = ["serve", "--config", str(self.config)]
         if roles:
             arguments += ["--roles", roles]
-        process = Process(arguments, self.folder / "relay.log", self.folder)
-        self.process = process
-
-        def up() -> bool:
-            assert process.running, process.output()
-            return listening(self.port)
-
-        wait_for(up, message="the relay's listener")
+        self.process = Process(arguments, self.folder / "relay.log", self.folder)
+        self.process.wait_until(lambda: listening(self.port), "the relay's listener")
 
     def stop(self) -> int:
         """Drain it, and return its exit status."""
