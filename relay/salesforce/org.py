@@ -159,6 +159,15 @@ class Org:
             self._me = await self._threads.run(_ask_me)
         return self._me
 
+    async def ping(self) -> None:
+        """Make one small call that shows whether the org can be used.
+
+        Raises:
+            RelayError: It cannot, for now.
+        """
+        me = await self.me()
+        await self.lookup((), user_ids=[me], fresh=[me])
+
     async def users(self, ids: Sequence[str]) -> dict[str, SalesforceUser]:
         """Return Users by id; one that does not exist is left out."""
         result = await self.lookup((), user_ids=ids)

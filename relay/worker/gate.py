@@ -3,8 +3,9 @@
 Where no record can fare better than the last one (the login is refused, the calls are
 used up, Salesforce is down), the org rests: messages are given back without counting
 an attempt, nothing is claimed, mail is still accepted. When the rest is over, one mail
-probes the org; each failure makes the next rest longer, and after a success the batches
-grow from one mail to full ones.
+probes the org, or, where none is due, a small call: files and handovers wait as well.
+Each failure makes the next rest longer, and after a success the batches grow from one
+mail to full ones.
 
 The pause is also a note in the store, so that `relay check` and processes without a
 worker can tell it. Notes are for people: that one cannot be written stops nothing.
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from relay.core.errors import (
     CredentialsRefused,
     OrgPaused,
+    RelayError,
     SalesforceDown,
     SalesforceLimited,
     StoreUnavailable,
@@ -65,7 +67,7 @@ class Pause:
 
     Attributes:
         since: When the org began to rest.
-        until: When a mail may probe it.
+        until: When a mail, or a small call, may probe it.
         reason: `credentials`, `quota`, `budget`, `down` or `access`.
         code: Salesforce's code, an HTTP status, or a word for the transport.
         text: The sentence for the admin.
@@ -195,6 +197,18 @@ class Gate:
     def begin(self) -> None:
         """Note that a batch sets off."""
         self._last_batch_s = self._clock.boottime_s()
+
+    async def probe(self) -> None:
+        """Ask the org something small, where its rest is over and no mail is due."""
+        try:
+            await self._org.ping()
+        except (OrgPaused, SalesforceDown) as error:
+            await self.trip(error)
+        except RelayError as error:
+            code = getattr(error, "code", "") or type(error).__name__
+            await self.trip(SalesforceDown(str(error), code=code))
+        else:
+            await self.went_through()
 
     # ------------------------------------------------------------ after a batch
 

@@ -199,6 +199,9 @@ class Worker:
                 return
             limit = self.gate.size(self._settings.worker.batch)
             batch = await self._claim(owner, limit)
+            if not batch and self.pause and not self._in_hand:
+                await self.gate.probe()
+                return
             if not batch:
                 await self._wait_for_work(self._settings.worker.poll_s)
                 return

@@ -225,6 +225,32 @@ def test_the_relay_keeps_calls_for_others(
     assert watched.settled(second)["state"] == "logged"
 
 
+def test_a_pause_ends_although_no_mail_comes(
+    watched: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """Calls are there again: files go, although nothing is in the queue."""
+    watched.stop()
+    watched.set(salesforce__slow_at=0.29, salesforce__pause_at=0.3)
+    watched.start()
+    rcpt = address(watched)
+    busy = {"kind": "error_code", "code": "CONCURRENT_REQUEST_CONFLICT"}
+    sandbox.faults({**busy, "object": "ContentVersion"})
+    mail = mail_to(KIM)
+    mail.add_attachment(
+        b"x" * 1000, maintype="application", subtype="pdf", filename="a.pdf"
+    )
+    assert watched.settled(watched.send(mail, rcpt))["state"] == "logged"
+    sandbox.post("/sandbox/config", {"daily_limit": 10})
+    assert watched.settled(watched.send(mail_to(KIM), rcpt))["state"] == "logged"
+    wait_for(lambda: "(budget)" in page(watched, "/readyz"), message="the budget")
+    sandbox.faults()
+    assert sandbox.rows("ContentVersion") == []
+    sandbox.post("/sandbox/config", {"daily_limit": 100_000})
+    wait_for(lambda: "(budget)" not in page(watched, "/readyz"), message="the end")
+    wait_for(lambda: sandbox.rows("ContentVersion"), message="the file")
+    assert finding(watched, "salesforce pause")["result"] == "ok"
+
+
 def test_an_id_in_a_mail_reaches_no_url(
     watched: RelayProcess, sandbox: SandboxProcess
 ) -> None:

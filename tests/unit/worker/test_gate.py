@@ -14,6 +14,7 @@ from relay.core.errors import (
     OutcomeUnknown,
     SalesforceDown,
     SalesforceLimited,
+    SalesforceUnavailable,
     StoreUnavailable,
 )
 from relay.core.states import Ledger
@@ -236,3 +237,50 @@ def test_a_call_that_failed_says_it_for_all():
 def test_a_note_that_makes_no_sense_is_no_pause(note):
     """Whatever lies in the store, `relay check` goes on."""
     assert read_pause(note) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SalesforceDown("no answer"), "down"),
+        (CredentialsRefused("no"), "credentials"),
+        (SalesforceUnavailable("not JSON", code="unreadable"), "down"),
+    ],
+)
+async def test_a_call_probes_where_no_mail_can(gate, org, clock, error, reason):
+    """In vain the next rest is longer; an answer ends the pause."""
+    await gate.trip(SalesforceDown("no answer"))
+    clock.pass_s(1)
+
+    async def fails():
+        raise error
+
+    async def answers():
+        org.answers += 1
+
+    org.ping = fails
+    await gate.probe()
+    assert (gate.pause.reason, gate.pause.probes) == (reason, 1)
+    assert await gate.wait_s() > 1
+    org.ping = answers
+    clock.pass_s(60)
+    await gate.probe()
+    assert gate.pause is None
+
+
+async def test_a_spent_budget_outlasts_the_probe(gate, org, clock):
+    """The call tells what is used: still too much means another rest."""
+
+    async def answers():
+        org.answers += 1
+
+    org.ping = answers
+    org.budget.told(960, 1000)
+    await gate.wait_s()
+    clock.pass_s(900)
+    await gate.probe()
+    assert await gate.wait_s() == 900
+    org.budget.told(500, 1000)
+    clock.pass_s(900)
+    await gate.probe()
+    assert gate.pause is None

@@ -57,6 +57,9 @@ class Store:
     async def note_set(self, key, value):
         pass
 
+    async def wait_for_work(self, timeout_s):
+        pass
+
 
 class Pipeline:
     """Logs every mail, but fails where a poisonous one is in the batch."""
@@ -188,6 +191,32 @@ async def test_an_org_that_rests_gets_one_mail(worker_for, store, org):
     store.script = [[claimed(n) for n in range(50)]]
     await worker._turn(OWNER)
     assert store.claims[claims] == 1
+    assert worker.pause is None
+
+
+async def test_an_empty_queue_ends_a_pause(worker_for, store, org):
+    """Where the rest is over and no mail is due, one small call knocks, not more."""
+    asked = []
+
+    async def ping():
+        asked.append(1)
+        if len(asked) == 1:
+            raise SalesforceDown("no answer")
+        org.answers += 1
+
+    org.ping = ping
+    worker = worker_for(Pipeline(org), poll_s=0.01)
+    await worker.gate.trip(SalesforceDown("no answer"))
+    pause = worker.pause
+    await worker._turn(OWNER)
+    assert asked == [], "the rest is not over"
+    for _ in range(2):
+        worker.gate.pause = type(pause)(NOON, NOON, "down", "", "")
+        worker._in_hand["m1"] = OWNER
+        await worker._turn(OWNER)
+        del worker._in_hand["m1"]
+        await worker._turn(OWNER)
+    assert len(asked) == 2, "none while another mail probes"
     assert worker.pause is None
 
 
