@@ -24,6 +24,7 @@ from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
     from relay.smtp.chunks import Decoder
     from relay.smtp.listener import Listener
@@ -45,6 +46,7 @@ class ContentSession(Wire):
         self._helo = ""
         self._transaction: Transaction | None = None
         self._chunks: Chunks | None = None
+        self._refused_chunks: Sequence[str] = ()
         self._login = ""
 
     async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802
@@ -95,7 +97,11 @@ class ContentSession(Wire):
         size_bytes, last = command
         transaction = self._transaction
         if transaction is None or not transaction.addressees:
-            if await self._skip(size_bytes):
+            if not await self._skip(size_bytes):
+                return
+            if transaction is None and self._refused_chunks:
+                self._refuse_chunk(last=last)
+            else:
                 self._say_what_misses(transaction)
             return
         if self._chunks is None:
@@ -106,14 +112,30 @@ class ContentSession(Wire):
         decoder.begin(size_bytes, last=last)
         if not await self._fill(transaction, decoder, body, chunks.started):
             self._transaction = None
-        elif last or decoder.size_bytes > self._intake.settings.max_message_bytes:
-            # What is too large is refused now; what may follow of it, by its verb.
+        elif last:
             self._transaction = None
             await self._conclude(transaction, decoder, body)
+        elif decoder.size_bytes > self._intake.settings.max_message_bytes:
+            self._transaction = None
+            conclusion = await self._judge(transaction, decoder, body)
+            self._refused_chunks = self._lines(transaction, conclusion)
+            self._refuse_chunk(last=False)
         else:
             self._chunks = chunks
             self._in_data = True
             self.say(replies.CHUNK_TAKEN, size=size_bytes)
+
+    def _refuse_chunk(self, *, last: bool) -> None:
+        """Refuse a chunk of a mail that has been refused already.
+
+        Only the last is answered as the mail would be (RFC 2033 section 4.2).
+        """
+        lines = self._refused_chunks if last else self._refused_chunks[:1]
+        for line in lines:
+            self.say_line(line)
+        if last:
+            self._refused_chunks = ()
+        self.count_error()
 
     async def _skip(self, size_bytes: int) -> bool:
         """Read a chunk that nobody asked for; it would be taken for commands."""
@@ -131,9 +153,11 @@ class ContentSession(Wire):
         return Body(
             self._intake.sink,
             self._intake.executor,
+            self._intake.room,
             inline_bytes=self._intake.inline_bytes,
             max_message_bytes=limit,
             max_header_bytes=settings.max_header_bytes,
+            expected_bytes=0 if transaction is None else transaction.size_bytes,
         )
 
     async def _fill(
@@ -174,19 +198,31 @@ class ContentSession(Wire):
         self, transaction: Transaction, decoder: Decoder, body: Body
     ) -> None:
         """Judge a mail that is here as a whole, and answer."""
-        conclusion = await conclude(
-            self._intake, self._about_peer(), transaction, decoder, body
-        )
-        self._refusals.extend(conclusion.refusals)
-        self._answer(transaction, conclusion)
+        conclusion = await self._judge(transaction, decoder, body)
+        for line in self._lines(transaction, conclusion):
+            self.say_line(line)
         if conclusion.taken:
             self.note_progress()
         else:
             self.count_error()
 
-    def _answer(self, transaction: Transaction, conclusion: Conclusion) -> None:  # noqa: ARG002
-        """Say what became of the mail."""
-        self.say_line(conclusion.line)
+    async def _judge(
+        self, transaction: Transaction, decoder: Decoder, body: Body
+    ) -> Conclusion:
+        self._refused_chunks = ()
+        conclusion = await conclude(
+            self._intake, self._about_peer(), transaction, decoder, body
+        )
+        self._refusals.extend(conclusion.refusals)
+        return conclusion
+
+    def _lines(
+        self,
+        transaction: Transaction,  # noqa: ARG002
+        conclusion: Conclusion,
+    ) -> Sequence[str]:
+        """Return the replies that say what became of the mail."""
+        return (conclusion.line,)
 
     def _slowest_end(self, started: float, size_bytes: int) -> float:
         """Return when `min_data_rate` ends a mail of which so much has come.
@@ -226,6 +262,7 @@ class ContentSession(Wire):
     async def _drop_mail(self) -> None:
         """End the transaction, and forget what has come of its mail."""
         self._transaction = None
+        self._refused_chunks = ()
         self._in_data = False
         chunks, self._chunks = self._chunks, None
         if chunks is not None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from relay.smtp.session import VERBS, SMTPSession
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.smtp.transaction import Conclusion, Transaction
 
 
@@ -22,10 +24,9 @@ class LMTPSession(SMTPSession):
         """Greet, and announce the extensions (RFC 2033 section 4.1)."""
         await self._hello(hostname, "LHLO")
 
-    def _answer(self, transaction: Transaction, conclusion: Conclusion) -> None:
-        """Say what became of the mail, for each RCPT (RFC 2033 section 4.2)."""
-        for rcpt in transaction.accepted:
-            self.say_line(conclusion.lines[rcpt])
+    def _lines(self, transaction: Transaction, conclusion: Conclusion) -> Sequence[str]:
+        """Return what became of the mail, for each RCPT (RFC 2033 section 4.2)."""
+        return [conclusion.lines[rcpt] for rcpt in transaction.accepted]
 
 
 LMTPSession.verbs = {

@@ -124,6 +124,8 @@ async def converse(
     task = session._handler_coroutine
     async with asyncio.timeout(5):
         await task
+        while session.transport is not None:  # noqa: ASYNC110 - set by asyncio
+            await asyncio.sleep(0)
     text = transport.written.decode("ascii")
     assert not text or text.endswith("\r\n"), text
     stored = [content for _, _, content in sink.stored[before:]]
