@@ -3,8 +3,9 @@ r"""The content behind DATA, chunk by chunk: where it ends, and dots unstuffed.
 The end is CR LF . CR LF and nothing else. Where a server takes another sequence for the
 end, a sender can hide a second mail in the first ("SMTP smuggling"); so a dot that is
 alone between line ends of which one is bare (LF . LF, LF . CR LF, CR . CR, CR LF . LF
-and so on) marks the mail for refusal, and never ends it. Other bare CR and LF are kept
-as they are and counted. NUL, eight-bit bytes and lines of any length pass unchanged.
+and so on), stuffed or not, marks the mail for refusal, and never ends it. Other bare CR
+and LF are kept as they are and counted. NUL, eight-bit bytes and lines of any length
+pass unchanged.
 
 Theory: the stream is read as if the CR LF of the DATA command stood before it, so that
 a first line needs no case of its own. Of each chunk, the longest tail that may be the
@@ -24,7 +25,10 @@ _LINE_END: Final = b"\r\n"
 _DOT_LINE: Final = b"\r\n."
 _MAY_GO_ON: Final = (b"\n", b"\r", b"\n.", b"\r.")
 """Ends of a piece behind which a lone dot may show in the next."""
-_LONE_DOT: Final = re.compile(rb"[\r\n]\.[\r\n]")
+_LONE_DOT: Final = re.compile(rb"[\r\n]\.[\r\n]|\r\n\.\.(?:\n|\r(?!\n))")
+"""As it stands on the wire, or stuffed, so that it would stand in the stored mail."""
+_SEEN: Final = 4
+"""Bytes kept for a lone dot across pieces: all of the longest but its last."""
 
 
 class DataDecoder:
@@ -95,7 +99,7 @@ class DataDecoder:
         """Count bare line ends, and look for a lone dot between them.
 
         A piece never ends inside a CR LF (its CR would be held back), so the counts of
-        pieces add up; the last two bytes are kept for a dot across pieces.
+        pieces add up; the last bytes are kept for a dot across pieces.
         """
         pairs = wire.count(_LINE_END)
         bare_lf = wire.count(b"\n") - pairs
@@ -105,7 +109,8 @@ class DataDecoder:
             self.bare_cr += bare_cr
             if _LONE_DOT.search(self._seen + wire):
                 self.bare_dot = True
-        self._seen = wire[-2:] if len(wire) > 1 else (self._seen + wire)[-2:]
+        short = len(wire) < _SEEN
+        self._seen = (self._seen + wire)[-_SEEN:] if short else wire[-_SEEN:]
 
 
 def _possible_end(work: bytes) -> int:

@@ -26,6 +26,8 @@ LONE_DOTS = {
     "CRLF.CR": b"\r\n.\r",
     "LF.CRCRLF": b"\n.\r\r\n",
     "CRLF.CRCRLF": b"\r\n.\r\r\n",
+    "CRLF..LF": b"\r\n..\n",
+    "CRLF..CR": b"\r\n..\r",
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.smtp.chunks import ChunkDecoder
 from relay.smtp.data import DataDecoder
 
 PIECES = st.lists(
@@ -53,6 +54,8 @@ def read_plainly(wire):
         (b"a\r\r\n.\r\n", b"a\r\r\n", b""),
         (b"a\nb\rc\r\n.\r\n", b"a\nb\rc\r\n", b""),
         (b"a\n.b\r\n.\r\n", b"a\n.b\r\n", b""),
+        (b"a\r\n..\r\nb\n\r\n.\r\n", b"a\r\n.\r\nb\n\r\n", b""),
+        (b"a\n..\n..\r\n...\n\r\n.\r\n", b"a\n..\n..\r\n..\n\r\n", b""),
     ],
 )
 def test_content(wire, content, rest):
@@ -75,6 +78,9 @@ def test_content(wire, content, rest):
         b"\r.\r\n",
         b"\r\n.\n",
         b"\r\n.\ra",
+        b"\r\n..\n",
+        b"\r\n..\ra",
+        b"\r\n..\r\r\n",
     ],
 )
 def test_lone_dots_between_bare_line_ends(dot):
@@ -87,7 +93,7 @@ def test_lone_dots_between_bare_line_ends(dot):
         assert decoder.rest == b"c"
 
 
-@pytest.mark.parametrize("wire", [b".\n", b".\ra"])
+@pytest.mark.parametrize("wire", [b".\n", b".\ra", b"..\n", b"..\ra"])
 def test_lone_dot_on_the_first_line(wire):
     """The line end of DATA itself counts as the one before the first line."""
     assert decode(wire + b"\r\n.\r\n")[0].bare_dot
@@ -133,7 +139,22 @@ def test_bare_line_ends_are_counted(wire):
     assert decoder.bare_lf == len(re.findall(rb"(?<!\r)\n", used))
     assert decoder.bare_cr == len(re.findall(rb"\r(?!\n)", used))
     lone = re.search(rb"(?:(?<!\r)\n|\r(?!\n)|\r\n)\.(?:\r\n|\r|\n)", used)
+    lone = lone or re.search(rb"\r\n\.\.(?:\n|\r(?!\n))", used)
     assert decoder.bare_dot == (lone is not None)
+
+
+@given(PIECES, st.integers(1, 7))
+def test_data_and_bdat_judge_the_same_content_alike(content, size):
+    """What may be stored does not depend on the verb that brings it."""
+    content += b"x\r\n"
+    wire = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n"
+    decoder, got = decode(wire, range(0, len(wire), size))
+    assert got == content
+    chunks = ChunkDecoder()
+    chunks.begin(len(content), last=True)
+    assert chunks.feed(content) == content
+    assert (decoder.bare_cr, decoder.bare_lf) == (chunks.bare_cr, chunks.bare_lf)
+    assert decoder.bare_dot == chunks.bare_dot
 
 
 @given(st.binary(max_size=200), st.integers(1, 7))
