@@ -127,7 +127,10 @@ class WorkerSettings(Section):
     )
     retry_days: Seconds = Field(
         default=5,
-        description="Age at which a message that keeps failing becomes dead, in days.",
+        description="How long a message may keep failing before it becomes dead, in "
+        "days from its first failure. Time in which the relay was stopped or "
+        "Salesforce could not be used does not count. A message with a write of "
+        "unknown outcome never does.",
     )
     threads: Count = Field(default=2, description="Threads that read mail, a count.")
     gather_ms: Number = Field(

@@ -535,8 +535,11 @@ class Claimed:
     failures: int
     """Transient failures so far; sets the backoff."""
     waiting_since: datetime
-    """Receipt, or the last time that a person asked for another try; sets the end."""
+    """Receipt, or the last time that a person asked for another try."""
     alone: bool = False
+    failing_since: datetime | None = None
+    """When it first failed, later by all time in which it was due and nobody tried (a
+    stopped relay, an org that rests); sets the end. None: it has not failed yet."""
 
 
 @dataclass(frozen=True, slots=True)

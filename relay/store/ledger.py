@@ -28,7 +28,7 @@ from relay.core.states import (
 from relay.store import schema
 from relay.store.access import Access
 from relay.store.files import add_files
-from relay.store.queue import FREE, attempt_record
+from relay.store.queue import FREE, attempt_record, failing_since
 from relay.store.values import chunks, dump, dump_steps, load, maybe_moment, stamp, text
 
 if TYPE_CHECKING:
@@ -448,6 +448,7 @@ _VARYING: Final = (
     "next_attempt_at",
     "attempts",
     "failures",
+    "failing_since",
 )
 _SETTLE: Final = (
     update(schema.messages)
@@ -470,7 +471,17 @@ def _settled(
         "next_attempt_at": due,
         "attempts": row.attempts - (1 if settlement.event in NO_ATTEMPT else 0),
         "failures": row.failures + (1 if settlement.event is Event.TRANSIENT else 0),
+        "failing_since": _failing_since(row, settlement.event, due, now),
     }
+
+
+def _failing_since(row: Row[Any], event: Event, due: int, now: int) -> int | None:
+    """Return since when a message has failed, time without a try left out."""
+    if event is Event.TRANSIENT:
+        return now if row.failing_since is None else failing_since(row)
+    if event in NO_ATTEMPT and row.failing_since is not None:
+        return int(row.failing_since + max(0, due - row.next_attempt_at))
+    return None
 
 
 def _end_mail_leases(connection: Connection, owner: str, ids: set[int]) -> None:

@@ -21,7 +21,7 @@ from relay.core.states import Event, State, next_state, sources
 from relay.store import schema
 from relay.store.access import Access
 from relay.store.audit import write_audit
-from relay.store.values import SECOND, chunks, moment
+from relay.store.values import SECOND, chunks, maybe_moment, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -304,7 +304,15 @@ def _claimed(row: Row[Any]) -> Claimed:
         size_bytes=row.size_bytes,
         failures=row.failures,
         alone=row.alone,
+        failing_since=maybe_moment(failing_since(row)),
     )
+
+
+def failing_since(row: Row[Any]) -> int | None:
+    """Return since when a claimed message has failed, its wait for us left out."""
+    if row.failing_since is None:
+        return None
+    return int(row.failing_since + max(0, row.claimed_at - row.next_attempt_at))
 
 
 def _expire(connection: Connection, now: int) -> None:
@@ -353,6 +361,8 @@ def _crash(connection: Connection, now: int, which: Any) -> int:
             detail=bindparam("detail"),
             crashes=bindparam("crashes"),
             lone_crashes=bindparam("lone_crashes"),
+            # Nobody tried since it was due: a machine may have been off for days.
+            failing_since=m.failing_since + (now - m.next_attempt_at),
             next_attempt_at=now,
             **FREE,
         ),
@@ -450,6 +460,7 @@ def apply_event(
             "detail": "",
             "next_attempt_at": now,
             "renewed_at": now,
+            "failing_since": None,
             "failures": 0,
             "crashes": 0,
             "lone_crashes": 0,

@@ -228,6 +228,7 @@ messages: Final = Table(
     Column("lease_until", BigInteger),
     Column("claimed_at", BigInteger),
     Column("renewed_at", BigInteger),  # Since when a person wants it tried again.
+    Column("failing_since", BigInteger),  # `Claimed.failing_since`, at its last end.
     # Serves claims, listings by state and counts; few indexes keep `put` cheap.
     Index(None, "state", "next_attempt_at", "id"),
     # Who else has a mail, before its bytes are removed. It grows at its end.

@@ -245,17 +245,24 @@ class Pipeline:
                 self._retry(work, work.trouble or trouble or _UNFINISHED)
 
     def _retry(self, work: Work, error: TransientError) -> None:
-        """Try a mail again later, for each of its copies."""
+        """Try a mail again later, for each of its copies.
+
+        While it is open whether a record was written, the mail is never given up: what
+        is dead is retried by people, and discarded.
+        """
+        open_outcome = bool(work.of(Ledger.SENT))
         for item in work.items:
             if not item.settlement:
                 item.note("attempt", "failed", str(error))
-                self._put_off(item, error)
+                self._put_off(item, error, for_ever=open_outcome)
 
-    def _put_off(self, item: Item, error: TransientError) -> None:
+    def _put_off(
+        self, item: Item, error: TransientError, *, for_ever: bool = False
+    ) -> None:
         """Try a message again later; what has been tried for too long is dead."""
         now = self._clock.now()
         reason = getattr(error, "code", "") or type(error).__name__
-        if self._backoff.too_old(now, item.claimed.waiting_since):
+        if not for_ever and self._backoff.too_old(now, item.claimed.failing_since):
             item.settle(Event.EXHAUSTED, reason, str(error))
             return
         retry_at = self._backoff.retry_at(

@@ -1,7 +1,8 @@
 """When to try again, and when to stop.
 
-Transient failures end by age, not by count, so that a long outage of Salesforce
-kills no mail. What nobody foresaw ends by count: it would fail for ever.
+Transient failures end by age, counted from the first of them and without the time in
+which nobody tried, so that a long outage of Salesforce or of the relay kills no mail.
+What nobody foresaw ends by count: it would fail for ever.
 """
 
 from __future__ import annotations
@@ -48,9 +49,11 @@ class Backoff:
         )
         return now + timedelta(seconds=wait * self.chance.uniform(0.5, 1.0))
 
-    def too_old(self, now: datetime, waiting_since: datetime) -> bool:
+    def too_old(self, now: datetime, failing_since: datetime | None) -> bool:
         """Say whether a message has been tried for long enough."""
-        return now - waiting_since > timedelta(days=self.settings.retry_days)
+        if failing_since is None:
+            return False
+        return now - failing_since > timedelta(days=self.settings.retry_days)
 
 
 def look_up_wait_s(lookups: int) -> float:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 import urllib.request
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from relay.store.values import SECOND
 from tests.fakes.processes import RelayProcess, free_port, mail_to, wait_for
 
 if TYPE_CHECKING:
@@ -249,6 +252,28 @@ def test_a_pause_ends_although_no_mail_comes(
     wait_for(lambda: "(budget)" not in page(watched, "/readyz"), message="the end")
     wait_for(lambda: sandbox.rows("ContentVersion"), message="the file")
     assert finding(watched, "salesforce pause")["result"] == "ok"
+
+
+def test_a_relay_that_was_stopped_for_days_gives_no_mail_up(
+    watched: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """The first row lock after a long outage is the first failure, not the last."""
+    rcpt = address(watched)
+    watched.stop()
+    watched.start(roles="smtp")
+    sent = [watched.send(mail_to(KIM), rcpt) for _ in range(3)]
+    watched.stop()
+    with closing(sqlite3.connect(watched.folder / "relay.db")) as store, store:
+        store.execute(
+            "UPDATE messages SET received_at = received_at - :age, "
+            "next_attempt_at = next_attempt_at - :age",
+            {"age": 6 * 86_400 * SECOND},
+        )
+    sandbox.faults({"kind": "lock_rows", "count": 3, "object": "Task"})
+    watched.start()
+    rows = [watched.settled(message) for message in sent]
+    assert {row["state"] for row in rows} == {"logged"}
+    assert max(row["attempts"] for row in rows) > 1
 
 
 def test_an_id_in_a_mail_reaches_no_url(

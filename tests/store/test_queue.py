@@ -68,6 +68,55 @@ async def test_what_is_not_due_is_not_claimed(store, put, owner, clock):
     assert claimed.failures == 0
 
 
+DAY_S = 86_400.0
+
+
+async def end(store, owner, clock, event, *, wait_s=60.0):
+    """Claim the only message and end the attempt, with a retry; return the claim."""
+    (claimed,) = await store.claim(owner, 1, LEASE_S)
+    later = clock.now() + timedelta(seconds=wait_s)
+    settlement = Settlement(claimed.id, claimed.attempt, event, retry_at=later)
+    await store.advance(owner, settlements=[settlement])
+    return claimed
+
+
+async def test_age_counts_the_time_in_which_somebody_tried(store, put, owner, clock):
+    """From the first failure on; not what passes while it is due and nobody comes."""
+    (message_id,) = await put()
+    clock.move(6 * DAY_S)
+    assert (await end(store, owner, clock, Event.GIVE_BACK)).failing_since is None
+    clock.move(60)
+    assert (await end(store, owner, clock, Event.TRANSIENT)).failing_since is None
+    first = clock.now()
+    clock.move(60)
+    claimed = await end(store, owner, clock, Event.TRANSIENT)
+    assert claimed.failing_since == first, "it was tried when it was due"
+
+    clock.move(60 + 6 * DAY_S)
+    claimed = await end(store, owner, clock, Event.TRANSIENT)
+    late = timedelta(days=6)
+    assert claimed.failing_since == first + late, "the relay was stopped"
+
+    clock.move(60 + DAY_S)
+    await end(store, owner, clock, Event.GIVE_BACK, wait_s=DAY_S)
+    clock.move(DAY_S)
+    late += timedelta(days=2, seconds=0)
+    claimed = await end(store, owner, clock, Event.TRANSIENT)
+    assert claimed.failing_since == first + late, "the org rested"
+
+    clock.move(60)
+    await store.claim(owner, 1, LEASE_S)
+    clock.move(3 * DAY_S)
+    late += timedelta(days=3)
+    claimed = await end(store, owner, clock, Event.TRANSIENT)
+    assert claimed.failing_since == first + late, "the machine was off"
+
+    await store.apply(Event.HOLD, [message_id], None, "ada")
+    await store.apply(Event.RELEASE, [message_id], None, "ada")
+    (claimed,) = await store.claim(owner, 1, LEASE_S)
+    assert claimed.failing_since is None, "a person wants it tried anew"
+
+
 @pytest.mark.timeout(60)
 async def test_eight_workers_claim_without_overlap(store, other, put, owner):
     """Each message goes to exactly one of eight concurrent workers."""

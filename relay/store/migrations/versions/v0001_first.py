@@ -217,6 +217,7 @@ def queue() -> None:
         sa.Column("lease_until", sa.BigInteger()),
         sa.Column("claimed_at", sa.BigInteger()),
         sa.Column("renewed_at", sa.BigInteger()),
+        sa.Column("failing_since", sa.BigInteger()),
         sa.ForeignKeyConstraint(
             ["blob_id"], ["blobs.id"], name=op.f("fk_messages_blob_id")
         ),

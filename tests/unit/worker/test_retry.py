@@ -1,0 +1,175 @@
+"""When a message is tried again, and when it is given up."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relay.config import Settings
+from relay.core.errors import OutcomeUnknown, RecordLocked, TransientError
+from relay.core.model import Activity, Claimed, Directory, MailState
+from relay.core.states import Event, Ledger
+from relay.worker.item import Item, Run, Work
+from relay.worker.pipeline import Pipeline
+from relay.worker.retry import LOOK_UP_AFTER_S, Backoff, look_up_wait_s
+from tests.fakes.values import NOON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from relay.core.model import Settlement
+
+FIRST_S, MAX_S, DAYS = 30.0, 3600.0, 5
+SETTINGS = Settings(
+    worker={"retry_first_s": FIRST_S, "retry_max_s": MAX_S, "retry_days": DAYS}
+)
+LOCKED = RecordLocked("somebody else has it", code="UNABLE_TO_LOCK_ROW")
+SECOND = timedelta(seconds=1)
+
+
+class Clock:
+    """Stands still at noon."""
+
+    def now(self) -> datetime:
+        """Return noon."""
+        return NOON
+
+    def boottime_s(self) -> float:
+        """Return noon in seconds."""
+        return NOON.timestamp()
+
+
+@pytest.fixture(params=range(5))
+def backoff(request: Any) -> Backoff:
+    """Return waits with jitter of several seeds."""
+    return Backoff(SETTINGS.worker, random.Random(request.param))
+
+
+def wait_s(backoff: Backoff, failures: int, asked_s: float | None = None) -> float:
+    """Return the wait after a failure."""
+    return (backoff.retry_at(NOON, failures, asked_s) - NOON).total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("failures", "longest_s"),
+    [(0, 30), (1, 30), (2, 60), (3, 120), (7, 1920), (8, 3600), (99, 3600)],
+)
+def test_waits_double_up_to_the_longest(
+    backoff: Backoff, failures: int, longest_s: float
+) -> None:
+    """From retry_first_s to retry_max_s; jitter takes off at most half."""
+    assert longest_s / 2 <= wait_s(backoff, failures) <= longest_s
+
+
+@pytest.mark.parametrize("asked_s", [0.0, 2.0, 900.0, 9000.0])
+def test_a_wait_that_was_asked_for_is_never_shortened(
+    backoff: Backoff, asked_s: float
+) -> None:
+    """A tenth of it on top at most, whatever retry_max_s says."""
+    assert asked_s <= wait_s(backoff, 1, asked_s) <= asked_s * 1.1
+
+
+def test_a_wait_into_the_past_is_none(backoff: Backoff) -> None:
+    """An answer that asks for less than nothing gets a try at once."""
+    assert wait_s(backoff, 1, -5.0) == 0
+
+
+def test_age_is_counted_from_the_first_failure(backoff: Backoff) -> None:
+    """What has not failed yet is never too old."""
+    limit = timedelta(days=DAYS)
+    assert not backoff.too_old(NOON, None)
+    assert not backoff.too_old(NOON, NOON - limit)
+    assert backoff.too_old(NOON, NOON - limit - SECOND)
+
+
+def test_looks_for_a_record_come_less_and_less_often() -> None:
+    """The last wait stays."""
+    waits = [look_up_wait_s(n) for n in range(len(LOOK_UP_AFTER_S) + 3)]
+    assert waits == sorted(waits)
+    assert waits[-1] == waits[-4] == LOOK_UP_AFTER_S[-1]
+
+
+# ------------------------------------------------------------ the end of an attempt
+
+
+@pytest.fixture
+def pipeline() -> Iterator[Pipeline]:
+    """Return a pipeline of which nothing but the end of an attempt is used."""
+    unused = SimpleNamespace(remembered=None)
+    with ThreadPoolExecutor(1) as executor:
+        yield Pipeline(
+            SETTINGS,
+            unused,  # type: ignore[arg-type]
+            unused,  # type: ignore[arg-type]
+            Clock(),
+            directory=lambda: Directory(0, {}, {}, {}, ()),
+            mode=unused,  # type: ignore[arg-type]
+            writer=unused,  # type: ignore[arg-type]
+            backoff=Backoff(SETTINGS.worker, random.Random(1)),
+            files=unused,  # type: ignore[arg-type]
+            executor=executor,
+        )
+
+
+def work(failing: timedelta | None, state: Ledger) -> Work:
+    """Return a mail with one row, which has failed for so long; received long ago."""
+    claimed = Claimed(
+        id="m",
+        attempt=4,
+        user_id=1,
+        rcpt="log-a@in.example",
+        received_at=NOON - timedelta(days=99),
+        waiting_since=NOON - timedelta(days=99),
+        mail_from="ada@corp.example",
+        mail_id=1,
+        blob_id="b",
+        size_bytes=10,
+        failures=3,
+        failing_since=None if failing is None else NOON - failing,
+    )
+    row = Activity("k", 1, "email", "Task", {}, "", state)
+    item = Item(claimed, None, Clock(), NOON)
+    return Work(MailState(1, "m", (), leased=True), [item], {"k": row})
+
+
+def end(pipeline: Pipeline, mail: Work, error: TransientError) -> Settlement:
+    """End an attempt with this trouble."""
+    mail.trouble = error
+    pipeline._conclude(Run(SimpleNamespace()), [mail], None, None)  # type: ignore[arg-type]
+    settlement = mail.items[0].settlement
+    assert settlement is not None
+    return settlement
+
+
+@pytest.mark.parametrize("failing", [None, timedelta(days=DAYS) - SECOND])
+def test_what_fails_for_less_than_retry_days_is_tried_again(
+    pipeline: Pipeline, failing: timedelta | None
+) -> None:
+    """However long ago it was received: the fourth failure waits up to 8 x 30 s."""
+    settled = end(pipeline, work(failing, Ledger.PLANNED), LOCKED)
+    assert (settled.event, settled.reason) == (Event.TRANSIENT, "UNABLE_TO_LOCK_ROW")
+    assert settled.retry_at is not None
+    assert 120 <= (settled.retry_at - NOON).total_seconds() <= 240
+
+
+def test_what_fails_for_longer_is_dead(pipeline: Pipeline) -> None:
+    """With the reason of its last failure."""
+    failing = timedelta(days=DAYS) + SECOND
+    settled = end(pipeline, work(failing, Ledger.PLANNED), LOCKED)
+    assert (settled.event, settled.reason) == (Event.EXHAUSTED, "UNABLE_TO_LOCK_ROW")
+    assert settled.detail == "somebody else has it"
+
+
+def test_an_unknown_outcome_is_never_given_up(pipeline: Pipeline) -> None:
+    """Dead mail is discarded or sent again by people: first it must be found."""
+    mail = work(timedelta(days=99), Ledger.SENT)
+    settled = end(pipeline, mail, OutcomeUnknown("?", retry_after_s=300.0))
+    assert settled.event is Event.TRANSIENT
+    assert settled.retry_at is not None
+    assert settled.retry_at >= NOON + timedelta(seconds=300)
