@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import StoreFull, StoreUnavailable
 from relay.core.model import RawMail
+from relay.smtp.room import Share
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
+    from relay.smtp.room import Room
     from relay.smtp.sink import Sink
 
 _BLOCK_BYTES: Final = 128 * 1024
@@ -57,13 +59,27 @@ class Body:
         self,
         sink: Sink,
         executor: Executor,
+        room: Room,
         *,
         inline_bytes: int,
         max_message_bytes: int,
         max_header_bytes: int,
+        expected_bytes: int = 0,
     ) -> None:
-        """Begin an empty mail; `executor` runs the writes."""
+        """Begin an empty mail.
+
+        Args:
+            sink: Names the file.
+            executor: Runs the writes.
+            room: Is asked before each of them.
+            inline_bytes: What stays in memory.
+            max_message_bytes: The longest mail.
+            max_header_bytes: The longest header block.
+            expected_bytes: The size that the peer has told; 0: none.
+        """
         self._sink = sink
+        self._share = Share(room)
+        self._expected_bytes = expected_bytes
         self._executor = executor
         self._inline_bytes = inline_bytes
         self._max_message_bytes = max_message_bytes
@@ -152,7 +168,11 @@ class Body:
                     self._pieces, self._pending = pieces, len(pieces[0])
                     self._window = self._max_header_bytes + _LINE_ENDS
                 return
+        size = sum(map(len, pieces))
         try:
+            if self._fd < 0:
+                self._share.set_aside(self._expected_bytes)
+            self._share.begin(size)
             if self._fd < 0:
                 self._path = self._sink.spool_temporary()
                 flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
@@ -162,6 +182,7 @@ class Body:
                 self._executor, self._write_block, pieces
             )
             await asyncio.shield(self._writing)
+            self._share.done()
         except OSError as error:
             kind = StoreFull if error.errno in _NO_SPACE else StoreUnavailable
             failure = kind(f"cannot write a spool file: {error.strerror}")
@@ -197,6 +218,7 @@ class Body:
         self._pending = 0
 
     def _close(self) -> None:
+        self._share.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -24,6 +24,7 @@ from relay.smtp.limits import Limits, allow_files
 from relay.smtp.listener import listeners
 from relay.smtp.lmtp import LMTPSession
 from relay.smtp.policy import Policy, Rejection
+from relay.smtp.room import Room
 from relay.smtp.session import SMTPSession
 from relay.smtp.sockets import BACKLOG, Bound
 from relay.smtp.submission import SubmissionSession
@@ -84,7 +85,7 @@ class Intake:
             clock: For ids, times and the trace.
             directory: Gives the newest snapshot; called for each RCPT and each mail.
             inline_bytes: Above this a mail goes to a temporary file of the store.
-            min_free_bytes: Below this free space no mail is begun.
+            min_free_bytes: Free space into which no mail may go.
             bound: Sockets that a supervisor has bound; None: bind our own.
 
         Raises:
@@ -95,7 +96,7 @@ class Intake:
         self.clock = clock
         self.directory = directory
         self.inline_bytes = inline_bytes
-        self.min_free_bytes = min_free_bytes
+        self.room = Room(sink, min_free_bytes)
         self._bound = bound or Bound()
         self.policy = Policy(settings)
         self.limits = Limits(settings)

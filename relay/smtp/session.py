@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from relay.core.errors import StoreUnavailable
+from relay.core.errors import StoreFull, StoreUnavailable
 from relay.smtp import replies
 from relay.smtp.content import ContentSession
 from relay.smtp.envelope import GrammarError, mail_command, rcpt_command
@@ -211,7 +211,9 @@ class SMTPSession(ContentSession):
             self._refuse(trouble, mail_from=mail_from)
             return
         limits.peers.count(self.peer_group)
-        self._transaction = Transaction(mail_from, command.utf8)
+        self._transaction = Transaction(
+            mail_from, command.utf8, size_bytes=command.size_bytes
+        )
         self.say(replies.MAIL_OK)
 
     def _sender_trouble(self, mail_from: str) -> Rejection | None:  # noqa: ARG002
@@ -229,11 +231,11 @@ class SMTPSession(ContentSession):
     def _store_trouble(self, size_bytes: int) -> Rejection | None:
         """Say why a mail of that size could not be stored now."""
         try:
-            free = self._intake.sink.free_bytes()
+            self._intake.room.need(size_bytes)
+        except StoreFull as error:
+            return Rejection(replies.DISK_FULL, "disk_full", str(error))
         except StoreUnavailable as error:
             return Rejection(replies.STORE_UNAVAILABLE, "store_unavailable", str(error))
-        if free - size_bytes < self._intake.min_free_bytes:
-            return Rejection(replies.DISK_FULL, "disk_full", f"{free} bytes free")
         return None
 
     async def smtp_RCPT(self, arg: str | None) -> None:  # noqa: N802

@@ -38,8 +38,14 @@ class Sink(Protocol):
             StoreUnavailable: It was not noted.
         """
 
-    def free_bytes(self) -> int:
-        """Return the free space where mail is stored."""
+    def free_bytes(self, *, fresh: bool = False) -> int:
+        """Return the free space where mail is stored.
+
+        Unless `fresh`, the answer may be a moment old.
+
+        Raises:
+            StoreUnavailable: The disk does not answer.
+        """
 
     def spool_temporary(self) -> Path:
         """Return the path of a new temporary file for one large mail."""

@@ -57,6 +57,7 @@ class Peer:
 class Transaction:
     """The envelope so far. `refused` counts RCPTs that were.
 
+    `size_bytes` is what MAIL has told of the mail, 0 if it has not (RFC 1870).
     `accepted` are the RCPTs that were answered 250, in order, one as often as it was
     named: LMTP answers each.
     """
@@ -66,6 +67,7 @@ class Transaction:
     addressees: list[Addressee] = field(default_factory=list)
     refused: int = 0
     accepted: list[str] = field(default_factory=list)
+    size_bytes: int = 0
 
     def add(self, addressee: Addressee) -> None:
         """Add a recipient; one that is named again is the same, and one message."""

@@ -83,16 +83,16 @@ class Intake(Access):
         """Return a fresh file name in `spool_dir` for a mail that is coming in."""
         return self._spool.temporary()
 
-    def free_bytes(self) -> int:
+    def free_bytes(self, *, fresh: bool = False) -> int:
         """Return the free bytes of the disk of the spool, or of SQLite's if it is less.
 
-        The answer is at most 0.1 s old.
+        The answer is at most 0.1 s old, or of now if `fresh`.
 
         Raises:
             StoreUnavailable: A disk does not answer.
         """
         now = time.monotonic()
-        if now < self._free_until:
+        if now < self._free_until and not fresh:
             return self._free_bytes
         folders = [self._spool.folder]
         if self._database.folder is not None:
@@ -123,7 +123,9 @@ class Intake(Access):
 
         Source: RFC 5321 section 6.1; SQLite documentation, "PRAGMA synchronous".
         """
-        if self.free_bytes() < self._min_free_bytes:
+        # A file has been counted block by block as it came.
+        need = raw.size_bytes if raw.path is None else 0
+        if self.free_bytes() - need < self._min_free_bytes:
             raise StoreFull("the disk is below store.min_free_bytes")
         data = raw.data
         if data is not None and len(data) <= self._inline_bytes:

@@ -102,7 +102,7 @@ class MemorySink:
         """Keep who has logged in."""
         self.logins.append((user_id, name))
 
-    def free_bytes(self) -> int:
+    def free_bytes(self, *, fresh: bool = False) -> int:
         """Return what the test set."""
         return self.free
 

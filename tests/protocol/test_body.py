@@ -10,6 +10,7 @@ import pytest
 
 from relay.core.errors import StoreUnavailable
 from relay.smtp.body import Body, HeaderTooLarge, TooLarge, header_end
+from relay.smtp.room import Room
 from tests.fakes.intake import MemorySink
 
 HEAD = b"From: ada@corp.example\r\n\r\n"
@@ -32,7 +33,9 @@ def begin(tmp_path, executor):
             "max_message_bytes": 10**6,
             "max_header_bytes": 2000,
         }
-        return Body(MemorySink(tmp_path), executor, **{**limits, **changes})
+        sink = MemorySink(tmp_path)
+        room = Room(sink, floor_bytes=1 << 20)
+        return Body(sink, executor, room, **{**limits, **changes})
 
     return make
 

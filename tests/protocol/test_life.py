@@ -92,7 +92,7 @@ async def test_store_trouble_is_temporary(name, serve, sink):
 async def test_disk_that_does_not_answer(serve, sink):
     """A store that cannot tell its free space begins no mail."""
 
-    def fail():
+    def fail(**_):
         raise StoreUnavailable("no answer")
 
     sink.free_bytes = fail

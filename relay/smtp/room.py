@@ -1,0 +1,89 @@
+"""The free space of the disk, shared out among the large mails that are coming in.
+
+Whoever writes asks before each block, so that `store.min_free_bytes` is a floor also
+while many mails of unknown size arrive together. A mail that told its SIZE, and sends
+more than fits in memory, has the rest of it set aside: others are turned away before
+they begin rather than all of them in the middle. What is told alone sets nothing aside,
+or a few idle peers could promise the disk away.
+
+Counts belong to one process; what others take shows in the free space itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.core.errors import StoreFull
+
+if TYPE_CHECKING:
+    from relay.smtp.sink import Sink
+
+
+class Room:
+    """What may still be written above the floor."""
+
+    def __init__(self, sink: Sink, floor_bytes: int) -> None:
+        """Take the store, and its `min_free_bytes`."""
+        self._sink = sink
+        self._floor_bytes = floor_bytes
+        self.taken = 0
+
+    def need(self, size_bytes: int, *, fresh: bool = False) -> None:
+        """Make sure that so much more has room.
+
+        Args:
+            size_bytes: How much.
+            fresh: Ask the disk itself, whatever it said a moment ago.
+
+        Raises:
+            StoreFull: It has not.
+            StoreUnavailable: The disk does not answer.
+        """
+        free = self._sink.free_bytes(fresh=fresh)
+        if free - self.taken - size_bytes < self._floor_bytes:
+            text = f"{free} bytes free"
+            if self.taken:
+                text += f", {self.taken} of them for mail that is coming in"
+            raise StoreFull(text)
+
+
+class Share:
+    """The part of one mail: what is set aside for it, and what is being written."""
+
+    def __init__(self, room: Room) -> None:
+        """Begin with nothing."""
+        self._room = room
+        self._left = 0
+        self._in_hand = 0
+
+    def set_aside(self, size_bytes: int) -> None:
+        """Keep room for a whole mail.
+
+        Raises:
+            StoreFull, StoreUnavailable: As `Room.need`.
+        """
+        self._room.need(size_bytes, fresh=True)
+        self._left += size_bytes
+        self._room.taken += size_bytes
+
+    def begin(self, size_bytes: int) -> None:
+        """Ask for a block that is about to be written.
+
+        Raises:
+            StoreFull, StoreUnavailable: As `Room.need`.
+        """
+        kept = min(size_bytes, self._left)
+        self._room.need(size_bytes - kept, fresh=True)
+        self._left -= kept
+        self._in_hand += size_bytes
+        self._room.taken += size_bytes - kept
+
+    def done(self) -> None:
+        """Say that the block is written: the disk itself knows of it."""
+        self._room.taken -= self._in_hand
+        self._in_hand = 0
+
+    def close(self) -> None:
+        """Give back what was not needed; harmless when repeated."""
+        self._room.taken -= self._left + self._in_hand
+        self._left = self._in_hand = 0
