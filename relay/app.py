@@ -129,7 +129,7 @@ class App:
         if "worker" in self.roles:
             settings.require_salesforce()
         self._store = await Store.open(settings.store, self.clock, owner=self.owner)
-        self._directory = await self._store.directory()
+        await self._read_directory(self._store)
         self._tasks.append(asyncio.create_task(self._follow_directory()))
         if self.health is None and settings.telemetry.listen:
             self.health = HealthServer(settings.telemetry.listen)
@@ -245,6 +245,11 @@ class App:
             except Exception:
                 logger.exception("store_not_tidied")
 
+    async def _read_directory(self, store: Store) -> None:
+        """Take over what an admin edited; from here on it holds in this process."""
+        self._directory = await store.directory()
+        logger.info("directory_read", revision=self._directory.revision)
+
     async def _follow_directory(self) -> None:
         """Take over what an admin edits, from whichever process."""
         while True:
@@ -252,7 +257,7 @@ class App:
             try:
                 revision = await self.store.revision()
                 if revision != self.directory().revision:
-                    self._directory = await self.store.directory()
+                    await self._read_directory(self.store)
             except StoreUnavailable as error:
                 logger.warning("directory_not_read", error=str(error))
             except Exception:

@@ -246,7 +246,7 @@ def test_an_inactive_rep_has_a_stand_in(
     inactive = next(u["Id"] for u in sandbox.rows("User") if not u["IsActive"])
     rcpt = started(idle, write_as="task")
     idle.run("user", "set", "Ada Rep", "--salesforce-id", inactive)
-    time.sleep(1)
+    idle.heed()
     message = idle.send(mail_to("kim@customer.example"), rcpt)
     row = idle.settled(message)
     assert (row["state"], row["reason"]) == ("dead", "INACTIVE_OWNER_OR_USER")
@@ -302,7 +302,7 @@ def test_colleagues_are_named_as_users(
         if u["IsActive"] and u["Email"] != "ada@corp.example"
     ]
     relay.add_user("Bo", "bo@corp.example", "--salesforce-id", others[0]["Id"])
-    time.sleep(1)
+    relay.heed()
     mail = mail_to(
         "kim@customer.example", Bcc="bo@corp.example, secret@customer.example"
     )

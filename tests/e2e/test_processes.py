@@ -8,6 +8,7 @@ import signal
 import smtplib
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,32 +147,31 @@ def test_a_hangup_replaces_the_children(
     open, no mail is lost or doubled, and the new settings hold."""
     sandbox.person("Contact", "kim@customer.example")
     before = children(watched)
-    client = smtplib.SMTP("127.0.0.1", watched.port, timeout=20)
-    client.ehlo()
-    client.mail("ada@corp.example")
-    client.rcpt(rcpt)
-    client.putcmd("data")
-    assert client.getreply()[0] == 354
-    watched.set(smtp__max_message_bytes=1_000_000)
-    assert watched.process
-    os.kill(watched.process._child.pid, signal.SIGHUP)
-    while '"restarted"' not in watched.output():
-        try:
-            send(watched, rcpt)
-        except AssertionError as busy:
-            # Caught between two mails by the old ones' end: mail programs come again
-            # (RFC 5321 section 3.8).
-            assert "4.3.2 Restarting" in str(busy)  # noqa: PT017 - one reply is fine
-    with watched.smtp() as other:
-        other.ehlo()
-        assert other.esmtp_features["size"] == "1000000"
-    assert alive(before["smtp-0"])
-    client.send(mail_to("kim@customer.example").as_bytes().replace(b"\n", b"\r\n"))
-    client.send(b"\r\n.\r\n")
-    code, reply = client.getreply()
-    assert code == 250, reply
-    message = reply.decode().split()[-1]
-    client.close()
+    with closing(smtplib.SMTP("127.0.0.1", watched.port, timeout=20)) as client:
+        client.ehlo()
+        client.mail("ada@corp.example")
+        client.rcpt(rcpt)
+        client.putcmd("data")
+        assert client.getreply()[0] == 354
+        watched.set(smtp__max_message_bytes=1_000_000)
+        assert watched.process
+        os.kill(watched.process._child.pid, signal.SIGHUP)
+        while '"restarted"' not in watched.output():
+            try:
+                send(watched, rcpt)
+            except AssertionError as busy:
+                # Caught between two mails by the old ones' end: mail programs come
+                # again (RFC 5321 section 3.8).
+                assert "4.3.2 Restarting" in str(busy)  # noqa: PT017 - one reply is fine
+        with watched.smtp() as other:
+            other.ehlo()
+            assert other.esmtp_features["size"] == "1000000"
+        assert alive(before["smtp-0"])
+        client.send(mail_to("kim@customer.example").as_bytes().replace(b"\n", b"\r\n"))
+        client.send(b"\r\n.\r\n")
+        code, reply = client.getreply()
+        assert code == 250, reply
+        message = reply.decode().split()[-1]
     wait_for(lambda: not any(alive(pid) for pid in before.values()))
     assert watched.settled(message)["state"] == "logged"
     assert counted(watched, "relay_messages_accepted_total") == len(watched.log())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import smtplib
 import sqlite3
-import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
@@ -163,14 +163,14 @@ def test_a_locked_database_is_451_and_passes(
     idle.set(store__busy_timeout_s=0.5, telemetry__listen=f"127.0.0.1:{free_port()}")
     sandbox.person("Contact", "kim@customer.example")
     idle.start()
-    lock = sqlite3.connect(idle.folder / "relay.db", isolation_level=None, timeout=10)
-    lock.execute("BEGIN IMMEDIATE")
-    with pytest.raises(smtplib.SMTPDataError) as caught:
-        idle.send(mail_to("kim@customer.example"), rcpt)
-    assert caught.value.smtp_code == 451
-    assert readiness(idle)[0] == 503
-    lock.execute("ROLLBACK")
-    lock.close()
+    database = idle.folder / "relay.db"
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=10)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        with pytest.raises(smtplib.SMTPDataError) as caught:
+            idle.send(mail_to("kim@customer.example"), rcpt)
+        assert caught.value.smtp_code == 451
+        assert readiness(idle)[0] == 503
+        lock.execute("ROLLBACK")
     assert readiness(idle)[0] == 200
     row = idle.settled(idle.send(mail_to("kim@customer.example"), rcpt))
     assert row["state"] == "logged"
@@ -244,21 +244,20 @@ def test_a_drain_finishes_open_sessions(
 ) -> None:
     """SIGTERM lets a mail in DATA end, then the process ends with status 0."""
     sandbox.person("Contact", "kim@customer.example")
-    client = smtplib.SMTP("127.0.0.1", relay.port, timeout=10)
-    client.ehlo()
-    client.mail("ada@corp.example")
-    client.rcpt(ada)
-    client.putcmd("data")
-    assert client.getreply()[0] == 354
-    assert relay.process
-    relay.process.terminate()
-    time.sleep(0.5)
-    client.send(mail_to("kim@customer.example").as_bytes().replace(b"\n", b"\r\n"))
-    client.send(b"\r\n.\r\n")
-    code, reply = client.getreply()
-    assert code == 250, reply
-    assert client.getreply()[0] == 421
-    client.close()
+    with closing(smtplib.SMTP("127.0.0.1", relay.port, timeout=10)) as client:
+        client.ehlo()
+        client.mail("ada@corp.example")
+        client.rcpt(ada)
+        client.putcmd("data")
+        assert client.getreply()[0] == 354
+        assert relay.process
+        relay.process.terminate()
+        wait_for(lambda: relay.logged("process_draining", process="smtp-0"))
+        client.send(mail_to("kim@customer.example").as_bytes().replace(b"\n", b"\r\n"))
+        client.send(b"\r\n.\r\n")
+        code, reply = client.getreply()
+        assert code == 250, reply
+        assert client.getreply()[0] == 421
     assert relay.stop() == 0
     relay.start()
     assert relay.settled(reply.decode().split()[-1])["state"] == "logged"

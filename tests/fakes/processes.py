@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import smtplib
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import traceback
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -273,6 +274,35 @@ class RelayProcess:
         """Run a command with `--json` and return its lines."""
         done = self.run(*arguments, "--json", status=status)
         return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def heed(self) -> float:
+        """Wait until the running relay goes by all edits; return how long it took.
+
+        Each process logs which revision of users, addresses and rules it has read.
+        """
+        began = time.monotonic()
+        with closing(sqlite3.connect(self.folder / "relay.db")) as database:
+            (wanted,) = database.execute("SELECT revision FROM meta").fetchone()
+
+        def read() -> bool:
+            return all(
+                (rows := self.logged("directory_read", process=name))
+                and rows[-1]["revision"] >= wanted
+                for name in ("smtp-0", "worker-0")
+            )
+
+        wait_for(read, message=f"revision {wanted} in every process")
+        return time.monotonic() - began
+
+    def logged(self, event: str, **fields: object) -> list[dict[str, Any]]:
+        """Return the lines of its log, oldest first, with this event and fields."""
+        whole = self.output().rpartition("\n")[0]
+        lines = [json.loads(line) for line in whole.splitlines() if line[:1] == "{"]
+        return [
+            line
+            for line in lines
+            if line["event"] == event and fields.items() <= line.items()
+        ]
 
     def add_user(self, name: str, email: str, *arguments: str) -> str:
         """Add a user and return the relay address."""
