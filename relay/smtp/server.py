@@ -26,7 +26,7 @@ from relay.smtp.lmtp import LMTPSession
 from relay.smtp.policy import Policy, Rejection
 from relay.smtp.room import Room
 from relay.smtp.session import SMTPSession
-from relay.smtp.sockets import BACKLOG, Bound
+from relay.smtp.sockets import BACKLOG, Bound, key_of
 from relay.smtp.submission import SubmissionSession
 from relay.smtp.tls import LOOK_S
 from relay.telemetry import get_logger
@@ -155,7 +155,7 @@ class Intake:
 
     async def _open(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
         address, mode = listener.settings.address, listener.settings.socket_mode
-        key = "smtp.listen" if address in self.settings.listen else "smtp.listeners"
+        key = key_of(self.settings, address)
         kind = _SESSIONS[listener.settings.protocol]
 
         def session() -> SMTPSession:

@@ -53,11 +53,13 @@ def bind(
         return [_bind_path(place.path, mode)]
     except OSError as error:
         what = error.strerror or str(error)
-        text = (
-            f"{key} = {str(place)!r}: cannot listen there ({what}); give "
-            "an address of this machine and a port that is free and allowed"
-        )
+        text = f"{key} = {str(place)!r}: cannot listen there ({what}); {_mend(place)}"
         raise ConfigError(text) from error
+
+
+def key_of(settings: SMTPSettings, place: Place) -> str:
+    """Return the setting that names a place where mail is taken, for error lines."""
+    return _KEY if place in settings.listen else "smtp.listeners"
 
 
 def bind_shared(settings: SMTPSettings, processes: int) -> list[Shared]:
@@ -73,17 +75,19 @@ def bind_shared(settings: SMTPSettings, processes: int) -> list[Shared]:
     try:
         for listener in settings.all_listeners():
             place = listener.address
+            key = key_of(settings, place)
             if not isinstance(place, HostPort) or processes == 1:
-                first = bind(place, mode=listener.socket_mode)
+                first = bind(place, key=key, mode=listener.socket_mode)
                 for shared in made:
                     shared[str(place)] = [*first, *shared.get(str(place), [])]
                 continue
             # SO_REUSEPORT would let us in beside another relay: ask without it first.
-            probe = bind(place)
+            probe = bind(place, key=key)
             port = probe[0].getsockname()[1]
             close(probe)
             for shared in made:
-                found = bind(HostPort(place.host, port), reuse_port=True)
+                chosen = HostPort(place.host, port)
+                found = bind(chosen, key=key, reuse_port=True)
                 shared[str(place)] = [*shared.get(str(place), []), *found]
     except ConfigError:
         for shared in made:
@@ -91,6 +95,15 @@ def bind_shared(settings: SMTPSettings, processes: int) -> list[Shared]:
                 close(found)
         raise
     return made
+
+
+def _mend(place: Place) -> str:
+    if isinstance(place, HostPort):
+        return "give an address of this machine and a port that is free and allowed"
+    return (
+        "give a path that nobody listens on, in a folder that exists and that the "
+        "relay's user may write to"
+    )
 
 
 def _bind_port(place: HostPort, *, reuse_port: bool) -> list[socket.socket]:
