@@ -156,6 +156,8 @@ async def test_connections_in_all(serve, sink):
     await first.reply()
     second = await connect()
     assert (await second.reply())[0].startswith("421 4.7.0 ")
+    await connect.intake.journal.close()
+    assert sink.reasons == ["too_many_connections"]
 
 
 async def test_address_harvest(serve, sink):

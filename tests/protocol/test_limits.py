@@ -9,7 +9,6 @@ import pytest
 
 from relay.config import HostPort
 from relay.core.errors import ConfigError
-from relay.smtp.limits import LIMITS
 from relay.telemetry.metrics import REGISTRY
 from tests.fakes.dialog import Talk
 from tests.fakes.intake import running
@@ -192,13 +191,3 @@ async def test_fully_qualified_name_is_never_looked_up(monkeypatch, serve, sink)
     await talk.begin()
     await talk.send(MAIL)
     assert (await talk.reply())[0].startswith("250 2.0.0 OK ")
-
-
-def test_every_limit_is_tried():
-    """Each reason of the table of limits is expected by some test of this folder."""
-    from pathlib import Path
-
-    here = Path(__file__).parent
-    files = [*here.glob("*.py"), *(here / "dialogs").glob("*.dialog")]
-    text = "\n".join(file.read_text("utf-8") for file in files)
-    assert not [one.reason for one in LIMITS if one.reason not in text]
