@@ -237,13 +237,13 @@ class App:
     async def _tidy(self) -> None:
         """Remove what was left behind, where mail comes in."""
         while True:
-            await asyncio.sleep(TIDY_S)
             try:
                 await self.store.tidy()
             except StoreUnavailable as error:
                 logger.warning("store_not_tidied", error=str(error))
             except Exception:
                 logger.exception("store_not_tidied")
+            await asyncio.sleep(TIDY_S)
 
     async def _read_directory(self, store: Store) -> None:
         """Take over what an admin edited; from here on it holds in this process."""

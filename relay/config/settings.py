@@ -57,6 +57,10 @@ class StoreSettings(Section):
         description="Newest messages for postmaster that are kept, a count; older ones "
         "are removed.",
     )
+    refusal_keep_days: Count = Field(
+        default=90,
+        description="How long refusals are kept, in days; older ones are removed.",
+    )
     busy_timeout_s: Number = Field(
         default=5.0,
         description="Wait for a locked SQLite database, in seconds.",

@@ -10,14 +10,25 @@ import ipaddress
 from typing import Final
 
 _NETWORK_BITS: Final = 64
+_SITE_BITS: Final = 48
+"""What a customer of a provider gets at most (RFC 6177)."""
 
 
 def peer_network(peer: str) -> str:
     """Return what a peer's address counts as; any other text counts as itself."""
+    return _network(peer, _NETWORK_BITS)
+
+
+def peer_site(peer: str) -> str:
+    """Return the IPv6 site of 48 bits that an address is of; others count as before."""
+    return _network(peer, _SITE_BITS)
+
+
+def _network(peer: str, bits: int) -> str:
     if ":" not in peer:
         return peer
     try:
         address = ipaddress.IPv6Address(peer.partition("%")[0])
     except ValueError:
         return peer
-    return str(ipaddress.ip_network((address, _NETWORK_BITS), strict=False))
+    return str(ipaddress.ip_network((address, bits), strict=False))

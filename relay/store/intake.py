@@ -10,19 +10,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select, update
 
 from relay.core.errors import NotFound, RawUnreadable, StoreFull, StoreUnavailable
-from relay.core.peers import peer_network
 from relay.core.states import State
 from relay.store import schema
 from relay.store.access import Access, in_thread
 from relay.store.errors import code, surely_undone, translate
-from relay.store.purge import BATCH, purge_postmaster
+from relay.store.probing import Probing
+from relay.store.purge import BATCH, REFUSALS_BATCH, purge_postmaster, purge_refusals
 from relay.store.spool import FINAL, free_bytes, without_row
-from relay.store.values import SECOND, chunks, dump_steps, stamp, text
+from relay.store.values import chunks, dump_steps, stamp, text
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -45,11 +46,6 @@ POSTMASTER: Final = "postmaster"
 """Reason of mail for postmaster: kept and shown, never logged."""
 PURGE_EVERY: Final = 50
 """Mails for postmaster after which the oldest ones are removed."""
-SINGLE_REFUSALS: Final = 500
-"""Refusals of one peer in an hour that get a row each; further ones are counted."""
-_PEERS: Final = 10_000
-"""Peers remembered in an hour; those beyond share a count, so memory is bounded."""
-_HOUR: Final = 3600 * SECOND
 _SLOWEST_BYTES_S: Final = 1024 * 1024
 """How fast a large mail goes into PostgreSQL at least; slower is given up."""
 _FREE_FOR_S: Final = 0.1
@@ -69,7 +65,8 @@ class Intake(Access):
         self._min_free_bytes = settings.min_free_bytes
         self._free_bytes = 0
         self._free_until = 0.0
-        self._probing = _Probing()
+        self._probing = Probing()
+        self._refusal_keep = timedelta(days=settings.refusal_keep_days)
         self._running: set[asyncio.Task[None]] = set()
         self._postmaster_keep = settings.postmaster_keep
         self._since_purge = PURGE_EVERY
@@ -259,10 +256,13 @@ class Intake(Access):
     async def refuse(self, refusals: Sequence[Refusal]) -> None:
         """Record refusals; those of a peer that probes are counted in one row.
 
+        Below `store.min_free_bytes` all are only counted.
+
         Raises:
             StoreUnavailable: None of them was recorded.
         """
-        rows = self._probing.rows(refusals)
+        low = self.free_bytes() < self._min_free_bytes
+        rows = self._probing.rows(refusals, count_only=low)
         if rows:
             await self._database.committer.submit(rows)
 
@@ -332,7 +332,22 @@ class Intake(Access):
 
         if kept:
             kept = without_row(kept, await self._read(known))
-        return await in_thread(lambda: self._spool.discard(*temporaries, *kept))
+        gone = await in_thread(lambda: self._spool.discard(*temporaries, *kept))
+        if gone:
+            log.info("spool_swept", files=gone)
+        return gone
+
+    async def purge_refusals(self) -> int:
+        """Remove refusals older than `store.refusal_keep_days`; return how many."""
+        before = stamp(self._clock.now() - self._refusal_keep)
+        gone = 0
+        while True:
+            count = await self._write(
+                lambda connection: purge_refusals(connection, before)
+            )
+            gone += count
+            if count < REFUSALS_BATCH:
+                return gone
 
     async def _finish_puts(self) -> None:
         """Wait for puts that outlive their callers."""
@@ -424,63 +439,3 @@ def _load(
                     connection.scalars(own.order_by(pieces.c.number))
                 )
     return data, files
-
-
-class _Probing:
-    """Decides which refusals get a row and which are only counted.
-
-    A stranger who tries addresses by the thousand must not fill the disk. Counting
-    starts anew each hour. IPv6 peers count by their /64, of which one host has all.
-    """
-
-    def __init__(self) -> None:
-        self._hour = 0
-        self._seen: dict[str, int] = {}
-
-    def rows(self, refusals: Sequence[Refusal]) -> Rows:
-        singles: list[tuple[Any, ...]] = []
-        tallies: list[tuple[Any, ...]] = []
-        for refusal in refusals:
-            bucket = self._bucket(refusal, stamp(refusal.at))
-            (singles if bucket is None else tallies).append(_refusal(refusal, bucket))
-        named = (("refusals", singles), ("tallies", tallies))
-        return [(name, rows) for name, rows in named if rows]
-
-    def _bucket(self, refusal: Refusal, at: int) -> str | None:
-        hour = at // _HOUR
-        if hour != self._hour:
-            self._hour = hour
-            self._seen.clear()
-        network = peer_network(refusal.peer)
-        count = self._seen.get(network, 0)
-        if count < SINGLE_REFUSALS:
-            if count or len(self._seen) < _PEERS:
-                self._seen[network] = count + 1
-                return None
-            network = "*"
-        # A refusal that concerns a user stays apart, so that the user can see it; the
-        # number of users bounds these rows, while a stranger's guesses have no bound.
-        # The user's id, not the address as typed: that has as many forms as one likes.
-        whose = "" if refusal.user_id is None else refusal.user_id
-        return text(f"{network}|{refusal.reason}|{hour}|{whose}")
-
-
-def _refusal(refusal: Refusal, bucket: str | None) -> tuple[Any, ...]:
-    at = stamp(refusal.at)
-    return (
-        refusal.id,
-        at,
-        at,
-        text(refusal.peer),
-        text(refusal.mail_from),
-        text(refusal.rcpt),
-        text(refusal.header_from),
-        text(refusal.reply),
-        text(refusal.reason),
-        refusal.user_id,
-        text(refusal.detail),
-        refusal.count,
-        text(refusal.subject),
-        text(refusal.rfc_message_id),
-        bucket,
-    )

@@ -1,7 +1,7 @@
-"""Removing mail that nobody will miss: the oldest of what came for postmaster.
+"""Removing what nobody will miss: the oldest mail for postmaster, and old refusals.
 
-Anybody may write to postmaster, so that what is kept of it is bounded. A mail that is
-also a user's loses only postmaster's message.
+Anybody may write to postmaster and be refused, so that what is kept of both is bounded.
+A mail that is also a user's loses only postmaster's message.
 """
 
 from __future__ import annotations
@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 
 BATCH: Final = 200
 """Messages of one transaction: others wait for it no longer than for a put."""
+REFUSALS_BATCH: Final = 1000
+"""Refusals of one transaction."""
+
+
+def purge_refusals(connection: Connection, before: int) -> int:
+    """Remove up to `REFUSALS_BATCH` of the oldest refusals; return how many went.
+
+    Those go that have not happened since `before`, in the form of the time columns.
+    """
+    r = schema.refusals.c
+    oldest = select(r.id, r.last_at).order_by(r.id).limit(REFUSALS_BATCH)
+    old = [row.id for row in connection.execute(oldest) if row.last_at < before]
+    connection.execute(delete(schema.refusals).where(r.id.in_(old)))
+    return len(old)
 
 
 def purge_postmaster(connection: Connection, keep: int) -> tuple[int, list[str]]:

@@ -87,7 +87,7 @@ class Store(
             database.timeout_s = settings.timeout_s
             store = cls(database, clock, settings, spool)
             store.owner = owner
-            await store.tidy()
+            await store.sweep()
         except BaseException:
             await database.close()
             raise
@@ -108,10 +108,11 @@ class Store(
             await database.close()
 
     async def tidy(self) -> None:
-        """Remove what was left behind in the spool; to be done every hour or so."""
-        swept = await self.sweep()
-        if swept:
-            log.info("spool_swept", files=swept)
+        """Remove files left behind, and old refusals; to be done every hour or so."""
+        await self.sweep()
+        purged = await self.purge_refusals()
+        if purged:
+            log.info("refusals_purged", count=purged)
 
     async def close(self) -> None:
         """Finish what is under way, then close; later calls fail."""

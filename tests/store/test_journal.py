@@ -10,7 +10,7 @@ from relay.core.errors import NotFound
 from relay.core.ids import new_message_id
 from relay.core.model import LogFilter, Refusal
 from relay.core.states import State
-from relay.store import intake
+from relay.store import Store, intake, probing, purge
 
 MESSAGE_NAMES = (
     "id kind state received_at user peer mail_from rcpt from to subject message_id "
@@ -133,7 +133,7 @@ async def test_the_log_is_filtered(store, put, make, refusal, user, clock):
 
 async def test_probing_is_counted_in_one_row(store, refusal, clock, monkeypatch):
     """Beyond the limit a peer's refusals raise one count an hour; none is lost."""
-    monkeypatch.setattr(intake, "SINGLE_REFUSALS", 10)
+    monkeypatch.setattr(probing, "SINGLE_REFUSALS", 10)
     for start in range(0, 300, 100):
         await store.refuse(
             [refusal(rcpt=f"guess{start + n}@in.example") for n in range(100)]
@@ -151,7 +151,7 @@ async def test_probing_is_counted_in_one_row(store, refusal, clock, monkeypatch)
 
 async def test_what_concerns_a_user_stays_apart(store, refusal, user, monkeypatch):
     """Counted refusals of a known user's address are not lost among a stranger's."""
-    monkeypatch.setattr(intake, "SINGLE_REFUSALS", 0)
+    monkeypatch.setattr(probing, "SINGLE_REFUSALS", 0)
     await store.refuse([refusal(rcpt=f"guess{n}@in.example") for n in range(5)])
     await store.refuse([refusal(rcpt="log-a@in.example", user_id=user.id)] * 2)
     rows = await store.log(LogFilter(user_id=user.id))
@@ -162,7 +162,7 @@ async def test_ways_to_write_one_address_share_a_count(
     store, refusal, user, monkeypatch
 ):
     """Who varies the case of a known user's address gets no row for each."""
-    monkeypatch.setattr(intake, "SINGLE_REFUSALS", 0)
+    monkeypatch.setattr(probing, "SINGLE_REFUSALS", 0)
     for rcpt in ("log-a@in.example", "LOG-a@in.example", "Log-A@IN.example"):
         await store.refuse([refusal(rcpt=rcpt, user_id=user.id)])
     rows = await store.log(LogFilter(user_id=user.id))
@@ -171,18 +171,69 @@ async def test_ways_to_write_one_address_share_a_count(
 
 async def test_one_ipv6_host_is_one_peer(store, refusal, monkeypatch):
     """A host that changes its address within its /64 is still one peer."""
-    monkeypatch.setattr(intake, "SINGLE_REFUSALS", 2)
+    monkeypatch.setattr(probing, "SINGLE_REFUSALS", 2)
     await store.refuse([refusal(peer=f"2001:db8::{n}") for n in range(1, 50)])
     await store.refuse([refusal(peer="2001:db8:0:1::1"), refusal(peer="unix:/run/x")])
     assert await total(store) == (2 + 1 + 2, 51)
 
 
-async def test_ever_new_peers_do_not_fill_memory(store, refusal, monkeypatch):
-    """Peers beyond the number remembered share one count."""
-    monkeypatch.setattr(intake, "_PEERS", 3)
+async def test_ever_new_peers_fill_neither_disk_nor_memory(
+    store, refusal, user, clock, monkeypatch
+):
+    """Beyond what an hour may hold, all peers share a count for reason and user."""
+    monkeypatch.setattr(probing, "HOURLY_REFUSALS", 3)
     await store.refuse([refusal(peer=f"203.0.113.{n}") for n in range(20)])
     assert await total(store) == (3 + 1, 20)
     assert len(store._probing._seen) == 3
+    await store.refuse([refusal(peer=f"192.0.2.{n}", user_id=user.id) for n in (1, 2)])
+    assert await total(store) == (3 + 2, 22)
+    clock.move(3600)
+    await store.refuse([refusal()])
+    assert await total(store) == (3 + 2 + 1, 23)
+
+
+async def test_an_ipv6_site_is_bounded_as_a_whole(store, refusal, monkeypatch):
+    """Who has 65,536 networks gets no 500 rows in each."""
+    monkeypatch.setattr(probing, "SITE_REFUSALS", 10)
+    await store.refuse([refusal(peer=f"2001:db8:0:{n:x}::1") for n in range(200)])
+    assert await total(store) == (10 + 1, 200)
+    await store.refuse([refusal(peer="2001:db8:1::1"), refusal(peer="192.0.2.1")])
+    assert await total(store) == (10 + 1 + 2, 202)
+
+
+async def test_below_the_floor_refusals_are_only_counted(settings, clock, refusal):
+    """A full disk is not filled by those who are refused for it; none is lost."""
+    full = settings.model_copy(update={"min_free_bytes": 1 << 60})
+    store = await Store.open(full, clock)
+    try:
+        for peer in range(3):
+            peers = [f"192.0.{peer}.{n}" for n in range(50)]
+            await store.refuse([refusal(peer=p, reason="disk_full") for p in peers])
+        assert await total(store) == (1, 150)
+    finally:
+        await store.close()
+
+
+async def test_old_refusals_go(settings, clock, refusal, make, monkeypatch):
+    """What is older than `refusal_keep_days` goes in small steps; mail stays."""
+    monkeypatch.setattr(purge, "REFUSALS_BATCH", 4)
+    monkeypatch.setattr(intake, "REFUSALS_BATCH", 4)
+    store = await Store.open(settings, clock)
+    try:
+        await store.put(*make(None))
+        await store.refuse([refusal() for _ in range(10)])
+        clock.move(89 * 86400)
+        await store.refuse([refusal() for _ in range(3)])
+        await store.tidy()
+        assert await total(store) == (13, 13)
+        clock.move(2 * 86400)
+        await store.tidy()
+        assert await total(store) == (3, 3)
+        assert len(await store.log(LogFilter(refused=False))) == 1
+        await store.tidy()
+        assert await total(store) == (3, 3)
+    finally:
+        await store.close()
 
 
 async def test_nothing_to_refuse_is_nothing(store):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.core.peers import peer_network
+from relay.core.peers import peer_network, peer_site
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,18 @@ from relay.core.peers import peer_network
 def test_peer_network(peer, network):
     """An IPv4 address stands for itself, an IPv6 one for its network of 64 bits."""
     assert peer_network(peer) == network
+
+
+@pytest.mark.parametrize(
+    ("peer", "site"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2::1", "2001:db8:1::/48"),
+        ("2001:db8:1:3::1", "2001:db8:1::/48"),
+        ("2001:db8:2:3::1", "2001:db8:2::/48"),
+        ("unix:/run/x", "unix:/run/x"),
+    ],
+)
+def test_peer_site(peer, site):
+    """What a customer of a provider gets; anything else stands for itself."""
+    assert peer_site(peer) == site

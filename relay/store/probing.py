@@ -1,0 +1,105 @@
+"""Which refusals get a row, and which are only counted.
+
+A stranger who tries addresses by the thousand, from ever new networks, must not fill
+the disk, and a disk that is almost full must not be filled by refusals. A count stands
+for the peer's network, the reason, the hour and the user concerned; so a refusal that
+concerns a user stays apart and can be seen, while a stranger's guesses fold into one.
+
+Counting starts anew each hour, and in each process. As many networks are remembered as
+there were single rows, so that memory is bounded too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from relay.core.peers import peer_network, peer_site
+from relay.store.values import SECOND, stamp, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.model import Refusal
+    from relay.store.commit import Rows
+
+SINGLE_REFUSALS: Final = 500
+"""Refusals of one peer in an hour that get a row each; further ones are counted."""
+SITE_REFUSALS: Final = 1000
+"""The same for an IPv6 site of 48 bits, which has 65,536 networks to come from."""
+HOURLY_REFUSALS: Final = 5000
+"""The same for all peers together."""
+_HOUR: Final = 3600 * SECOND
+_EVERYBODY: Final = "*"
+
+
+class Probing:
+    """Counts the refusals of this hour."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._hour = 0
+        self._singles = 0
+        self._seen: dict[str, int] = {}
+
+    def rows(self, refusals: Sequence[Refusal], *, count_only: bool = False) -> Rows:
+        """Return the rows to insert; `count_only`: none of them for itself."""
+        singles: list[tuple[Any, ...]] = []
+        tallies: list[tuple[Any, ...]] = []
+        for refusal in refusals:
+            hour = stamp(refusal.at) // _HOUR
+            if hour != self._hour:
+                self._hour = hour
+                self._singles = 0
+                self._seen.clear()
+            peer = _EVERYBODY if count_only else self._counted_as(refusal.peer)
+            if peer is None:
+                singles.append(_row(refusal, None))
+            else:
+                tallies.append(_row(refusal, _bucket(refusal, peer, hour)))
+        named = (("refusals", singles), ("tallies", tallies))
+        return [(name, rows) for name, rows in named if rows]
+
+    def _counted_as(self, peer: str) -> str | None:
+        """Return in whose name a refusal is counted, None where it gets a row."""
+        if self._singles >= HOURLY_REFUSALS:
+            return _EVERYBODY
+        network, site = peer_network(peer), peer_site(peer)
+        if site != network and self._seen.get(site, 0) >= SITE_REFUSALS:
+            return site
+        if self._seen.get(network, 0) >= SINGLE_REFUSALS:
+            return network
+        for name in {network, site}:
+            self._seen[name] = self._seen.get(name, 0) + 1
+        self._singles += 1
+        return None
+
+
+def _bucket(refusal: Refusal, peer: str, hour: int) -> str:
+    """Return what a count is known by.
+
+    It has the user's id, not the address as typed: that has as many forms as one likes.
+    """
+    whose = "" if refusal.user_id is None else refusal.user_id
+    return text(f"{peer}|{refusal.reason}|{hour}|{whose}")
+
+
+def _row(refusal: Refusal, bucket: str | None) -> tuple[Any, ...]:
+    """Return a row in the column order of `statements`."""
+    at = stamp(refusal.at)
+    return (
+        refusal.id,
+        at,
+        at,
+        text(refusal.peer),
+        text(refusal.mail_from),
+        text(refusal.rcpt),
+        text(refusal.header_from),
+        text(refusal.reply),
+        text(refusal.reason),
+        refusal.user_id,
+        text(refusal.detail),
+        refusal.count,
+        text(refusal.subject),
+        text(refusal.rfc_message_id),
+        bucket,
+    )
