@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from relay.smtp.data import DataDecoder
+from relay.smtp.data import DataDecoder, bare_line_ends
 
 if TYPE_CHECKING:
     from relay.smtp.body import Body
@@ -99,9 +99,9 @@ class ChunkDecoder:
         ends = self._last and not self._left
         self._held = b"" if ends or not work.endswith(b"\r") else b"\r"
         work = work[: len(work) - len(self._held)]
-        pairs = work.count(_LINE_END)
-        self.bare_lf += work.count(b"\n") - pairs
-        self.bare_cr += work.count(b"\r") - pairs
+        bare_cr, bare_lf = bare_line_ends(work)
+        self.bare_cr += bare_cr
+        self.bare_lf += bare_lf
         if (self.bare_lf or self.bare_cr) and not self.bare_dot:
             known = len(self._seen)
             text = self._seen + work
