@@ -19,7 +19,7 @@ from relay.activity.extras import NO_EXTRAS, Extras
 from relay.activity.keys import KEY_LINE, activity_key, message_identifier
 from relay.activity.text import cut, cut_html, one_line, units
 from relay.core import template
-from relay.core.addresses import address_key, domain_of
+from relay.core.addresses import address_key, ascii_domain, domain_of
 from relay.core.model import Draft, Place
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ MAX_SHARED_CONTACTS: Final = 50
 
 COMPLETED: Final = "Completed"
 NO_SUBJECT: Final = "(no subject)"
+_NEVER: Final = frozenset({("EmailMessage", "Headers")})
+"""Fields that Salesforce takes for incoming mail only (Object Reference)."""
 _MAX_HEADER_LINE: Final = 1000
 _EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 _FUTURE: Final = timedelta(days=1)
@@ -250,9 +252,13 @@ class _Drafter:
         return first if first and units(first) <= limit else None
 
     def _address(self, field: str, box: Mailbox) -> str | None:
-        """Return an address that fits whole; half an address would be another's."""
-        fits = units(box.address) <= self._length("EmailMessage", field)
-        return box.address if fits else None
+        """Return an address that fits whole; half an address would be another's.
+
+        Salesforce takes domains in their ASCII form alone.
+        """
+        address = ascii_domain(box.address)
+        fits = units(address) <= self._length("EmailMessage", field)
+        return address if fits else None
 
     def _addresses(
         self, field: str, boxes: Sequence[Mailbox], known: Collection[str]
@@ -263,7 +269,8 @@ class _Drafter:
         for box in self._shown(boxes):
             if address_key(box.address) in known:
                 continue
-            longer = f"{line}, {box.address}" if line else box.address
+            address = ascii_domain(box.address)
+            longer = f"{line}, {address}" if line else address
             if units(longer) > limit:
                 break
             line = longer
@@ -378,6 +385,7 @@ class _Drafter:
             name: value
             for name, value in fields.items()
             if value not in (None, "", [])
+            and (sobject, name) not in _NEVER
             and self._org.createable(sobject, name)
             and (sobject, name) not in left_out
         }
@@ -418,7 +426,7 @@ class _Drafter:
         sender = email.from_[0] if email.from_ else None
         return {
             "subject": self._subject,
-            "sender": sender.address if sender else "",
+            "sender": ascii_domain(sender.address) if sender else "",
             "sender_name": (one_line(sender.name) or sender.address) if sender else "",
             "to": ", ".join(box.address for box in self._shown(email.to)),
             "cc": ", ".join(box.address for box in self._shown(email.cc)),

@@ -38,6 +38,17 @@ def address_key(address: str) -> str | None:
     return f"{_fold_local(local)}@{domain_key(domain)}"
 
 
+def ascii_domain(address: str) -> str:
+    """Return an address as it is, but for an internationalised domain in ASCII form.
+
+    What has no such form, or is no address, stays as it is.
+    """
+    local, at, domain = address.rpartition("@")
+    if not at or domain.isascii():
+        return address
+    return f"{local}@{domain_key(domain)}"
+
+
 def domain_key(domain: str) -> str:
     """Return the case-folded ASCII form of a domain; a strange one is only folded."""
     domain = domain.casefold().rstrip(".")

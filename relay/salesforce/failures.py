@@ -102,7 +102,7 @@ ROWS: Final[tuple[tuple[str, str, str], ...]] = (
     ("DUPLICATES_DETECTED", "refused", "A duplicate rule of the org refuses the record."),
 
     # The data.
-    ("INVALID_EMAIL_ADDRESS", "refused", "Salesforce does not take an address for one."),
+    ("INVALID_EMAIL_ADDRESS", "replan", "Salesforce does not take an address for one; the relay leaves it out."),
     ("NUMBER_OUTSIDE_VALID_RANGE", "bug", "A number is out of range."),
     ("INVALID_INPUT", "bug", "Salesforce refuses a value."),
     ("INVALID_ARGUMENT", "bug", "Salesforce refuses an argument."),

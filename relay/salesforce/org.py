@@ -471,14 +471,21 @@ class Org:
             SalesforceUnavailable: Nothing was written.
             OrgPaused: Nothing was written, and nothing can be for now.
         """
-        valid, refused = [], []
-        for key, sobject, text, fields in records:
-            if sfid := record_id(text):
-                valid.append((key, sobject, {"id": sfid, **fields}))
-            else:
+        first: dict[str, tuple[str, str, Mapping[str, Json]]] = {}
+        further, outcomes = [], []
+        for record in records:
+            key, sobject, text, fields = record
+            sfid = record_id(text)
+            if sfid is None:
                 outcome = WriteOutcome(key, WriteState.REFUSED, code="MALFORMED_ID")
-                refused.append(outcome)
-        return refused + await self._write(valid, "PATCH", None, None)
+                outcomes.append(outcome)
+            elif sfid in first:
+                # A collection that names a record twice is refused for the second.
+                further.append(record)
+            else:
+                first[sfid] = (key, sobject, {"id": sfid, **fields})
+        outcomes += await self._write(list(first.values()), "PATCH", None, None)
+        return outcomes + (await self.update(further) if further else [])
 
     async def delete(self, sobject: str, text: str) -> bool:
         """Delete a record; False where Salesforce will not (it may be gone already).

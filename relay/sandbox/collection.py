@@ -65,6 +65,7 @@ def update(org: SandboxOrg, call: Call) -> Answer:
         SandboxError: The request as a whole is malformed; nothing was written.
     """
     records = _records(call)
+    seen: set[str | None] = set()
 
     def write(record: dict[str, Any]) -> dict[str, Any]:
         fields = {
@@ -73,6 +74,9 @@ def update(org: SandboxOrg, call: Call) -> Answer:
         record_id = record.get("id", record.get("Id"))
         if not isinstance(record_id, str):
             raise SandboxError("MISSING_ARGUMENT", "Id not specified in an update call")
+        if read_id(record_id) in seen - {None}:
+            raise SandboxError("DUPLICATE_VALUE", f"Duplicate id in list: {record_id}")
+        seen.add(read_id(record_id))
         org.records.update(
             record["attributes"]["type"], record_id, fields, call.caller()
         )

@@ -17,7 +17,7 @@ from relay.sandbox.errors import SandboxError
 from relay.sandbox.files import link_document
 from relay.sandbox.rules import ObjectRules
 from relay.sandbox.tasks import account_of, follow_status
-from relay.sandbox.values import stamp
+from relay.sandbox.values import is_email, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -114,6 +114,13 @@ class EmailRelationRules(ObjectRules):
                 "Required fields are missing: [RelationId, RelationAddress]",
                 fields=("RelationId", "RelationAddress"),
             )
+        address = write.given.get("RelationAddress")
+        if address is not None and not is_email(address):
+            raise SandboxError(
+                "INVALID_EMAIL_ADDRESS",
+                f"Relation Address: invalid email address: {address}",
+                fields=("RelationAddress",),
+            )
 
     def before_update(self, write: Write, row: dict[str, Any]) -> None:
         """Fill the type again."""
@@ -131,6 +138,8 @@ def _check_outside_case(
             "insufficient access rights on object id",
             fields=("ActivityId",),
         )
+    if given.get("Headers") is not None and not row.get("Incoming"):
+        raise _integrity("Headers", "only incoming emails have headers")
     if given.get("ReplyToEmailMessageId") is not None:
         raise _integrity("ReplyToEmailMessageId", "only emails of a case have it")
     leads = any(_is_lead(each) for name in _LISTS for each in row.get(name) or [])

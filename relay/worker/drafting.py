@@ -145,7 +145,9 @@ def problems(section: SalesforceSettings, shape: OrgShape) -> list[tuple[str, st
         for name, value in fields.items():
             info = shape.field(sobject, name)
             place = f"fields.{sobject}.{name}"
-            if info is None:
+            if (sobject, name) == ("EmailMessage", "Headers"):
+                wrong.append((place, "Salesforce takes it for incoming mail only"))
+            elif info is None:
                 wrong.append((place, "there is no such field, or it is hidden"))
             elif not info.createable:
                 wrong.append((place, "the integration user may not set it"))

@@ -53,6 +53,11 @@ _ESSENTIAL: Final = frozenset(
 )
 """Fields without which a record would not be what it is for."""
 
+_MEANT: Final = {
+    "INVALID_EMAIL_ADDRESS": ("FromAddress", "ToAddress", "CcAddress", "BccAddress")
+}
+"""Fields that a code speaks of where the answer names none."""
+
 logger = get_logger(__name__)
 
 Matched = list[tuple["Work", "Match"]]
@@ -443,7 +448,7 @@ def _complaints(work: Work) -> set[tuple[str, str]]:
         for row in work.of(Ledger.REFUSED)
         if (outcome := work.refusals.get(row.key))
         and rule(outcome.code).category is Category.ACCESS
-        for field in outcome.fields
+        for field in outcome.fields or _MEANT.get(outcome.code, ())
         if field not in _ESSENTIAL and field != row.key_field
     }
 

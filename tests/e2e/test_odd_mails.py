@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fakes.processes import RelayProcess, mail_to
+from tests.fakes.processes import RelayProcess, mail_to, wait_for
 
 if TYPE_CHECKING:
     from tests.fakes.processes import SandboxProcess
@@ -58,3 +58,40 @@ def test_a_message_id_that_no_field_holds(
     assert '"org_paused"' not in emails.output()
     identifiers = [row["MessageIdentifier"] for row in sandbox.rows("EmailMessage")]
     assert sum(i.endswith("@relay.invalid>") for i in identifiers) == 1
+
+
+@pytest.mark.parametrize(
+    ("sender", "written"),
+    [
+        ("ada@m\u00fcller.example", "ada@xn--mller-kva.example"),
+        ("ad\u00e1@corp.example", None),
+    ],
+    ids=["domain", "local part"],
+)
+def test_a_sender_beyond_ascii(
+    emails: RelayProcess, sandbox: SandboxProcess, sender: str, written: str | None
+) -> None:
+    """A domain is written in its ASCII form; what has none is left out."""
+    emails.run("address", "add", "ada@corp.example", sender)
+    emails.stop()
+    emails.set(salesforce__owner_after_s=0)
+    emails.start()
+    row = emails.settled(emails.send(raw(sender=sender), address(emails)))
+    assert row["state"] == "logged", row
+    (email,) = sandbox.rows("EmailMessage")
+    assert email["FromAddress"] == written
+    steps = [step["detail"] for step in row["trace"] if step["step"] == "redraft"]
+    assert steps == ([] if written else ["without EmailMessage.FromAddress"])
+    (contact,) = (r for r in sandbox.rows("Contact") if r["Email"] == KIM)
+    wait_for(
+        lambda: (
+            {
+                row["RelationType"]
+                for row in sandbox.rows("EmailMessageRelation")
+                if row["EmailMessageId"] == email["Id"]
+            }
+            == {"FromAddress", "ToAddress"}
+        ),
+        message="the sender's relation",
+    )
+    assert contact["Id"] in email["ToIds"]

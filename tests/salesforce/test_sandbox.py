@@ -452,9 +452,11 @@ async def test_the_owner_of_the_platforms_task_can_be_set(org, sandbox):
         [
             ("k", "Task", task_id, {"OwnerId": ada.id}),
             ("bad", "Task", "//evil.example/x", {"OwnerId": ada.id}),
+            ("again", "Task", task_id[:15], {"OwnerId": ada.id}),
         ]
     )
     by_key = {o.key: o for o in outcomes}
+    assert by_key["again"].state is WriteState.WRITTEN, "no id twice in a collection"
     assert by_key["k"].state is WriteState.WRITTEN
     assert by_key["bad"].state is WriteState.REFUSED
     (row,) = sandbox.dump("Task")["Task"]
@@ -492,7 +494,7 @@ async def test_a_unique_field_makes_a_second_write_harmless(org, sandbox):
     )
     (a,) = keys(1)
     record = task(a, Relay_Key__c=a)
-    unique = {"Task": "Relay_Key__c"}
+    unique = {a: "Relay_Key__c"}
     first = (await create(org, [record], unique_fields=unique))[a]
     second = (await create(org, [record], unique_fields=unique))[a]
     assert (second.state, second.id) == (WriteState.WRITTEN, first.id)

@@ -251,6 +251,10 @@ def test_collections_update_read_upsert_and_delete(sandbox):
     body = {"records": [record(id=first, Subject="new"), record(id="00T", Subject="x")]}
     reply = sandbox.call("PATCH", "composite/sobjects", json=body).json()
     assert [each["success"] for each in reply] == [True, False]
+    twice = {"records": [record(id=i, Subject="new") for i in (first, first[:15])]}
+    reply = sandbox.call("PATCH", "composite/sobjects", json=twice).json()
+    assert [each["success"] for each in reply] == [True, False]
+    assert reply[1]["errors"][0]["statusCode"] == "DUPLICATE_VALUE"
     path = f"composite/sobjects/Task?ids={second},{first}&fields=Subject"
     reply = sandbox.call("GET", path).json()
     assert [each["Subject"] for each in reply] == [None, "new"]

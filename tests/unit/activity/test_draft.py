@@ -292,6 +292,31 @@ def test_a_message_id_is_measured_by_the_org() -> None:
     assert str(made.fields["MessageIdentifier"]).endswith("@relay.invalid>")
 
 
+def test_domains_are_written_in_ascii() -> None:
+    """Salesforce takes no other form for an address; people read them as they are."""
+    mail = email(
+        from_=boxes("ada@m\u00fcller.example"),
+        to=boxes(ANNA.email_key, "x@b\u00fccher.example", "y@X.example"),
+        cc=boxes("z\u00e9@x.example"),
+    )
+    extras = Extras(fields={"EmailMessage": {"From__c": "{sender}"}})
+    (made,) = drafts(ANNA, mail=mail, mode=Mode.EMAIL_MESSAGE, extras=extras)
+    assert made.fields["FromAddress"] == "ada@xn--mller-kva.example"
+    assert made.fields["From__c"] == made.fields["FromAddress"]
+    assert made.fields["ToAddress"] == "x@xn--bcher-kva.example, y@X.example"
+    assert made.fields["CcAddress"] == "z\u00e9@x.example"
+    (task,) = drafts(ANNA, mail=mail)
+    assert "x@b\u00fccher.example" in str(task.fields["Description"])
+
+
+def test_headers_are_never_written() -> None:
+    """Salesforce takes them for incoming mail only, whatever an admin has set."""
+    extras = Extras(fields={"EmailMessage": {"Headers": "x", "Key__c": "y"}})
+    (made,) = drafts(ANNA, mode=Mode.EMAIL_MESSAGE, extras=extras)
+    assert "Headers" not in made.fields
+    assert made.fields["Key__c"] == "y"
+
+
 def test_keys_depend_on_mail_and_slot_alone() -> None:
     """Whoever's copy it is, the key is the same; another slot has another key."""
     assert activity_key("m", "email") == activity_key("m", "email")

@@ -59,6 +59,7 @@ def test_values_of_a_mail(bench):
     refused(bench, "INVALID_EMAIL_ADDRESS", FromAddress="Ada <ada@corp.example>")
     refused(bench, "STRING_TOO_LONG", Subject="x" * 3_001)
     refused(bench, "STRING_TOO_LONG", Headers="x" * 32_001)
+    refused(bench, "FIELD_INTEGRITY_EXCEPTION", Headers="Subject: x")
     refused(bench, "STRING_TOO_LONG", TextBody="x" * 131_073)
     refused(bench, "STRING_TOO_LONG", ToAddress="x" * 4_001)
     refused(bench, "STRING_TOO_LONG", MessageIdentifier="x" * 766)
@@ -127,6 +128,8 @@ def test_a_relation_of_the_sender_can_be_added(bench):
     bench.refused("REQUIRED_FIELD_MISSING", kind, **missing)
     bench.refused("REQUIRED_FIELD_MISSING", kind, RelationType="FromAddress")
     bench.refused("REQUIRED_FIELD_MISSING", kind, **missing, RelationType="FromAddress")
+    strange = {"RelationType": "FromAddress", "RelationAddress": "not an address"}
+    bench.refused("INVALID_EMAIL_ADDRESS", kind, **missing, **strange)
     bench.refused(
         "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", kind, **missing, RelationType="From"
     )

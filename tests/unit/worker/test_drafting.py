@@ -74,6 +74,14 @@ def test_what_the_org_does_not_have_is_named() -> None:
         "record_type.Task",
         *(f"fields.Task.{n}__c" for n in ("None", "Locked", "Flag", "Pick")),
     }
+    section = SalesforceSettings(fields={"EmailMessage": {"Headers": "x"}})
+    org = shape(info("Headers"), sobject="EmailMessage")
+    assert list(dict(problems(section, org))) == ["fields.EmailMessage.Headers"]
+
+
+def test_a_record_type_that_may_be_set_is_no_problem() -> None:
+    """Known by its developer name."""
+    section = SalesforceSettings(record_type={"Task": "Mail"})
     org = shape(info("RecordTypeId"), Mail="012000000000001AAA")
     assert record_types(section, org) == {"Task": "012000000000001AAA"}
     assert "record_type.Task" not in dict(problems(section, org))
