@@ -172,22 +172,35 @@ class SMTPSettings(Section):
         default=100, description="Recipients of one mail, a count."
     )
     max_connections: Count = Field(
-        default=2000, description="Sessions at a time, a count."
+        default=2000,
+        description="Sessions at a time, a count; the last tenth is kept for trusted "
+        "peers.",
     )
     max_connections_per_peer: Count = Field(
-        default=1200,
+        default=50,
         description="Sessions at a time from one IP address (IPv6: from one /64), a "
         "count.",
     )
+    max_connections_per_network: Count = Field(
+        default=200,
+        description="Sessions at a time from one IPv4 /24 or IPv6 /48, a count.",
+    )
     max_mails_per_minute_per_peer: Count = Field(
-        default=600_000,
+        default=300,
         description="Mails from one IP address (IPv6: one /64) in a minute, a count; "
         "further ones wait in their own queue.",
     )
     max_mails_per_minute_per_user: Count = Field(
-        default=600_000,
+        default=120,
         description="Mails for one user in a minute, a count; further ones wait in "
         "their own queue.",
+    )
+    trusted_peers: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks of mail servers that hold back strangers themselves, "
+        "such as your own or your provider's, a list; like this machine and verified "
+        "client certificates they are held to none of the limits above but "
+        "max_connections.",
     )
     max_failed_logins_per_minute_per_peer: Count = Field(
         default=10,

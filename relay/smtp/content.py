@@ -49,6 +49,12 @@ class ContentSession(Wire):
         self._refused_chunks: Sequence[str] = ()
         self._login = ""
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin a session, and one under TLS anew; its certificate may be trusted."""
+        super().connection_made(transport)
+        if self._under_tls and self._certificate:
+            self._intake.trust(self)
+
     async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802
         """Take the mail (RFC 5321 section 4.1.1.4)."""
         transaction = self._transaction
@@ -287,8 +293,9 @@ class ContentSession(Wire):
             self._helo,
             version,
             self._connected_at,
-            via=self._via,
+            via=self.via,
             certificate=self._certificate,
+            trusted=self.trusted,
             login=self._login,
         )
 

@@ -55,6 +55,11 @@ LIMITS: Final = (
         replies.TOO_MANY_CONNECTIONS,
         "too_many_connections_of_peer",
     ),
+    Limit(
+        "max_connections_per_network",
+        replies.TOO_MANY_CONNECTIONS,
+        "too_many_connections_of_network",
+    ),
     Limit("greeting_wait_s", replies.EARLY_TALKER, "early_talker"),
     Limit("timeout_s", replies.TIMED_OUT, "timeout"),
     Limit("transaction_timeout_s", replies.TIMED_OUT, "timeout"),

@@ -19,6 +19,7 @@ from relay.core.errors import ConfigError
 from relay.core.peers import peer_network
 from relay.smtp import replies
 from relay.smtp.auth import Logins
+from relay.smtp.crowd import Crowd
 from relay.smtp.journal import Journal
 from relay.smtp.limits import Limits, allow_files
 from relay.smtp.listener import listeners
@@ -100,6 +101,7 @@ class Intake:
         self._bound = bound or Bound()
         self.policy = Policy(settings)
         self.limits = Limits(settings)
+        self.crowd = Crowd(settings)
         self.journal = Journal(sink, clock)
         self.listeners = listeners(settings)
         self.logins = Logins(sink)
@@ -109,7 +111,6 @@ class Intake:
         self._unix_sockets: list[UnixPath] = []
         self._certificates: asyncio.Task[None] | None = None
         self._sessions: set[Wire] = set()
-        self._peers: dict[str, int] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -191,29 +192,28 @@ class Intake:
         """Say whether a session may begin; if so, it must be released at its end."""
         SMTP_CONNECTIONS_TOTAL.inc()
         session.peer_group = peer_network(session.peer)
-        count = self._peers.get(session.peer_group, 0)
-        if len(self._sessions) >= self.settings.max_connections:
-            reason = "too_many_connections"
-        elif count >= self.settings.max_connections_per_peer:
-            reason = "too_many_connections_of_peer"
-        else:
-            self._peers[session.peer_group] = count + 1
-            self._sessions.add(session)
-            self._idle.clear()
-            SMTP_CONNECTIONS.inc()
-            return True
-        self.journal.note(session.peer, Rejection(replies.TOO_MANY_CONNECTIONS, reason))
-        return False
+        session.trusted = self.crowd.trusts(session.peer, via=session.via)
+        reason = self.crowd.enter(session.peer, trusted=session.trusted)
+        if reason:
+            rejection = Rejection(replies.TOO_MANY_CONNECTIONS, reason)
+            self.journal.note(session.peer, rejection)
+            return False
+        self._sessions.add(session)
+        self._idle.clear()
+        SMTP_CONNECTIONS.inc()
+        return True
+
+    def trust(self, session: Wire) -> None:
+        """Hold a session that was admitted to no limit of strangers any more."""
+        if not session.trusted:
+            session.trusted = True
+            self.crowd.trust(session.peer)
 
     def release(self, session: Wire) -> None:
         """Forget a session that has ended."""
         self._sessions.discard(session)
         SMTP_CONNECTIONS.dec()
-        left = self._peers[session.peer_group] - 1
-        if left:
-            self._peers[session.peer_group] = left
-        else:
-            del self._peers[session.peer_group]
+        self.crowd.leave(session.peer, trusted=session.trusted)
         if not self._sessions:
             self._idle.set()
 

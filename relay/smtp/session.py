@@ -197,7 +197,7 @@ class SMTPSession(ContentSession):
             self._refuse(trouble, mail_from=mail_from)
             return
         limits = self._intake.limits
-        if not self._certificate and not limits.peers.allows(self.peer_group):
+        if not self.trusted and not limits.peers.allows(self.peer_group):
             rejection = Rejection(replies.PEER_TOO_FAST, "peer_too_fast")
             self._refuse(rejection, mail_from=mail_from)
             self._over = True
@@ -210,7 +210,8 @@ class SMTPSession(ContentSession):
         if trouble is not None:
             self._refuse(trouble, mail_from=mail_from)
             return
-        limits.peers.count(self.peer_group)
+        if not self.trusted:
+            limits.peers.count(self.peer_group)
         self._transaction = Transaction(
             mail_from, command.utf8, size_bytes=command.size_bytes
         )
@@ -273,7 +274,7 @@ class SMTPSession(ContentSession):
         if len(transaction.addressees) >= intake.settings.max_recipients:
             return Rejection(replies.TOO_MANY_RECIPIENTS, "too_many_recipients")
         user_id = addressee.user_id  # None, postmaster, has a rate like everybody.
-        if not intake.limits.users.allows(user_id):
+        if not self.trusted and not intake.limits.users.allows(user_id):
             return Rejection(replies.USER_TOO_FAST, "user_too_fast", user_id=user_id)
         return None
 

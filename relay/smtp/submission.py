@@ -50,7 +50,7 @@ class SubmissionSession(SMTPSession):
     @property
     def _offers_login(self) -> bool:
         """Say whether a password may travel here: under TLS, or on this machine."""
-        return self._under_tls or (not self._via and is_this_machine(self.peer))
+        return self._under_tls or (not self.via and is_this_machine(self.peer))
 
     def _forget_hello(self) -> None:
         """Forget also who has logged in (RFC 3207 section 4.2)."""

@@ -51,6 +51,8 @@ class Peer:
     """Whom a verified client certificate names."""
     login: str = ""
     """The user who has logged in."""
+    trusted: bool = False
+    """Held to no rate (see `crowd`)."""
 
 
 @dataclass(slots=True)
@@ -150,7 +152,10 @@ async def conclude(
         if not handed_over:
             await body.abandon()
     COMMIT_SECONDS.observe(time.monotonic() - started_s)
-    return _accepted(intake, envelope, raw, refuse.those(assessment))
+    if not peer.trusted:
+        for recipient in envelope.recipients:
+            intake.limits.users.count(recipient.user_id)
+    return _accepted(envelope, raw, refuse.those(assessment))
 
 
 def _line_end_trouble(
@@ -180,12 +185,11 @@ def _bare(decoder: Decoder) -> str:
 
 
 def _accepted(
-    intake: Intake, envelope: Envelope, raw: RawMail, refusals: tuple[Refusal, ...]
+    envelope: Envelope, raw: RawMail, refusals: tuple[Refusal, ...]
 ) -> Conclusion:
     recipients = envelope.recipients
     MESSAGES_ACCEPTED.inc(len(recipients))
     for recipient in recipients:
-        intake.limits.users.count(recipient.user_id)
         log.info(
             "message_accepted",
             message_id=recipient.message_id,

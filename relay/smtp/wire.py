@@ -113,7 +113,8 @@ class Wire(SMTP, ABC):
         self._closing = False
         self.peer = ""
         self.peer_group = ""
-        self._via = ""  # the load balancer whose PROXY header named the peer
+        self.trusted = False  # see crowd
+        self.via = ""  # the load balancer whose PROXY header named the peer
 
     # ------------------------------------------------------------------ life
 
@@ -163,8 +164,7 @@ class Wire(SMTP, ABC):
             self._inbox.interrupt(Draining())
 
     def abort(self) -> None:
-        """Cut the connection; a commit in hand still ends, unanswered."""
-        # TLS on top of it would wait for the peer once more.
+        """Cut the connection below TLS; a commit in hand still ends, unanswered."""
         transport = self._original_transport or self.transport
         if transport is not None:
             transport.abort()  # type: ignore[attr-defined]
@@ -236,7 +236,7 @@ class Wire(SMTP, ABC):
             return False
         self._inbox.unread(data[header.length :])
         if header.client:
-            self._via, self.peer = self.peer, plain_address(header.client)
+            self.via, self.peer = self.peer, plain_address(header.client)
         # A connection that the drain did not know of yet is not begun any more.
         return not self._intake.draining
 

@@ -40,6 +40,29 @@ async def serve(sink):
         yield start
 
 
+@pytest.fixture
+async def serve_strangers(serve):
+    """As `serve`, for peers elsewhere; the function that connects takes their address.
+
+    A PROXY header says where they are: this machine is held to few limits.
+    """
+
+    async def start(**settings):
+        table = {"address": "127.0.0.1:0", "proxy_from": ["127.0.0.1"]}
+        inner = await serve(listen=(), listeners=[table], **settings)
+
+        async def connect(peer="203.0.113.7"):
+            talk = await inner()
+            ours = "TCP6 {} 2001:db8::1" if ":" in peer else "TCP4 {} 192.0.2.1"
+            await talk.send(f"PROXY {ours.format(peer)} 40000 25\r\n".encode())
+            return talk
+
+        connect.intake = inner.intake
+        return connect
+
+    return start
+
+
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
     """Paths of a self-signed certificate and its key."""

@@ -129,9 +129,9 @@ async def test_idle_session_is_ended(serve, sink):
     assert await talk.line() == ""
 
 
-async def test_connections_of_one_peer(serve, sink):
+async def test_connections_of_one_peer(serve_strangers, sink):
     """Beyond its share a peer gets 421, until one of its sessions ends."""
-    connect = await serve(max_connections_per_peer=2)
+    connect = await serve_strangers(max_connections_per_peer=2)
     first, second = await connect(), await connect()
     await first.reply()
     await second.reply()

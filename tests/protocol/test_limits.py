@@ -5,13 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-import pytest
-
-from relay.config import HostPort
-from relay.core.errors import ConfigError
 from relay.telemetry.metrics import REGISTRY
-from tests.fakes.dialog import Talk
-from tests.fakes.intake import running
 from tests.fakes.waiting import until
 
 MAIL = b"From: ada@corp.example\r\n\r\nHi\r\n.\r\n"
@@ -138,9 +132,9 @@ async def test_drain_during_the_wait(serve, sink):
     assert (await talk.reply())[0].startswith("421 4.3.2 ")
 
 
-async def test_rate_of_a_peer_is_shared_by_its_sessions(serve, sink):
+async def test_rate_of_a_peer_is_shared_by_its_sessions(serve_strangers, sink):
     """A second session does not double what a peer may send."""
-    connect = await serve(max_mails_per_minute_per_peer=1)
+    connect = await serve_strangers(max_mails_per_minute_per_peer=1)
     first, second = await connect(), await connect()
     for talk, code in ((first, "250 "), (second, "421 ")):
         await talk.reply()
@@ -149,9 +143,9 @@ async def test_rate_of_a_peer_is_shared_by_its_sessions(serve, sink):
     assert sink.reasons == ["peer_too_fast"]
 
 
-async def test_refused_mail_costs_a_user_nothing(serve, sink):
+async def test_refused_mail_costs_a_user_nothing(serve_strangers, sink):
     """A stranger who knows a relay address cannot use up its user's rate."""
-    talk = await (await serve(max_mails_per_minute_per_user=1))()
+    talk = await (await serve_strangers(max_mails_per_minute_per_user=1))()
     await talk.begin()
     await talk.send(b"From: eve@evil.example\r\n\r\n.\r\n")
     assert (await talk.reply())[0].startswith("550 5.7.1 ")
@@ -160,23 +154,16 @@ async def test_refused_mail_costs_a_user_nothing(serve, sink):
     assert reply.startswith("250 ")
 
 
-async def test_ipv6_peers_share_their_network(sink):
+async def test_ipv6_peers_share_their_network(serve_strangers):
     """Sessions from one /64 count as one peer's, whatever their address."""
-    if not socket.has_ipv6:
-        pytest.skip("no IPv6 here")
-    try:
-        async with running(
-            sink, listen=(HostPort("::1", 0),), max_connections_per_peer=1
-        ) as intake:
-            first = await Talk.connect(*intake.listening[0])
-            await first.reply()
-            assert list(intake._peers) == ["::/64"]
-            second = await Talk.connect(*intake.listening[0])
-            assert (await second.reply())[0].startswith("421 4.7.0 ")
-            await first.close()
-            await second.close()
-    except ConfigError:
-        pytest.skip("no IPv6 loopback here")
+    connect = await serve_strangers(max_connections_per_peer=1)
+    peers = ("2001:db8:1:2::1", "2001:db8:1:2:ffff::2", "2001:db8:1:3::1")
+    said = [(await (await connect(peer)).reply())[0][:3] for peer in peers]
+    assert said == ["220", "421", "220"]
+    assert set(connect.intake.crowd.strangers) == {
+        "2001:db8:1:2::/64",
+        "2001:db8:1:3::/64",
+    }
 
 
 async def test_fully_qualified_name_is_never_looked_up(monkeypatch, serve, sink):

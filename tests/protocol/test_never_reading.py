@@ -134,7 +134,7 @@ async def test_a_handshake_that_fails_frees_its_place(how, tls, serve, certifica
     else:
         await intake.drain(0.1)
     await until(lambda: not intake._sessions)
-    assert not intake._peers
+    assert not intake.crowd.strangers
 
 
 async def test_who_never_answers_the_end_of_tls(serve, certificate):
