@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from relay.cli.check_people import owners
+from relay.cli.check_sight import sight
 from relay.cli.check_writing import writing
 from relay.cli.finding import Finding, fail, misconfigured, ok, warn
 from relay.cli.opening import open_store, unmade_store
@@ -109,6 +110,7 @@ async def _org(loaded: Settings, org: Org) -> list[Finding]:
         *findings,
         *permissions(shape),
         *await owners(loaded, org),
+        *await sight(loaded, org, shape),
         await _mode(loaded, shape),
         *writing(loaded.salesforce, shape),
     ]

@@ -19,7 +19,15 @@ from relay.core.errors import (
     SalesforceUnavailable,
 )
 from relay.core.ids import record_id
-from relay.salesforce import answers, census, describe, lookup, readback, write
+from relay.salesforce import (
+    answers,
+    census,
+    describe,
+    lookup,
+    readback,
+    sight,
+    write,
+)
 from relay.salesforce.auth import TokenProvider
 from relay.salesforce.budget import Budget
 from relay.salesforce.cache import LookupCache, Question, joined
@@ -433,6 +441,29 @@ class Org:
         # Half an answer would read as "not there".
         answered = await self._ask("readback", asks, whole=whole)
         return [row for _, rows in answered for row in rows]
+
+    async def views_all(self) -> bool:
+        """Say whether our user has View All Data; False too where nobody tells.
+
+        Raises:
+            RelayError: Salesforce could not be asked.
+        """
+        (rows,) = await self._queries("readback", [sight.permission_query()])
+        return sight.read_permission(rows)
+
+    async def seen_owners(self, owners: Collection[str]) -> set[str]:
+        """Return the owners of whom our user can read a Task, whoever made it.
+
+        Raises:
+            RelayError: Salesforce could not be asked.
+        """
+        asked = sight.owner_queries(sorted(owners))
+        answered = await self._queries("readback", [query for _, query in asked])
+        return {
+            owner
+            for (owner, _), rows in zip(asked, answered, strict=True)
+            if isinstance(rows, list) and rows
+        }
 
     # ------------------------------------------------------------ writes
 

@@ -81,6 +81,18 @@ class LedgerWalk(Access):
 
         return await self._read(work)
 
+    async def ledger_latest(self, sobject: str, limit: int) -> list[Activity]:
+        """Return the rows of an object that were written last, the newest first."""
+        query = (
+            select(schema.activities)
+            .where(a.object == sobject, a.state == Ledger.WRITTEN)
+            .order_by(a.id.desc())
+            .limit(limit)
+        )
+        return await self._read(
+            lambda c: [activity_of(row) for row in c.execute(query)]
+        )
+
     async def ledger_known(self, keys: Collection[str]) -> set[str]:
         """Return those of the keys that have a row, of whatever age."""
 

@@ -11,7 +11,8 @@ which they were made and reads every record of ours. What does not agree:
 
 `fix` has missing records written again by the worker. A record that was deleted long
 ago looks like a missing one once the Recycle Bin has been emptied: older ones are
-mended only where the audit was asked for a time (`since`).
+mended only where the audit was asked for a time (`since`). So does a Task that the
+integration user may not see: one is mended only where others of its owner are read.
 
 Outcomes that are still unknown, and records on their way, are the worker's business
 and not counted. The keys of the time looked at are held in memory.
@@ -26,6 +27,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from relay.core.states import Ledger
+from relay.worker.sight import RIGHT, owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -132,6 +134,8 @@ class Audit:
         self._messages: dict[Key, tuple[str, ...]] = {}
         self._missing: dict[str, tuple[LedgerRow, str]] = {}
         self._deleted: list[LedgerRow] = []
+        self._seen: set[str] = set()
+        self._blind: set[str] = set()
         self._first: datetime | None = None
         self._done = 0
         self._total = 0
@@ -151,6 +155,7 @@ class Audit:
         until = self._clock.now() + server_ahead + SLACK
         await self._walk_ledger(since)
         living = await self._walk_time(since, until)
+        await self._look_for_blindness()
         self._judge(living)
         known_orphans = await self._late([key for _, key in living])
         self._report.differences = [
@@ -203,8 +208,20 @@ class Audit:
             for sfid, row in by_id.items():
                 if sfid not in found:
                     self._missing[row.activity.key] = (row, sfid)
-                elif found[sfid]:
+                    continue
+                self._seen.add(owner_of(row.activity))
+                if found[sfid]:
                     self._deleted.append(row)
+
+    async def _look_for_blindness(self) -> None:
+        """Note the owners of missing Tasks of whom no other Task was read.
+
+        Sharing may hide such a Task, which is then no more missing than it is doubled.
+        """
+        owners = {owner_of(row.activity) for row, _ in self._missing.values()}
+        owners -= {"", *self._seen}
+        if owners and not await self._org.views_all():
+            self._blind = owners - {await self._org.me()}
 
     # ------------------------------------------------------------ the time
 
@@ -304,7 +321,7 @@ class Audit:
                 key,
                 (sfid,),
                 row.messages,
-                self._how_old(row.activity, since),
+                self._hope(row.activity, since),
             )
             for key, (row, sfid) in self._missing.items()
         ]
@@ -320,7 +337,7 @@ class Audit:
             for row in self._deleted
         ]
         if fix:
-            mendable = {d.key for d in missing if not d.detail.startswith(_OLD)}
+            mendable = {d.key for d in missing if d.detail == _MENDABLE}
             queued = await self._store.rewrite(mendable, actor) if mendable else {}
             missing = [
                 replace(
@@ -338,23 +355,28 @@ class Audit:
         self._report.differences = [*missing, *found, *deleted]
         self._step(self._total - self._done)
 
-    def _how_old(self, activity: Activity, since: datetime | None) -> str:
+    def _hope(self, activity: Activity, since: datetime | None) -> str:
         """Say what `fix` does with a missing record; a sentence for people."""
+        if owner_of(activity) in self._blind:
+            return _HIDDEN
         sent_at = activity.sent_at
         young = sent_at is not None and self._clock.now() - sent_at < BIN_KEEPS
-        if young or since is not None:
-            return "Salesforce has no such record; --fix writes it again"
-        return (
-            f"{_OLD}, as the Recycle Bin keeps nothing longer; "
-            "name a time with --since to have it written again"
-        )
+        return _MENDABLE if young or since is not None else _OLD
 
     def _step(self, count: int) -> None:
         self._done += count
         self._progress(self._done, self._total)
 
 
-_OLD: Final = "may have been deleted more than 15 days ago"
+_MENDABLE: Final = "Salesforce has no such record; --fix writes it again"
+_OLD: Final = (
+    "may have been deleted more than 15 days ago, as the Recycle Bin keeps nothing "
+    "longer; name a time with --since to have it written again"
+)
+_HIDDEN: Final = (
+    "may be there and hidden, for no Task of its owner can be read; "
+    f"{RIGHT}, before --fix can write it again"
+)
 
 
 def _judged(activity: Activity, since: datetime | None) -> bool:

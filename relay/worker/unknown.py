@@ -2,7 +2,8 @@
 
 Best first, as the draft itself shows: a unique field that holds the key, an
 EmailMessage's MessageIdentifier, the last line of a Task's Description. With a unique
-field nothing needs to be waited for: to create the record again is harmless.
+field nothing needs to be waited for: to create the record again is harmless. Without
+one, absent is only what could be seen if it were there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import OutcomeUnknown
 from relay.core.states import Ledger
 from relay.worker.retry import look_up_wait_s
+from relay.worker.sight import RIGHT, Sight, owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.model import Activity
-    from relay.salesforce import FoundRecord, Org
+    from relay.salesforce import FoundRecord, Org, OrgShape
     from relay.store import Store
     from relay.worker.item import Run, Work
+    from relay.worker.mode import WriteMode
 
     Prove = Callable[[Run, Work, Activity, FoundRecord], Awaitable[bool]]
     """Settles a found row where more than its being there counts; says whether."""
@@ -35,68 +38,122 @@ CLOCK_SLACK: Final = timedelta(minutes=5)
 AT_ONCE: Final = timedelta(minutes=1)
 """How long nobody can have deleted what was just written: no need to look first."""
 
+_NOT_YET: Final = "sent without an answer; not found yet"
+_BLIND: Final = (
+    "sent without an answer; not found, and none of its owner's Tasks can be read, so "
+    f"it may be there: {RIGHT}; until then it is not written again"
+)
+_NO_FIELD: Final = (
+    "sent without an answer; its key is in the field {name}, which is not there any "
+    "more, or hidden: bring it back, or discard the message"
+)
+
 
 class Unknown:
     """Resolves rows in the state *sent*."""
 
     def __init__(
-        self, settings: SalesforceSettings, store: Store, org: Org, clock: Clock
+        self,
+        settings: SalesforceSettings,
+        store: Store,
+        org: Org,
+        clock: Clock,
+        mode: WriteMode,
     ) -> None:
         """Keep the parts."""
         self._settings = settings
         self._store = store
         self._org = org
         self._clock = clock
+        self._mode = mode
+        self._sight = Sight(store, org)
 
     async def resolve(
-        self, run: Run, works: Sequence[Work], *, prove: Prove
+        self, run: Run, works: Sequence[Work], shape: OrgShape, *, prove: Prove
     ) -> list[tuple[Work, Activity]]:
         """Look for rows that were sent; return those to be sent again right away.
 
         A row that is found is written (or gone, where somebody has deleted the record
         since), unless `prove` settles it otherwise. Without a unique field, one that
-        is proven absent is planned again, and any other waits.
+        is proven absent is planned again, and any other waits: absence is proven once
+        no call can run any more, and where the owner's Tasks can be read.
 
         Raises:
             RelayError: Salesforce could not be asked; nothing is known.
         """
         unknown = [(w, row) for w in works for row in w.of(Ledger.SENT)]
-        again = [(w, row) for w, row in unknown if self._may_repeat(row)]
-        sought = [(w, row) for w, row in unknown if not self._may_repeat(row)]
-        found = await self._find([row for _, row in sought])
-        now = self._clock.now()
-        patience = timedelta(seconds=self._settings.timeout_s + self._settings.settle_s)
+        again = [(w, row) for w, row in unknown if self._may_repeat(row, shape)]
+        sought = [(w, row) for w, row in unknown if not self._may_repeat(row, shape)]
+        found = await self._find([row for _, row in sought if _findable(row, shape)])
+        absent = [row for _, row in sought if row.key not in found]
+        blind = await self._sight.blind(
+            {
+                owner_of(row)
+                for row in absent
+                if self._over(row) and not self._harmless(row, shape)
+            }
+        )
         for work, row in sought:
             record = found.get(row.key)
-            if record is not None and await prove(run, work, row, record):
-                continue
-            if record is not None:
+            if record is None and self._harmless(row, shape):
+                again.append((work, row))
+                work.note("look-up by key", "absent", row.slot)
+            elif record is None:
+                self._absent(run, work, row, shape, blind)
+            elif not await prove(run, work, row, record):
                 state = Ledger.GONE if record.is_deleted else Ledger.WRITTEN
                 run.update(work, row, state, salesforce_id=record.id)
                 work.note("look-up by key", f"found {record.id}", row.slot)
-            elif row.key_field:
-                again.append((work, row))
-                work.note("look-up by key", "absent", row.slot)
-            elif now >= (row.sent_at or now) + patience:
-                run.update(work, row, Ledger.PLANNED)
-                work.note("look-up by key", "proven absent", row.slot)
-            else:
-                self._wait(run, work, row)
         return again
 
-    def _may_repeat(self, row: Activity) -> bool:
+    def _harmless(self, row: Activity, shape: OrgShape) -> bool:
+        """Say whether Salesforce refuses to create the row twice.
+
+        A first EmailMessage is none of them: it must be read back, not only be there.
+        """
+        first = row.object == "EmailMessage" and self._mode.may_be_unproven
+        return (
+            row.key_field is not None
+            and shape.holds_key(row.object, row.key_field)
+            and not first
+        )
+
+    def _may_repeat(self, row: Activity, shape: OrgShape) -> bool:
         """Say whether the row may be created again without a look."""
-        if not row.key_field or row.lookups:
+        if not self._harmless(row, shape) or row.lookups:
             return False
         now = self._clock.now()
         return now - (row.sent_at or now) < AT_ONCE
 
-    def _wait(self, run: Run, work: Work, row: Activity) -> None:
+    def _over(self, row: Activity) -> bool:
+        """Say whether the call cannot be carried out any more."""
+        patience_s = self._settings.timeout_s + self._settings.settle_s
+        now = self._clock.now()
+        return now >= (row.sent_at or now) + timedelta(seconds=patience_s)
+
+    def _absent(
+        self,
+        run: Run,
+        work: Work,
+        row: Activity,
+        shape: OrgShape,
+        blind: frozenset[str],
+    ) -> None:
+        """Plan again what is proven absent; anything else waits, with the reason."""
+        if not _findable(row, shape):
+            self._wait(run, work, row, _NO_FIELD.format(name=row.key_field))
+        elif not self._over(row):
+            self._wait(run, work, row, _NOT_YET)
+        elif owner_of(row) in blind:
+            self._wait(run, work, row, _BLIND)
+        else:
+            run.update(work, row, Ledger.PLANNED)
+            work.note("look-up by key", "proven absent", row.slot)
+
+    def _wait(self, run: Run, work: Work, row: Activity, reason: str) -> None:
         wait = look_up_wait_s(row.lookups)
         run.update(work, row, Ledger.SENT, sent_at=row.sent_at, lookups=row.lookups + 1)
-        work.trouble = OutcomeUnknown(
-            "sent without an answer; not found yet", retry_after_s=wait
-        )
+        work.trouble = OutcomeUnknown(reason, retry_after_s=wait)
         work.note("look-up by key", "not found yet", row.slot)
 
     async def _find(self, rows: Sequence[Activity]) -> dict[str, FoundRecord]:
@@ -161,3 +218,8 @@ class Unknown:
                 found[row.key] = fitting[0]
                 taken[fitting[0].id] = row.key
         return found
+
+
+def _findable(row: Activity, shape: OrgShape) -> bool:
+    """Say whether the place of the row's key can still be asked for."""
+    return not row.key_field or shape.field(row.object, row.key_field) is not None

@@ -17,6 +17,7 @@ from relay.core.states import Ledger
 from relay.salesforce import errors
 from relay.telemetry import metrics
 from relay.worker.retry import look_up_wait_s
+from relay.worker.sight import RIGHT
 from relay.worker.unknown import Unknown
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Writer:
         self._org = org
         self._clock = clock
         self._mode = mode
-        self._unknown = Unknown(settings, store, org, clock)
+        self._unknown = Unknown(settings, store, org, clock, mode)
 
     # ------------------------------------------------------------ unknown outcomes
 
@@ -77,8 +78,9 @@ class Writer:
         """
         if not any(work.of(Ledger.SENT) for work in works):
             return
-        await self._mode.known(await self._org.shape())
-        again = await self._unknown.resolve(run, works, prove=self._prove)
+        shape = await self._org.shape()
+        await self._mode.known(shape)
+        again = await self._unknown.resolve(run, works, shape, prove=self._prove)
         if self._mode.shadow:
             for work, _ in again:
                 work.trouble = TransientError(
@@ -191,10 +193,13 @@ class Writer:
                 work.refusals[row.key] = outcome
                 work.note("write", f"{row.object} refused", error)
             case "unknown":
-                work.trouble = OutcomeUnknown(
-                    f"{row.object} was sent, no usable answer came ({error})",
-                    retry_after_s=look_up_wait_s(0),
-                )
+                text = f"{row.object} was sent, no usable answer came ({error})"
+                if outcome.code == "DUPLICATE_VALUE":
+                    text = (
+                        f"{row.object} is there and cannot be seen ({error}): {RIGHT}"
+                    )
+                wait = look_up_wait_s(row.lookups)
+                work.trouble = OutcomeUnknown(text, retry_after_s=wait)
                 work.note("write", f"{row.object} unknown", error)
             case "not_sent":
                 run.update(work, row, Ledger.PLANNED, error=error)

@@ -14,13 +14,24 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(120)
 
 KIM = "kim@customer.example"
-SHAPES = {"task": "Task", "email_message": "EmailMessage"}
+ME = "relay@corp.example"
+PRIVATE = {"private_activities": True}
 
 
-@pytest.fixture(params=SHAPES)
-def shape(request: pytest.FixtureRequest) -> str:
-    """Return a shape of logging."""
-    return str(request.param)
+@pytest.fixture(
+    params=[
+        ("task", {}),
+        ("task", {**PRIVATE, "view_all_data": [ME]}),
+        # Who made an EmailMessage sees it, whoever owns its Task.
+        ("email_message", PRIVATE),
+    ],
+    ids=["task", "task-private", "email-private"],
+)
+def shape(request: pytest.FixtureRequest, sandbox: SandboxProcess) -> str:
+    """Return a shape of logging, in an org that shares activities or does not."""
+    shape, sharing = request.param
+    sandbox.post("/sandbox/config", sharing)
+    return str(shape)
 
 
 @pytest.fixture
@@ -73,6 +84,25 @@ def test_a_missing_record_is_written_again(
     assert row["records"][0]["id"] != gone
     assert len(sandbox.rows(logged[0]["records"][0]["object"])) == 3
     assert idle.json("audit") == []
+
+
+def test_what_may_be_hidden_is_not_written_again(
+    idle: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """The user sees no Task of the rep: --fix refuses and names the right."""
+    sandbox.person("Contact", KIM)
+    idle.set(salesforce__write_as="task")
+    rcpt = idle.add_user("Ada Rep", "ada@corp.example")
+    idle.start()
+    assert idle.settled(idle.send(mail_to(KIM), rcpt))["state"] == "logged"
+    sandbox.post("/sandbox/config", PRIVATE)
+    (found,) = idle.json("audit", "--fix", status=1)
+    assert (found["kind"], found["mended"]) == ("missing", False)
+    assert "View All Data" in found["detail"]
+    assert not idle.log("--state", "queued")
+    sandbox.post("/sandbox/config", {"view_all_data": [ME]})
+    assert idle.json("audit", "--fix") == []
+    assert len(sandbox.rows("Task")) == 1
 
 
 def test_a_deleted_record_is_somebodys_wish(

@@ -19,6 +19,13 @@ WRITES = '"type" *: *"Task"'
 MODES = {"email_message": "EmailMessage", "task": "Task"}
 
 
+@pytest.fixture(autouse=True)
+def private(sandbox: SandboxProcess) -> None:
+    """Hide Tasks from all but their owners and the user, who has View All Data."""
+    sharing = {"private_activities": True, "view_all_data": ["relay@corp.example"]}
+    sandbox.post("/sandbox/config", sharing)
+
+
 def started(relay: RelayProcess, **keys: object) -> str:
     """Set keys of [salesforce], add Ada, start; return her relay address."""
     relay.set(**{f"salesforce__{key}": value for key, value in keys.items()})
@@ -128,6 +135,59 @@ def test_what_was_deleted_meanwhile_stays_deleted(
     sandbox.faults()
     assert idle.settled(message)["state"] == "logged"
     assert not sandbox.rows("EmailMessage")
+
+
+# ------------------------------------------------------------ what cannot be seen
+
+LOST = {"stage": "after", "kind": "reset", "count": 1, "body": WRITES}
+
+
+@pytest.mark.parametrize("unique", ["", KEY])
+def test_a_task_that_cannot_be_seen_is_not_written_again(
+    idle: RelayProcess, sandbox: SandboxProcess, unique: str
+) -> None:
+    """A lost answer waits, with a reason, until the user may see; it is never two."""
+    sandbox.post("/sandbox/config", {"view_all_data": []})
+    if unique:
+        sandbox.key_fields(unique)
+    sandbox.person("Contact", "kim@customer.example")
+    rcpt = started(idle, write_as="task", timeout_s=1, settle_s=0.5, key_field=KEY)
+    first = idle.settled(idle.send(mail_to("kim@customer.example"), rcpt))
+    sandbox.faults(LOST)
+    message = idle.send(mail_to("kim@customer.example"), rcpt)
+
+    def told() -> bool:
+        (row,) = idle.json("show", message)
+        assert row["state"] in {"queued", "claimed"}, row
+        return any("View All Data" in step["detail"] for step in row["trace"])
+
+    wait_for(told, message="what an admin has to do")
+    assert len(sandbox.rows("Task")) == 2
+    checks = {c["check"]: c for c in idle.json("check", status=0 if unique else 1)}
+    assert checks["sight of Tasks"]["result"] == ("warn" if unique else "fail")
+    sandbox.post("/sandbox/config", {"view_all_data": ["relay@corp.example"]})
+    row = idle.settled(message)
+    assert row["state"] == "logged", row
+    ids = {r["id"] for each in (first, row) for r in each["records"]}
+    assert {t["Id"] for t in sandbox.rows("Task")} == ids
+    (check,) = (c for c in idle.json("check") if c["check"] == "sight of Tasks")
+    assert check["result"] == "ok"
+
+
+def test_a_request_that_was_lost_is_sent_again_where_tasks_are_seen(
+    idle: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """What never reached Salesforce is written once its absence is proven."""
+    sharing = {"private_activities": False, "view_all_data": []}
+    sandbox.post("/sandbox/config", sharing)
+    sandbox.person("Contact", "kim@customer.example")
+    rcpt = started(idle, write_as="task", timeout_s=1, settle_s=0.5)
+    idle.settled(idle.send(mail_to("kim@customer.example"), rcpt))
+    sandbox.faults({**LOST, "stage": "before"})
+    row = idle.settled(idle.send(mail_to("kim@customer.example"), rcpt))
+    assert row["state"] == "logged", row
+    assert ("look-up by key", "proven absent") in steps(row)
+    assert len(sandbox.rows("Task")) == 2
 
 
 # ------------------------------------------------------------ what comes later

@@ -61,6 +61,16 @@ async def test_a_walk_begins_where_it_is_told(store, written, clock):
     assert await store.ledger_known({"key-1", "key-2", "key-3"}) == {"key-1", "key-2"}
 
 
+async def test_what_was_written_last_comes_first(store, written):
+    """Rows of that object alone, and only those that Salesforce has taken."""
+    for number in range(3):
+        await written(number)
+    await written(3, Ledger.SENT)
+    latest = await store.ledger_latest("Task", 2)
+    assert [row.key for row in latest] == ["key-2", "key-1"]
+    assert await store.ledger_latest("EmailMessage", 2) == []
+
+
 async def test_a_missing_record_is_queued_to_be_written_again(store, written, owner):
     """The row is planned, the message due, and the store's audit names who asked."""
     message = await written(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,13 +11,16 @@ import pytest
 from relay.config import SalesforceSettings
 from relay.core.model import Activity, LeaseOwner, MailState
 from relay.core.states import Ledger
-from relay.salesforce import FoundRecord
+from relay.salesforce import FieldInfo, FoundRecord, OrgShape
 from relay.worker.item import Run, Work
 from relay.worker.unknown import Unknown
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 ME = "005000000000009AAA"
 KEY = "k" * 40
+ADA, BEN = "005000000000001AAA", "005000000000002AAA"
+OTHER = "00T000000000002AAA"
+OBJECTS = ("EmailMessage", "Task")
 
 
 class Clock:
@@ -38,6 +42,7 @@ class Org:
         """Hold these records under every key and identifier."""
         self.records = list(records)
         self.asked: list[str] = []
+        self.seen: set[str] = set()
 
     async def server_time(self) -> datetime:
         """Return our own time."""
@@ -57,6 +62,18 @@ class Org:
         self.asked.append("identifier")
         return {identifiers[0]: self.records}
 
+    async def views_all(self) -> bool:
+        """Say no: no right is taken for granted."""
+        return False
+
+    async def existing(self, sobject: str, ids: list[str]) -> dict[str, bool]:
+        """Find the Tasks that our user may see."""
+        return {i: False for i in ids if i in self.seen}
+
+    async def seen_owners(self, owners: set[str]) -> set[str]:
+        """Find owners with a Task that our user may see."""
+        return owners & self.seen
+
     async def find_own_tasks(self, since: datetime, until: datetime) -> Any:
         """Find by the key line."""
         self.asked.append("tasks")
@@ -64,7 +81,15 @@ class Org:
 
 
 class Store:
-    """Knows which records answer which rows."""
+    """Knows which records answer which rows, and what was written last."""
+
+    def __init__(self, *latest: Activity) -> None:
+        """Hold these rows as written."""
+        self.latest = list(latest)
+
+    async def ledger_latest(self, sobject: str, limit: int) -> list[Activity]:
+        """Return what was written last."""
+        return self.latest
 
     async def holders(self, ids: list[str]) -> dict[str, str]:
         """Know nothing."""
@@ -99,12 +124,45 @@ def sent(seconds: float, *, lookups: int = 0, **fields: str) -> Work:
     return Work(MailState(1, "m", (row,), leased=True), [], {KEY: row})
 
 
-async def resolve(org: Org, work: Work) -> tuple[Ledger, int]:
+def shape(*, unique: bool = True, there: bool = True) -> OrgShape:
+    """Return an org with Key__c, as described."""
+    kind = FieldInfo(
+        name="Key__c",
+        label="Key",
+        type="string",
+        length=40,
+        createable=True,
+        updateable=True,
+        filterable=True,
+        nillable=True,
+        defaulted=False,
+        unique=unique,
+        external_id=True,
+        restricted=False,
+    )
+    fields = {each: {"Key__c": kind} if there else {} for each in OBJECTS}
+    return OrgShape(fields, frozenset(OBJECTS))
+
+
+async def resolve(
+    org: Org,
+    work: Work,
+    *,
+    store: Store | None = None,
+    known: OrgShape | None = None,
+    unproven: bool = False,
+) -> tuple[Ledger, int]:
     """Resolve; return the row's state, and how many are to be sent again."""
     run = Run(LeaseOwner("h", "b", 1, "s"))
     settings = SalesforceSettings(timeout_s=30, settle_s=600)
-    unknown = Unknown(settings, Store(), org, Clock())  # type: ignore[arg-type]
-    again = await unknown.resolve(run, [work], prove=no_first_write)
+    unknown = Unknown(
+        settings,
+        store or Store(),  # type: ignore[arg-type]
+        org,  # type: ignore[arg-type]
+        Clock(),
+        SimpleNamespace(may_be_unproven=unproven),  # type: ignore[arg-type]
+    )
+    again = await unknown.resolve(run, [work], known or shape(), prove=no_first_write)
     return work.rows[KEY].state, len(again)
 
 
@@ -152,3 +210,72 @@ async def test_what_others_wrote_is_not_ours() -> None:
     org = Org(record(by="005000000000001AAA"))
     work = sent(10, MessageIdentifier="<1@x>")
     assert await resolve(org, work) == (Ledger.SENT, 0)
+
+
+# ------------------------------------------------------------ what may be hidden
+
+
+def written(owner: str) -> Activity:
+    """Return another Task of an owner, as the ledger has it."""
+    fields = {"OwnerId": owner}
+    return Activity("k2", 2, "s", "Task", fields, "", Ledger.WRITTEN, OTHER)
+
+
+async def test_what_cannot_be_seen_is_not_absent() -> None:
+    """No Task of the owner can be read: the row waits, and says what it waits for."""
+    for store in (Store(), Store(written(ADA)), Store(written(BEN))):
+        work = sent(100_000, OwnerId=ADA)
+        assert await resolve(Org(), work, store=store) == (Ledger.SENT, 0)
+        assert "View All Data" in str(work.trouble)
+
+
+async def test_one_task_of_the_owner_proves_sight() -> None:
+    """One of ours; where the ledger has none, anybody's; our user's own always."""
+    org = Org()
+    org.seen = {OTHER}
+    done = (Ledger.PLANNED, 0)
+    assert await resolve(org, sent(631, OwnerId=ADA), store=Store(written(ADA))) == done
+    org.seen = {ADA}
+    assert await resolve(org, sent(631, OwnerId=ADA)) == done
+    # Of those that we wrote none is there: anybody's says nothing any more.
+    work = sent(631, OwnerId=ADA)
+    assert await resolve(org, work, store=Store(written(ADA))) == (Ledger.SENT, 0)
+    assert await resolve(Org(), sent(631, OwnerId=ME)) == done
+
+
+async def test_sight_is_not_asked_for_too_early() -> None:
+    """While a call may still run, nothing is asked about rights."""
+    work = sent(10, OwnerId=ADA)
+    assert await resolve(Org(), work) == (Ledger.SENT, 0)
+    assert "not found yet" in str(work.trouble)
+
+
+# ------------------------------------------------------------ an org that changes
+
+
+async def test_a_field_that_is_unique_no_longer_is_asked() -> None:
+    """A second record would not be refused any more: it is looked for, and waited."""
+    org = Org()
+    org.seen = {ADA}
+    work = sent(10, Key__c=KEY, OwnerId=ADA)
+    known = shape(unique=False)
+    assert await resolve(org, work, known=known) == (Ledger.SENT, 0)
+    assert org.asked == ["Task.Key__c"]
+    late = sent(631, Key__c=KEY, OwnerId=ADA)
+    assert await resolve(org, late, known=known) == (Ledger.PLANNED, 0)
+
+
+async def test_a_field_that_is_gone_keeps_the_row_waiting() -> None:
+    """Nothing can be asked, so nothing is sent, however old it is."""
+    org, work = Org(), sent(100_000, Key__c=KEY)
+    assert await resolve(org, work, known=shape(there=False)) == (Ledger.SENT, 0)
+    assert not org.asked
+    assert "Key__c" in str(work.trouble)
+
+
+async def test_a_first_email_message_is_looked_for() -> None:
+    """That it is there is not enough: it must be read back, so nothing is repeated."""
+    org = Org()
+    work = sent(10, MessageIdentifier="<1@x>", Key__c=KEY)
+    assert await resolve(org, work, unproven=True) == (Ledger.SENT, 0)
+    assert org.asked == ["EmailMessage.Key__c"]
