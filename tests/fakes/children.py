@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import random
@@ -9,13 +10,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 DEADLINE_S = 30.0
 _LEASH = Path(__file__).with_name("leash.py")
@@ -24,38 +27,26 @@ _STARTER = ThreadPoolExecutor(1, "starter")
 with the process, while a thread of a test's own may end before."""
 
 
-def ports_of(worker: str) -> range:
-    """Return the ports that are a pytest-xdist worker's own.
-
-    They lie below those that Linux gives to outgoing connections (from 32768 on).
-    """
-    number = int(worker.removeprefix("gw") or 0)
-    first = 20_000 + 1000 * (number % 12)
-    return range(first, first + 1000)
-
-
-def _from_anywhere(ports: range) -> Iterator[int]:
-    """Return the ports again and again; two runs at once begin at different ones."""
-    begin = random.SystemRandom().randrange(len(ports))
-    return itertools.cycle([*ports[begin:], *ports[:begin]])
-
-
-_ports = _from_anywhere(ports_of(os.environ.get("PYTEST_XDIST_WORKER", "gw0")))
+_PORTS = range(20_000, 32_000)
+"""Below those that Linux gives to outgoing connections (from 32768 on)."""
+_claims = (Path(tempfile.gettempdir()) / f"relay-test-ports-{os.geteuid()}").open("ab")
+"""A byte of this file is locked for each port that some test process was given."""
+_numbers = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on just now.
+    """Return a loopback port that nobody listens on, and that no other test gets.
 
-    It is nobody else's before its user binds it, seconds later: this process counts
-    up, other workers have ports of their own, and the kernel gives away none of them.
+    Its user binds it seconds later, and two relays may share a port without a word
+    (`SO_REUSEPORT`). So it is claimed for the life of this process, against all others
+    of this machine and user, whatever run of the tests they belong to.
     """
-    for port in itertools.islice(_ports, 1000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
+    for number in itertools.islice(_numbers, len(_PORTS)):
+        port = _PORTS[number % len(_PORTS)]
+        with suppress(OSError), socket.socket() as probe:
+            fcntl.lockf(_claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            probe.bind(("127.0.0.1", port))
+            return port
     raise AssertionError("no free port")
 
 
