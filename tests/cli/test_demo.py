@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.children import spawn
+from tests.fakes.children import piped
 
 DEMO = [sys.executable, "-m", "relay", "demo"]
 
@@ -67,19 +67,11 @@ def test_it_stays_up_for_mail_of_ones_own(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     """After the five, one's own mail is logged and shown; a signal ends it cleanly."""
-    demo = spawn(
-        [*DEMO, "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=_environment(tmp_path),
-    )
-    try:
-        assert demo.stdout is not None
+    options = {"cwd": tmp_path, "env": _environment(tmp_path)}
+    with piped([*DEMO, "--json"], **options) as (demo, printed):
 
         def line() -> dict[str, Any]:
-            row: dict[str, Any] = json.loads(demo.stdout.readline())
+            row: dict[str, Any] = json.loads(printed.readline())
             return row
 
         for _ in range(5):
@@ -100,9 +92,6 @@ def test_it_stays_up_for_mail_of_ones_own(
         assert Path(where["config"]).exists()
         demo.send_signal(number)
         _, errors = demo.communicate(timeout=20)
-    finally:
-        demo.kill()
-        demo.wait()
     assert (demo.returncode, errors) == (0, "")
     assert list(tmp_path.iterdir()) == []
 

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from tests.fakes.children import spawn
+from tests.fakes.children import piped
 
 
 @pytest.mark.timeout(30)
 def test_new_rows_and_changed_states_appear(relay: Any, ada: Any) -> None:
     """Each message is shown when it comes and again when its state changes."""
     (first,) = relay.put("One")
-    follower = spawn(
-        [
-            *(sys.executable, "-m", "relay", "--config", str(relay.config)),
-            *("log", "--follow", "--json"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert follower.stdout is not None
+    command = [
+        *(sys.executable, "-m", "relay", "--config", str(relay.config)),
+        *("log", "--follow", "--json"),
+    ]
+    with piped(command) as (follower, printed):
 
         def line() -> tuple[str, str]:
-            row = json.loads(follower.stdout.readline())
+            row = json.loads(printed.readline())
             return row["id"], row["state"]
 
         assert line() == (first, "queued")
@@ -42,7 +35,4 @@ def test_new_rows_and_changed_states_appear(relay: Any, ada: Any) -> None:
         assert line() == (refused, "refused")
         follower.send_signal(signal.SIGINT)
         rest, errors = follower.communicate(timeout=10)
-    finally:
-        follower.kill()
-        follower.wait()
     assert (rest, errors, follower.returncode) == ("", "", 0)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fakes.children import spawn
+from tests.fakes.children import piped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,25 +30,16 @@ Hello Mara\r
 @pytest.fixture(scope="module")
 def snippet() -> Iterator[str]:
     """Run a sandbox and return the settings that it prints."""
-    process = spawn(
-        [sys.executable, "-m", "relay", "sandbox", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
+    command = [sys.executable, "-m", "relay", "sandbox", "--port", "0"]
+    with piped(command) as (process, printed):
         lines = []
-        while "dump" not in (line := process.stdout.readline()):
+        while "dump" not in (line := printed.readline()):
             assert line, process.stderr and process.stderr.read()
             lines.append(line)
         yield "".join(lines).partition("relay.toml:")[2]
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=5)
+        _, errors = process.communicate(timeout=20)
         assert (process.returncode, errors) == (0, "")
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture

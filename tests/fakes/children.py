@@ -13,12 +13,12 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 DEADLINE_S = 30.0
 _LEASH = Path(__file__).with_name("leash.py")
@@ -94,6 +94,20 @@ def spawn(
     return _STARTER.submit(
         subprocess.Popen, [*map(str, leash), *map(str, command)], **options
     ).result()
+
+
+@contextmanager
+def piped(
+    command: Sequence[str], **options: Any
+) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """Run a command; give it and what it prints. In the end it is killed and closed."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with spawn(command, **pipes, **options) as child:
+        try:
+            assert child.stdout is not None
+            yield child, child.stdout
+        finally:
+            child.kill()
 
 
 class Process:
