@@ -53,9 +53,9 @@ _PROBLEMS: Final = {
     "string_pattern_mismatch": ("is not a version", 'write it like "66.0"'),
     "tuple_type": ("is not a list", "put the values in [ ], with commas between"),
     "too_short": ("is an empty list", "name one at least"),
-    "greater_than_equal": ("is too small", "write {ge:g} or more"),
-    "greater_than": ("is too small", "write more than {gt:g}"),
-    "less_than_equal": ("is too large", "write {le:g} or less"),
+    "greater_than_equal": ("is too small", "write {ge} or more"),
+    "greater_than": ("is too small", "write more than {gt}"),
+    "less_than_equal": ("is too large", "write {le} or less"),
     "missing": ("is needed", _SEE_EXAMPLE),
     "model_type": _NO_TABLE,
     "model_attributes_type": _NO_TABLE,
@@ -191,7 +191,12 @@ def _problem(error: ErrorDetails, context: Mapping[str, Any]) -> tuple[str, str]
         words = str(context["expected"]).replace("'", '"')
         return "is no choice there is", f"write {words}"
     problem, mend = _PROBLEMS.get(error["type"], (error["msg"].lower(), _SEE_EXAMPLE))
-    return problem, mend.format_map({**context, "section": error["loc"][0]})
+    # A bound is shown whole, as a file would have it: 2147483647, not 2.1e+09.
+    shown = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in context.items()
+    }
+    return problem, mend.format_map({**shown, "section": error["loc"][0]})
 
 
 def _unknown(section: str, key: str, value: object) -> tuple[str, str, object]:

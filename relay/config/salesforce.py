@@ -22,6 +22,7 @@ from relay.config.values import (
     Origin,
     Seconds,
     Share,
+    Threads,
     is_rsa_key,
     mistake,
 )
@@ -89,7 +90,7 @@ class SalesforceSettings(Section):
         description="Time for which the org's objects and fields are remembered, in "
         "seconds.",
     )
-    workers: Count = Field(
+    workers: Threads = Field(
         default=4, description="Calls to Salesforce at a time, a count of threads."
     )
     cache_s: Number = Field(

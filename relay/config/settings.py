@@ -19,13 +19,17 @@ from relay.config.smtp import SMTPSettings
 from relay.config.values import (
     Count,
     CountOrZero,
+    Days,
+    DaysOrZero,
     Flag,
     HostPort,
     Number,
     OptionalListener,
     OptionalPath,
+    PartsOfDays,
     Seconds,
     StoreURL,
+    Threads,
     mistake,
 )
 from relay.core.errors import ConfigError
@@ -57,7 +61,7 @@ class StoreSettings(Section):
         description="Newest messages for postmaster that are kept, a count; older ones "
         "are removed.",
     )
-    refusal_keep_days: Count = Field(
+    refusal_keep_days: Days = Field(
         default=90,
         description="How long refusals are kept, in days; older ones are removed.",
     )
@@ -129,14 +133,14 @@ class WorkerSettings(Section):
     retry_max_s: Number = Field(
         default=3600, description="Longest wait between two attempts, in seconds."
     )
-    retry_days: Seconds = Field(
+    retry_days: PartsOfDays = Field(
         default=5,
         description="How long a message may keep failing before it becomes dead, in "
         "days from its first failure. Time in which the relay was stopped or "
         "Salesforce could not be used does not count. A message with a write of "
         "unknown outcome never does.",
     )
-    threads: Count = Field(default=2, description="Threads that read mail, a count.")
+    threads: Threads = Field(default=2, description="Threads that read mail, a count.")
     gather_ms: Number = Field(
         default=100,
         description="While mail keeps arriving, the worker waits up to this long for "
@@ -180,7 +184,7 @@ class TelemetrySettings(Section):
 class UserSettings(Section):
     """The people who log."""
 
-    rotation_grace_days: CountOrZero = Field(
+    rotation_grace_days: DaysOrZero = Field(
         default=30,
         description="How long an old relay address works after a rotation, in days.",
     )

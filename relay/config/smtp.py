@@ -10,8 +10,6 @@ from pydantic import Field, model_validator
 
 from relay.config.section import MIB, Section
 from relay.config.values import (
-    Count,
-    CountOrZero,
     Domain,
     Flag,
     HostName,
@@ -19,15 +17,30 @@ from relay.config.values import (
     Listener,
     ListenerPlace,
     Network,
-    Number,
     OptionalFile,
-    Seconds,
     SocketMode,
     UnixPath,
     is_domain,
     is_loopback,
     mistake,
 )
+
+# Each with the bounds between which it can be meant: beyond them lies a slip.
+_Size = Annotated[int, Field(strict=True, ge=65_536, le=2 * 1024 * MIB - 1)]
+"""From what every server must take (RFC 5321 section 4.5.3.1.7) to 31 bits of SIZE."""
+_HeaderSize = Annotated[int, Field(strict=True, ge=4096, le=16 * MIB)]
+_Fields = Annotated[int, Field(strict=True, ge=1, le=9999)]
+_Recipients = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+_Sessions = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+_Rate = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
+_Commands = Annotated[int, Field(strict=True, ge=10, le=1_000_000)]
+_Errors = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+_Hops = Annotated[int, Field(strict=True, ge=1, le=1000)]
+_Pace = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+_Pause = Annotated[float, Field(strict=True, ge=0, le=240, allow_inf_nan=False)]
+"""Clients wait five minutes for the greeting (RFC 5321 section 4.5.3.2.1)."""
+_Patience = Annotated[float, Field(strict=True, ge=1, le=86_400, allow_inf_nan=False)]
+_Drain = Annotated[float, Field(strict=True, ge=0, le=3600, allow_inf_nan=False)]
 
 
 def _machine_name() -> str:
@@ -149,13 +162,14 @@ class SMTPSettings(Section):
         description="Domains of relay addresses, the part after the @; one at least "
         "is needed to take mail.",
     )
-    max_message_bytes: Count = Field(
+    max_message_bytes: _Size = Field(
         default=35 * MIB,
-        description="Largest mail taken, in bytes; announced as SIZE.",
+        description="Largest mail taken, in bytes, at least 65536; announced as SIZE.",
     )
-    postmaster_max_bytes: Count = Field(
+    postmaster_max_bytes: _Size = Field(
         default=MIB,
-        description="Largest mail for postmaster, to whom anybody may write, in bytes.",
+        description="Largest mail for postmaster, to whom anybody may write, in bytes, "
+        "at least 65536.",
     )
     tls_certificate: OptionalFile = Field(
         default=None,
@@ -168,29 +182,29 @@ class SMTPSettings(Section):
     require_tls: Flag = Field(
         default=False, description="Take mail only after STARTTLS: true or false."
     )
-    max_recipients: Count = Field(
+    max_recipients: _Recipients = Field(
         default=100, description="Recipients of one mail, a count."
     )
-    max_connections: Count = Field(
+    max_connections: _Sessions = Field(
         default=2000,
         description="Sessions at a time, a count; the last tenth is kept for trusted "
         "peers.",
     )
-    max_connections_per_peer: Count = Field(
+    max_connections_per_peer: _Sessions = Field(
         default=50,
         description="Sessions at a time from one IP address (IPv6: from one /64), a "
         "count.",
     )
-    max_connections_per_network: Count = Field(
+    max_connections_per_network: _Sessions = Field(
         default=200,
         description="Sessions at a time from one IPv4 /24 or IPv6 /48, a count.",
     )
-    max_mails_per_minute_per_peer: Count = Field(
+    max_mails_per_minute_per_peer: _Rate = Field(
         default=300,
         description="Mails from one IP address (IPv6: one /64) in a minute, a count; "
         "further ones wait in their own queue.",
     )
-    max_mails_per_minute_per_user: Count = Field(
+    max_mails_per_minute_per_user: _Rate = Field(
         default=120,
         description="Mails for one user in a minute, a count; further ones wait in "
         "their own queue.",
@@ -202,46 +216,47 @@ class SMTPSettings(Section):
         "client certificates they are held to none of the limits above but "
         "max_connections.",
     )
-    max_failed_logins_per_minute_per_peer: Count = Field(
+    max_failed_logins_per_minute_per_peer: _Rate = Field(
         default=10,
         description="Failed logins from one IP address (IPv6: one /64) in a minute, a "
         "count; then nobody there may log in for a while.",
     )
-    max_commands: Count = Field(
+    max_commands: _Commands = Field(
         default=2000,
         description="Commands of a session for which no mail was taken, a count; then "
         "it is closed.",
     )
-    greeting_wait_s: Number = Field(
+    greeting_wait_s: _Pause = Field(
         default=0,
         description="Wait before the greeting, in seconds; who talks in it is turned "
         "away. 0: none.",
     )
-    timeout_s: Seconds = Field(
+    timeout_s: _Patience = Field(
         default=300,
         description="Wait for the next command of a session, in seconds.",
     )
-    data_timeout_s: Seconds = Field(
+    data_timeout_s: _Patience = Field(
         default=600,
         description="Time for one whole mail to arrive after DATA, in seconds.",
     )
-    transaction_timeout_s: Seconds = Field(
+    transaction_timeout_s: _Patience = Field(
         default=1800,
         description="Time from the greeting, or from one mail, to the end of the next, "
         "in seconds.",
     )
-    min_data_rate: CountOrZero = Field(
+    min_data_rate: _Pace = Field(
         default=500,
         description="Slowest pace of a mail after its first timeout_s, in bytes a "
         "second; 0: none.",
     )
-    max_header_bytes: Count = Field(
-        default=256 * 1024, description="Largest header of a mail, in bytes."
+    max_header_bytes: _HeaderSize = Field(
+        default=256 * 1024,
+        description="Largest header of a mail, in bytes, at least 4096.",
     )
-    max_header_fields: Annotated[int, Field(strict=True, ge=1, le=9999)] = Field(
+    max_header_fields: _Fields = Field(
         default=2000, description="Fields in the header of a mail, a count up to 9999."
     )
-    max_received: Count = Field(
+    max_received: _Hops = Field(
         default=50,
         description="Received lines from which a mail counts as looping, a count.",
     )
@@ -250,11 +265,11 @@ class SMTPSettings(Section):
         description="Mail with a CR or LF that is not part of a CR LF: keep "
         "(unchanged, noted in the trace) or refuse.",
     )
-    max_errors: Count = Field(
+    max_errors: _Errors = Field(
         default=20,
         description="Refused commands after which a session is closed, a count.",
     )
-    drain_s: Number = Field(
+    drain_s: _Drain = Field(
         default=30,
         description="Time that open sessions get to finish when the relay stops, in "
         "seconds.",

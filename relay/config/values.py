@@ -29,6 +29,10 @@ _MAX_PORT: Final = 65535
 _UNIX: Final = "unix:"
 _MAX_UNIX_PATH: Final = 107
 """Bytes of a Unix socket's path (unix(7), sun_path without its NUL)."""
+_MOST: Final = 10**15
+"""A count or a size in bytes above this is a slip: no disk is so large."""
+_MOST_DAYS: Final = 36_500
+_YEAR_S: Final = 365 * 86_400
 _HOST_PORT_MEND: Final = 'write host:port, such as "0.0.0.0:25" or "[::1]:25"'
 
 
@@ -333,11 +337,18 @@ OptionalPath = Annotated[Path | None, Unset]
 OptionalText = Annotated[Annotated[str, AfterValidator(_text)] | None, Unset]
 OptionalSecret = Annotated[SecretStr | None, Unset, Secret()]
 
-Count = Annotated[int, Field(strict=True, ge=1)]
-CountOrZero = Annotated[int, Field(strict=True, ge=0)]
-Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=1, le=_MOST)]
+"""A number of things, or of bytes."""
+CountOrZero = Annotated[int, Field(strict=True, ge=0, le=_MOST)]
+Threads = Annotated[int, Field(strict=True, ge=1, le=256)]
+Days = Annotated[int, Field(strict=True, ge=1, le=_MOST_DAYS)]
+DaysOrZero = Annotated[int, Field(strict=True, ge=0, le=_MOST_DAYS)]
+PartsOfDays = Annotated[
+    float, Field(strict=True, gt=0, le=_MOST_DAYS, allow_inf_nan=False)
+]
+Number = Annotated[float, Field(strict=True, ge=0, le=_YEAR_S, allow_inf_nan=False)]
 """Seconds or milliseconds, where zero is sensible."""
-Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=_YEAR_S, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
 """A part of a whole, as 0.8 is of 1."""
 Flag = Annotated[bool, Field(strict=True)]

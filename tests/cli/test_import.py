@@ -119,11 +119,11 @@ def test_the_rules_of_smtp_hold(relay: Any, ada: Any, tmp_path: Path) -> None:
     """A foreign author, a loop and a size beyond the limit are refused and recorded."""
     text = relay.config.read_text("utf-8")
     relay.config.write_text(
-        text.replace("[smtp]\n", "[smtp]\nmax_message_bytes=5000\n")
+        text.replace("[smtp]\n", "[smtp]\nmax_message_bytes=65536\n")
     )
     (tmp_path / "1.eml").write_bytes(mail(1, sender="eve@evil.example"))
     (tmp_path / "2.eml").write_bytes(b"Received: by loop\n" * 60 + mail(2))
-    (tmp_path / "3.eml").write_bytes(mail(3) + b"x" * 5000)
+    (tmp_path / "3.eml").write_bytes(mail(3) + b"x" * 65_536)
     rows = into(relay, *(tmp_path / f"{n}.eml" for n in (1, 2, 3)), status=1)
     assert [row["reason"] for row in rows] == [
         "sender_not_accepted",

@@ -51,7 +51,7 @@ class Client:
 def client(idle: RelayProcess) -> Client:
     """Run a relay that takes mail over HTTP as well."""
     port = free_port()
-    idle.set(web__listen=f"127.0.0.1:{port}", smtp__max_message_bytes=20_000)
+    idle.set(web__listen=f"127.0.0.1:{port}", smtp__max_message_bytes=65_536)
     idle.add_user("Ada Rep", "ada@corp.example")
     idle.start()
     serving(idle)
@@ -90,7 +90,7 @@ def test_each_mistake_has_its_status_and_mend(client: Client) -> None:
         (404, "unknown_user", client.post(raw, anybody, path="/messages?user=nobody")),
         (403, "not_your_user", client.post(raw, ada, path="/messages?user=Bob")),
         (415, "not_a_mail", client.post(raw, ada, {"Content-Type": "text/html"})),
-        (413, "too_large", client.post(b"x" * 30_000, ada, MAIL)),
+        (413, "too_large", client.post(b"x" * 70_000, ada, MAIL)),
         (400, "empty", client.post(b"\r\n", ada, MAIL)),
         (403, "sender_not_accepted", client.post(eve, ada, MAIL)),
         (422, "loop", client.post(b"Received: by x\n" * 60 + raw, ada, MAIL)),

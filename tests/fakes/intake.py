@@ -41,6 +41,15 @@ PEOPLE = Directory(
     app_passwords={1: (AppPassword(1, "phone", hash_password("aaaabbbb"), START, ""),)},
 )
 GIB = 1 << 30
+BELOW_BOUNDS = {
+    "data_timeout_s",
+    "max_commands",
+    "max_header_bytes",
+    "max_message_bytes",
+    "postmaster_max_bytes",
+    "timeout_s",
+    "transaction_timeout_s",
+}
 
 
 class SetClock:
@@ -118,9 +127,14 @@ class MemorySink:
 
 @asynccontextmanager
 async def running(sink: MemorySink | Store, **changes: object) -> AsyncIterator[Intake]:
-    """Run an intake on a free loopback port; settings by name."""
+    """Run an intake on a free loopback port; settings by name.
+
+    Those of `BELOW_BOUNDS` may be smaller than an admin may set them, so that a test
+    need not send much or wait long for a limit.
+    """
     inline_bytes = changes.pop("inline_bytes", 262144)
     directory = changes.pop("directory", lambda: PEOPLE)
+    small = {key: changes.pop(key) for key in BELOW_BOUNDS & changes.keys()}
     settings = SMTPSettings(
         **{
             "listen": (HostPort("127.0.0.1", 0),),
@@ -131,7 +145,7 @@ async def running(sink: MemorySink | Store, **changes: object) -> AsyncIterator[
             "drain_s": 2,
             **changes,
         }
-    )
+    ).model_copy(update=small)
     intake = Intake(
         settings,
         sink,

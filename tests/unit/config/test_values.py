@@ -8,11 +8,13 @@ from pydantic import ValidationError
 from relay.config import (
     HostPort,
     SalesforceSettings,
+    Settings,
     SMTPSettings,
     StoreSettings,
     TelemetrySettings,
     WorkerSettings,
 )
+from relay.config.sources import sections
 from relay.config.values import is_loopback, masked_url
 
 
@@ -221,3 +223,27 @@ def test_secrets_do_not_show_in_repr():
     salesforce = SalesforceSettings(client_secret="hush", proxy="http://u:hush@p:1")
     store = StoreSettings(url="postgresql://relay:hush@h/d")
     assert "hush" not in f"{salesforce!r} {salesforce} {store!r} {store}"
+
+
+NUMBERS = [
+    (model, key)
+    for model in sections(Settings).values()
+    for key, field in model.model_fields.items()
+    if field.annotation in {int, float}
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "key"), NUMBERS, ids=lambda what: getattr(what, "__name__", what)
+)
+@pytest.mark.parametrize("number", [10**30, -1])
+def test_every_number_has_bounds(model, key, number):
+    """An absurd number stops the start, whatever it is for."""
+    value = number * 1.0 if model.model_fields[key].annotation is float else number
+    with pytest.raises(ValidationError, match=r"Input should be (less|greater) than"):
+        model(**{key: value})
+
+
+def test_numbers_are_found():
+    """The test above looks at more than a handful of settings."""
+    assert len(NUMBERS) > 40
