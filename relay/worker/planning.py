@@ -337,25 +337,45 @@ class Planning:
             return
         mode = await self._mode.known(shape)
         if mode is None:
-            async with self._mode.probing:
-                mode = await self._mode.known(shape)
-                if mode is None:
-                    (work, match), *matches = matches
-                    mode = await self._writer.probe(
-                        run, work, functools.partial(drafts, work, match)
-                    )
-        if mode is None:
-            for work, _ in matches:
+            mode, matches = await self._find_mode(run, matches, drafts, shape)
+        # What is missing of a logged mail is Tasks, however the org logs mail.
+        ready = [(w, match) for w, match in matches if mode or w.begun]
+        for work, _ in matches:
+            if not (mode or work.begun):
                 detail = "the first write has not shown yet how this org logs mail"
                 work.note("mode", "waiting", detail)
                 work.settle(
                     Event.GIVE_BACK, "mode_undecided", detail, self._in(GIVE_BACK_S)
                 )
-            return
-        plans = {work.mail.id: drafts(work, match, mode) for work, match in matches}
+        plans = {w.mail.id: drafts(w, match, mode or Mode.TASK) for w, match in ready}
         for planned in plans.values():
             check_keys(planned)
-        await self._writer.write(run, [work for work, _ in matches], plans)
+        await self._writer.write(run, [work for work, _ in ready], plans)
+
+    async def _find_mode(
+        self,
+        run: Run,
+        matches: Matched,
+        drafts: Callable[[Work, Match, Mode], tuple[Draft, ...]],
+        shape: OrgShape,
+    ) -> tuple[Mode | None, Matched]:
+        """Let the first mail that is to be logged whole show how this org logs mail.
+
+        Returns:
+            The shape, if it is known now, and the mails that are still to be written.
+        """
+        first = next((each for each in matches if not each[0].begun), None)
+        if first is None:
+            return None, matches
+        async with self._mode.probing:
+            mode = await self._mode.known(shape)
+            if mode is not None:
+                return mode, matches
+            work, match = first
+            mode = await self._writer.probe(
+                run, work, functools.partial(drafts, work, match)
+            )
+        return mode, [each for each in matches if each is not first]
 
     def _compare(self, shape: OrgShape) -> None:
         """Log, once for each description of the org, which settings do not fit it."""

@@ -190,6 +190,60 @@ def test_a_request_that_was_lost_is_sent_again_where_tasks_are_seen(
     assert len(sandbox.rows("Task")) == 2
 
 
+# ------------------------------------------------------------ the first write
+
+
+@pytest.mark.parametrize("email_mode", ["enhanced", "case_only"])
+def test_a_lost_first_answer_leaves_no_mail_unseen(
+    idle: RelayProcess, sandbox: SandboxProcess, email_mode: str
+) -> None:
+    """`auto` with a unique field: that the EmailMessage is there is not enough."""
+    sandbox.key_fields(KEY)
+    sandbox.post("/sandbox/config", {"email_mode": email_mode})
+    sandbox.person("Contact", "kim@customer.example")
+    rcpt = started(idle, write_as="auto", settle_s=600)
+    writes = '"type" *: *"EmailMessage"'
+    sandbox.faults({"stage": "after", "kind": "reset", "count": 1, "body": writes})
+    row = idle.settled(idle.send(mail_to("kim@customer.example"), rcpt))
+    assert row["state"] == "logged", row
+    (task,) = sandbox.rows("Task")
+    emails = sandbox.rows("EmailMessage")
+    if email_mode == "enhanced":
+        assert [email["ActivityId"] for email in emails] == [task["Id"]]
+        assert [r["id"] for r in row["records"]] == [emails[0]["Id"]]
+    else:
+        assert not emails
+        assert [r["id"] for r in row["records"]] == [task["Id"]]
+
+
+def test_a_mail_that_is_logged_is_no_first_write(
+    idle: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """`auto` undecided: a logged mail gets its Task, a new one shows the shape."""
+    sandbox.person("Contact", "kim@customer.example")
+    rcpt = started(idle, write_as="task")
+    old = idle.send(mail_to("kim@customer.example", cc=["lee@new.example"]), rcpt)
+    assert idle.settled(old)["state"] == "logged"
+    idle.stop()
+    lee = sandbox.person("Lead", "lee@new.example")
+    idle.set(salesforce__write_as="auto")
+    # One batch, the logged mail first.
+    idle.run("retry", old)
+    idle.start(roles="smtp")
+    new = idle.send(mail_to("kim@customer.example"), rcpt)
+    idle.stop()
+    idle.start()
+    rows = [idle.settled(message) for message in (old, new)]
+    assert [row["state"] for row in rows] == ["logged", "logged"]
+    for row in rows:
+        told = [result for step, result in steps(row) if step in {"mode", "attempt"}]
+        assert not {"waiting", "failed"} & set(told), row["trace"]
+        assert not [s for s in steps(row) if s[0] == "look-up by key"]
+    assert [r["object"] for r in rows[0]["records"]] == ["Task", "Task"]
+    assert [r["object"] for r in rows[1]["records"]] == ["EmailMessage"]
+    assert len([t for t in sandbox.rows("Task") if t["WhoId"] == lee]) == 1
+
+
 # ------------------------------------------------------------ what comes later
 
 
