@@ -19,7 +19,7 @@ from relay.core.model import LeaseOwner
 from relay.core.states import State
 from relay.salesforce import Org
 from relay.smtp import Intake
-from relay.smtp.handed import Handover, with_crlf
+from relay.smtp.handed import Handover, Reception
 from relay.smtp.sockets import Bound
 from relay.store import Store
 from relay.telemetry import get_logger, metrics
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.model import Directory, Refusal, User
+    from relay.core.model import Directory
 
 ROLES: Final = frozenset({"smtp", "worker"})
 _START_TIME: Final = 19
@@ -183,12 +183,17 @@ class App:
             directory=self.directory,
             peer="http",
         )
-
-        async def take(user: User, raw: bytes, *, whence: str) -> str | Refusal:
-            return await handover.take(user, with_crlf(raw), whence=whence)
-
+        reception = Reception(
+            handover,
+            self.settings.smtp,
+            self.store,
+            inline_bytes=self.settings.store.inline_bytes,
+            min_free_bytes=self.settings.store.min_free_bytes,
+        )
         bound = self._bound.take(place, key="web.listen")[0]
-        self.web = WebServer(place, self.settings.smtp, self.store, take, bound=bound)
+        self.web = WebServer(
+            place, self.settings.smtp, self.store, reception, bound=bound
+        )
         await self.web.start()
 
     # ------------------------------------------------------------ stop

@@ -2,7 +2,7 @@
 
 Every answer is one JSON object; an error has `error` (a stable word) and `mend`. 202
 means that the mail is safe, as `250` does in SMTP. Nothing is read before the token is
-known.
+known, and what is read is handed on piece by piece.
 """
 
 from __future__ import annotations
@@ -37,11 +37,35 @@ _STATUS: Final = {
 _RETRY_S: Final = 30
 
 
-class Take(Protocol):
-    """Judges and stores a mail; returns its id, or the refusal that was recorded."""
+class Incoming(Protocol):
+    """One mail on its way."""
 
-    async def __call__(self, user: User, raw: bytes, *, whence: str) -> str | Refusal:
-        """Raise StoreUnavailable or StoreFull where nothing was stored."""
+    async def add(self, piece: bytes) -> None:
+        """Take a piece."""
+
+    async def finish(self, whence: str) -> str | Refusal:
+        """Judge and store it; return its id, or the refusal that was recorded.
+
+        Raises:
+            StoreUnavailable, StoreFull: Nothing was stored.
+        """
+
+    async def abandon(self) -> None:
+        """Forget it, unless it is finished."""
+
+
+class Reception(Protocol):
+    """Takes mails."""
+
+    def begin(self, user: User, expected_bytes: int = 0) -> Incoming:
+        """Begin a mail for a user.
+
+        Raises:
+            StoreUnavailable, StoreFull: It would not be stored now.
+        """
+
+    def close(self) -> None:
+        """Let go of what it holds."""
 
 
 class People(Protocol):
@@ -67,9 +91,11 @@ class Problem(Exception):  # noqa: N818 - an answer, no failure of ours
         self.body = {"error": error, "mend": mend, **more}
 
 
-def create_app(settings: SMTPSettings, people: People, take: Take) -> Starlette:
+def create_app(
+    settings: SMTPSettings, people: People, reception: Reception
+) -> Starlette:
     """Return the application."""
-    messages = _Messages(settings, people, take)
+    messages = _Messages(settings, people, reception)
     return Starlette(
         routes=[Route("/messages", messages.post, methods=["POST"])],
         exception_handlers={Problem: _problem, HTTPException: _http},
@@ -79,21 +105,21 @@ def create_app(settings: SMTPSettings, people: People, take: Take) -> Starlette:
 class _Messages:
     """The one resource there is."""
 
-    def __init__(self, settings: SMTPSettings, people: People, take: Take) -> None:
+    def __init__(
+        self, settings: SMTPSettings, people: People, reception: Reception
+    ) -> None:
         self._limit = settings.max_message_bytes
         self._timeout_s = settings.data_timeout_s
         self._people = people
-        self._take = take
+        self._reception = reception
 
     async def post(self, request: Request) -> Response:
         """Take one mail."""
         try:
             token = await self._token(request)
             user = await self._user(request, token)
-            raw = await self._body(request)
-            came = await self._take(
-                user, raw, whence=f"token {token.name}, from {_peer(request)}"
-            )
+            whence = f"token {token.name}, from {_peer(request)}"
+            came = await self._mail(request, user, whence)
         except StoreFull as error:
             text = "free disk space; then send it again"
             raise Problem(507, "disk_full", text) from error
@@ -137,32 +163,45 @@ class _Messages:
             raise Problem(403, "not_your_user", text)
         return next(u for u in await self._people.users() if u.id == token.user_id)
 
-    async def _body(self, request: Request) -> bytes:
+    async def _mail(self, request: Request, user: User, whence: str) -> str | Refusal:
         kind = request.headers.get("content-type", "").partition(";")[0].strip()
         if kind.lower() not in _TYPES:
             text = "send the mail itself, with Content-Type: message/rfc822"
             raise Problem(415, "not_a_mail", text)
         told = request.headers.get("content-length", "0")
-        too_large = Problem(
-            413, "too_large", f"at most smtp.max_message_bytes = {self._limit} bytes"
-        )
-        if told.isdecimal() and int(told) > self._limit:
-            raise too_large
-        parts = bytearray()
+        expected = int(told) if told.isdecimal() else 0
+        if expected > self._limit:
+            raise self._too_large()
+        mail = self._reception.begin(user, expected)
+        try:
+            await self._receive(request, mail)
+        except BaseException:
+            await mail.abandon()
+            raise
+        return await mail.finish(whence)
+
+    async def _receive(self, request: Request, mail: Incoming) -> None:
+        size = 0
+        blank = True
         try:
             async with asyncio.timeout(self._timeout_s):
                 async for part in request.stream():
-                    parts += part
-                    if len(parts) > self._limit:
-                        raise too_large
+                    size += len(part)
+                    if size > self._limit:
+                        raise self._too_large()
+                    blank = blank and not part.strip()
+                    await mail.add(part)
         except TimeoutError as error:
             text = f"send it within {self._timeout_s:g} s"
             raise Problem(408, "too_slow", text) from error
         except ClientDisconnect as error:
             raise Problem(400, "cut_off", "send the whole mail") from error
-        if not parts.strip():
+        if blank:
             raise Problem(400, "empty", "send a mail as the body")
-        return bytes(parts)
+
+    def _too_large(self) -> Problem:
+        text = f"at most smtp.max_message_bytes = {self._limit} bytes"
+        return Problem(413, "too_large", text)
 
 
 def digest(secret: str) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import socket
 
     from relay.config import HostPort, SMTPSettings
-    from relay.web.messages import People, Take
+    from relay.web.messages import People, Reception
 
 
 class WebServer:
@@ -22,7 +22,7 @@ class WebServer:
         listen: HostPort,
         settings: SMTPSettings,
         people: People,
-        take: Take,
+        reception: Reception,
         *,
         bound: socket.socket | None = None,
     ) -> None:
@@ -32,10 +32,11 @@ class WebServer:
             listen: Where.
             settings: Limits of a mail.
             people: Tokens and users.
-            take: What becomes of a mail.
+            reception: Takes the mails; closed with the server.
             bound: A listening socket that was inherited.
         """
-        app = create_app(settings, people, take)
+        app = create_app(settings, people, reception)
+        self._reception = reception
         self._server = EmbeddedServer(
             app,
             listen,
@@ -60,3 +61,4 @@ class WebServer:
     async def stop(self) -> None:
         """Let requests under way finish, then close; idempotent."""
         await self._server.stop()
+        self._reception.close()

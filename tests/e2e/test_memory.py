@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import ExitStack
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fakes.processes import RelayProcess, wait_for
+from tests.fakes.processes import RelayProcess, free_port, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 MAILS = 40
 MAIL_BYTES = 8 * MIB
+POSTS = 12
+POST_BLOCKS = 16
 IDLE = 400
 SLACK_KIB = 2048
 """What a process may need once, whatever the number of sessions."""
@@ -110,3 +114,53 @@ def test_mails_in_flight_stay_out_of_memory(relay: RelayProcess) -> None:
         for client in clients:
             ask(client, b".\r\n", b"250 2.0.0 OK ")
     wait_for(lambda: len(relay.log()) == MAILS, message="all mails in the journal")
+
+
+def test_posts_in_flight_stay_out_of_memory(tmp_path: Path) -> None:
+    """Large mail over HTTP costs no more than by SMTP, and keeps small mail from
+    nothing: that is answered while the large ones are on their way."""
+    port = free_port()
+    relay = RelayProcess(
+        tmp_path / "relay", "http://127.0.0.1:1", web__listen=f"127.0.0.1:{port}"
+    )
+    relay.add_user("Ada Rep", "ada@corp.example")
+    (row,) = relay.json("token", "add", "crm", "--user", "ada@corp.example")
+    head = b"From: ada@corp.example\nSubject: large\n\n"
+    block = (b"x" * 76 + b"\n") * (MIB // 77)
+
+    def post(stack: ExitStack, size: int) -> HTTPConnection:
+        client = HTTPConnection("127.0.0.1", port, timeout=30)
+        stack.callback(client.close)
+        client.putrequest("POST", "/messages")
+        client.putheader("Authorization", f"Bearer {row['token']}")
+        client.putheader("Content-Length", str(size))
+        client.endheaders(head)
+        return client
+
+    relay.start(roles="smtp,web")
+    try:
+        wait_for(lambda: '"serving"' in relay.output(), message="serving")
+        with ExitStack() as stack:
+            clients = [
+                post(stack, len(head) + POST_BLOCKS * len(block)) for _ in range(POSTS)
+            ]
+            before = peak = memory_kib(relay)
+            for _ in range(POST_BLOCKS):
+                for client in clients:
+                    client.send(block)
+                began = time.monotonic()
+                assert post(stack, len(head)).getresponse().status == 202
+                assert time.monotonic() - began < 3
+                peak = max(peak, memory_kib(relay))
+            for client in clients:
+                assert client.getresponse().status == 202
+            peak = max(peak, memory_kib(relay))
+            assert peak - before <= POSTS * 1.28 * 1024 + SLACK_KIB
+        rows = relay.log("--limit", "100")
+        assert len(rows) == POSTS + POST_BLOCKS
+        large = max(path.stat().st_size for path in relay.folder.rglob("*.eml"))
+        # Each line end has become CR LF.
+        lines = head.count(b"\n") + POST_BLOCKS * block.count(b"\n")
+        assert large == len(head) + POST_BLOCKS * len(block) + lines
+    finally:
+        relay.kill()
