@@ -69,10 +69,7 @@ def test_salesforce_down_refuses_no_mail(
     sandbox.person("Contact", "kim@customer.example")
     sandbox.faults({"stage": "before", "kind": "reset", "probability": 1.0})
     message = relay.send(mail_to("kim@customer.example"), ada)
-    row = wait_for(
-        lambda: (r := relay.json("show", message)[0])["reason"] and r, message="reason"
-    )
-    assert (row["state"], row["attempts"]) == ("queued", 0)
+    assert relay.queued(message)["attempts"] == 0
     sandbox.faults()
     assert relay.settled(message)["state"] == "logged"
     assert len(sandbox.rows("EmailMessage")) == 1
@@ -143,10 +140,7 @@ def test_wrong_credentials_pause_and_kill_nothing(
     idle.set(salesforce__client_secret="wrong")
     idle.start()
     message = idle.send(mail_to("kim@customer.example"), rcpt)
-    row = wait_for(
-        lambda: (r := idle.json("show", message)[0])["reason"] and r, message="reason"
-    )
-    assert row["state"] == "queued"
+    idle.queued(message)
     idle.stop()
     idle.set(salesforce__client_secret=CLIENT_SECRET)
     idle.start()
@@ -319,10 +313,7 @@ def test_an_unreadable_spool_file_blocks_nobody(
     path.symlink_to(path.name)
     idle.start()
     assert idle.settled(good)["state"] == "logged"
-    row = wait_for(
-        lambda: (r := idle.json("show", bad)[0])["attempts"] and r, message="attempt"
-    )
-    assert (row["state"], row["reason"]) == ("queued", "raw_unreadable")
+    assert idle.queued(bad, "raw_unreadable")["attempts"]
     path.unlink()
     away.rename(path)
     assert idle.settled(bad)["state"] == "logged"

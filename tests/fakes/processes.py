@@ -325,6 +325,20 @@ class RelayProcess:
             resting, message=f"{message_id} does not rest", timeout_s=timeout_s
         )
 
+    def queued(self, message_id: str, *reasons: str) -> dict[str, Any]:
+        """Return a message's row once it waits, for one of these reasons or for any.
+
+        While it is tried again its state is another for a moment.
+        """
+
+        def waiting() -> dict[str, Any] | None:
+            (row,) = self.json("show", message_id)
+            fits = row["reason"] in reasons if reasons else row["reason"]
+            return row if row["state"] == "queued" and fits else None
+
+        row: dict[str, Any] = wait_for(waiting, message=f"{message_id} does not wait")
+        return row
+
     # ------------------------------------------------------------ mail
 
     @contextmanager
