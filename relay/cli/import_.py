@@ -22,7 +22,7 @@ from relay.cli.output import clean, json_option, print_json
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-    from relay.cli.mail_files import Found, Source
+    from relay.cli.mail_files import Found, Source, Unreadable
     from relay.config import Settings
     from relay.core.model import User
     from relay.smtp.handed import Handover
@@ -104,8 +104,9 @@ async def _import(
             ),
             await store.digests(user.id, PEER),
             oldest,
+            loaded.smtp.max_message_bytes,
         )
-        with _progress(sum(one.size_bytes for one in found), quiet=as_json) as step:
+        with _progress(_size(found), quiet=as_json) as step:
             async for rows, read in batches.run(found):
                 step(read)
                 _tell(rows, counts, as_json=as_json)
@@ -121,31 +122,41 @@ class _Importer:
         handover: Handover,
         known: set[str],
         oldest: datetime | None,
+        limit: int,
     ) -> None:
+        self._limit = limit
         self._user = user
         self._handover = handover
         self._known = known
         self._oldest = oldest
 
     async def run(
-        self, sources: Sequence[Source]
+        self, sources: Sequence[Source | Unreadable]
     ) -> AsyncIterator[tuple[list[Row], int]]:
         """Return what came of each batch, and how many bytes of the files it was."""
         batch: list[Found] = []
         size = 0
-        for source in sources:
-            try:
-                for found in mail_files.mails(source):
-                    batch.append(found)
-                    size += len(found.raw)
-                    if len(batch) >= _TOGETHER or size >= _TOGETHER_BYTES:
-                        yield await self._take(batch)
-                        batch, size = [], 0
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-                yield [_row(str(source.path), "unreadable", reason=reason)], 0
+        for found in self._found(sources):
+            if isinstance(found, mail_files.Unreadable):
+                place = str(found.path)
+                yield [_row(place, "unreadable", reason=found.reason)], 0
+                continue
+            batch.append(found)
+            size += len(found.raw)
+            if len(batch) >= _TOGETHER or size >= _TOGETHER_BYTES:
+                yield await self._take(batch)
+                batch, size = [], 0
         if batch:
             yield await self._take(batch)
+
+    def _found(
+        self, sources: Sequence[Source | Unreadable]
+    ) -> Iterator[Found | Unreadable]:
+        for source in sources:
+            if isinstance(source, mail_files.Unreadable):
+                yield source
+            else:
+                yield from mail_files.mails(source, self._limit)
 
     async def _take(self, batch: Sequence[Found]) -> tuple[list[Row], int]:
         rows = await asyncio.gather(*(self._one(found) for found in batch))
@@ -154,21 +165,44 @@ class _Importer:
     async def _one(self, found: Found) -> Row:
         from relay.smtp.handed import digest, with_crlf  # noqa: PLC0415
 
+        place, note = found.place, found.note
         if self._oldest is not None and _dated(found.raw) < self._oldest:
-            return _row(found.place, "too_old")
+            return _row(place, "too_old", note=note)
+        if found.size_bytes > self._limit:
+            came = await self._handover.refuse_size(self._user)
+            return _row(place, "refused", ident=came.id, reason=came.reason, note=note)
         raw = with_crlf(found.raw)
         digested = digest(raw)
         if digested in self._known:
-            return _row(found.place, "known")
+            return _row(place, "known", note=note)
         self._known.add(digested)
-        came = await self._handover.take(self._user, raw, whence=found.place)
-        if isinstance(came, str):
-            return _row(found.place, "queued", ident=came)
-        return _row(found.place, "refused", ident=came.id, reason=came.reason)
+        taken = await self._handover.take(self._user, raw, whence=place)
+        if isinstance(taken, str):
+            return _row(place, "queued", ident=taken, note=note)
+        return _row(place, "refused", ident=taken.id, reason=taken.reason, note=note)
 
 
-def _row(place: str, result: str, *, ident: str | None = None, reason: str = "") -> Row:
-    return {"file": place, "result": result, "id": ident, "reason": reason}
+def _row(
+    place: str,
+    result: str,
+    *,
+    ident: str | None = None,
+    reason: str = "",
+    note: str = "",
+) -> Row:
+    return {
+        "file": place,
+        "result": result,
+        "id": ident,
+        "reason": reason,
+        "note": note,
+    }
+
+
+def _size(found: Sequence[Source | Unreadable]) -> int:
+    return sum(
+        0 if isinstance(one, mail_files.Unreadable) else one.size_bytes for one in found
+    )
 
 
 def _dated(raw: bytes) -> datetime:
@@ -194,6 +228,8 @@ def _tell(rows: Sequence[Row], counts: Counter[str], *, as_json: bool) -> None:
         if row["result"] in {"refused", "unreadable"}:
             text = f"{row['file']}: {row['result']}, {row['reason']}"
             click.echo(clean(text), err=True)
+        if row["note"]:
+            click.echo(clean(f"{row['file']}: {row['note']}"), err=True)
 
 
 @contextmanager

@@ -1,23 +1,26 @@
 """Mails that lie in files: `.eml` files, mbox files, Maildir folders.
 
-One mail at a time is in memory. What cannot be read is the caller's to tell: the names
-come first, the bytes when they are asked for.
+One mail at a time is in memory, and of one that is too large only its beginning. What
+cannot be read is a value, so that it keeps nothing else back.
 """
 
 from __future__ import annotations
 
-import re
+import os
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from relay.cli import mbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
-_FROM: Final = b"From "
-_QUOTED: Final = re.compile(rb"^>(>*From )", re.MULTILINE)
 _MAILDIR: Final = ("cur", "new")
 _SUFFIXES: Final = (".eml", ".mbox")
+_APPLE: Final = ("mbox", ".mbox")
+"""Name of the file, and suffix of the folder around it, that Apple Mail exports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,79 +33,112 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file or folder, or the rest of one, that cannot be read."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """One mail: where it stands, its bytes as they are there, and how far that is."""
+    """One mail.
+
+    Attributes:
+        place: Where it stands.
+        raw: Its bytes as they are there; only some of them if they are too many.
+        size_bytes: How many there are.
+        read_bytes: How far in the file that is.
+        note: What could be read in another way; empty: nothing.
+    """
 
     place: str
     raw: bytes
+    size_bytes: int
     read_bytes: int
+    note: str = ""
 
 
-def sources(paths: Iterable[Path]) -> Iterator[Source]:
+def sources(paths: Iterable[Path]) -> Iterator[Source | Unreadable]:
     """Return the files that hold mail, in a lasting order.
 
     Below a folder, what lies in `cur` or `new` of a Maildir counts, and every `.eml`
     and `.mbox` file.
-
-    Raises:
-        OSError: A path is not there or cannot be read.
     """
     for path in paths:
-        if not path.is_dir():
+        if path.is_dir():
+            yield from _below(path)
+        else:
             yield _source(path)
-            continue
-        files = [
-            file
-            for file in sorted(path.rglob("*"))
-            if file.is_file()
-            and (file.parent.name in _MAILDIR or file.suffix.lower() in _SUFFIXES)
-        ]
-        yield from map(_source, files)
 
 
-def _source(path: Path) -> Source:
-    with path.open("rb") as file:
-        is_mbox = file.read(len(_FROM)) == _FROM
-    return Source(path, is_mbox, path.stat().st_size)
+def _below(folder: Path) -> Iterator[Source | Unreadable]:
+    closed: list[Unreadable] = []
+
+    def note(error: OSError) -> None:
+        closed.append(Unreadable(Path(error.filename), _reason(error)))
+
+    for where, folders, names in os.walk(folder, onerror=note):
+        folders.sort()
+        here = Path(where)
+        for name in sorted(names):
+            file = here / name
+            if (
+                here.name in _MAILDIR
+                or file.suffix.lower() in _SUFFIXES
+                or (name, here.suffix.lower()) == _APPLE
+            ):
+                yield _source(file)
+    yield from closed
 
 
-def mails(source: Source) -> Iterator[Found]:
-    """Return the mails of a file.
-
-    Raises:
-        OSError: It cannot be read any further.
-    """
-    if not source.is_mbox:
-        yield Found(str(source.path), source.path.read_bytes(), source.size_bytes)
-        return
-    for number, (raw, read) in enumerate(_split(source.path), 1):
-        yield Found(f"{source.path}#{number}", raw, read)
-
-
-def _split(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Cut an mbox at each `From ` line after an empty one; undo its `>From ` (mboxrd).
-
-    Source: RFC 4155 appendix A.
-    """
-    lines: list[bytes] = []
-    read = 0
-    empty = True
-    with path.open("rb") as file:
-        for line in file:
-            if empty and line.startswith(_FROM):
-                if lines:
-                    yield _mail(lines), read
-                    read = 0
-                lines = []
-            else:
-                lines.append(line)
-            read += len(line)
-            empty = line in {b"\n", b"\r\n"}
-    if lines:
-        yield _mail(lines), read
+def _source(path: Path) -> Source | Unreadable:
+    try:
+        facts = path.stat()
+        # A pipe would be waited for.
+        if not stat.S_ISREG(facts.st_mode):
+            return Unreadable(path, "it is no file")
+        with path.open("rb") as file:
+            return Source(path, mbox.is_mbox(file), facts.st_size)
+    except OSError as error:
+        return Unreadable(path, _reason(error))
 
 
-def _mail(lines: list[bytes]) -> bytes:
-    if lines[-1] in {b"\n", b"\r\n"}:
-        lines = lines[:-1]  # Belongs to the mbox, not to the mail.
-    return _QUOTED.sub(rb"\1", b"".join(lines))
+def mails(source: Source, limit: int) -> Iterator[Found | Unreadable]:
+    """Return the mails of a file; one larger than `limit` bytes is not kept whole."""
+    try:
+        if source.is_mbox:
+            yield from _of_mbox(source, limit)
+        else:
+            yield _whole(source, limit)
+    except OSError as error:
+        yield Unreadable(source.path, _reason(error))
+
+
+def _whole(source: Source, limit: int) -> Found:
+    size = source.size_bytes
+    with source.path.open("rb") as file:
+        raw = file.read(limit + 1 if size <= limit else mbox.BEGINNING)
+    return Found(str(source.path), raw, max(size, len(raw)), size)
+
+
+def _of_mbox(source: Source, limit: int) -> Iterator[Found]:
+    with source.path.open("rb") as file, source.path.open("rb") as again:
+        done = 0
+        for number, span in enumerate(mbox.spans(file), 1):
+            raw, size = mbox.read(again, span, limit)
+            note = ""
+            if span.doubtful:
+                note = f"lines taken as text that begin with From: {span.doubtful}"
+            yield Found(
+                f"{source.path}#{number}",
+                raw,
+                size,
+                span.stop - done,
+                note,
+            )
+            done = span.stop
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__

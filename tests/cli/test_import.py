@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -135,6 +139,104 @@ def test_the_rules_of_smtp_hold(relay: Any, ada: Any, tmp_path: Path) -> None:
     assert {row["id"] for row in refused} == {row["id"] for row in rows}
     assert {row["peer"] for row in refused} == {"import"}
     assert not taken(relay)
+
+
+def test_text_that_begins_with_from_stays(relay: Any, ada: Any, tmp_path: Path) -> None:
+    """An unquoted mbox with an empty line in front is imported whole, and told of."""
+    box = tmp_path / "sent.mbox"
+    body = mail(1) + b"\nFrom now on the price is 5.\n\nAda\n"
+    line = b"From ada Mon Mar  2 09:00:00 2026\n"
+    box.write_bytes(b"\n" + line + body + b"\n" + line + mail(2))
+    first, second = into(relay, box)
+    assert results([first, second]) == ["queued", "queued"]
+    assert "begin with From: 1" in first["note"]
+    assert second["note"] == ""
+
+    async def raw(store: Any) -> bytes:
+        return await store.raw(first["id"])
+
+    assert relay.in_store(raw) == body.replace(b"\n", b"\r\n")
+    done = relay("import", str(box), "--user", "ada@corp.example")
+    assert f"{box}#1: lines taken as text that begin with From: 1" in done.stderr
+
+
+def test_what_cannot_be_read_keeps_nothing_back(
+    relay: Any, ada: Any, tmp_path: Path
+) -> None:
+    """Links that lead nowhere or in a circle, a pipe: each is a row, others queued."""
+    box = tmp_path / "cur"
+    box.mkdir()
+    (box / "1").write_bytes(mail(1))
+    (box / "2").symlink_to("nowhere")
+    (box / "3").symlink_to("3")
+    os.mkfifo(box / "4")
+    (box / "5").mkdir()
+    (box / "6").write_bytes(mail(6))
+    rows = into(relay, tmp_path, status=1)
+    told = {row["file"].rpartition("/")[2]: row for row in rows}
+    assert {name: row["result"] for name, row in told.items()} == {
+        "1": "queued",
+        "2": "unreadable",
+        "3": "unreadable",
+        "4": "unreadable",
+        "6": "queued",
+    }
+    assert told["2"]["reason"] == "No such file or directory"
+    assert told["4"]["reason"] == "it is no file"
+
+
+def test_files_without_rights_keep_nothing_back(tmp_path: Path) -> None:
+    """A file and a folder of somebody else's are told; a child without root looks."""
+    (tmp_path / "1.eml").write_bytes(mail(1))
+    (tmp_path / "2.eml").write_bytes(mail(2))
+    (tmp_path / "2.eml").chmod(0)
+    (tmp_path / "closed").mkdir(mode=0)
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from relay.cli import mail_files\n"
+        "os.chdir(sys.argv[1])\n"
+        "os.getuid() or os.setuid(65534)\n"
+        "for one in mail_files.sources([Path('.')]):\n"
+        "    print(type(one).__name__, one.path.name, getattr(one, 'reason', ''))\n"
+    )
+    tmp_path.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    (tmp_path / "closed").chmod(0o700)
+    assert done.stdout.splitlines() == [
+        "Source 1.eml ",
+        "Unreadable 2.eml Permission denied",
+        "Unreadable closed Permission denied",
+    ], done.stderr
+
+
+def test_huge_files_stay_out_of_memory(relay: Any, ada: Any, tmp_path: Path) -> None:
+    """A mail of 4 GB is refused for its size, alone and in an mbox; others go on."""
+    with (tmp_path / "1.eml").open("wb") as file:
+        file.write(mail(1))
+        file.truncate(4 << 30)
+    box = tmp_path / "2.mbox"
+    line = b"From ada Mon Mar  2 09:00:00 2026\n"
+    with box.open("wb") as file:
+        file.write(line + mail(2))
+        file.seek(60 << 20)
+        file.write(b"\n\n" + line + mail(3))
+    tracemalloc.start()
+    rows = into(relay, tmp_path, status=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [(row["result"], row["reason"]) for row in rows] == [
+        ("refused", "too_large"),
+        ("refused", "too_large"),
+        ("queued", ""),
+    ]
+    assert peak < 50 << 20
+    refused = {row["id"] for row in relay.json("log", "--refused")}
+    assert refused == {row["id"] for row in rows[:2]}
 
 
 def test_since_leaves_older_mail_out(relay: Any, ada: Any, tmp_path: Path) -> None:
