@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,74 @@ def large(store, size):
     path = store.spool_temporary()
     path.write_bytes(data[:size])
     return data[:size], RawMail(size, "0" * 64, path=path)
+
+
+@pytest.fixture
+def order(store, monkeypatch):
+    """Return the list of what is done for durability, in the order it is done."""
+    done = []
+    real = {name: getattr(os, name) for name in ("fdatasync", "fsync")}
+    rename, writer = Path.rename, store._database.committer._writer
+    run = writer.run
+
+    def synced(name):
+        def sync(fd):
+            real[name](fd)
+            path = Path(f"/proc/self/fd/{fd}").readlink()
+            size = None if path.is_dir() else path.stat().st_size
+            done.append((name, path.suffix, size))
+
+        return sync
+
+    def renamed(path, target):
+        rename(path, target)
+        done.append(("rename", Path(target).suffix))
+        return target
+
+    async def written(work):
+        done.append("commit begins")
+        result = await run(work)
+        done.append("committed")
+        return result
+
+    for name in real:
+        monkeypatch.setattr(os, name, synced(name))
+    monkeypatch.setattr(Path, "rename", renamed)
+    monkeypatch.setattr(writer, "run", written)
+    return done
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc")
+@pytest.mark.parametrize("in_file", [True, False])
+async def test_large_mail_is_on_disk_before_put_returns(
+    store, make, user, order, in_file
+):
+    """The whole file is synced, then named, its name synced, then its row committed."""
+    if not store._database.is_sqlite:
+        pytest.skip("PostgreSQL keeps large mail in rows")
+    data = os.urandom(10_000)
+    envelope, raw = make(user.id, data=data)
+    if in_file:
+        path = store.spool_temporary()
+        path.write_bytes(data)
+        raw = RawMail(len(data), "0" * 64, path=path)
+    await store.put(envelope, raw)
+    order.append("returned")
+    assert order == [
+        ("fdatasync", ".part", 10_000),
+        ("rename", ".eml"),
+        ("fsync", store.spool_dir.suffix, None),
+        "commit begins",
+        "committed",
+        "returned",
+    ]
+
+
+async def test_small_mail_is_committed_before_put_returns(store, make, user, order):
+    """Whatever the database, nothing is said before the commit."""
+    await store.put(*make(user.id))
+    order.append("returned")
+    assert order == ["commit begins", "committed", "returned"]
 
 
 async def test_a_mail_comes_back_byte_for_byte(store, make, user):
