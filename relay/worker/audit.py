@@ -15,7 +15,8 @@ mended only where the audit was asked for a time (`since`). So does a Task that 
 integration user may not see: one is mended only where others of its owner are read.
 
 Outcomes that are still unknown, and records on their way, are the worker's business
-and not counted. The keys of the time looked at are held in memory.
+and not counted; what it has done meanwhile is read again before anything is judged. The
+keys of the time looked at are held in memory.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ SLACK: Final = timedelta(hours=1)
 """Before `since` rows are known and not judged: clocks differ, writes take time."""
 BIN_KEEPS: Final = timedelta(days=15)
 """How long the Recycle Bin keeps what was deleted (Salesforce Help)."""
+CLOCKS: Final = timedelta(minutes=1)
+"""How far clocks of the relay's hosts may differ."""
 OBJECTS: Final = ("EmailMessage", "Task")
 
 Key = tuple[str, str]
@@ -130,7 +133,7 @@ class Audit:
         self._progress = progress
         self._report = Report()
         self._states: dict[Key, Ledger] = {}
-        self._identifiers: Counter[Key] = Counter()
+        self._identifiers: dict[Key, str] = {}
         self._messages: dict[Key, tuple[str, ...]] = {}
         self._missing: dict[str, tuple[LedgerRow, str]] = {}
         self._deleted: list[LedgerRow] = []
@@ -151,10 +154,12 @@ class Audit:
         Raises:
             RelayError: Salesforce or the store could not be asked; nothing was mended.
         """
+        began = self._clock.now()
         server_ahead = self._org.server_now() - self._clock.now()
         until = self._clock.now() + server_ahead + SLACK
         await self._walk_ledger(since)
         living = await self._walk_time(since, until)
+        await self._catch_up(began)
         await self._look_for_blindness()
         self._judge(living)
         known_orphans = await self._late([key for _, key in living])
@@ -180,16 +185,29 @@ class Audit:
                 self._know(row)
             self._step(len(rows))
 
+    async def _catch_up(self, began: datetime) -> None:
+        """Read again what was planned or sent since: the worker goes on meanwhile.
+
+        A row is *sent* before its record can be there, so that after this no record
+        that was read is newer than what is known of its row.
+        """
+        after = 0
+        while rows := await self._store.ledger_page(began - CLOCKS, after, PAGE):
+            after = rows[-1].number
+            for row in rows:
+                self._know(row)
+
     def _know(self, row: LedgerRow) -> None:
         activity = row.activity
-        self._states[activity.object, activity.key] = activity.state
-        self._messages[activity.object, activity.key] = row.messages
+        key = (activity.object, activity.key)
+        self._states[key] = activity.state
+        self._messages[key] = row.messages
         identifier = activity.fields.get("MessageIdentifier")
         if isinstance(identifier, str):
-            key = (activity.object, identifier.strip())
-            # Rows that were never sent are no reason for a record.
-            self._identifiers[key] += activity.state is not Ledger.PLANNED
-            self._messages.setdefault(key, row.messages)
+            self._identifiers[key] = identifier.strip()
+            self._messages.setdefault(
+                (activity.object, identifier.strip()), row.messages
+            )
         if activity.sent_at and (self._first is None or activity.sent_at < self._first):
             self._first = activity.sent_at
 
@@ -266,12 +284,18 @@ class Audit:
 
     def _judge(self, living: dict[Key, list[OwnRecord]]) -> None:
         found = self._report.differences
+        # Rows that were never sent are no reason for a record.
+        by_identifier = Counter(
+            (sobject, identifier)
+            for (sobject, key), identifier in self._identifiers.items()
+            if self._states[sobject, key] is not Ledger.PLANNED
+        )
         for (sobject, key), records in living.items():
             ids = tuple(record.id for record in records)
             if not ids:
                 continue
             state = self._states.get((sobject, key))
-            expected = 1 if state else self._identifiers[sobject, key]
+            expected = 1 if state else by_identifier[sobject, key]
             messages = self._messages.get((sobject, key), ())
             if len(ids) > max(1, expected):
                 detail = f"{len(ids)} records, where there should be {max(1, expected)}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fakes.processes import RelayProcess, mail_to
+from tests.fakes.processes import RelayProcess, mail_to, wait_for
 
 if TYPE_CHECKING:
     from tests.fakes.processes import SandboxProcess
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(120)
 
 KIM = "kim@customer.example"
+SHAPES = {"task": "Task", "email_message": "EmailMessage"}
 ME = "relay@corp.example"
 PRIVATE = {"private_activities": True}
 
@@ -140,6 +142,32 @@ def test_doubles_and_strangers_are_told(
     assert set(found["doubled"]["ids"]) == {record["id"], double}
     assert found["doubled"]["messages"] == [logged[0]["id"]]
     assert found["orphaned"]["ids"] == [orphan]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_is_written_meanwhile_is_no_orphan(
+    idle: RelayProcess, sandbox: SandboxProcess, name: str
+) -> None:
+    """A row is planned when the ledger is read, and written when the org is."""
+    sandbox.person("Contact", KIM)
+    idle.set(salesforce__write_as=name, salesforce__owner_after_s=600)
+    idle.set(salesforce__timeout_s=20)
+    rcpt = idle.add_user("Ada Rep", "ada@corp.example")
+    idle.start()
+    idle.settled(idle.send(mail_to(KIM), rcpt))
+    locked = {"kind": "lock_rows", "object": SHAPES[name]}
+    stall = {"kind": "stall", "stage": "before", "delay_s": 8, "body": "queryAll"}
+    sandbox.faults(locked)
+    message = idle.send(mail_to(KIM), rcpt)
+    wait_for(lambda: idle.json("show", message)[0]["attempts"], message="a lock")
+    sandbox.faults(locked, {**stall, "count": 1})
+    with ThreadPoolExecutor(1) as pool:
+        audit = pool.submit(idle.json, "audit")
+        wait_for(lambda: sandbox.get("/sandbox/faults")[1]["count"] == 0)
+        sandbox.faults()
+        assert idle.settled(message)["state"] == "logged"
+        assert not audit.done()
+        assert audit.result() == []
 
 
 def test_an_org_that_does_not_answer_is_one_line(
