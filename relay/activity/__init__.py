@@ -15,6 +15,7 @@ from relay.activity.keys import (
     message_identifier,
     named,
 )
+from relay.activity.secrets import without_secrets
 from relay.activity.text import cut, units
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "named",
     "plan_files",
     "units",
+    "without_secrets",
 ]

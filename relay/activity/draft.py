@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from relay.activity.extras import NO_EXTRAS, Extras
 from relay.activity.keys import KEY_LINE, activity_key, message_identifier
-from relay.activity.text import cut, cut_html, one_line, units
+from relay.activity.secrets import without_secrets
+from relay.activity.text import LENGTHS, cut, cut_html, one_line, units
 from relay.core import template
 from relay.core.addresses import address_key, ascii_domain, domain_of
 from relay.core.model import Draft, Place
@@ -37,20 +38,6 @@ _NEVER: Final = frozenset({("EmailMessage", "Headers")})
 _MAX_HEADER_LINE: Final = 1000
 _EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 _FUTURE: Final = timedelta(days=1)
-
-# Used where describe does not say: Salesforce Field Reference.
-_LENGTHS: Final = {
-    ("Task", "Subject"): 255,
-    ("Task", "Description"): 32_000,
-    ("EmailMessage", "Subject"): 3_000,
-    ("EmailMessage", "TextBody"): 131_072,
-    ("EmailMessage", "HtmlBody"): 131_072,
-    ("EmailMessage", "FromName"): 1_000,
-    ("EmailMessage", "FromAddress"): 1_000,
-    ("EmailMessage", "ToAddress"): 4_000,
-    ("EmailMessage", "CcAddress"): 4_000,
-    ("EmailMessage", "ThreadIdentifier"): 765,
-}
 
 
 class Mode(StrEnum):
@@ -115,7 +102,8 @@ def draft(  # noqa: PLR0913 - what a draft is made of
         org: What describe says; a field that may not be set is left out, and text is
             cut to the length that it gives.
         received_at: Stands in for an absent or absurd Date header.
-        relay_domains: Addresses in these domains are secret and never written.
+        relay_domains: Addresses in these domains are secret: left out of lists, and
+            masked where the mail quotes them.
         extras: Keys, colleagues, what the admin wants set, and what to leave out.
     """
     drafter = _Drafter(
@@ -155,7 +143,7 @@ class _Drafter:
         relay_domains: frozenset[str],
         extras: Extras,
     ) -> None:
-        self._email = email
+        self._email = email = without_secrets(email, relay_domains)
         self._match = match
         self._mail_key = mail_key
         self._owner = owner
@@ -362,7 +350,7 @@ class _Drafter:
                 yield box
 
     def _length(self, sobject: str, field: str) -> int:
-        return self._org.length(sobject, field) or _LENGTHS[sobject, field]
+        return self._org.length(sobject, field) or LENGTHS[sobject, field]
 
     def _fit(self, sobject: str, field: str, text: str) -> str:
         return cut(text, self._length(sobject, field))

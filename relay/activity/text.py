@@ -11,6 +11,20 @@ import unicodedata
 from typing import Final
 
 MARK: Final = "… [cut]"
+LENGTHS: Final = {
+    ("Task", "Subject"): 255,
+    ("Task", "Description"): 32_000,
+    ("EmailMessage", "Subject"): 3_000,
+    ("EmailMessage", "TextBody"): 131_072,
+    ("EmailMessage", "HtmlBody"): 131_072,
+    ("EmailMessage", "FromName"): 1_000,
+    ("EmailMessage", "FromAddress"): 1_000,
+    ("EmailMessage", "ToAddress"): 4_000,
+    ("EmailMessage", "CcAddress"): 4_000,
+    ("EmailMessage", "ThreadIdentifier"): 765,
+}
+"""Lengths of fields where describe does not say (Salesforce Field Reference)."""
+
 _UNFINISHED_HTML: Final = re.compile(r"<[^<>]*\Z|&[#A-Za-z0-9]{0,31}\Z")
 
 

@@ -170,8 +170,8 @@ class SalesforceSettings(Section):
     )
     files_original_eml: Flag = Field(
         default=False,
-        description="The whole mail becomes a File too, relay addresses in its header "
-        "masked: true or false.",
+        description="The whole mail becomes a File too, relay addresses in it masked: "
+        "true or false.",
     )
     files_hold_s: Seconds = Field(
         default=900,

@@ -12,7 +12,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from relay.activity import FileRules, plan_files
+from relay.activity import FileRules, plan_files, without_secrets
 from relay.core.errors import OrgPaused, StoreUnavailable, TransientError
 from relay.core.states import Ledger
 from relay.telemetry import get_logger
@@ -86,6 +86,8 @@ class FileStage:
             email.attachments or self._rules.original_eml
         ):
             return
+        # The original is named after its subject.
+        email = without_secrets(email, frozenset(self._settings.smtp.domains))
         claimed = work.items[0].claimed
         plan = plan_files(
             email,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import re
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.fakes.processes import DEADLINE_S, RelayProcess, mail_to, wait_for
+from tests.fakes.sandbox_files import content
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -73,26 +73,6 @@ def links(sandbox: SandboxProcess, record: str) -> set[str]:
     ]
     assert len(found) == len(set(found))
     return set(found)
-
-
-def content(sandbox: SandboxProcess, version: str) -> bytes:
-    """Return the bytes of a file."""
-    form = (
-        "grant_type=client_credentials&client_id=relay-sandbox"
-        "&client_secret=relay-sandbox-secret"
-    )
-    with urllib.request.urlopen(
-        f"{sandbox.url}/services/oauth2/token", form.encode()
-    ) as answer:
-        token = re.search(rb'"access_token": ?"([^"]+)"', answer.read())
-    assert token
-    request = urllib.request.Request(
-        f"{sandbox.url}/services/data/v66.0/sobjects/ContentVersion/{version}"
-        "/VersionData",
-        headers={"Authorization": f"Bearer {token[1].decode()}"},
-    )
-    with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
-        return bytes(answer.read())
 
 
 def test_files_hang_on_the_record(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes.processes import RelayProcess, mail_to, wait_for
+from tests.fakes.sandbox_files import content
 
 if TYPE_CHECKING:
     from tests.fakes.processes import SandboxProcess
@@ -95,3 +96,39 @@ def test_a_sender_beyond_ascii(
         message="the sender's relation",
     )
     assert contact["Id"] in email["ToIds"]
+
+
+@pytest.mark.parametrize("write_as", ["email_message", "task"])
+def test_a_quoted_relay_address_stays_secret(
+    emails: RelayProcess, sandbox: SandboxProcess, write_as: str
+) -> None:
+    """Whoever has it may log as its user: no field and no file of the org holds it."""
+    emails.stop()
+    emails.set(salesforce__write_as=write_as, salesforce__files_original_eml=True)
+    emails.start()
+    rcpt = address(emails)
+    mail = mail_to(KIM, cc=[rcpt], Subject=f"Re: for {rcpt}")
+    mail.set_content(f"Hi\n> Cc: {rcpt}\n")
+    html = f'<p>Hi</p><blockquote><a href="mailto:{rcpt}">{rcpt}</a></blockquote>'
+    mail.add_alternative(html.replace("@", "&#64;"), subtype="html")
+    mail.add_attachment("x", filename=f"for {rcpt} now.txt")
+    assert emails.settled(emails.send(mail, rcpt))["state"] == "logged"
+    files = wait_for(
+        lambda: len(rows := sandbox.rows("ContentVersion")) == 2 and rows,
+        message="attachment and original",
+    )
+    (original,) = (
+        content(sandbox, file["Id"]).decode()
+        for file in files
+        if file["PathOnClient"].endswith(".eml")
+    )
+    token, _, domain = rcpt.partition("@")
+    told = [
+        f"{sobject}.{name}: {value}"
+        for sobject, rows in sandbox.get("/sandbox/dump").items()
+        for row in rows
+        for name, value in row.items()
+        if domain in str(value)
+    ]
+    assert told
+    assert [line for line in [*told, original] if token in line] == []

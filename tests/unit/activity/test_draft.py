@@ -309,6 +309,33 @@ def test_domains_are_written_in_ascii() -> None:
     assert "x@b\u00fccher.example" in str(task.fields["Description"])
 
 
+@pytest.mark.parametrize("mode", Mode)
+def test_a_quoted_relay_address_is_masked(mode: Mode) -> None:
+    """Subject, text, HTML and names: whoever reads it could log as its user."""
+    secret = "log-k7dq2mzx@in.relay.example"
+    mail = email(
+        subject=f"Re: {secret}",
+        text=f"> Cc: {secret}\n" + "long " * 9000,
+        html=f'<a href="mailto:{secret}">{secret.replace("@", "&#64;")}</a>',
+        from_=(Mailbox(secret, "ada@corp.example"),),
+        cc=(Mailbox(f"Kim via {secret}", "kim@x.example"), Mailbox("", secret)),
+    )
+    made = drafts(
+        ANNA,
+        mail=mail,
+        mode=mode,
+        extras=Extras(
+            fields={
+                each: {"X__c": "{subject} {cc}"} for each in ("Task", "EmailMessage")
+            }
+        ),
+    )
+    for record in made:
+        assert "k7dq2mzx" not in str(record.fields)
+        assert "xxxxxxxxxxxx@in.relay.example" in str(record.fields["Subject"])
+        assert str(record.fields["X__c"]).endswith("@in.relay.example kim@x.example")
+
+
 def test_headers_are_never_written() -> None:
     """Salesforce takes them for incoming mail only, whatever an admin has set."""
     extras = Extras(fields={"EmailMessage": {"Headers": "x", "Key__c": "y"}})

@@ -145,11 +145,11 @@ def test_names(name: str, kind: str, wanted: str) -> None:
 
 
 def test_the_secret_is_masked() -> None:
-    """Relay addresses in the header become x's; all else keeps its place."""
+    """Relay addresses become x's, quoted ones too; all else keeps its place."""
     raw = (
         b"Received: from x by y for <log-abc123@in.relay.example>; now\r\n"
         b"Bcc: log-abc123@IN.relay.example, kim@x.example\r\n\r\n"
-        b"log-abc123@in.relay.example\r\n"
+        b"> Cc: log-abc123@in.relay.example\r\n"
     )
     for size in (1, 7, 1000):
         pieces = [raw[at : at + size] for at in range(0, len(raw), size)]
@@ -159,7 +159,7 @@ def test_the_secret_is_masked() -> None:
         assert b"abc123" not in head
         assert b"<xxxxxxxxxx@in.relay.example>" in head
         assert b"kim@x.example" in head
-        assert body == b"log-abc123@in.relay.example\r\n"
+        assert body == b"> Cc: xxxxxxxxxx@in.relay.example\r\n"
 
 
 def test_a_mail_without_a_body_is_masked() -> None:
