@@ -18,7 +18,6 @@ from relay.sandbox.errors import SandboxError, not_found
 from relay.sandbox.multipart import read_multipart
 from relay.sandbox.oauth import token_answer
 from relay.sandbox.usage import LoggedCall
-from relay.sandbox.values import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -200,7 +199,7 @@ def _log(
 ) -> LoggedCall:
     body = call.body if call else None
     return LoggedCall(
-        at=stamp(org.clock.now()),
+        at=org.clock.now().isoformat(timespec="milliseconds"),
         method=request.method,
         path=request.path,
         kind=kind,
@@ -212,6 +211,7 @@ def _log(
         done=done,
         user=call.user_id if call else "",
         queries=_queries(call),
+        urls=_urls(call),
     )
 
 
@@ -220,11 +220,19 @@ def _queries(call: Call | None) -> tuple[str, ...]:
     if call is None:
         return ()
     found = [call.query["q"]] if "q" in call.query else []
-    body = call.body if isinstance(call.body, dict) else {}
-    items = body.get("compositeRequest")
-    for item in items if isinstance(items, list) else ():
-        url = item.get("url", "") if isinstance(item, dict) else ""
-        if isinstance(url, str) and "q=" in url:
-            query = dict(parse_qsl(url.partition("?")[2]))
-            found += [query["q"]] if "q" in query else []
+    for url in _urls(call):
+        query = dict(parse_qsl(url.partition("?")[2]))
+        found += [query["q"]] if "q" in query else []
     return tuple(found)
+
+
+def _urls(call: Call | None) -> tuple[str, ...]:
+    """Return the addresses of a composite's or batch's subrequests."""
+    body = call.body if call and isinstance(call.body, dict) else {}
+    items = [body.get(name) for name in ("compositeRequest", "batchRequests")]
+    return tuple(
+        item["url"]
+        for each in items
+        for item in (each if isinstance(each, list) else ())
+        if isinstance(item, dict) and isinstance(item.get("url"), str)
+    )

@@ -53,7 +53,8 @@ class LoggedCall:
 
     `status` is 0 where the connection was cut without an answer; `done` says whether
     the call was processed all the same. `subrequests` counts what a composite or batch
-    held, `records` the records of collections in it; `counted` what it cost.
+    held, `records` the records of collections in it; `counted` what it cost. `at` has
+    milliseconds; `urls` are the addresses of subrequests.
     """
 
     at: str
@@ -67,6 +68,7 @@ class LoggedCall:
     done: bool
     user: str
     queries: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
 
 
 class CallLog:

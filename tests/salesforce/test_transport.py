@@ -432,3 +432,28 @@ def test_a_name_that_dns_does_not_know_is_said_so(client_for):
     with pytest.raises(SalesforceUnavailable, match="DNS") as caught:
         write(client)
     assert caught.value.code == "NameResolutionError"
+
+
+def test_the_environment_sends_no_call_elsewhere(client_for, monkeypatch, tmp_path):
+    """No proxy, password or certificate of the environment is used, nor at login."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login eve password evil\n", "ascii")
+    netrc.chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as trap, ScriptedHTTP(OK) as server:
+        for name in ("http", "https", "all"):
+            place = f"http://127.0.0.1:{trap.getsockname()[1]}"
+            for variable in (f"{name}_proxy", f"{name}_proxy".upper()):
+                monkeypatch.setenv(variable, place)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("NETRC", str(netrc))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+        assert client_for(server).call("x", "composite", b"{}") == {"fine": True}
+        sent = [seen.headers.get("authorization") for seen in server.logins]
+        assert len(sent) == 1
+        assert "Basic" not in str(sent)
+        token = server.seen[0].headers["authorization"]
+        assert token == "Bearer 00D000000000001!token1"
+        trap.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            trap.accept()
