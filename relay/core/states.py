@@ -182,6 +182,11 @@ FILE_TRANSITIONS: Final[Mapping[FileState, frozenset[FileState]]] = {
     FileState.HELD: frozenset(FileState) - {FileState.WRITTEN},
     FileState.GONE: frozenset(),
 }
+FILE_BY_AUDIT: Final[Mapping[FileState, frozenset[FileState]]] = {
+    # Salesforce does not have the file, or not the record on which it hung.
+    FileState.LINKED: frozenset({FileState.PLANNED, FileState.WRITTEN}),
+}
+"""Changes that no worker makes: only `relay audit --fix`, asked for by a person."""
 FILE_WAITING: Final = frozenset(
     {FileState.PLANNED, FileState.SENT, FileState.WRITTEN, FileState.HELD}
 )

@@ -13,7 +13,7 @@ import io
 import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.errors import IllegalTransition, NotFound, RawUnreadable
@@ -28,7 +28,7 @@ from relay.store.values import SECOND, chunks, maybe_moment, moment, stamp, text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
     from relay.core.model import FileUpdate, LeaseOwner
 
@@ -211,6 +211,11 @@ def add_files(connection: Connection, drafts: Sequence[FileDraft], now: int) -> 
         )
 
 
+def drop_files(connection: Connection, activity_keys: Sequence[str]) -> None:
+    """Forget the files of records that are not to be written any more."""
+    connection.execute(delete(files).where(f.activity_key.in_(activity_keys)))
+
+
 def _values(draft: FileDraft) -> dict[str, Any]:
     return {
         "key": draft.key,
@@ -254,16 +259,19 @@ def _claim(
             .where(f.id.in_(part))
             .values(lease_owner=owner, lease_until=until)
         )
-    query = (
-        select(files, a.salesforce_id, a.state.label("record_state"))
-        .join(schema.activities, a.key == f.activity_key)
-        .where(f.mail_id.in_(mails))
-        .order_by(f.id)
+    query = files_on_records().where(f.mail_id.in_(mails)).order_by(f.id)
+    return [file_of(row, mine=row.id in mine) for row in connection.execute(query)]
+
+
+def files_on_records() -> Select[Any]:
+    """Return the query for files with the records they are to hang on."""
+    return select(files, a.salesforce_id, a.state.label("record_state")).join(
+        schema.activities, a.key == f.activity_key
     )
-    return [_row(row, mine=row.id in mine) for row in connection.execute(query)]
 
 
-def _row(row: Row[Any], *, mine: bool) -> FileRow:
+def file_of(row: Row[Any], *, mine: bool = False) -> FileRow:
+    """Return a row of `files_on_records` as a value."""
     return FileRow(
         id=row.id,
         draft=FileDraft(

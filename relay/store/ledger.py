@@ -27,7 +27,7 @@ from relay.core.states import (
 )
 from relay.store import schema
 from relay.store.access import Access
-from relay.store.files import add_files
+from relay.store.files import add_files, drop_files
 from relay.store.queue import FREE, attempt_record, failing_since
 from relay.store.values import chunks, dump, dump_steps, load, maybe_moment, stamp, text
 
@@ -315,12 +315,15 @@ def _need_leases(connection: Connection, owner: str, needed: set[int]) -> None:
 def _write_plans(
     connection: Connection, plans: Sequence[tuple[int, Sequence[Draft]]], now: int
 ) -> None:
+    """Replace the rows that are planned; a row whose key stays keeps its files."""
+    a = activities.c
+    wanted = {draft.key for _, drafts in plans for draft in drafts}
     for part in chunks(mail_id for mail_id, _ in plans):
-        connection.execute(
-            delete(activities).where(
-                activities.c.mail_id.in_(part), activities.c.state == Ledger.PLANNED
-            )
-        )
+        planned = select(a.key).where(a.mail_id.in_(part), a.state == Ledger.PLANNED)
+        dropped = sorted(set(connection.scalars(planned)) - wanted)
+        for keys in chunks(dropped):
+            drop_files(connection, keys)
+            connection.execute(delete(activities).where(a.key.in_(keys)))
     rows = [
         {
             "key": draft.key,
@@ -341,8 +344,22 @@ def _write_plans(
     ]
     if rows:
         make = sqlite if connection.dialect.name == "sqlite" else postgresql
-        kept = make.insert(activities).on_conflict_do_nothing(index_elements=["key"])
-        connection.execute(kept, rows)
+        new = make.insert(activities)
+        fresh = {name: new.excluded[name] for name in rows[0] if name != "key"}
+        put = new.on_conflict_do_update(
+            index_elements=["key"],
+            set_=fresh | _NEVER_SENT,
+            where=a.state == Ledger.PLANNED,
+        )
+        connection.execute(put, rows)
+
+
+_NEVER_SENT: Final[dict[str, Any]] = {
+    "salesforce_id": None,
+    "sent_at": None,
+    "error": "",
+    "lookups": 0,
+}
 
 
 def _write_changes(

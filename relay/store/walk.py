@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, or_, select, update
 
-from relay.core.states import LEDGER_BY_AUDIT, Event, Ledger, State
+from relay.core.states import (
+    FILE_BY_AUDIT,
+    LEDGER_BY_AUDIT,
+    Event,
+    FileState,
+    Ledger,
+    State,
+)
 from relay.store import schema
 from relay.store.access import Access
 from relay.store.audit import write_audit
+from relay.store.files import file_of, files_on_records
 from relay.store.ledger import activity_of
 from relay.store.queue import apply_event
 from relay.store.values import chunks, stamp
@@ -26,9 +34,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from relay.core.model import Activity
+    from relay.core.model import Activity, FileRow
 
 a = schema.activities.c
+f = schema.files.c
 m = schema.messages.c
 mails = schema.mails
 
@@ -39,6 +48,15 @@ class LedgerRow:
 
     number: int
     activity: Activity
+    messages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileLedgerRow:
+    """A file on a record, its place in the walk, and the messages it is for."""
+
+    number: int
+    file: FileRow
     messages: tuple[str, ...]
 
 
@@ -69,17 +87,103 @@ class LedgerWalk(Access):
 
         def work(connection: Connection) -> list[LedgerRow]:
             rows = connection.execute(query).all()
-            of_mail: dict[int, list[str]] = {}
-            for part in chunks({row.mail_id for row in rows}):
-                named = select(m.id, m.mail_id).where(m.mail_id.in_(part))
-                for message in connection.execute(named.order_by(m.id)):
-                    of_mail.setdefault(message.mail_id, []).append(message.id)
+            of_mail = _messages(connection, rows)
             return [
-                LedgerRow(row.id, activity_of(row), tuple(of_mail.get(row.mail_id, ())))
+                LedgerRow(row.id, activity_of(row), of_mail.get(row.mail_id, ()))
                 for row in rows
             ]
 
         return await self._read(work)
+
+    async def files_page(
+        self, since: datetime | None, after: int, limit: int
+    ) -> list[FileLedgerRow]:
+        """Return the next files, as `ledger_page` returns records."""
+        begins = (
+            []
+            if since is None
+            else [or_(f.created_at >= (at := stamp(since)), f.sent_at >= at)]
+        )
+        query = (
+            files_on_records().where(f.id > after, *begins).order_by(f.id).limit(limit)
+        )
+
+        def work(connection: Connection) -> list[FileLedgerRow]:
+            rows = connection.execute(query).all()
+            of_mail = _messages(connection, rows)
+            return [
+                FileLedgerRow(row.id, file_of(row), of_mail.get(row.mail_id, ()))
+                for row in rows
+            ]
+
+        return await self._read(work)
+
+    async def files_known(self, keys: Collection[str]) -> set[str]:
+        """Return those of the keys that a file has, of whatever age."""
+
+        def work(connection: Connection) -> set[str]:
+            found: set[str] = set()
+            for part in chunks(sorted(keys)):
+                found.update(connection.scalars(select(f.key).where(f.key.in_(part))))
+            return found
+
+        return await self._read(work)
+
+    async def files_gone(self, keys: Collection[str]) -> None:
+        """Note that somebody has deleted these files."""
+        await self._move_files(keys, {"state": FileState.GONE.value, "due_at": None})
+
+    async def files_rewrite(self, keys: Collection[str], actor: str) -> set[str]:
+        """Have files sent again that Salesforce does not have any more.
+
+        Returns:
+            The keys for which that was done; a file in a worker's hands is left alone.
+        """
+        now = self._now()
+        values = {
+            "state": FileState.PLANNED.value,
+            "version_id": None,
+            "document_id": None,
+            "sent_at": None,
+            "due_at": now,
+            "error": "",
+            "lookups": 0,
+            "failures": 0,
+        }
+        subject = f"{len(keys)} missing files"
+        return await self._move_files(keys, values, (actor, subject))
+
+    async def _move_files(
+        self,
+        keys: Collection[str],
+        values: dict[str, Any],
+        noted: tuple[str, str] | None = None,
+    ) -> set[str]:
+        """Change files that are linked and in nobody's hands; return their keys."""
+        if not keys:
+            return set()
+        now = self._now()
+        free = or_(f.lease_until.is_(None), f.lease_until < now)
+        fit = [state.value for state in FILE_BY_AUDIT]
+
+        def work(connection: Connection) -> set[str]:
+            done: set[str] = set()
+            for part in chunks(sorted(keys)):
+                changed = connection.execute(
+                    update(schema.files)
+                    .where(f.key.in_(part), f.state.in_(fit), free)
+                    .values(values)
+                    .returning(f.key)
+                )
+                done.update(row.key for row in changed)
+            if done and noted:
+                actor, subject = noted
+                write_audit(
+                    connection, now, actor, "files_rewrite", (subject, None, None)
+                )
+            return done
+
+        return await self._write(work)
 
     async def ledger_latest(self, sobject: str, limit: int) -> list[Activity]:
         """Return the rows of an object that were written last, the newest first."""
@@ -153,6 +257,15 @@ class LedgerWalk(Access):
                         error="",
                     )
                 )
+                # Their files are there, and hang on a record that is not.
+                connection.execute(
+                    update(schema.files)
+                    .where(
+                        f.activity_key.in_(part),
+                        f.state.in_([state.value for state in FILE_BY_AUDIT]),
+                    )
+                    .values(state=FileState.WRITTEN.value, due_at=now, lookups=0)
+                )
             queued = [message for found in messages.values() for message in found]
             apply_event(connection, Event.REQUEUE, queued, actor, now)
             subject = f"{len(rows)} missing records"
@@ -170,6 +283,19 @@ def _from(since: datetime | None) -> list[Any]:
         return []
     at = stamp(since)
     return [or_(a.created_at >= at, a.sent_at >= at)]
+
+
+def _messages(
+    connection: Connection, rows: Sequence[Row[Any]]
+) -> dict[int, tuple[str, ...]]:
+    """Return the messages of each mail that one of the rows is for."""
+    of_mail: dict[int, tuple[str, ...]] = {}
+    for part in chunks({row.mail_id for row in rows}):
+        named = select(m.id, m.mail_id).where(m.mail_id.in_(part))
+        for message in connection.execute(named.order_by(m.id)):
+            before = of_mail.get(message.mail_id, ())
+            of_mail[message.mail_id] = (*before, message.id)
+    return of_mail
 
 
 def _free(keys: Sequence[str], now: int) -> Any:

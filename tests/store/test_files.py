@@ -204,3 +204,80 @@ async def test_several_records_share_a_content(store, planned, owner):
         (draft.key, False, DOCUMENT),
         (twin.key, True, None),
     ]
+
+
+# ------------------------------------------------------------------ the audit
+
+
+@pytest.fixture
+def linked(store, planned, owner):
+    """Return what logs a mail with a file that hangs on its record."""
+
+    async def link():
+        message, (draft,) = await planned("a.pdf")
+        await store.files_claim(owner, 10, 60)
+        await store.files_update(
+            owner,
+            [
+                FileUpdate(
+                    draft.key, FileState.LINKED, version_id=SFID, document_id=DOCUMENT
+                )
+            ],
+        )
+        return message, draft
+
+    return link
+
+
+async def state_of(store, message):
+    (file,) = (await store.show(message))["files"]
+    return file["state"], file["id"]
+
+
+async def test_the_audit_walks_files(store, linked, clock):
+    """Each with its messages; a walk may begin where it is told."""
+    ids = [(await linked())[0] for _ in range(3)]
+    first = await store.files_page(None, 0, 2)
+    rest = await store.files_page(None, first[-1].number, 2)
+    assert [row.messages for row in first + rest] == [(i,) for i in ids]
+    clock.move(60)
+    assert await store.files_page(clock.now(), 0, 10) == []
+    key = first[0].file.key
+    assert await store.files_known({key, "x"}) == {key}
+
+
+async def test_a_missing_file_is_sent_again(store, linked, owner):
+    """It is due at once, and nothing of the one that is gone is left."""
+    message, draft = await linked()
+    assert await store.files_rewrite({draft.key, "x"}, "cli:ada") == {draft.key}
+    assert await state_of(store, message) == ("planned", None)
+    assert [r.key for r in await store.files_claim(owner, 10, 60)] == [draft.key]
+    assert await store.files_rewrite({draft.key}, "cli:ada") == set()
+    assert "files_rewrite" in {entry["action"] for entry in await store.audit()}
+
+
+async def test_a_file_that_somebody_deleted_is_gone(store, linked):
+    """Their wish is noted once, and it is never sent again."""
+    message, draft = await linked()
+    await store.files_gone({draft.key})
+    assert (await state_of(store, message))[0] == "gone"
+    assert await store.files_rewrite({draft.key}, "x") == set()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_record_that_is_written_again_takes_its_files(
+    store, linked, owner, kept
+):
+    """They are hung on it anew; where the new plan lacks it, they are forgotten."""
+    message, draft = await linked()
+    await store.rewrite({draft.activity_key}, "x")
+    assert await state_of(store, message) == ("written", SFID)
+    (claimed,) = await store.claim(owner, 10, 60)
+    mail = (await store.join(owner, [(message, message, message + "2", "")]))[message]
+    key = draft.activity_key if kept else "another"
+    plan = [Draft("email", key, "EmailMessage", {"Subject": "new"}, "rule")]
+    await store.advance(owner, plans=[(mail.id, plan)])
+    mail = (await store.join(owner, [(message, message, message + "2", "")]))[message]
+    (row,) = mail.activities
+    assert (row.key, row.fields, row.state) == (key, {"Subject": "new"}, Ledger.PLANNED)
+    assert len((await store.show(claimed.id))["files"]) == int(kept)
