@@ -99,7 +99,7 @@ class PostgresDatabase:
         )
         self._writer = _Writer(self._engine)
         self.committer = Committer(self._writer, statements("postgresql"))
-        self.wake: Wake = NotifyWake(self._engine)
+        self.wake: Wake = NotifyWake(self._engine, self.write)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -26,7 +27,6 @@ from relay.core.errors import StoreUnavailable
 from relay.store.errors import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -38,6 +38,7 @@ _PAUSE_S: Final = 0.02
 """Between two notifications."""
 _READ_BYTES: Final = 4096
 CHANNEL: Final = "relay_work"
+Write = Callable[[Callable[["Connection"], None]], Coroutine[Any, Any, None]]
 
 
 class Wake(Protocol):
@@ -128,9 +129,10 @@ class PipeWake:
 class NotifyWake:
     """LISTEN and NOTIFY of PostgreSQL."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        """Take the engine; nothing is opened yet."""
+    def __init__(self, engine: AsyncEngine, write: Write) -> None:
+        """Take the engine, and what runs a transaction for a bounded time."""
         self._engine = engine
+        self._write = write
         self._wanted = False
         self._sending: asyncio.Task[None] | None = None
         self._connection: AsyncConnection | None = None
@@ -152,15 +154,11 @@ class NotifyWake:
         try:
             while self._wanted:
                 self._wanted = False
-                await self._quietly(self._notify(notify))
+                await self._quietly(self._write(notify))
                 if not self._closed:
                     await asyncio.sleep(_PAUSE_S)
         finally:
             self._sending = None
-
-    async def _notify(self, work: Callable[[Connection], None]) -> None:
-        async with self._engine.begin() as connection:
-            await connection.run_sync(work)
 
     async def listen(self, heard: Callable[[], None]) -> None:
         """Listen on a connection of our own; try again later where that fails."""

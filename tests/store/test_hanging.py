@@ -105,6 +105,27 @@ async def test_a_frozen_pool_is_unavailable_too(store, make, user):
 
 
 @on_postgres
+async def test_a_frozen_notification_is_not_the_last(store, other, make, user):
+    """Mail that came while the server hung is no reason to stop waking a worker."""
+    await other.wait_for_work(0.1)
+    await store.put(*make(user.id))  # The committer has its own connection now.
+    pid = await store._write(lambda c: c.scalar(text("SELECT pg_backend_pid()")))
+    with stopped(pid):
+        await store.put(*make(user.id))
+        sending = store._database.wake._sending
+        assert sending
+        async with asyncio.timeout(8):
+            await asyncio.wait([sending])
+    await other.wait_for_work(0.3)
+    began = time.monotonic()
+    waiting = asyncio.create_task(other.wait_for_work(8))
+    await asyncio.sleep(0.1)
+    await store.put(*make(user.id))
+    await waiting
+    assert time.monotonic() - began < 3
+
+
+@on_postgres
 async def test_a_statement_that_hangs_is_cut_off(store, make, user):
     """A lock that somebody keeps in the server is no reason to wait either."""
     with pytest.raises(StoreUnavailable, match="does not answer"):
