@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from relay.config import Settings
-    from relay.worker.audit import Difference, Report
+    from relay.worker.differences import Difference, Report
 
 
 @click.command(cls=RelayCommand)

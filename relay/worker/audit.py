@@ -22,16 +22,27 @@ keys of the time looked at are held in memory.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.core.states import Ledger
-from relay.worker.sight import RIGHT, owner_of
+from relay.worker.audit_files import FileAudit
+from relay.worker.differences import (
+    HIDDEN,
+    IN_THE_BIN,
+    MENDABLE,
+    QUEUED,
+    Difference,
+    Kind,
+    Report,
+    hope,
+)
+from relay.worker.sight import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
@@ -49,60 +60,12 @@ SHORTEST: Final = timedelta(minutes=10)
 """The time that is read at once is at least so long."""
 SLACK: Final = timedelta(hours=1)
 """Before `since` rows are known and not judged: clocks differ, writes take time."""
-BIN_KEEPS: Final = timedelta(days=15)
-"""How long the Recycle Bin keeps what was deleted (Salesforce Help)."""
 CLOCKS: Final = timedelta(minutes=1)
 """How far clocks of the relay's hosts may differ."""
 OBJECTS: Final = ("EmailMessage", "Task")
 
 Key = tuple[str, str]
 """The object, and the key or the identifier."""
-
-
-class Kind(StrEnum):
-    """In what ledger and Salesforce differ."""
-
-    MISSING = "missing"
-    DOUBLED = "doubled"
-    ORPHANED = "orphaned"
-    DELETED = "deleted"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that does not agree.
-
-    Attributes:
-        kind: What it is.
-        object: The Salesforce object.
-        key: The key of the ledger, or a MessageIdentifier.
-        ids: The records.
-        messages: Messages it is about.
-        detail: A sentence for people.
-        mended: It will be put right (missing), or is noted (deleted).
-    """
-
-    kind: Kind
-    object: str
-    key: str
-    ids: tuple[str, ...]
-    messages: tuple[str, ...] = ()
-    detail: str = ""
-    mended: bool = False
-
-    @property
-    def left(self) -> bool:
-        """Say whether somebody has still to do something."""
-        return self.kind is not Kind.DELETED and not self.mended
-
-
-@dataclass(slots=True)
-class Report:
-    """What an audit found."""
-
-    checked: int = 0
-    on_the_way: int = 0
-    differences: list[Difference] = field(default_factory=list)
 
 
 class Audit:
@@ -132,6 +95,7 @@ class Audit:
         self._clock = clock
         self._progress = progress
         self._report = Report()
+        self._files = FileAudit(store, org, clock)
         self._states: dict[Key, Ledger] = {}
         self._identifiers: dict[Key, str] = {}
         self._messages: dict[Key, tuple[str, ...]] = {}
@@ -158,8 +122,11 @@ class Audit:
         server_ahead = self._org.server_now() - self._clock.now()
         until = self._clock.now() + server_ahead + SLACK
         await self._walk_ledger(since)
+        start = None if since is None else since - SLACK
+        self._report.checked += await self._files.walk(start, since)
         living = await self._walk_time(since, until)
         await self._catch_up(began)
+        await self._files.catch_up(began - CLOCKS)
         await self._look_for_blindness()
         self._judge(living)
         known_orphans = await self._late([key for _, key in living])
@@ -261,6 +228,7 @@ class Audit:
             window = (start + number * length, start + (number + 1) * length)
             for sobject in OBJECTS:
                 await self._read(sobject, shape, window, living)
+            await self._files.read(window)
             self._step(left // count)
         return living
 
@@ -356,19 +324,19 @@ class Audit:
                 row.activity.key,
                 (row.activity.salesforce_id or "",),
                 row.messages,
-                "in the Recycle Bin: somebody's wish, never made again",
+                IN_THE_BIN,
             )
             for row in self._deleted
         ]
         if fix:
-            mendable = {d.key for d in missing if d.detail == _MENDABLE}
+            mendable = {d.key for d in missing if d.detail == MENDABLE}
             queued = await self._store.rewrite(mendable, actor) if mendable else {}
             missing = [
                 replace(
                     d,
                     mended=True,
                     messages=tuple(queued[d.key]),
-                    detail="queued to be written again",
+                    detail=QUEUED,
                 )
                 if d.key in queued
                 else d
@@ -376,31 +344,20 @@ class Audit:
             ]
             await self._store.ledger_gone({d.key for d in deleted})
             deleted = [replace(d, mended=True) for d in deleted]
-        self._report.differences = [*missing, *found, *deleted]
+        files = await self._files.conclude(since, fix=fix, actor=actor)
+        found += await self._files.judge()
+        self._report.differences = [*missing, *found, *deleted, *files]
         self._step(self._total - self._done)
 
     def _hope(self, activity: Activity, since: datetime | None) -> str:
         """Say what `fix` does with a missing record; a sentence for people."""
         if owner_of(activity) in self._blind:
-            return _HIDDEN
-        sent_at = activity.sent_at
-        young = sent_at is not None and self._clock.now() - sent_at < BIN_KEEPS
-        return _MENDABLE if young or since is not None else _OLD
+            return HIDDEN
+        return hope(activity.sent_at, self._clock.now(), since)
 
     def _step(self, count: int) -> None:
         self._done += count
         self._progress(self._done, self._total)
-
-
-_MENDABLE: Final = "Salesforce has no such record; --fix writes it again"
-_OLD: Final = (
-    "may have been deleted more than 15 days ago, as the Recycle Bin keeps nothing "
-    "longer; name a time with --since to have it written again"
-)
-_HIDDEN: Final = (
-    "may be there and hidden, for no Task of its owner can be read; "
-    f"{RIGHT}, before --fix can write it again"
-)
 
 
 def _judged(activity: Activity, since: datetime | None) -> bool:

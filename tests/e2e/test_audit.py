@@ -170,6 +170,97 @@ def test_what_is_written_meanwhile_is_no_orphan(
         assert audit.result() == []
 
 
+# ------------------------------------------------------------ files
+
+
+@pytest.fixture
+def filed(idle: RelayProcess, sandbox: SandboxProcess, shape: str) -> dict[str, Any]:
+    """Log a mail with an attachment; return its row once the file is linked."""
+    sandbox.person("Contact", KIM)
+    idle.set(salesforce__write_as=shape)
+    rcpt = idle.add_user("Ada Rep", "ada@corp.example")
+    idle.start()
+    mail = mail_to(KIM)
+    mail.add_attachment(b"%PDF-1.7", maintype="application", subtype="pdf")
+    return linked(idle, idle.send(mail, rcpt))
+
+
+def linked(relay: RelayProcess, message: str) -> dict[str, Any]:
+    """Return a message's row once its file is linked."""
+
+    def there() -> dict[str, Any] | None:
+        (row,) = relay.json("show", message)
+        return row if [f["state"] for f in row["files"]] == ["linked"] else None
+
+    return dict(wait_for(there, message="a linked file"))
+
+
+def test_a_missing_file_is_sent_again(
+    idle: RelayProcess, sandbox: SandboxProcess, filed: dict[str, Any]
+) -> None:
+    """What vanished is told, sent again, and hangs on the record once more."""
+    assert idle.json("audit") == []
+    assert b"2 records compared" in idle.run("audit").stdout
+    (version,) = sandbox.rows("ContentVersion")
+    sandbox.call("DELETE", f"/sobjects/ContentDocument/{version['ContentDocumentId']}")
+    (found,) = idle.json("audit")
+    assert (found["kind"], found["object"]) == ("deleted", "ContentVersion")
+    sandbox.post("/sandbox/purge", {})
+    (found,) = idle.json("audit", status=1)
+    assert (found["kind"], found["ids"]) == ("missing", [version["Id"]])
+    assert found["messages"] == [filed["id"]]
+    (mended,) = idle.json("audit", "--fix")
+    assert mended["mended"] is True
+    linked(idle, filed["id"])
+    (again,) = sandbox.rows("ContentVersion")
+    assert again["Id"] != version["Id"]
+    record = filed["records"][0]["id"]
+    links = sandbox.rows("ContentDocumentLink")
+    assert (again["ContentDocumentId"], record) in {
+        (link["ContentDocumentId"], link["LinkedEntityId"]) for link in links
+    }
+    assert idle.json("audit") == []
+
+
+def test_a_record_that_is_written_again_gets_its_files(
+    idle: RelayProcess, sandbox: SandboxProcess, filed: dict[str, Any]
+) -> None:
+    """The file is still there: it is hung on the new record, and not sent twice."""
+    sandbox.post("/sandbox/config", {"view_all_data": [ME]})
+    old = delete(sandbox, filed, purge=True)
+    idle.json("audit", "--fix")
+    row = linked(idle, idle.settled(filed["id"])["id"])
+    new = row["records"][0]["id"]
+    assert new != old
+    (version,) = sandbox.rows("ContentVersion")
+    places = {
+        link["LinkedEntityId"]
+        for link in sandbox.rows("ContentDocumentLink")
+        if link["ContentDocumentId"] == version["ContentDocumentId"]
+    }
+    assert new in places
+    assert idle.json("audit") == []
+
+
+def test_files_that_nobody_knows_are_told(
+    idle: RelayProcess, sandbox: SandboxProcess, filed: dict[str, Any]
+) -> None:
+    """A second file with a key, and one whose key the store does not have."""
+    (version,) = sandbox.rows("ContentVersion")
+
+    def made(key: str) -> str:
+        fields = {"PathOnClient": "a.pdf", "VersionData": "aGk="}
+        return sandbox.create("ContentVersion", **fields, Description=key)
+
+    double = made(version["Description"])
+    orphan = made("relay-key: " + "0" * 40)
+    found = {row["kind"]: row for row in idle.json("audit", status=1)}
+    assert set(found) == {"doubled", "orphaned"}
+    assert set(found["doubled"]["ids"]) == {version["Id"], double}
+    assert found["doubled"]["messages"] == [filed["id"]]
+    assert found["orphaned"]["ids"] == [orphan]
+
+
 def test_an_org_that_does_not_answer_is_one_line(
     idle: RelayProcess, sandbox: SandboxProcess, logged: list[dict[str, Any]]
 ) -> None:

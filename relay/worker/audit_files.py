@@ -1,0 +1,147 @@
+"""The audit of files: are the ContentVersions there that the store says are linked?
+
+They are asked for by id, and those of the time looked at are read with their keys, as
+with records. That a file still hangs on its record is not compared: who takes it off
+has a reason. Where the relay has no files, nothing is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from relay.core.states import FileState
+from relay.worker.differences import (
+    IN_THE_BIN,
+    MENDABLE,
+    QUEUED,
+    Difference,
+    Kind,
+    hope,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from relay.core.clock import Clock
+    from relay.salesforce import Org
+    from relay.salesforce.filing import FoundFile
+    from relay.store import Store
+    from relay.store.walk import FileLedgerRow
+
+OBJECT: Final = "ContentVersion"
+PAGE: Final = 1000
+"""Files that are compared at a time."""
+_NOT_SENT: Final = frozenset({FileState.PLANNED, FileState.HELD, FileState.REFUSED})
+"""States of a file that is not in Salesforce."""
+
+
+class FileAudit:
+    """One walk over the files; part of an `Audit`."""
+
+    def __init__(self, store: Store, org: Org, clock: Clock) -> None:
+        """Keep the parts; nothing is asked yet."""
+        self._store = store
+        self._org = org
+        self._clock = clock
+        self._rows: dict[str, FileLedgerRow] = {}
+        self._living: dict[str, dict[str, FoundFile]] = {}
+        self._missing: dict[str, FileLedgerRow] = {}
+        self._deleted: dict[str, FileLedgerRow] = {}
+
+    async def walk(self, start: datetime | None, since: datetime | None) -> int:
+        """Ask which of the files exist; return how many were compared.
+
+        Args:
+            start: Know what was planned or sent since then.
+            since: Judge what was.
+        """
+        after = compared = 0
+        while rows := await self._store.files_page(start, after, PAGE):
+            after = rows[-1].number
+            self._know(rows)
+            judged = [row for row in rows if _judged(row, since)]
+            versions = [row.file.version_id or "" for row in judged]
+            places = await self._org.files.places(versions, [])
+            for row, version in zip(judged, versions, strict=True):
+                if version in places.deleted:
+                    self._deleted[row.file.key] = row
+                elif version not in places.documents:
+                    self._missing[row.file.key] = row
+            compared += len(judged)
+        return compared
+
+    async def catch_up(self, began: datetime) -> None:
+        """Read again what was planned or sent since the audit began."""
+        after = 0
+        while rows := await self._store.files_page(began, after, PAGE):
+            after = rows[-1].number
+            self._know(rows)
+
+    def _know(self, rows: list[FileLedgerRow]) -> None:
+        self._rows.update((row.file.key, row) for row in rows)
+
+    async def read(self, window: tuple[datetime, datetime]) -> None:
+        """Read the living files of ours that were made in a window."""
+        if not self._rows:
+            return
+        found = await self._org.files.find_own(await self._org.me(), *window)
+        for key, files in found.items():
+            known = self._living.setdefault(key, {})
+            known.update((file.version_id, file) for file in files)
+
+    async def judge(self) -> list[Difference]:
+        """Return doubled and orphaned files."""
+        found = []
+        known = await self._store.files_known(self._living.keys() - self._rows.keys())
+        for key, files in self._living.items():
+            ids = tuple(f.version_id for f in files.values() if not f.is_deleted)
+            row = self._rows.get(key)
+            messages = row.messages if row else ()
+            if row is None and ids and key not in known:
+                text = "made by the integration user; the store does not know it"
+                found.append(Difference(Kind.ORPHANED, OBJECT, key, ids, (), text))
+            elif row and ids and row.file.state in _NOT_SENT:
+                text = f"the store says {row.file.state}"
+                found.append(
+                    Difference(Kind.ORPHANED, OBJECT, key, ids, messages, text)
+                )
+            elif row and len(ids) > 1 and row.file.due_at is None:
+                # Else the worker has still to look for doubles itself.
+                text = f"{len(ids)} files, where there should be 1"
+                found.append(Difference(Kind.DOUBLED, OBJECT, key, ids, messages, text))
+        return found
+
+    async def conclude(
+        self, since: datetime | None, *, fix: bool, actor: str
+    ) -> list[Difference]:
+        """Return missing and deleted files; mend and note them if that is asked for."""
+        now = self._clock.now()
+        missing = [
+            _told(Kind.MISSING, row, hope(row.file.sent_at, now, since))
+            for row in self._missing.values()
+        ]
+        deleted = [_told(Kind.DELETED, r, IN_THE_BIN) for r in self._deleted.values()]
+        if fix:
+            keys = {d.key for d in missing if d.detail == MENDABLE}
+            queued = await self._store.files_rewrite(keys, actor)
+            missing = [
+                replace(d, mended=True, detail=QUEUED) if d.key in queued else d
+                for d in missing
+            ]
+            await self._store.files_gone({d.key for d in deleted})
+            deleted = [replace(d, mended=True) for d in deleted]
+        return [*missing, *deleted]
+
+
+def _judged(row: FileLedgerRow, since: datetime | None) -> bool:
+    file = row.file
+    if file.state is not FileState.LINKED or not file.version_id:
+        return False
+    return since is None or (file.sent_at or file.created_at) >= since
+
+
+def _told(kind: Kind, row: FileLedgerRow, detail: str) -> Difference:
+    file = row.file
+    ids = (file.version_id or "",)
+    return Difference(kind, OBJECT, file.key, ids, row.messages, detail)
