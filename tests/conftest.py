@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from typing import TYPE_CHECKING
 
+import pytest
+import structlog
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # `make test` takes quick; `make test-all` asks for long with --hypothesis-profile.
 settings.register_profile(
@@ -26,3 +33,15 @@ settings.load_profile("quick")
 # Settings of the person who runs the tests must not reach relays under test.
 for _name in [name for name in os.environ if name.startswith("RELAY_")]:
     del os.environ[_name]
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """Undo what a test, or a command in its process, has set the log to."""
+    config = structlog.get_config()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**config)
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+import urllib3.util.connection  # noqa: F401 - tries IPv6 with a socket when imported
 
 
 @pytest.fixture(autouse=True)

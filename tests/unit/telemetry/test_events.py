@@ -18,19 +18,13 @@ from relay.telemetry import bound, configure_logging, get_logger
 @pytest.fixture
 def lines():
     """Return a function that configures the log and gives the lines written since."""
-    config = structlog.get_config()
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
 
     def configure(**settings):
         configure_logging(TelemetrySettings(**settings), stream=stream)
         return lambda: stream.getvalue().splitlines()
 
-    yield configure
-    structlog.configure(**config)
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return configure
 
 
 def is_ours(handler):
