@@ -173,7 +173,7 @@ def test_a_locked_database_is_451_and_passes(
 def test_a_full_disk_is_452(idle: RelayProcess) -> None:
     """Below the floor of free space, mail is put off with 452."""
     rcpt = idle.add_user("Ada Rep", "ada@corp.example")
-    idle.set(store__min_free_bytes=2**60)
+    idle.set(store__min_free_bytes=10**15)
     idle.start()
     with idle.smtp() as client:
         client.ehlo()
