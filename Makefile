@@ -24,7 +24,7 @@ help:
 	@echo 'make test       all test suites that fit in a few minutes'
 	@echo 'make check      format, lint, types, layer contracts, sample config, docs'
 	@echo 'make test-all   everything, with long property and crash runs, on the wheel'
-	@echo 'make coverage   make test with a report of what no test reaches'
+	@echo 'make coverage   make test with a report of what no test reaches; fails below a floor'
 	@echo 'make deps       system programs that some tests use (PostgreSQL, swaks, …)'
 	@echo 'make example    write config.example.toml from the code'
 	@echo 'make lock       write requirements/*.txt anew from pyproject.toml'
