@@ -30,10 +30,11 @@ from relay.core.errors import (
 )
 from relay.core.ids import record_id
 from relay.salesforce import answers, body, soql
-from relay.salesforce.client import Query
+from relay.salesforce.errors import Retry
 from relay.salesforce.lookup import moment
 from relay.salesforce.model import WriteOutcome, WriteState
-from relay.salesforce.readback import KEY_LINE, key_of
+from relay.salesforce.readback import KEY_LINE, halves, key_of
+from relay.salesforce.soql import Query
 from relay.salesforce.transport import TooLateError
 
 if TYPE_CHECKING:
@@ -41,9 +42,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.core.clock import Clock
+    from relay.core.errors import RelayError
     from relay.core.model import Json
-    from relay.salesforce.client import Client, Rows
+    from relay.salesforce.client import Client
     from relay.salesforce.model import OrgShape
+    from relay.salesforce.soql import Rows
     from relay.salesforce.threads import Threads
 
 UPLOADS: Final = 2
@@ -254,24 +257,42 @@ class Files:
         Raises:
             RelayError: They could not be looked for; says nothing about them.
         """
-        text = soql.statement(_OWN, me=me, since=since, until=until)
-        (rows,) = await self._rows([Query(text, deleted=True)])
-        found: dict[str, list[FoundFile]] = {}
+        rows = await self._created_by(me, (since, until))
+        found: dict[str, dict[str, FoundFile]] = {}
         for row in rows:
             key, version = key_of(row.get("Description")), _id(row.get("Id"))
             if key and version:
-                found.setdefault(key, []).append(
-                    FoundFile(
-                        key,
-                        version,
-                        _id(row.get("ContentDocumentId")),
-                        row.get("IsDeleted") is True,
-                        moment(row.get("CreatedDate")),
-                    )
+                found.setdefault(key, {})[version] = FoundFile(
+                    key,
+                    version,
+                    _id(row.get("ContentDocumentId")),
+                    row.get("IsDeleted") is True,
+                    moment(row.get("CreatedDate")),
                 )
-        for files in found.values():
-            files.sort(key=lambda file: (file.created_at, file.version_id))
-        return found
+        return {
+            key: sorted(files.values(), key=lambda f: (f.created_at, f.version_id))
+            for key, files in found.items()
+        }
+
+    async def _created_by(self, me: str, whole: tuple[datetime, datetime]) -> Rows:
+        """Ask for our versions of a window; halve one that holds too much.
+
+        A version of a second that two windows share comes twice.
+        """
+        rows: Rows = []
+        windows = [whole]
+        while windows:
+            results = await self._ask("readback", [_own(me, w) for w in windows])
+            smaller: list[tuple[datetime, datetime]] = []
+            for window, result in zip(windows, results, strict=True):
+                if not isinstance(result, answers.Failure):
+                    rows += result
+                elif result.rule.retry is Retry.SHRINK and (parts := halves(window)):
+                    smaller += parts
+                else:
+                    raise _question_failed(result)
+            windows = smaller
+        return rows
 
     async def places(
         self, version_ids: Sequence[str], entity_ids: Sequence[str]
@@ -304,10 +325,7 @@ class Files:
         results = await self._ask("readback", queries)
         for result in results:
             if isinstance(result, answers.Failure):
-                error = answers.error_for(result, doing="files")
-                if isinstance(error, ActivityRefused):
-                    raise SalesforceUnavailable(str(error), code=result.code)
-                raise error
+                raise _question_failed(result)
         return list(results)
 
 
@@ -392,6 +410,20 @@ def link_fields(document_id: str, entity_id: str) -> dict[str, Json]:
 def is_storage(error: TransientError) -> bool:
     """Say whether an error means that the org has no room for files."""
     return getattr(error, "code", "") in STORAGE_FULL
+
+
+def _question_failed(failed: answers.Failure) -> RelayError:
+    """Return the error for a query that failed; no file is at fault for it."""
+    error = answers.error_for(failed, doing="files")
+    if isinstance(error, ActivityRefused):
+        return SalesforceUnavailable(str(error), code=failed.code)
+    return error
+
+
+def _own(me: str, window: tuple[datetime, datetime]) -> Query:
+    since, until = window
+    text = soql.statement(_OWN, me=me, since=since, until=until)
+    return Query(text, deleted=True)
 
 
 def _lists(template: str, ids: Sequence[str], *, deleted: bool) -> list[Query]:

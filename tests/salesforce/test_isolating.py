@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import unquote
 
 import pytest
@@ -401,6 +401,48 @@ async def test_a_window_with_too_many_tasks_is_read_in_halves(org_for, clock):
         assert list(await org.find_own_tasks(*window)) == [key]
         with pytest.raises(OrgPaused):
             await org.find_own_tasks(*window)
+
+
+async def test_a_window_with_too_many_files_is_read_in_halves(org_for, clock):
+    """Each file once, although both halves hold their border; the shortest fails."""
+
+    def file(number):
+        return {
+            "Id": f"06800000000000{number}",
+            "ContentDocumentId": f"06900000000000{number}",
+            "Description": f"relay-key: {'ab12' * 10}",
+            "IsDeleted": False,
+            "CreatedDate": f"2026-01-02T03:04:0{number}.000+0000",
+        }
+
+    def spans(seen):
+        """Return the seconds that each query asks for."""
+        for part in seen.json["compositeRequest"]:
+            text = unquote(part["url"].partition("q=")[2])
+            first, last = re.findall(r"CreatedDate [<>]= ?(\S+)", text)
+            yield (
+                datetime.fromisoformat(last) - datetime.fromisoformat(first)
+            ).total_seconds()
+
+    too_long = (400, error("QUERY_TIMEOUT"))
+    script = [
+        composite(too_long),
+        composite(rows(file(2)), too_long),
+        composite(rows(file(2), file(1)), rows(file(3))),
+        composite(too_long),
+    ]
+    me, now = "005000000000001AAA", clock.now().replace(microsecond=0)
+    with ScriptedHTTP(*script) as server:
+        files = org_for(server).files
+        found = await files.find_own(me, now - timedelta(seconds=320), now)
+        (ours,) = found.values()
+        assert [f.version_id[:15] for f in ours] == [file(n)["Id"] for n in (1, 2, 3)]
+        asked_for = [list(spans(seen)) for seen in server.seen]
+        assert asked_for == [[320], [160, 160], [80, 80]]
+        with pytest.raises(SalesforceUnavailable) as caught:
+            await files.find_own(me, now - timedelta(seconds=3), now)
+        assert caught.value.code == "QUERY_TIMEOUT"
+        assert len(server.seen) == 4
 
 
 def records_with(seen, choking_on):
