@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.ids import record_id
 from relay.salesforce import soql
-from relay.salesforce.client import Query
 from relay.salesforce.readback import asks_for, key_of
+from relay.salesforce.soql import Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

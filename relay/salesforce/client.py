@@ -18,7 +18,6 @@ Source: Salesforce REST API Guide, "Composite", "Query".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -30,7 +29,7 @@ from relay.core.errors import (
     SalesforceUnavailable,
     TransientError,
 )
-from relay.salesforce import answers, body, errors, soql, transport
+from relay.salesforce import answers, composite, errors, transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,44 +43,16 @@ if TYPE_CHECKING:
     from relay.core.model import Json
     from relay.salesforce.answers import Failure
     from relay.salesforce.auth import Token, TokenProvider
+    from relay.salesforce.composite import Part
     from relay.salesforce.gauge import Gauge
+    from relay.salesforce.soql import Query, Rows
 
-MAX_PART_QUERIES: Final = 5
-"""Queries and collections in one composite (REST API Guide, "Composite")."""
 MAX_PAGES: Final = 500
 """Pages of one answer that are followed; more is an answer that never ends."""
 
 _PAGE: Final = re.compile(r"/services/data/v\d{1,3}\.\d/query(?:All)?/[A-Za-z0-9_-]+")
 _READ_TRIES: Final = 2
 _NEVER_TAKEN_UP: Final = frozenset({401, 407, 411, 413, 414, 415, 429, 431})
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One SOQL statement; `deleted` includes deleted and archived rows (queryAll)."""
-
-    soql: str
-    deleted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The answer to one part of a composite call."""
-
-    status: int
-    body: Json
-
-    @property
-    def ok(self) -> bool:
-        """Say whether this part succeeded as such (its records may still have not)."""
-        return self.status // 100 == 2  # noqa: PLR2004 - HTTP
-
-    def failure(self) -> Failure:
-        """Return what went wrong."""
-        return answers.failure(self.status, self.body)
-
-
-Rows = list[dict[str, Any]]
 
 
 class Body(Protocol):
@@ -286,7 +257,7 @@ class Client:
         Raises:
             RelayError: As `call`; of the request as a whole.
         """
-        data = composite_body(self.prefix, parts)
+        data = composite.request_body(self.prefix, parts)
         answer = self.call(
             kind,
             "composite",
@@ -295,7 +266,7 @@ class Client:
             not_after_s=not_after_s,
             timeout_s=timeout_s,
         )
-        return read_composite(answer, len(parts))
+        return composite.read(answer, len(parts))
 
     # ------------------------------------------------------------ queries
 
@@ -308,7 +279,7 @@ class Client:
         Raises:
             RelayError: Of the call as a whole, as `call`.
         """
-        parts = [("GET", query_path(query), None) for query in queries]
+        parts = [("GET", query.path, None) for query in queries]
         return [self._rows(kind, part) for part in self.composite(kind, parts)]
 
     def _rows(self, kind: str, part: Part | None) -> Rows | Failure:
@@ -413,50 +384,3 @@ def _outcome(failed: Failure, *, unknown: bool) -> str:
     if issubclass(failed.rule.error, OrgPaused):
         return "paused"
     return "refused" if failed.rule.permanent else "unavailable"
-
-
-def query_path(query: Query) -> str:
-    """Return the path of a query below the version."""
-    resource = "queryAll" if query.deleted else "query"
-    return f"{resource}?q={soql.encoded(query.soql)}"
-
-
-def composite_body(
-    prefix: str, parts: Sequence[tuple[str, str, bytes | None]]
-) -> bytes:
-    """Return the body of a composite call; bodies of parts are taken as they are."""
-    return b"".join(_composite_bytes(prefix, parts))
-
-
-def _composite_bytes(
-    prefix: str, parts: Sequence[tuple[str, str, bytes | None]]
-) -> Iterator[bytes]:
-    yield b'{"allOrNone":false,"compositeRequest":['
-    for number, (method, path, data) in enumerate(parts):
-        head = {"method": method, "url": prefix + path, "referenceId": f"p{number}"}
-        yield (b"," if number else b"") + body.write(head)[:-1]
-        if data is not None:
-            yield b',"body":'
-            yield data
-        yield b"}"
-    yield b"]}"
-
-
-def read_composite(answer: Json, count: int) -> list[Part | None]:
-    """Return the parts of a composite answer by the numbers in their names."""
-    found: list[Part | None] = [None] * count
-    items = answer.get("compositeResponse") if isinstance(answer, dict) else None
-    seen: set[int] = set()
-    for item in items if isinstance(items, list) else []:
-        if not isinstance(item, dict):
-            continue
-        name, status = item.get("referenceId"), item.get("httpStatusCode")
-        if not isinstance(name, str) or not re.fullmatch(r"p\d{1,2}", name):
-            continue
-        number = int(name[1:])
-        if number >= count or not isinstance(status, int):
-            continue
-        # A number that comes twice says nothing certain about its part.
-        found[number] = None if number in seen else Part(status, item.get("body"))
-        seen.add(number)
-    return found

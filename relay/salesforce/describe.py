@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from relay.core.errors import OrgPaused
 from relay.core.ids import record_id
 from relay.salesforce import answers
-from relay.salesforce.client import Query, query_path
 from relay.salesforce.model import FieldInfo, OrgShape
+from relay.salesforce.soql import Query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.core.model import Json
-    from relay.salesforce.client import Client, Part
+    from relay.salesforce.client import Client
+    from relay.salesforce.composite import Part
 
 OBJECTS: Final = (
     "Task",
@@ -50,7 +51,7 @@ def ask(client: Client) -> OrgShape:
         RelayError: The call failed; see `Client.call`.
     """
     parts = [("GET", f"sobjects/{name}/describe", None) for name in OBJECTS]
-    parts.append(("GET", query_path(_STATUSES), None))
+    parts.append(("GET", _STATUSES.path, None))
     results = client.composite("describe", parts)
     return read(results)
 

@@ -21,15 +21,15 @@ from relay.core.addresses import address_key
 from relay.core.ids import record_id
 from relay.core.model import Candidate, Found, OpportunityRole
 from relay.salesforce import soql
-from relay.salesforce.client import Query
 from relay.salesforce.model import LookupResult, SalesforceUser
+from relay.salesforce.soql import Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from relay.core.model import Json
-    from relay.salesforce.client import Rows
     from relay.salesforce.model import OrgShape
+    from relay.salesforce.soql import Rows
 
 MAX_EMAIL: Final = 80
 """Length of Lead.Email and Contact.Email: what is longer cannot match."""

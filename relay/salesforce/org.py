@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from relay.core.model import Json
     from relay.salesforce.answers import Failure
     from relay.salesforce.census import OwnRecord
-    from relay.salesforce.client import Query, Rows
     from relay.salesforce.lookup import Ask
     from relay.salesforce.model import (
         Filed,
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
         SalesforceUser,
     )
     from relay.salesforce.readback import ListAsk
+    from relay.salesforce.soql import Query, Rows
     from relay.salesforce.write import Encoded, Job
 
 QUERIES_PER_CALL: Final = 5

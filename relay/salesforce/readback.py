@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.ids import record_id
 from relay.salesforce import soql
-from relay.salesforce.client import Query
 from relay.salesforce.lookup import moment
 from relay.salesforce.model import Filed, FoundRecord
+from relay.salesforce.soql import Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

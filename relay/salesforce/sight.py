@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.ids import record_id
 from relay.salesforce import soql
-from relay.salesforce.client import Query
+from relay.salesforce.soql import Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relay.salesforce.answers import Failure
-    from relay.salesforce.client import Rows
+    from relay.salesforce.soql import Rows
 
 _PERMISSION: Final = "SELECT PermissionsViewAllData FROM UserPermissionAccess LIMIT 1"
 _TASK_OF: Final = "SELECT Id FROM Task WHERE OwnerId = {owner} LIMIT 1"

@@ -3,14 +3,16 @@
 Quoting is simple-salesforce's; what it lets through (control characters, lone
 surrogates) is taken out first. Nothing here knows an object.
 
-Source: SOQL and SOSL Reference, "Quoted String Escape Sequences"; Salesforce Developer
-Limits, "API Request Limits" (URI and headers up to 16,384 bytes).
+Source: Salesforce REST API Guide, "Query", "QueryAll"; SOQL and SOSL Reference, "Quoted
+String Escape Sequences"; Salesforce Developer Limits, "API Request Limits" (URI and
+headers up to 16,384 bytes).
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 if TYPE_CHECKING:
@@ -24,6 +26,23 @@ MAX_ITEMS: Final = 1_000
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 _format: Callable[..., str] | None = None
+
+Rows = list[dict[str, Any]]
+"""What a query found, all pages of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One SOQL statement; `deleted` includes deleted and archived rows (queryAll)."""
+
+    soql: str
+    deleted: bool = False
+
+    @property
+    def path(self) -> str:
+        """Return its path below the version."""
+        resource = "queryAll" if self.deleted else "query"
+        return f"{resource}?q={encoded(self.soql)}"
 
 
 def clean(text: str) -> str:

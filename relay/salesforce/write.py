@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from relay.core.model import Json
     from relay.salesforce.answers import Failure
-    from relay.salesforce.client import Client, Part
+    from relay.salesforce.client import Client
+    from relay.salesforce.composite import Part
 
 MAX_RECORDS: Final = 200
 """Records in a collection."""

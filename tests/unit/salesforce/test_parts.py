@@ -15,7 +15,7 @@ from relay.core.errors import (
     SalesforceUnavailable,
 )
 from relay.salesforce import auth, describe, transport
-from relay.salesforce.client import Part
+from relay.salesforce.composite import Part
 from relay.salesforce.gauge import Gauge, usage_of
 from relay.salesforce.transport import Flight, TooLateError
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from itertools import groupby
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.salesforce import write
-from relay.salesforce.client import Part, composite_body, read_composite
+from relay.salesforce import composite, write
 from relay.salesforce.model import WriteState
 from relay.salesforce.write import Encoded
 
@@ -80,7 +78,7 @@ def test_packing_wastes_no_call():
 def test_bodies_nest_as_json():
     """Bodies made of bytes are the JSON that they look like."""
     (record,), _ = write.encode([("k", "Task", {"Subject": 'é"'})])
-    data = composite_body(
+    data = composite.request_body(
         "/services/data/v66.0/",
         [
             ("POST", "composite/sobjects", write.collection_body([record, record])),
@@ -94,27 +92,6 @@ def test_bodies_nest_as_json():
     assert first["referenceId"] != second["referenceId"]
     assert len(first["body"]["records"]) == 2
     assert "body" not in second
-
-
-def test_parts_are_found_by_name_in_any_order():
-    """A composite answer may come in another order; strangers are left out."""
-    answer = {
-        "compositeResponse": [
-            {"referenceId": "p1", "httpStatusCode": 200, "body": "b"},
-            {"referenceId": "p9", "httpStatusCode": 200, "body": "?"},
-            {"referenceId": "p0", "httpStatusCode": 400, "body": "a"},
-            {"referenceId": "p2", "httpStatusCode": 200, "body": "c"},
-            {"referenceId": "p2", "httpStatusCode": 400, "body": "c"},
-            "nonsense",
-        ]
-    }
-    assert read_composite(answer, 4) == [Part(400, "a"), Part(200, "b"), None, None]
-
-
-@pytest.mark.parametrize("answer", [None, [], {}, {"compositeResponse": 7}, "x"])
-def test_an_answer_of_another_form_has_no_parts(answer):
-    """Whatever comes instead of a composite answer says nothing."""
-    assert read_composite(answer, 2) == [None, None]
 
 
 def outcome(result, unique=None):
