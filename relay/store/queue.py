@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, false, func, insert, select, true, update
 
-from relay.core.errors import IllegalTransition, NotFound
 from relay.core.model import Claimed
-from relay.core.states import Event, State, next_state, sources
+from relay.core.states import Event, State, next_state
 from relay.store import schema
 from relay.store.access import Access
-from relay.store.audit import write_audit
+from relay.store.attempts import attempt_record
 from relay.store.values import SECOND, chunks, maybe_moment, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection, Row
@@ -37,17 +36,12 @@ LONE_CRASHES: Final = 3
 """Crashes alone that exhaust a message."""
 CLAIM_BYTES: Final = 64 * 1024 * 1024
 """Bytes of raw mail in one claim, where the caller says nothing else."""
-BY_PEOPLE: Final = frozenset(
-    {Event.HOLD, Event.RELEASE, Event.REQUEUE, Event.DISCARD, Event.UNDO}
-)
-"""Events that a person may ask for; the others belong to a worker's lease."""
-_DUE_AGAIN: Final = frozenset({Event.RELEASE, Event.REQUEUE})
 
 m = schema.messages.c
 
 
 class Queue(Access):
-    """Operations of the worker and of people on messages."""
+    """Operations of the worker on messages."""
 
     async def claim(
         self,
@@ -154,37 +148,6 @@ class Queue(Access):
         self._ring()
         return count
 
-    async def apply(
-        self,
-        event: Event,
-        ids: Sequence[str] | None,
-        state: State | None,
-        actor: str,
-    ) -> list[tuple[str, State, State]]:
-        """Do what a person asked for to messages; return (id, old state, new state).
-
-        With `ids`, all of them or none. Without, those that are in `state`, as far as
-        the event is possible there. A released or requeued message is due at once, and
-        its failures and crashes are forgotten.
-
-        Raises:
-            IllegalTransition: One of `ids` cannot take the event; nothing was changed.
-            NotFound: One of `ids` does not exist; nothing was changed.
-        """
-        now = self._now()
-
-        def work(connection: Connection) -> list[tuple[str, State, State]]:
-            if ids is None:
-                rows = _in_state(connection, event, state)
-            else:
-                rows = _named(connection, event, ids)
-            return apply_event(connection, event, rows, actor, now)
-
-        changed = await self._write(work)
-        if event in _DUE_AGAIN and changed:
-            self._ring()
-        return changed
-
     async def wait_for_work(self, timeout_s: float) -> None:
         """Return once something may be due, at the latest after `timeout_s`.
 
@@ -216,6 +179,18 @@ class Queue(Access):
 
 def _held_by(owner: str) -> Any:
     return (m.state == State.CLAIMED.value) & (m.lease_owner == owner)
+
+
+def messages_held(
+    connection: Connection, owner: str, ids: Iterable[str]
+) -> dict[str, Row[Any]]:
+    """Return the messages that the owner holds, locked, by id."""
+    found: dict[str, Row[Any]] = {}
+    for part in chunks(sorted(set(ids))):
+        query = select(schema.messages).where(m.id.in_(part), _held_by(owner))
+        for row in connection.execute(query.order_by(m.id).with_for_update()):
+            found[row.id] = row
+    return found
 
 
 # ------------------------------------------------------------------ claims
@@ -379,103 +354,3 @@ FREE: Final[dict[str, Any]] = {
     "alone": False,
 }
 """Columns of a message that nobody holds."""
-
-
-def attempt_record(  # noqa: PLR0913 - a row has that many columns
-    row: Row[Any],
-    now: int,
-    event: Event,
-    state: State,
-    *,
-    reason: str = "",
-    detail: str = "",
-    trace: str = "[]",
-    started_at: int | None = None,
-    actor: str | None = None,
-) -> dict[str, Any]:
-    """Return the row of `attempts` for what happened to a message."""
-    if started_at is None:
-        started_at = now if row.claimed_at is None else row.claimed_at
-    return {
-        "message_id": row.id,
-        "number": row.attempts,
-        "started_at": started_at,
-        "ended_at": now,
-        "event": event.value,
-        "state": state.value,
-        "reason": reason,
-        "detail": detail,
-        "actor": (row.lease_owner or "") if actor is None else actor,
-        "trace": trace,
-    }
-
-
-# ------------------------------------------------------------------ people
-
-
-def _in_state(
-    connection: Connection, event: Event, state: State | None
-) -> list[Row[Any]]:
-    if state is None or event not in BY_PEOPLE or state not in sources(event):
-        return []
-    query = select(schema.messages).where(m.state == state).order_by(m.id)
-    return list(connection.execute(query.with_for_update()))
-
-
-def _named(connection: Connection, event: Event, ids: Sequence[str]) -> list[Row[Any]]:
-    wanted = list(dict.fromkeys(ids))
-    found: dict[str, Row[Any]] = {}
-    for part in chunks(wanted):
-        query = select(schema.messages).where(m.id.in_(part)).order_by(m.id)
-        for row in connection.execute(query.with_for_update()):
-            found[row.id] = row
-    for message_id in wanted:
-        if message_id not in found:
-            text = f"there is no message {message_id}"
-            raise NotFound(text)
-        if event not in BY_PEOPLE:
-            raise IllegalTransition(State(found[message_id].state), event)
-    return [found[message_id] for message_id in wanted]
-
-
-def apply_event(
-    connection: Connection, event: Event, rows: list[Row[Any]], actor: str, now: int
-) -> list[tuple[str, State, State]]:
-    """Change messages as a person asked, with their attempts and the audit.
-
-    Raises:
-        IllegalTransition: One of them cannot take the event.
-    """
-    changed: list[tuple[str, State, State]] = []
-    records: list[dict[str, Any]] = []
-    for row in rows:
-        old = State(row.state)
-        new = next_state(old, event)
-        changed.append((row.id, old, new))
-        records.append(attempt_record(row, now, event, new, actor=actor))
-    values: dict[str, Any] = {"reason": event.value, "detail": f"by {actor}"}
-    if event in _DUE_AGAIN:
-        values |= {
-            "reason": "",
-            "detail": "",
-            "next_attempt_at": now,
-            "renewed_at": now,
-            "failing_since": None,
-            "failures": 0,
-            "crashes": 0,
-            "lone_crashes": 0,
-        }
-    for state in {new for _, _, new in changed}:
-        for part in chunks(i for i, _, new in changed if new is state):
-            connection.execute(
-                update(schema.messages)
-                .where(m.id.in_(part))
-                .values(state=state.value, **values)
-            )
-    if records:
-        connection.execute(insert(schema.attempts), records)
-        subject = changed[0][0] if len(changed) == 1 else f"{len(changed)} messages"
-        write_audit(
-            connection, now, actor, f"message_{event.value}", (subject, None, None)
-        )
-    return changed

@@ -19,8 +19,10 @@ from relay.store.database import (
 from relay.store.errors import code, translate
 from relay.store.files import FileOperations
 from relay.store.handovers import Handovers
+from relay.store.interventions import Interventions
 from relay.store.journal import Journal
 from relay.store.ledger import LedgerOperations
+from relay.store.mails import Mails
 from relay.store.postgres import PostgresDatabase
 from relay.store.queue import Queue
 from relay.store.spool import Spool, private_temporary_folder
@@ -47,6 +49,8 @@ class Store(
     AppPasswords,
     APITokens,
     Queue,
+    Interventions,
+    Mails,
     LedgerOperations,
     Handovers,
     LedgerWalk,

@@ -24,8 +24,8 @@ from relay.store import schema
 from relay.store.access import Access
 from relay.store.audit import write_audit
 from relay.store.files import file_of, files_on_records
+from relay.store.interventions import apply_event
 from relay.store.ledger import activity_of
-from relay.store.queue import apply_event
 from relay.store.values import chunks, stamp
 
 if TYPE_CHECKING:
