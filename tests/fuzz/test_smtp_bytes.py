@@ -27,6 +27,7 @@ from relay.smtp.lmtp import LMTPSession
 from relay.smtp.submission import SubmissionSession
 from tests.fakes.dialogue_fuzz import converse, judge, whole_replies
 from tests.fakes.intake import MemorySink, running
+from tests.fakes.waiting import until
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "4"))
 TROUBLE = {"smtp_session_broken", "smtp_internal_error"}
@@ -177,7 +178,7 @@ async def try_all(folder, inputs, states=tuple(STATES), seed=1):
                         error.add_note(f"state {state!r}, sent as {cuts!r}")
                         raise
                     mails += taken
-        assert not intake._sessions
+        await until(lambda: not intake._sessions)
     assert not list(folder.iterdir())
     return mails
 
