@@ -38,8 +38,9 @@ sys.path.insert(0, str(ROOT))
 
 from relay.config import load  # noqa: E402
 from relay.core.clock import SystemClock  # noqa: E402
+from relay.core.directory import Role  # noqa: E402
 from relay.core.ids import new_message_id  # noqa: E402
-from relay.core.model import Envelope, RawMail, Recipient, Role  # noqa: E402
+from relay.core.model import Envelope, RawMail, Recipient  # noqa: E402
 from relay.core.states import State  # noqa: E402
 from relay.store import Store  # noqa: E402
 from tests.fakes.processes import (  # noqa: E402

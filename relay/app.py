@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError, StoreUnavailable
-from relay.core.model import LeaseOwner
+from relay.core.queue import LeaseOwner
 from relay.core.states import State
 from relay.salesforce import Org
 from relay.smtp import Intake
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.model import Directory
+    from relay.core.directory import Directory
 
 ROLES: Final = frozenset({"smtp", "worker"})
 _START_TIME: Final = 19

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from relay.activity.text import cut, one_line
-from relay.core.model import FileDraft
+from relay.core.files import FileDraft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

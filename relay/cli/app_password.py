@@ -16,7 +16,7 @@ from relay.core.passwords import hash_password, new_password
 
 if TYPE_CHECKING:
     from relay.config import Settings
-    from relay.core.model import AppPassword, User
+    from relay.core.directory import AppPassword, User
 
 _DEFAULT_NAME = "mail program"
 who = click.argument("who", metavar="USER")

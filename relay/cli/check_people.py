@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.config import Settings
-    from relay.core.model import User
+    from relay.core.directory import User
     from relay.salesforce import Org, SalesforceUser
 
 _CHECK: Final = "owners"

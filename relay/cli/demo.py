@@ -25,7 +25,8 @@ from relay.cli.demo_mails import REFUSED, Cast, Scene, cast, names, scenes, time
 from relay.cli.entry import FAILED
 from relay.cli.output import print_json
 from relay.cli.sandbox import SNIPPET, running_sandbox
-from relay.core.model import LogFilter, Role
+from relay.core.directory import Role
+from relay.core.model import LogFilter
 from relay.core.states import RESTING
 
 if TYPE_CHECKING:

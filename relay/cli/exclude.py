@@ -8,7 +8,7 @@ from relay.cli.arguments import address_pattern, known_pattern
 from relay.cli.entry import RelayGroup
 from relay.cli.opening import actor, open_store, run, settings
 from relay.cli.output import json_option, print_json, table
-from relay.core.model import SkipKind
+from relay.core.directory import SkipKind
 
 of_user = click.option("--user", "who", metavar="USER", help="Only for this user.")
 

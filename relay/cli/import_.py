@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from relay.cli.mail_files import Found, Source, Unreadable
     from relay.config import Settings
-    from relay.core.model import User
+    from relay.core.directory import User
     from relay.smtp.handed import Handover
 
 PEER: Final = "import"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from relay.config import Settings
-    from relay.core.model import User
+    from relay.core.directory import User
     from relay.store import Store
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from relay.cli.opening import actor, open_store, run, settings
 from relay.cli.output import json_option, print_json, table, when
 
 if TYPE_CHECKING:
-    from relay.core.model import APIToken
+    from relay.core.directory import APIToken
 
 _PREFIX: Final = "relay_"
 """So that scanners find a token that was published by mistake."""

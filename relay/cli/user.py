@@ -13,11 +13,11 @@ from relay.cli.arguments import email_address, person_name, salesforce_user_id
 from relay.cli.entry import RelayGroup
 from relay.cli.opening import actor, open_store, relay_address, run, settings
 from relay.cli.output import facts, json_option, print_json, state_style, table
-from relay.core.model import Role
+from relay.core.directory import Role
 
 if TYPE_CHECKING:
     from relay.config import Settings
-    from relay.core.model import User
+    from relay.core.directory import User
 
 who = click.argument("who", metavar="USER")
 

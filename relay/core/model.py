@@ -1,12 +1,14 @@
-"""The values that the parts of the relay hand to each other, all frozen.
+"""One mail as a value, from the envelope to its rows in the ledger; all frozen.
 
 Times are aware datetimes in UTC unless a name says otherwise; sizes are bytes;
-addresses are as written, with `address_key` beside them where they are compared.
+addresses are as written, with `address_key` beside them where they are compared. All
+values of `core` keep to this. People are in `core.directory`, claims in `core.queue`,
+the files of a mail in `core.files`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -15,110 +17,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from relay.core.states import Event, FileState, Ledger, State
+    from relay.core.states import Ledger, State
 
 Json = Any
 """A value that JSON can hold."""
-
-
-# ------------------------------------------------------------------ people
-
-
-class Role(StrEnum):
-    """What a person may do in the relay."""
-
-    REP = "rep"
-    ADMIN = "admin"
-    MONITOR = "monitor"
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A person who logs.
-
-    `relay_token` is the local part of the current relay address; `old_tokens` still
-    work for a grace time after a rotation.
-    """
-
-    id: int
-    name: str
-    email: str
-    role: Role
-    active: bool
-    salesforce_id: str | None
-    relay_token: str
-    time_zone: str | None = None
-    old_tokens: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptedAddress:
-    """An address, or `*@domain`, that may send for a user; `address` is a key."""
-
-    user_id: int
-    address: str
-    added_at: datetime
-    added_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class AppPassword:
-    """A password with which a mail program of a user logs in to hand mail over.
-
-    `hash` is from `core.passwords`. `used_at` is its last use, to the hour.
-    """
-
-    user_id: int
-    name: str
-    hash: str = field(repr=False)
-    added_at: datetime
-    added_by: str
-    used_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class APIToken:
-    """A token with which a program hands mail over by HTTP.
-
-    With `user_id` it is for that user alone. `used_at` is its last use, to the hour.
-    """
-
-    name: str
-    user_id: int | None
-    added_at: datetime
-    added_by: str
-    used_at: datetime | None = None
-
-
-class SkipKind(StrEnum):
-    """What an exclusion does."""
-
-    ADDRESS = "address"
-    """The address is not looked up; the rest of the mail is logged."""
-    MAIL = "mail"
-    """A mail in which the address takes part is not logged at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exclusion:
-    """An address or `*@domain` to leave out, org-wide (`user_id` None) or of a user."""
-
-    pattern: str
-    user_id: int | None
-    skip: SkipKind
-
-
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """Everybody and everything an admin edits, as of one moment (`revision`)."""
-
-    revision: int
-    users: Mapping[int, User]
-    by_token: Mapping[str, int]
-    accepted: Mapping[int, frozenset[str]]
-    exclusions: tuple[Exclusion, ...]
-    settings: Mapping[str, Json] = field(default_factory=dict)
-    app_passwords: Mapping[int, tuple[AppPassword, ...]] = field(default_factory=dict)
 
 
 # ------------------------------------------------------------------ intake
@@ -421,127 +323,6 @@ class LedgerUpdate:
     lookups: int | None = None
 
 
-# ------------------------------------------------------------------ files
-
-
-@dataclass(frozen=True, slots=True)
-class FileDraft:
-    """One file to hang on one record of a mail.
-
-    `key` is the digest of record and content, unique for ever. The raw bytes of the
-    blob from `start` to `end` hold the content in `encoding`; decoded, it has
-    `size_bytes` and the digest `sha256`. The original mail has no digest: its bytes
-    differ from copy to copy.
-    """
-
-    key: str
-    mail_id: int
-    activity_key: str
-    blob_id: str
-    name: str
-    content_type: str
-    size_bytes: int
-    sha256: str
-    start: int
-    end: int
-    encoding: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """A file as the store knows it, and the record that it is to hang on.
-
-    `due_at` is when something is to be done about it; None: never again. `mine` says
-    whether it is in the hands of the worker who asked.
-    """
-
-    id: int
-    draft: FileDraft
-    state: FileState
-    record_id: str | None
-    record_gone: bool
-    created_at: datetime
-    version_id: str | None = None
-    document_id: str | None = None
-    sent_at: datetime | None = None
-    due_at: datetime | None = None
-    error: str = ""
-    lookups: int = 0
-    failures: int = 0
-    mine: bool = False
-
-    @property
-    def key(self) -> str:
-        """Return the key of its draft."""
-        return self.draft.key
-
-
-@dataclass(frozen=True, slots=True)
-class FileUpdate:
-    """A change of one file's row. None leaves a column as it is, but for `due_at`.
-
-    `keep` leaves the row in the hands of the worker; otherwise it is free from
-    `due_at` on.
-    """
-
-    key: str
-    state: FileState
-    due_at: datetime | None = None
-    version_id: str | None = None
-    document_id: str | None = None
-    sent_at: datetime | None = None
-    error: str = ""
-    lookups: int | None = None
-    failures: int | None = None
-    keep: bool = False
-
-
-# ------------------------------------------------------------------ queue
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseOwner:
-    """Who holds a claim. `started` tells two processes with one pid apart."""
-
-    host: str
-    boot_id: str
-    pid: int
-    started: str
-    worker: str = "0"
-
-    def __str__(self) -> str:
-        """Return the form kept in the store."""
-        return f"{self.host}/{self.boot_id}/{self.pid}/{self.started}/{self.worker}"
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A message in a worker's hands.
-
-    `attempt` counts from 1 and fences the settlement: a worker that lost its lease
-    cannot settle what another has claimed since. `alone` marks a message that was in
-    the worker's hands at two crashes and now travels by itself.
-    """
-
-    id: str
-    attempt: int
-    user_id: int | None
-    rcpt: str
-    received_at: datetime
-    mail_from: str
-    mail_id: int | None
-    blob_id: str
-    size_bytes: int
-    failures: int
-    """Transient failures so far; sets the backoff."""
-    waiting_since: datetime
-    """Receipt, or the last time that a person asked for another try."""
-    alone: bool = False
-    failing_since: datetime | None = None
-    """When it first failed, later by all time in which it was due and nobody tried (a
-    stopped relay, an org that rests); sets the end. None: it has not failed yet."""
-
-
 @dataclass(frozen=True, slots=True)
 class MailState:
     """A mail as the store knows it: identity, and its ledger rows."""
@@ -553,21 +334,7 @@ class MailState:
     """False: another live worker is busy with this mail; give the message back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """The outcome of one attempt, as a value."""
-
-    message_id: str
-    attempt: int
-    event: Event
-    reason: str = ""
-    """A stable word, such as `no_record` or `UNABLE_TO_LOCK_ROW`."""
-    detail: str = ""
-    """A sentence for people."""
-    retry_at: datetime | None = None
-    """When to try again; for TRANSIENT and GIVE_BACK."""
-    trace: tuple[Step, ...] = ()
-    started_at: datetime | None = None
+# ------------------------------------------------------------------ log
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import address_key, covers, domain_of
-from relay.core.model import Person, Place, SkipKind
+from relay.core.directory import SkipKind
+from relay.core.model import Person, Place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from relay.core.model import Directory, Email, Exclusion, Mailbox
+    from relay.core.directory import Directory, Exclusion
+    from relay.core.model import Email, Mailbox
 
 MAX_SALESFORCE_EMAIL: Final = 80
 """Length of Contact.Email and Lead.Email: a longer address matches no record."""

@@ -19,7 +19,7 @@ from relay.mail import mailboxes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.core.model import User
+    from relay.core.directory import User
 
 NO_FROM: Final = "no_from"
 SEVERAL_FROM: Final = "several_from"

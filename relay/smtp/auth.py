@@ -32,7 +32,7 @@ from relay.telemetry import get_logger
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from relay.core.model import AppPassword, Directory, User
+    from relay.core.directory import AppPassword, Directory, User
     from relay.smtp.replies import Reply
     from relay.smtp.sink import Sink
 

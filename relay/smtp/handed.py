@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from relay.config import SMTPSettings
     from relay.core.clock import Clock
-    from relay.core.model import Directory, Refusal, User
+    from relay.core.directory import Directory, User
+    from relay.core.model import Refusal
     from relay.smtp.policy import Assessment, Rejection
     from relay.smtp.sink import Sink
 

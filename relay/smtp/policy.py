@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from relay.config import SMTPSettings
-    from relay.core.model import Directory, User
+    from relay.core.directory import Directory, User
     from relay.sender import Author
     from relay.smtp.envelope import Path
     from relay.smtp.replies import Reply

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from relay.config import SMTPSettings
     from relay.core.clock import Clock
-    from relay.core.model import Directory
+    from relay.core.directory import Directory
     from relay.smtp.listener import Listener
     from relay.smtp.sink import Sink
     from relay.smtp.wire import Wire

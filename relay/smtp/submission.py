@@ -23,7 +23,7 @@ from relay.telemetry import get_logger
 if TYPE_CHECKING:
     import asyncio
 
-    from relay.core.model import User
+    from relay.core.directory import User
     from relay.smtp.listener import Listener
     from relay.smtp.policy import Addressee
     from relay.smtp.server import Intake

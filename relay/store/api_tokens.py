@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, insert, or_, select, update
 
+from relay.core.directory import APIToken
 from relay.core.errors import NotFound
-from relay.core.model import APIToken
 from relay.store import schema
 from relay.store.directory import DirectoryEdits
 from relay.store.values import SECOND, moment

@@ -19,7 +19,7 @@ from relay.store.values import SECOND
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from relay.core.model import AppPassword
+    from relay.core.directory import AppPassword
     from relay.store.directory import Edit
 
 MOST: Final = 10

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sqlalchemy import delete, exists, insert, select, update
 
 from relay.core.addresses import address_key
+from relay.core.directory import (
+    AcceptedAddress,
+    Directory,
+    Exclusion,
+    Role,
+    SkipKind,
+    User,
+)
 from relay.core.errors import Conflict, NotFound
-from relay.core.model import AcceptedAddress, Directory, Exclusion, Role, SkipKind, User
 from relay.store import schema
 from relay.store.access import Access
 from relay.store.audit import audit_row, write_audit

@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.errors import IllegalTransition, NotFound, RawUnreadable
-from relay.core.model import FileDraft, FileRow
+from relay.core.files import FileDraft, FileRow
 from relay.core.states import FILE_TRANSITIONS, FileState, Ledger
 from relay.store import schema
 from relay.store.access import in_thread
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Select
 
-    from relay.core.model import FileUpdate, LeaseOwner
+    from relay.core.files import FileUpdate
+    from relay.core.queue import LeaseOwner
 
 PIECE_BYTES: Final = 1 << 18
 

@@ -26,13 +26,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from relay.core.model import (
-        Draft,
-        FileDraft,
-        LeaseOwner,
-        LedgerUpdate,
-        Settlement,
-    )
+    from relay.core.files import FileDraft
+    from relay.core.model import Draft, LedgerUpdate
+    from relay.core.queue import LeaseOwner, Settlement
 
 mails = schema.mails
 activities = schema.activities

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from relay.core.model import Activity, LeaseOwner
+    from relay.core.model import Activity
+    from relay.core.queue import LeaseOwner
 
 m = schema.messages.c
 mails = schema.mails

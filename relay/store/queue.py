@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, false, func, insert, select, true, update
 
-from relay.core.model import Claimed
+from relay.core.queue import Claimed
 from relay.core.states import Event, State, next_state
 from relay.store import schema
 from relay.store.access import Access
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from relay.core.model import LeaseOwner
+    from relay.core.queue import LeaseOwner
 
 ALONE_AFTER: Final = 2
 """Crashes after which a message is claimed alone."""

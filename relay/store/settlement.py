@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from relay.core.model import Settlement
+    from relay.core.queue import Settlement
 
 m = schema.messages.c
 mails = schema.mails

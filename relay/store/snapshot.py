@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from relay.core.model import (
-    AppPassword,
-    Directory,
-    Exclusion,
-    Role,
-    SkipKind,
-    User,
-)
+from relay.core.directory import AppPassword, Directory, Exclusion, Role, SkipKind, User
 from relay.store import schema
 from relay.store.values import load, moment
 

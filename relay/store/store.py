@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from relay.config import StoreSettings
     from relay.core.clock import Clock
-    from relay.core.model import LeaseOwner
+    from relay.core.queue import LeaseOwner
     from relay.store.database import Database
 
 T = TypeVar("T")

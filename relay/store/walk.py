@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from relay.core.model import Activity, FileRow
+    from relay.core.files import FileRow
+    from relay.core.model import Activity
 
 a = schema.activities.c
 f = schema.files.c

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from relay.config import SMTPSettings
-    from relay.core.model import APIToken, Refusal, User
+    from relay.core.directory import APIToken, User
+    from relay.core.model import Refusal
 
 _TYPES: Final = frozenset({"", "message/rfc822", "application/octet-stream"})
 _STATUS: Final = {

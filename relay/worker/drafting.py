@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from relay.activity import Mode, Owner
     from relay.config import SalesforceSettings, Settings
-    from relay.core.model import Directory, Draft, Email, Match
+    from relay.core.directory import Directory
+    from relay.core.model import Draft, Email, Match
     from relay.salesforce import OrgShape
 
 OBJECTS = ("Task", "EmailMessage")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.config import Settings
-    from relay.core.model import Directory, Email, User
+    from relay.core.directory import Directory, User
+    from relay.core.model import Email
     from relay.salesforce import Org
     from relay.worker.mode import WriteMode
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from relay.config import SalesforceSettings, Settings
     from relay.core.clock import Clock
-    from relay.core.model import LeaseOwner
+    from relay.core.queue import LeaseOwner
     from relay.salesforce import Org
     from relay.store import Store
     from relay.worker.item import Run, Work

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.activity import cut
 from relay.core.errors import NotFound, OrgPaused, RawUnreadable, TransientError
-from relay.core.model import FileUpdate
+from relay.core.files import FileUpdate
 from relay.core.states import FILE_WAITING, FileState
 from relay.mail import decoded, masked
 from relay.salesforce import WriteState, filing
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.model import FileRow, Json, LeaseOwner
+    from relay.core.files import FileRow
+    from relay.core.model import Json
+    from relay.core.queue import LeaseOwner
     from relay.salesforce import Org, OrgShape, WriteOutcome
     from relay.store import Store
     from relay.store.files import RawReader

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from relay.core.errors import LeaseLost
-from relay.core.model import LedgerUpdate, Settlement, Step
+from relay.core.model import LedgerUpdate, Step
+from relay.core.queue import Settlement
 from relay.core.states import SETTLED, Event, Ledger
 
 if TYPE_CHECKING:
@@ -14,17 +15,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.core.clock import Clock
+    from relay.core.directory import User
     from relay.core.errors import TransientError
-    from relay.core.model import (
-        Activity,
-        Claimed,
-        Draft,
-        Email,
-        FileDraft,
-        LeaseOwner,
-        MailState,
-        User,
-    )
+    from relay.core.files import FileDraft
+    from relay.core.model import Activity, Draft, Email, MailState
+    from relay.core.queue import Claimed, LeaseOwner
     from relay.salesforce import WriteOutcome
     from relay.store import Store
 

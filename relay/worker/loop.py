@@ -22,7 +22,7 @@ from relay.core.errors import (
     SalesforceDown,
     StoreUnavailable,
 )
-from relay.core.model import Settlement
+from relay.core.queue import Settlement
 from relay.core.states import Event
 from relay.telemetry import get_logger, metrics
 from relay.worker.files import FileStage
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.model import Claimed, Directory, LeaseOwner
+    from relay.core.directory import Directory
+    from relay.core.queue import Claimed, LeaseOwner
     from relay.salesforce import Org
     from relay.store import Store
     from relay.worker.gate import Pause

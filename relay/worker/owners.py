@@ -10,7 +10,7 @@ from relay.core.addresses import address_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.core.model import User
+    from relay.core.directory import User
     from relay.salesforce import SalesforceUser
     from relay.store import Store
     from relay.worker.item import Work

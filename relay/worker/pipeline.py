@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.model import Claimed, Directory
+    from relay.core.directory import Directory
+    from relay.core.queue import Claimed
     from relay.salesforce import Org
     from relay.store import Store
     from relay.worker.files import FileStage

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from relay.activity import Owner
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.model import Activity, Directory, Draft, Email, Match
+    from relay.core.directory import Directory
+    from relay.core.model import Activity, Draft, Email, Match
     from relay.match import Plan
     from relay.salesforce import LookupResult, Org, OrgShape
     from relay.store import Store

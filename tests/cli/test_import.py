@@ -73,7 +73,7 @@ def test_an_mbox_gives_each_mail_unquoted(relay: Any, ada: Any, tmp_path: Path) 
     assert results(rows) == ["queued", "queued"]
 
     async def raws(store: Any) -> list[bytes]:
-        from relay.core.model import LeaseOwner
+        from relay.core.queue import LeaseOwner
 
         owner = LeaseOwner("host", "boot", 1, "1")
         claimed = await store.claim(owner, 10, 60)

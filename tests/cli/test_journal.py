@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from relay.core.model import Draft, LeaseOwner
+from relay.core.model import Draft
+from relay.core.queue import LeaseOwner
 
 NAMES = {
     *("id", "kind", "state", "received_at", "user", "peer", "mail_from", "rcpt"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from relay.config import HostPort, SMTPSettings
 from relay.core.clock import SystemClock
-from relay.core.model import AppPassword, Directory, Role, User
+from relay.core.directory import AppPassword, Directory, Role, User
 from relay.core.passwords import hash_password
 from relay.smtp import Intake
 

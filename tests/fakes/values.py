@@ -5,18 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from relay.core.model import (
-    Candidate,
-    Directory,
-    Email,
-    Exclusion,
-    Found,
-    Mailbox,
-    OpportunityRole,
-    Role,
-    SkipKind,
-    User,
-)
+from relay.core.directory import Directory, Exclusion, Role, SkipKind, User
+from relay.core.model import Candidate, Email, Found, Mailbox, OpportunityRole
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ADA = "005000000000001AAA"

@@ -24,17 +24,11 @@ from hypothesis.stateful import (
 )
 
 from relay.config import StoreSettings
+from relay.core.directory import Role
 from relay.core.errors import IllegalTransition
 from relay.core.ids import new_message_id
-from relay.core.model import (
-    Envelope,
-    LeaseOwner,
-    LogFilter,
-    RawMail,
-    Recipient,
-    Role,
-    Settlement,
-)
+from relay.core.model import Envelope, LogFilter, RawMail, Recipient
+from relay.core.queue import LeaseOwner, Settlement
 from relay.core.states import TRANSITIONS, Event, State, next_state
 from relay.store import Store
 from relay.store.interventions import BY_PEOPLE

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.config import StoreSettings
+from relay.core.directory import Role
 from relay.core.ids import new_message_id
-from relay.core.model import Envelope, LeaseOwner, RawMail, Recipient, Role, Step
+from relay.core.model import Envelope, RawMail, Recipient, Step
+from relay.core.queue import LeaseOwner
 from relay.store import Store
 from relay.store.schema import metadata
 from tests.fakes.postgres import Postgres, find_binaries

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
+from relay.core.directory import Exclusion, Role, SkipKind
 from relay.core.errors import Conflict, NotFound
-from relay.core.model import Exclusion, Role, SkipKind
 
 
 async def test_a_new_user_may_send_at_once(store, clock):

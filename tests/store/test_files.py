@@ -8,7 +8,9 @@ from datetime import timedelta
 import pytest
 
 from relay.core.errors import IllegalTransition, NotFound
-from relay.core.model import Draft, FileDraft, FileUpdate, LedgerUpdate, Settlement
+from relay.core.files import FileDraft, FileUpdate
+from relay.core.model import Draft, LedgerUpdate
+from relay.core.queue import Settlement
 from relay.core.states import Event, FileState, Ledger
 from relay.store.intake import CHUNK_BYTES
 

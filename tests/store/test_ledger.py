@@ -8,14 +8,8 @@ from datetime import timedelta
 import pytest
 
 from relay.core.errors import IllegalTransition, LeaseLost, NotFound
-from relay.core.model import (
-    Draft,
-    Handover,
-    LedgerUpdate,
-    LogFilter,
-    Settlement,
-    Step,
-)
+from relay.core.model import Draft, Handover, LedgerUpdate, LogFilter, Step
+from relay.core.queue import Settlement
 from relay.core.states import Event, Ledger
 
 LEASE_S = 120

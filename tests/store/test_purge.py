@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
+from relay.core.directory import Role
 from relay.core.errors import NotFound
-from relay.core.model import LogFilter, Role
+from relay.core.model import LogFilter
 from relay.core.states import Event, State
 from relay.store import Store, intake, purge, schema
 

@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 
 from relay.core.errors import IllegalTransition, NotFound
-from relay.core.model import LeaseOwner, LogFilter, Settlement
+from relay.core.model import LogFilter
+from relay.core.queue import LeaseOwner, Settlement
 from relay.core.states import Event, State
 from relay.store.queue import ALONE_AFTER, LONE_CRASHES
 

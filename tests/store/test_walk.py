@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from relay.core.model import Draft, LedgerUpdate, Settlement
+from relay.core.model import Draft, LedgerUpdate
+from relay.core.queue import Settlement
 from relay.core.states import Event, Ledger, State
 
 LEASE_S = 120

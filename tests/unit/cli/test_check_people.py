@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relay.cli.check_people import judged
 from relay.cli.finding import Result
-from relay.core.model import Role, User
+from relay.core.directory import Role, User
 from relay.salesforce import SalesforceUser
 
 

@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.core import model
-from relay.core.model import LeaseOwner, Place, Role, SkipKind, Step
+from relay.core import directory, files, model, queue
+from relay.core.directory import Role, SkipKind
+from relay.core.model import Place, Step
+from relay.core.queue import LeaseOwner
 
 VALUES = [
     value
-    for _, value in inspect.getmembers(model, inspect.isclass)
+    for module in (directory, files, model, queue)
+    for _, value in inspect.getmembers(module, inspect.isclass)
     if dataclasses.is_dataclass(value)
 ]
 

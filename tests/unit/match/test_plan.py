@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from relay.core.model import Email, SkipKind
+from relay.core.directory import SkipKind
 from relay.match import Plan, plan
 from tests.fakes.values import boxes, directory, email
+
+if TYPE_CHECKING:
+    from relay.core.model import Email
 
 
 def planned(mail: Email, *exclusions: tuple[str, SkipKind], limit: int = 50) -> Plan:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from relay.activity import Mode, Owner
 from relay.config import SalesforceSettings, Settings
-from relay.core.model import Directory, Match, Person, Place
+from relay.core.model import Match, Person, Place
 from relay.match import Several, choose
 from relay.salesforce import FieldInfo, OrgShape
 from relay.worker.drafting import Drafting, key_fields, problems, record_types
 from tests.fakes.values import ADA, NOON, boxes, contact, directory, email, found
+
+if TYPE_CHECKING:
+    from relay.core.directory import Directory
 
 BEN = "005000000000002AAA"
 ANNA = contact(1, "anna@one.example")

@@ -6,7 +6,7 @@ import pytest
 
 from relay.config import Settings
 from relay.core.clock import SystemClock
-from relay.core.model import Directory, Role, User
+from relay.core.directory import Directory, Role, User
 from relay.sender import judge
 from relay.worker import explain
 

@@ -18,7 +18,8 @@ from relay.core.errors import (
     SalesforceUnavailable,
     StoreUnavailable,
 )
-from relay.core.model import FileDraft, FileRow, FileUpdate, LeaseOwner
+from relay.core.files import FileDraft, FileRow, FileUpdate
+from relay.core.queue import LeaseOwner
 from relay.core.states import FILE_TRANSITIONS, FileState
 from relay.salesforce import OrgShape, WriteOutcome, WriteState
 from relay.salesforce.filing import FoundFile, Places

@@ -9,8 +9,9 @@ import pytest
 
 from relay.config import Settings
 from relay.core.clock import SystemClock
+from relay.core.directory import Directory
 from relay.core.errors import SalesforceDown, SalesforceUnavailable
-from relay.core.model import Claimed, Directory, LeaseOwner
+from relay.core.queue import Claimed, LeaseOwner
 from relay.core.states import Event
 from relay.salesforce.budget import Budget
 from relay.worker.item import Item, SpoiltBatchError

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from relay.config import Settings
+from relay.core.directory import SkipKind
 from relay.core.errors import (
     CredentialsRefused,
     RawUnreadable,
@@ -17,7 +18,7 @@ from relay.core.errors import (
     SalesforceUnavailable,
     StoreUnavailable,
 )
-from relay.core.model import Claimed, LeaseOwner, SkipKind
+from relay.core.queue import Claimed, LeaseOwner
 from relay.core.states import Event, Ledger
 from relay.salesforce.model import WriteState
 from relay.worker.item import Run, SpoiltBatchError

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay.config import Settings
+from relay.core.directory import Directory
 from relay.core.errors import OutcomeUnknown, RecordLocked, TransientError
-from relay.core.model import Activity, Claimed, Directory, MailState
+from relay.core.model import Activity, MailState
+from relay.core.queue import Claimed
 from relay.core.states import Event, Ledger
 from relay.worker.item import Item, Run, Work
 from relay.worker.pipeline import Pipeline
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from relay.core.model import Settlement
+    from relay.core.queue import Settlement
 
 FIRST_S, MAX_S, DAYS = 30.0, 3600.0, 5
 SETTINGS = Settings(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from relay.config import SalesforceSettings
-from relay.core.model import Activity, LeaseOwner, MailState
+from relay.core.model import Activity, MailState
+from relay.core.queue import LeaseOwner
 from relay.core.states import Ledger
 from relay.salesforce import FieldInfo, FoundRecord, OrgShape
 from relay.worker.item import Run, Work

@@ -1,0 +1,113 @@
+"""The directory: who logs, from which addresses, and what is left out.
+
+All that an admin edits, as frozen values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from relay.core.model import Json
+
+
+class Role(StrEnum):
+    """What a person may do in the relay."""
+
+    REP = "rep"
+    ADMIN = "admin"
+    MONITOR = "monitor"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person who logs.
+
+    `relay_token` is the local part of the current relay address; `old_tokens` still
+    work for a grace time after a rotation.
+    """
+
+    id: int
+    name: str
+    email: str
+    role: Role
+    active: bool
+    salesforce_id: str | None
+    relay_token: str
+    time_zone: str | None = None
+    old_tokens: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedAddress:
+    """An address, or `*@domain`, that may send for a user; `address` is a key."""
+
+    user_id: int
+    address: str
+    added_at: datetime
+    added_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppPassword:
+    """A password with which a mail program of a user logs in to hand mail over.
+
+    `hash` is from `core.passwords`. `used_at` is its last use, to the hour.
+    """
+
+    user_id: int
+    name: str
+    hash: str = field(repr=False)
+    added_at: datetime
+    added_by: str
+    used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class APIToken:
+    """A token with which a program hands mail over by HTTP.
+
+    With `user_id` it is for that user alone. `used_at` is its last use, to the hour.
+    """
+
+    name: str
+    user_id: int | None
+    added_at: datetime
+    added_by: str
+    used_at: datetime | None = None
+
+
+class SkipKind(StrEnum):
+    """What an exclusion does."""
+
+    ADDRESS = "address"
+    """The address is not looked up; the rest of the mail is logged."""
+    MAIL = "mail"
+    """A mail in which the address takes part is not logged at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """An address or `*@domain` to leave out, org-wide (`user_id` None) or of a user."""
+
+    pattern: str
+    user_id: int | None
+    skip: SkipKind
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Everybody and everything an admin edits, as of one moment (`revision`)."""
+
+    revision: int
+    users: Mapping[int, User]
+    by_token: Mapping[str, int]
+    accepted: Mapping[int, frozenset[str]]
+    exclusions: tuple[Exclusion, ...]
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    app_passwords: Mapping[int, tuple[AppPassword, ...]] = field(default_factory=dict)

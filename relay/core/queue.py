@@ -1,0 +1,72 @@
+"""The queue: a message in a worker's hands, and what came of the attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from relay.core.model import Step
+    from relay.core.states import Event
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseOwner:
+    """Who holds a claim. `started` tells two processes with one pid apart."""
+
+    host: str
+    boot_id: str
+    pid: int
+    started: str
+    worker: str = "0"
+
+    def __str__(self) -> str:
+        """Return the form kept in the store."""
+        return f"{self.host}/{self.boot_id}/{self.pid}/{self.started}/{self.worker}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message in a worker's hands.
+
+    `attempt` counts from 1 and fences the settlement: a worker that lost its lease
+    cannot settle what another has claimed since. `alone` marks a message that was in
+    the worker's hands at two crashes and now travels by itself.
+    """
+
+    id: str
+    attempt: int
+    user_id: int | None
+    rcpt: str
+    received_at: datetime
+    mail_from: str
+    mail_id: int | None
+    blob_id: str
+    size_bytes: int
+    failures: int
+    """Transient failures so far; sets the backoff."""
+    waiting_since: datetime
+    """Receipt, or the last time that a person asked for another try."""
+    alone: bool = False
+    failing_since: datetime | None = None
+    """When it first failed, later by all time in which it was due and nobody tried (a
+    stopped relay, an org that rests); sets the end. None: it has not failed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The outcome of one attempt, as a value."""
+
+    message_id: str
+    attempt: int
+    event: Event
+    reason: str = ""
+    """A stable word, such as `no_record` or `UNABLE_TO_LOCK_ROW`."""
+    detail: str = ""
+    """A sentence for people."""
+    retry_at: datetime | None = None
+    """When to try again; for TRANSIENT and GIVE_BACK."""
+    trace: tuple[Step, ...] = ()
+    started_at: datetime | None = None
