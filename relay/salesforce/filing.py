@@ -57,6 +57,8 @@ MIN_RATE: Final = 65_536
 """Bytes a second below which an upload is broken off."""
 STORAGE_FULL: Final = frozenset({"STORAGE_LIMIT_EXCEEDED"})
 """Codes that say that no file can be taken now, whichever it is."""
+RECORD_DELETED: Final = frozenset({"ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"})
+"""Codes that say that the record to hang a file on is not there any more."""
 ALREADY_LINKED: Final = "DUPLICATE_VALUE"
 
 _LENGTHS: Final = {"Title": 255, "PathOnClient": 500}

@@ -16,7 +16,8 @@ from relay.activity import FileRules, plan_files, without_secrets
 from relay.core.errors import OrgPaused, StoreUnavailable, TransientError
 from relay.core.states import Ledger
 from relay.telemetry import get_logger
-from relay.worker.filing import Filing, Hand
+from relay.worker.file_ledger import Hand
+from relay.worker.filing import Filing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,182 @@
+"""The rows of files in hand: whose they are now, and what is committed of them.
+
+What becomes of a file is noted in the store and in the hand together, so that a turn
+sees each row as the store has it; a row that another worker has taken meanwhile is left
+to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from relay.core.files import FileUpdate
+from relay.core.states import FILE_WAITING, FileState
+from relay.telemetry import get_logger, metrics
+from relay.worker.retry import look_up_wait_s
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from relay.core.clock import Clock
+    from relay.core.files import FileRow
+    from relay.core.queue import LeaseOwner
+    from relay.store import Store
+    from relay.worker.retry import Backoff
+
+TO_SEND: Final = frozenset({FileState.PLANNED, FileState.HELD})
+"""States of a file whose content has not left."""
+
+logger = get_logger(__name__)
+
+
+class Hand:
+    """The files of some mails, those of them that are ours to see to, in one turn."""
+
+    def __init__(self, rows: Iterable[FileRow]) -> None:
+        """Take over what was claimed."""
+        self.rows = {row.key: row for row in rows}
+        self._mine = {row.key for row in self.rows.values() if row.mine}
+
+    def mine(self, *states: FileState) -> list[FileRow]:
+        """Return the rows in hand that are in these states, or all."""
+        return [
+            row
+            for key, row in self.rows.items()
+            if key in self._mine and (not states or row.state in states)
+        ]
+
+    def carrier(self, row: FileRow) -> FileRow:
+        """Return the row that brings this row's content into Salesforce."""
+        sharing = [
+            other
+            for other in self.rows.values()
+            if other.draft.mail_id == row.draft.mail_id
+            and other.draft.sha256 == row.draft.sha256
+            and other.state not in {FileState.REFUSED, FileState.GONE}
+            and not other.record_gone
+        ]
+        # What is further on its way goes first, then the older row.
+        return min(sharing, key=lambda r: (r.state in TO_SEND, r.id), default=row)
+
+    def take(self, update: FileUpdate) -> None:
+        """Note a change here; a row that is not kept is not ours any more."""
+        row = self.rows[update.key]
+        self.rows[update.key] = dataclasses.replace(
+            row,
+            state=update.state,
+            version_id=update.version_id or row.version_id,
+            document_id=update.document_id or row.document_id,
+            sent_at=update.sent_at or row.sent_at,
+            due_at=row.due_at if update.keep else update.due_at,
+            error=update.error,
+            lookups=row.lookups if update.lookups is None else update.lookups,
+            failures=row.failures if update.failures is None else update.failures,
+        )
+        if not update.keep:
+            self.drop(update.key)
+
+    def drop(self, key: str) -> None:
+        """Leave a row to others."""
+        self._mine.discard(key)
+
+
+class FileLedger:
+    """Commits what becomes of files, and says when each is due again."""
+
+    def __init__(
+        self, store: Store, clock: Clock, *, owner: LeaseOwner, backoff: Backoff
+    ) -> None:
+        """Keep the parts; nothing is read."""
+        self._store = store
+        self._clock = clock
+        self._owner = owner
+        self._backoff = backoff
+
+    async def commit(self, hand: Hand, updates: Sequence[FileUpdate]) -> None:
+        """Take changes into the store and the hand.
+
+        Raises:
+            StoreUnavailable: Nothing was taken.
+        """
+        if not updates:
+            return
+        done = await self._store.files_update(self._owner, updates)
+        for update in updates:
+            row = hand.rows[update.key]
+            if update.key in done:
+                hand.take(update)
+            else:
+                hand.drop(update.key)
+            if update.state is not row.state:
+                metrics.FILES.labels(str(update.state)).inc()
+                if update.state not in FILE_WAITING:
+                    logger.info(
+                        "file_settled",
+                        file=update.key,
+                        state=str(update.state),
+                        error=update.error,
+                    )
+
+    async def leaving(
+        self, hand: Hand, rows: Iterable[FileRow], lease_s: float
+    ) -> set[str]:
+        """Commit that the contents of these rows leave now.
+
+        Args:
+            hand: What is in hand.
+            rows: They stay in hand as *sent*.
+            lease_s: How long nobody else may take them.
+
+        Returns:
+            The keys of those that are still ours; no other may leave.
+
+        Raises:
+            StoreUnavailable: None may leave.
+        """
+        now = self._clock.now()
+        updates = [
+            FileUpdate(row.key, FileState.SENT, sent_at=now, keep=True) for row in rows
+        ]
+        ours = await self._store.files_update(self._owner, updates, lease_s)
+        for update in updates:
+            if update.key in ours:
+                hand.take(update)
+            else:
+                hand.drop(update.key)
+        return ours
+
+    def later(self, row: FileRow) -> FileUpdate:
+        """Look again soon: what the row waits for is not there yet."""
+        due = self.after(look_up_wait_s(row.lookups))
+        return FileUpdate(
+            row.key,
+            row.state,
+            due_at=due,
+            error=row.error,
+            lookups=row.lookups + (row.state is FileState.WRITTEN),
+        )
+
+    def failed(
+        self, row: FileRow, state: FileState, error: str, wait_s: float | None
+    ) -> FileUpdate:
+        """Try again with growing waits; what is too old is refused, with the reason."""
+        now = self._clock.now()
+        # What was sent without an answer is looked for, however old it is.
+        settled = {FileState.SENT, FileState.LINKED}
+        if state not in settled and self._backoff.too_old(now, row.created_at):
+            text = f"given up: {error}"
+            return FileUpdate(row.key, FileState.REFUSED, error=text)
+        return FileUpdate(
+            row.key,
+            state,
+            due_at=self._backoff.retry_at(now, row.failures + 1, wait_s),
+            error=error,
+            failures=row.failures + 1,
+        )
+
+    def after(self, seconds: float) -> datetime:
+        """Return the time in so many seconds."""
+        return self._clock.now() + timedelta(seconds=seconds)
