@@ -134,8 +134,7 @@ class Pipeline:
             else:
                 await self._writer.write(run, again)
             await self._planning.write(run, [w for w in works if _to_plan(w)])
-            outdated = [w for w in works if self._planning.outdated(w)]
-            await self._planning.rewrite(run, outdated)
+            await self._planning.rewrite(run, works)
         except StoreUnavailable:
             raise
         except TransientError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import relay.activity
 import relay.match
@@ -21,11 +21,10 @@ from relay.core.errors import OrgPaused
 from relay.core.model import LedgerUpdate
 from relay.core.states import Event, Ledger
 from relay.match import Several
-from relay.salesforce.errors import Category, Retry, rule
 from relay.telemetry import get_logger
+from relay.worker import redraft
 from relay.worker.drafting import Drafting, problems
 from relay.worker.elsewhere import not_elsewhere
-from relay.worker.handover import INACTIVE_OWNER
 from relay.worker.owners import Owners
 from relay.worker.retry import GIVE_BACK_S
 
@@ -37,27 +36,13 @@ if TYPE_CHECKING:
     from relay.config import Settings
     from relay.core.clock import Clock
     from relay.core.directory import Directory
-    from relay.core.model import Activity, Draft, Email, Match
+    from relay.core.model import Draft, Email, Match
     from relay.match import Plan
     from relay.salesforce import LookupResult, Org, OrgShape
     from relay.store import Store
     from relay.worker.item import Item, Run, Work
     from relay.worker.mode import WriteMode
     from relay.worker.write import Writer
-
-USER_WAIT_S: Final = 60.0
-"""Wait before a user without a Salesforce user is looked for again."""
-
-_ESSENTIAL: Final = frozenset(
-    {"WhoId", "WhatId", "TaskWhoIds", "RelatedToId", "ToIds", "CcIds", "Status"}
-    | {"MessageIdentifier", "Subject", "OwnerId", "Description", "TextBody"}
-)
-"""Fields without which a record would not be what it is for."""
-
-_MEANT: Final = {
-    "INVALID_EMAIL_ADDRESS": ("FromAddress", "ToAddress", "CcAddress", "BccAddress")
-}
-"""Fields that a code speaks of where the answer names none."""
 
 logger = get_logger(__name__)
 
@@ -87,7 +72,7 @@ class Planning:
         self._mode = mode
         self._writer = writer
         self._drafting = Drafting(settings, directory)
-        self._owners = Owners(store)
+        self._owners = Owners(store, org, clock)
         self._compared: OrgShape | None = None
 
     async def write(self, run: Run, works: Sequence[Work]) -> None:
@@ -101,7 +86,7 @@ class Planning:
         await self._forget_refused(run, works)
         plans = {w.mail.id: p for w in works if (p := self._plan(w)) is not None}
         wanted = [w for w in works if w.mail.id in plans]
-        wanted = await self._without_strangers(wanted)
+        wanted = await self._owners.without_strangers(wanted)
         if not wanted:
             return
         result = await self._look_up(wanted, plans)
@@ -110,41 +95,25 @@ class Planning:
         if self._settings.salesforce.look_before_write:
             matches = await not_elsewhere(self._org, matches)
         owners = await self._owners.of([work for work, _ in matches], result.users)
-        for work, _ in matches:
-            if work.mail.id not in owners:
-                self._wait_for_user(work)
         matches = [(work, match) for work, match in matches if work.mail.id in owners]
         await self._draft_and_write(run, matches, owners)
 
     # ------------------------------------------------------------ again
 
-    def outdated(self, work: Work) -> bool:
-        """Say whether a mail was refused for what a new draft may mend."""
-        if work.lost or work.redrafted:
-            return False
-        codes = {code_of(row) for row in work.of(Ledger.REFUSED)}
-        if INACTIVE_OWNER in codes and self._settings.salesforce.fallback_owner:
-            return True
-        return any(rule(code).retry is Retry.REPLAN for code in codes)
-
     async def rewrite(self, run: Run, works: Sequence[Work]) -> None:
         """Draft once more what was refused, with today's org and records.
+
+        Mails that a new draft cannot help are left as they are.
 
         Raises:
             RelayError: Mails without a settlement are not finished.
         """
+        stand_in = self._settings.salesforce.fallback_owner
+        works = [work for work in works if redraft.outdated(work, stand_in)]
         if not works:
             return
-        fresh = False
-        for work in works:
-            codes = {code_of(row) for row in work.of(Ledger.REFUSED)}
-            fresh |= any(rule(code).category is Category.ACCESS for code in codes)
-            work.redrafted = True
-            work.left_out = frozenset(_complaints(work))
-            if INACTIVE_OWNER in codes:
-                work.task_owner = self._settings.salesforce.fallback_owner
-            work.note("redraft", ", ".join(sorted(codes)), _names(work.left_out))
-        if fresh:
+        fresh = [redraft.prepare(work, stand_in) for work in works]
+        if any(fresh):
             await self._org.shape(fresh=True)
         await self.write(run, works)
 
@@ -273,40 +242,6 @@ class Planning:
             work.note("match", name, chosen.rule)
         for person in match.unknown:
             work.note("match", "no record", person.address)
-
-    async def _without_strangers(self, works: Sequence[Work]) -> list[Work]:
-        """Put off mails that have waited for their user before and still must.
-
-        The user alone is asked for, so that such a mail costs no look-up of people
-        each time.
-        """
-        waiting = [w for w in works if _waits_again(w)]
-        if not waiting:
-            return list(works)
-        emails = {
-            key
-            for work in waiting
-            for item in work.items
-            if item.user and (key := address_key(item.user.email))
-        }
-        result = await self._org.lookup((), user_emails=sorted(emails))
-        owners = await self._owners.of(waiting, result.users)
-        for work in waiting:
-            if work.mail.id not in owners:
-                self._wait_for_user(work)
-        return [w for w in works if w.mail.id in owners or w not in waiting]
-
-    def _wait_for_user(self, work: Work) -> None:
-        user = work.items[0].user
-        email = user.email if user else ""
-        detail = (
-            f"no single active Salesforce user has the e-mail {email or '?'}: "
-            f"name one with 'relay user set {email} --salesforce-id ID'"
-        )
-        work.note("user", "waiting", detail)
-        work.settle(
-            Event.GIVE_BACK, "no_salesforce_user", detail, self._in(USER_WAIT_S)
-        )
 
     # ------------------------------------------------------------ draft
 
@@ -439,44 +374,11 @@ def _asked_anew(works: Sequence[Work], plans: Mapping[int, Plan]) -> frozenset[s
     return frozenset(people | emails | {user.salesforce_id or "" for user in users})
 
 
-def code_of(row: Activity) -> str:
-    """Return Salesforce's code of a refused row."""
-    return row.error.partition(" ")[0]
-
-
-def _waits_again(work: Work) -> bool:
-    """Say whether no copy has a Salesforce user, and that this is not news."""
-    open_items = [item for item in work.items if not item.settlement]
-    return all(
-        item.again and item.user and not item.user.salesforce_id for item in open_items
-    )
-
-
 def _missing(work: Work, match: Match) -> Match:
     """Return what the ledger of a logged mail does not have yet."""
     ids = {i for row in work.sure for i in relay.activity.named(row.fields)}
     people = {key for row in work.sure for key in row.people}
     return relay.match.missing(match, ids, people)
-
-
-def _complaints(work: Work) -> set[tuple[str, str]]:
-    """Return the (object, field) that Salesforce named in its refusals.
-
-    What a record is for stays in: without it another record would be written.
-    """
-    return {
-        (row.object, field)
-        for row in work.of(Ledger.REFUSED)
-        if (outcome := work.refusals.get(row.key))
-        and rule(outcome.code).category is Category.ACCESS
-        for field in outcome.fields or _MEANT.get(outcome.code, ())
-        if field not in _ESSENTIAL and field != row.key_field
-    }
-
-
-def _names(fields: frozenset[tuple[str, str]]) -> str:
-    listed = ", ".join(sorted(f"{sobject}.{name}" for sobject, name in fields))
-    return f"without {listed}" if listed else ""
 
 
 def _records(match: Match) -> str:

@@ -11,7 +11,7 @@ from relay.core.states import Ledger
 from relay.salesforce import WriteOutcome
 from relay.salesforce.model import WriteState
 from relay.worker.item import Work
-from relay.worker.planning import _complaints
+from relay.worker.redraft import _complaints
 
 
 def refused(code: str, *fields: str) -> Work:
