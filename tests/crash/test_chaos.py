@@ -57,7 +57,7 @@ QUOTA = {"stage": "before", "kind": "quota", "delay_s": 2, "count": 1, "path": C
 @pytest.mark.parametrize(
     ("mails", "kills", "stall_s"),
     [
-        pytest.param(300, 3, 4, marks=pytest.mark.timeout(240), id="short"),
+        pytest.param(300, 3, 4, marks=pytest.mark.timeout(480), id="short"),
         pytest.param(
             5000,
             10,
@@ -103,7 +103,7 @@ def test_chaos(
         wait_for(
             lambda: len(relay.log("--state", "logged")) >= mails * 0.9,
             message="most of it in spite of everything",
-            timeout_s=90 if mails < 1000 else 900,
+            timeout_s=200 if mails < 1000 else 900,
         )
         sandbox.faults()
         wait_for(
@@ -112,7 +112,7 @@ def test_chaos(
                 and not relay.log("--state", "claimed")
             ),
             message="an empty queue",
-            timeout_s=90 if mails < 1000 else 300,
+            timeout_s=200 if mails < 1000 else 300,
         )
         sobject = "EmailMessage" if mode == "email_message" else "Task"
         held = Counter(row["Subject"] for row in sandbox.rows(sobject))

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 _LEASH = Path(__file__).with_name("leash.py")
 _STARTER = ThreadPoolExecutor(1, "starter")
 """Starts all children: each dies with the thread that started it, and this one ends
