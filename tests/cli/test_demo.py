@@ -17,7 +17,7 @@ from tests.fakes.children import piped
 DEMO = [sys.executable, "-m", "relay", "demo"]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_once_ends_well_with_five_outcomes(tmp_path: Path) -> None:
     """All five mails end as they must, exit 0, from an empty folder."""
     done = subprocess.run(
@@ -39,7 +39,7 @@ def test_once_ends_well_with_five_outcomes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_people_get_a_table(tmp_path: Path) -> None:
     """Mail, state, records written and reason, on a terminal or not."""
     done = subprocess.run(
@@ -61,7 +61,7 @@ def test_people_get_a_table(tmp_path: Path) -> None:
         assert part in done.stdout
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stays_up_for_mail_of_ones_own(
     tmp_path: Path, number: signal.Signals

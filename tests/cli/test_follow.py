@@ -12,7 +12,7 @@ import pytest
 from tests.fakes.children import piped
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120)
 def test_new_rows_and_changed_states_appear(relay: Any, ada: Any) -> None:
     """Each message is shown when it comes and again when its state changes."""
     (first,) = relay.put("One")

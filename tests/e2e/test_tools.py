@@ -21,7 +21,7 @@ from tests.fakes.children import (
 )
 from tests.fakes.processes import RelayProcess, SandboxProcess
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 STARTS_A_SANDBOX = """
 import pathlib, sys, time
