@@ -230,8 +230,8 @@ class Wire(SMTP, ABC):
                     await self._inbox.wait()
                 data += self._inbox.take()
         except (proxy.BadHeader, TooSlow) as error:
-            reply = replies.NO_PROXY_HEADER
-            rejection = Rejection(reply, "no_proxy_header", str(error) or "none came")
+            detail = str(error) or "none came"
+            rejection = Rejection(replies.NO_PROXY_HEADER, "no_proxy_header", detail)
             self._intake.journal.note(self.peer, rejection)
             return False
         self._inbox.unread(data[header.length :])
@@ -381,8 +381,8 @@ class Wire(SMTP, ABC):
         The timer is not moved with each command, only looked at when it goes off: a
         timer for each of thousands of commands a second would cost more than they do.
         """
-        left = self._deadline - self.loop.time()
-        if left > 0:
+        self._timeout_handle = None  # gone off: the next wait arms one
+        if (left := self._deadline - self.loop.time()) > 0:
             self._set_alarm(left)
             return
         if self._writing or self._closing:

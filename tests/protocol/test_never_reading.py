@@ -54,7 +54,7 @@ async def until(condition, limit_s=5):
             await asyncio.sleep(0.01)
 
 
-async def ask_and_never_read(intake, visit):
+async def ask_and_never_read(intake, visit, last=b"QUIT\r\n"):
     """Ask for more than the kernel takes, and leave; return client and session."""
     talk, _ = await visit()
     (session,) = intake._sessions
@@ -63,7 +63,7 @@ async def ask_and_never_read(intake, visit):
     talk.reader._transport.pause_reading()
     await talk.send(b"EHLO me\r\n")
     await asyncio.sleep(0.05)
-    await talk.send(b"HELP\r\n" * HELPS + b"QUIT\r\n")
+    await talk.send(b"HELP\r\n" * HELPS + last)
     await until(lambda: session._over)
     return talk, session
 
@@ -84,6 +84,29 @@ async def test_who_never_reads_counts_until_it_is_cut(start, visit):
         while piece := await talk.reader.read(65536):
             said += piece
     assert b"221 " not in said
+    _, other = await visit()
+    assert other.startswith("220 ")
+
+
+async def test_time_is_up_while_a_refusal_is_recorded(start, visit, sink):
+    """A timer that goes off between the last command and the close is armed anew."""
+    intake = await start(max_connections=1, timeout_s=0.5)
+    recorded = asyncio.Event()
+    record = sink.refuse
+
+    async def slow(refusals):
+        await recorded.wait()
+        await record(refusals)
+
+    sink.refuse = slow
+    last = b"MAIL FROM:<a@b>\r\nRCPT TO:<nobody@in.example>\r\nQUIT\r\n"
+    _, session = await ask_and_never_read(intake, visit, last)
+    await asyncio.sleep(0.8)
+    recorded.set()
+    await until(lambda: session._closing)
+    assert session.transport.get_write_buffer_size() > 0
+    await until(lambda: not intake._sessions)
+    assert sink.reasons == ["unknown_recipient"]
     _, other = await visit()
     assert other.startswith("220 ")
 
