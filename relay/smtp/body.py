@@ -79,7 +79,7 @@ class Body:
         """
         self._sink = sink
         self._share = Share(room)
-        self._expected_bytes = expected_bytes
+        self._expected_bytes = min(expected_bytes, max_message_bytes)
         self._executor = executor
         self._inline_bytes = inline_bytes
         self._max_message_bytes = max_message_bytes
@@ -170,9 +170,7 @@ class Body:
                 return
         size = sum(map(len, pieces))
         try:
-            if self._fd < 0:
-                self._share.set_aside(self._expected_bytes)
-            self._share.begin(size)
+            self._share.begin(size, ahead_bytes=self._ahead_bytes())
             if self._fd < 0:
                 self._path = self._sink.spool_temporary()
                 flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
@@ -190,6 +188,10 @@ class Body:
             self._fail(failure)
         except StoreUnavailable as error:
             self._fail(error)
+
+    def _ahead_bytes(self) -> int:
+        """Return what is kept for the rest of a mail: at most what has come of it."""
+        return max(0, min(self._size, self._expected_bytes - self._size))
 
     def _write_block(self, pieces: list[bytes]) -> None:
         """Write and hash a block; runs in a worker thread, one block at a time."""

@@ -18,7 +18,7 @@ from relay.smtp.data import DataDecoder
 from relay.smtp.journal import Occasion
 from relay.smtp.policy import Rejection
 from relay.smtp.tls import client_name
-from relay.smtp.transaction import Peer, Transaction, conclude
+from relay.smtp.transaction import Peer, Transaction, conclude, told_too_large
 from relay.smtp.wire import TooSlow, Wire
 from relay.telemetry import get_logger
 
@@ -70,6 +70,10 @@ class ContentSession(Wire):
             self.fail(replies.CHUNKS_UNDER_WAY)
         elif transaction is None or not transaction.addressees:
             self._say_what_misses(transaction)
+        elif (refused := self._told_too_large(transaction)) is not None:
+            self._transaction = None
+            self.say_line(refused.line)
+            self.count_error()
         else:
             self._transaction = None
             self.say(replies.GO_AHEAD)
@@ -111,6 +115,13 @@ class ContentSession(Wire):
                 self._say_what_misses(transaction)
             return
         if self._chunks is None:
+            refused = self._told_too_large(transaction)
+            if refused is not None:
+                self._transaction = None
+                self._refused_chunks = self._lines(transaction, refused)
+                if await self._skip(size_bytes):
+                    self._refuse_chunk(last=last)
+                return
             started = self.loop.time()
             self._chunks = Chunks(ChunkDecoder(), self._new_body(transaction), started)
         chunks, self._chunks = self._chunks, None
@@ -130,6 +141,13 @@ class ContentSession(Wire):
             self._chunks = chunks
             self._in_data = True
             self.say(replies.CHUNK_TAKEN, size=size_bytes)
+
+    def _told_too_large(self, transaction: Transaction) -> Conclusion | None:
+        """Refuse a mail that is told to be larger than these recipients may have."""
+        refused = told_too_large(self._intake, self._about_peer(), transaction)
+        if refused is not None:
+            self._refusals.extend(refused.refusals)
+        return refused
 
     def _refuse_chunk(self, *, last: bool) -> None:
         """Refuse a chunk of a mail that has been refused already.

@@ -2,9 +2,9 @@
 
 Whoever writes asks before each block, so that `store.min_free_bytes` is a floor also
 while many mails of unknown size arrive together. A mail that told its SIZE, and sends
-more than fits in memory, has the rest of it set aside: others are turned away before
-they begin rather than all of them in the middle. What is told alone sets nothing aside,
-or a few idle peers could promise the disk away.
+more than fits in memory, has of the rest as much set aside as has come: late ones are
+turned away before they begin rather than all of them in the middle. More is not kept on
+a peer's word, or a few that send little could promise the disk away.
 
 Counts belong to one process; what others take shows in the free space itself.
 """
@@ -56,27 +56,21 @@ class Share:
         self._left = 0
         self._in_hand = 0
 
-    def set_aside(self, size_bytes: int) -> None:
-        """Keep room for a whole mail.
+    def begin(self, size_bytes: int, *, ahead_bytes: int = 0) -> None:
+        """Ask for a block that is about to be written, and for what follows it.
+
+        Args:
+            size_bytes: The block; of what was kept ahead, as far as that goes.
+            ahead_bytes: What is kept from now on behind it.
 
         Raises:
             StoreFull, StoreUnavailable: As `Room.need`.
         """
-        self._room.need(size_bytes, fresh=True)
-        self._left += size_bytes
-        self._room.taken += size_bytes
-
-    def begin(self, size_bytes: int) -> None:
-        """Ask for a block that is about to be written.
-
-        Raises:
-            StoreFull, StoreUnavailable: As `Room.need`.
-        """
-        kept = min(size_bytes, self._left)
-        self._room.need(size_bytes - kept, fresh=True)
-        self._left -= kept
+        more = size_bytes + ahead_bytes - self._left
+        self._room.need(max(more, 0), fresh=True)
+        self._left = ahead_bytes
         self._in_hand += size_bytes
-        self._room.taken += size_bytes - kept
+        self._room.taken += more
 
     def done(self) -> None:
         """Say that the block is written: the disk itself knows of it."""

@@ -92,6 +92,21 @@ class Conclusion:
     lines: Mapping[str, str] = field(default_factory=dict)
 
 
+def told_too_large(
+    intake: Intake, peer: Peer, transaction: Transaction
+) -> Conclusion | None:
+    """Refuse a mail whose SIZE passes what its recipients may have, before it comes.
+
+    MAIL has been held to the limit for anybody; who the recipients are is known now
+    (RFC 1870 section 6.1).
+    """
+    largest = intake.policy.largest(transaction.addressees)
+    if transaction.size_bytes <= largest:
+        return None
+    refuse = _Refuser(intake, peer, transaction)
+    return refuse.all(intake.policy.too_large(largest))
+
+
 async def conclude(
     intake: Intake,
     peer: Peer,

@@ -87,24 +87,61 @@ async def test_mails_of_unknown_size_never_pass_it(serve, sink):
 
 
 async def test_what_is_told_is_kept_for_who_sends(serve, sink):
-    """A mail on its way has its room; another is turned away before it begins."""
+    """A mail on its way has room ahead; another is turned away before it begins."""
     connect = await serve(inline_bytes=1000)
     first, _ = await begin(connect, len(MAIL))
     await go_on(first)
     # Told alone, and too little sent to leave memory: nobody is kept out.
     second, reply = await begin(connect, len(MAIL))
     assert reply.startswith("250 ")
-    await first.send(MAIL[:400_000])
-    await until(lambda: connect.intake.room.taken)
+    await first.send(MAIL[:1_600_000])
+    await until(lambda: sink.used + connect.intake.room.taken > 2_900_000)
     _, reply = await begin(connect, 2_000_000)
     assert reply.startswith("452 4.3.1 ")
-    assert sink.used < 500_000
+    assert sink.used <= 1_600_000
     await go_on(second)
     await second.send(MAIL + END)
     assert (await second.reply())[0].startswith("452 4.3.1 ")
-    await first.send(MAIL[400_000:] + END)
+    await first.send(MAIL[1_600_000:] + END)
     assert (await first.reply())[0].startswith("250 ")
     assert connect.intake.room.taken == 0
+
+
+async def test_little_sent_keeps_little(serve, sink):
+    """Who tells of much and sends little keeps as much again, and others have room."""
+    connect = await serve(inline_bytes=1000)
+    for count in range(1, 5):
+        talk, reply = await begin(connect, len(MAIL))
+        assert reply.startswith("250 ")
+        await go_on(talk)
+        await talk.send(MAIL[:100_000])
+        await until(lambda files=count: len(list(sink.folder.iterdir())) == files)
+    assert 0 < connect.intake.room.taken <= 400_000
+    _, reply = await begin(connect, len(MAIL))
+    assert reply.startswith("250 ")
+
+
+@pytest.mark.parametrize("by", ["DATA", "BDAT"])
+async def test_more_than_postmaster_may_have_sets_nothing_aside(serve, sink, by):
+    """What is told beyond the limit of these recipients is refused before it comes."""
+    connect = await serve(inline_bytes=1000, postmaster_max_bytes=100_000)
+    talk, reply = await begin(connect, 2_000_000)
+    assert reply.startswith("250 ")
+    await talk.ask("RCPT TO:<postmaster@in.example>")
+    if by == "DATA":
+        reply = await talk.ask("DATA")
+    else:
+        await talk.send(b"BDAT 90000\r\n" + MAIL[:90_000])
+        reply = (await talk.reply())[0]
+        assert (await talk.ask("BDAT 0 LAST")).startswith("552 5.3.4 ")
+    assert reply.startswith("552 5.3.4 ")
+    assert connect.intake.room.taken == 0
+    assert sink.used == 0
+    assert sink.reasons == ["too_large"]
+    # A user may have it, and postmaster as far as it goes.
+    await talk.ask("MAIL FROM:<ada@corp.example> SIZE=2000000")
+    await talk.ask("RCPT TO:<postmaster@in.example>")
+    await go_on(talk)
 
 
 async def test_who_leaves_gives_the_room_back(serve, sink):
@@ -125,11 +162,15 @@ def test_a_share_gives_back_what_it_took(tmp_path):
     sink.free = FLOOR + 1000
     room = Room(sink, FLOOR)
     one, two = Share(room), Share(room)
-    one.set_aside(600)
+    one.begin(100, ahead_bytes=600)
+    one.done()
     with pytest.raises(StoreFull, match="600 of them"):
         two.begin(500)
     two.begin(400)
-    one.begin(500)  # Of what was set aside for it.
+    one.begin(500, ahead_bytes=100)  # Of what was kept for it.
+    one.done()
+    assert room.taken == 100 + 400
+    one.begin(100, ahead_bytes=100)
     one.done()
     assert room.taken == 100 + 400
     one.close()
