@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,7 +12,7 @@ from relay.cli.app_password import app_password
 from relay.cli.arguments import email_address, person_name, salesforce_user_id
 from relay.cli.entry import RelayGroup
 from relay.cli.opening import actor, open_store, relay_address, run, settings
-from relay.cli.output import facts, json_option, print_json, state_style, table
+from relay.cli.output import facts, json_option, print_json, state_style, table, when
 from relay.core.directory import Role
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from relay.core.directory import User
 
 who = click.argument("who", metavar="USER")
+_ROLES: Final = click.Choice([role.value for role in Role])
 
 
 @click.group(cls=RelayGroup)
@@ -36,12 +37,7 @@ def user() -> None:
 @click.option(
     "--salesforce-id", help="Id of the Salesforce user; else found by the address."
 )
-@click.option(
-    "--role",
-    type=click.Choice([role.value for role in Role]),
-    default=Role.REP.value,
-    show_default=True,
-)
+@click.option("--role", type=_ROLES, default=Role.REP.value, show_default=True)
 @json_option
 def add(
     name: str, email: str, salesforce_id: str | None, role: str, *, as_json: bool
@@ -111,8 +107,9 @@ def show(who: str, *, as_json: bool) -> None:
 
     found, accepted = run(job())
     row = _row(loaded, found)
+    old = _old_addresses(loaded, found)
     if as_json:
-        print_json([row | {"accepted": accepted}])
+        print_json([row | {"accepted": accepted, "old_addresses": old}])
         return
     facts(
         [
@@ -122,6 +119,10 @@ def show(who: str, *, as_json: bool) -> None:
             ("state", "active" if row["active"] else "disabled"),
             ("salesforce id", row["salesforce_id"] or "looked up by the e-mail"),
             ("relay address", row["relay_address"] or "none: set smtp.domains"),
+            *(
+                ("old address", f"{one['address']} works until {when(one['until'])}")
+                for one in old
+            ),
             ("may send from", ", ".join(accepted) or "nowhere: relay address add"),
         ]
     )
@@ -161,20 +162,42 @@ def _set_active(text: str, *, active: bool, as_json: bool) -> None:
 
 @user.command()
 @who
+@click.option(
+    "--now",
+    "at_once",
+    is_flag=True,
+    help="End every old address at once: somebody knows it who should not.",
+)
 @json_option
-def rotate(who: str, *, as_json: bool) -> None:
-    """Give a user a new relay address; the old one works for a grace time."""
+def rotate(who: str, *, at_once: bool, as_json: bool) -> None:
+    """Give a user a new relay address; the old one works for a grace time.
+
+    The time is user.rotation_grace_days; until when is said on stderr.
+    """
     loaded = settings()
     loaded.require_domains()
-    days = loaded.user.rotation_grace_days
+    days = 0 if at_once else loaded.user.rotation_grace_days
 
     async def job() -> User:
         async with open_store(loaded) as store:
             found = await store.user_find(who)
             return await store.user_rotate(found.id, timedelta(days=days), actor())
 
-    _print_address(
-        loaded, run(job()), f"the old address works for {days} days", as_json=as_json
+    rotated = run(job())
+    _print_address(loaded, rotated, "the new address for BCC", as_json=as_json)
+    click.echo(_what_ends(loaded, rotated), err=True)
+
+
+def _what_ends(loaded: Settings, rotated: User) -> str:
+    """Say until when old addresses let mail in: a leaked one is a door left open."""
+    old = _old_addresses(loaded, rotated)
+    if not old:
+        return "No old address works any more."
+    last = when(max(one["until"] for one in old))
+    which = "The old address works" if len(old) == 1 else f"{len(old)} old ones work"
+    return (
+        f"{which} until {last} UTC (user.rotation_grace_days); "
+        "to end what has leaked: relay user rotate USER --now"
     )
 
 
@@ -182,26 +205,36 @@ def rotate(who: str, *, as_json: bool) -> None:
 @who
 @click.option(
     "--salesforce-id",
-    required=True,
     help="Id of the Salesforce user that owns the logs; '' to look it up again.",
 )
+@click.option("--role", type=_ROLES, help="As `user add` has it.")
 @json_option
-def set_(who: str, salesforce_id: str, *, as_json: bool) -> None:
-    """Say which Salesforce user a user is."""
+def set_(
+    who: str, salesforce_id: str | None, role: str | None, *, as_json: bool
+) -> None:
+    """Say which Salesforce user a user is, or what they are to the relay."""
+    if salesforce_id is None and role is None:
+        problem = "nothing to set: name --salesforce-id, --role or both"
+        raise click.UsageError(problem)
     record = salesforce_user_id(salesforce_id) if salesforce_id else None
     loaded = settings()
 
     async def job() -> User:
         async with open_store(loaded) as store:
             found = await store.user_find(who)
-            return await store.user_set_salesforce_id(found.id, record, actor())
+            if role is not None:
+                found = await store.user_set_role(found.id, Role(role), actor())
+            if salesforce_id is not None:
+                found = await store.user_set_salesforce_id(found.id, record, actor())
+            return found
 
     changed = run(job())
     if as_json:
         print_json([_row(loaded, changed)])
     else:
         owner = changed.salesforce_id or "looked up by the e-mail"
-        click.echo(f"{changed.name} <{changed.email}>, Salesforce user {owner}.")
+        person = f"{changed.name} <{changed.email}>, {changed.role}"
+        click.echo(f"{person}, Salesforce user {owner}.")
 
 
 user.add_command(app_password)
@@ -217,6 +250,15 @@ def _row(loaded: Settings, one: User) -> dict[str, Any]:
         "salesforce_id": one.salesforce_id,
         "relay_address": relay_address(loaded, one),
     }
+
+
+def _old_addresses(loaded: Settings, one: User) -> list[dict[str, Any]]:
+    """Return the addresses from before a rotation that still take mail."""
+    domain = loaded.smtp.domains[0] if loaded.smtp.domains else ""
+    return [
+        {"address": f"{old.token}@{domain}".rstrip("@"), "until": old.until}
+        for old in one.old_tokens
+    ]
 
 
 def _print_address(loaded: Settings, one: User, hint: str, *, as_json: bool) -> None:

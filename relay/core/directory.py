@@ -25,11 +25,19 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class OldToken:
+    """The local part of a relay address from before a rotation, and when it ends."""
+
+    token: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """A person who logs.
 
     `relay_token` is the local part of the current relay address; `old_tokens` still
-    work for a grace time after a rotation.
+    work for a grace time after a rotation, oldest first.
     """
 
     id: int
@@ -40,7 +48,7 @@ class User:
     salesforce_id: str | None
     relay_token: str
     time_zone: str | None = None
-    old_tokens: tuple[str, ...] = ()
+    old_tokens: tuple[OldToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

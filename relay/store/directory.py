@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import delete, exists, insert, or_, select, update
 
 from relay.core.addresses import address_key
 from relay.core.directory import (
@@ -166,6 +166,14 @@ class DirectoryEdits(Access):
         """
         return await self._user_set(user_id, "salesforce_id", salesforce_id, actor)
 
+    async def user_set_role(self, user_id: int, role: Role, actor: str) -> User:
+        """Say what a user may do in the relay.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+        return await self._user_set(user_id, "role", role.value, actor)
+
     async def user_set_time_zone(
         self, user_id: int, zone: str | None, actor: str = SYSTEM
     ) -> User:
@@ -179,6 +187,8 @@ class DirectoryEdits(Access):
     async def user_rotate(self, user_id: int, grace: timedelta, actor: str) -> User:
         """Give the user a new relay address; the old one works for `grace` longer.
 
+        No older one outlives it: with a grace of zero the new one alone works.
+
         Raises:
             NotFound: There is no such user.
         """
@@ -189,7 +199,13 @@ class DirectoryEdits(Access):
             until = edit.now + int(grace.total_seconds() * SECOND)
             edit.connection.execute(
                 update(addresses)
-                .where(addresses.c.token == user.relay_token)
+                .where(
+                    addresses.c.user_id == user_id,
+                    or_(
+                        addresses.c.expires_at.is_(None),
+                        addresses.c.expires_at > until,
+                    ),
+                )
                 .values(expires_at=until)
             )
             edit.connection.execute(

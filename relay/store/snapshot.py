@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from relay.core.directory import AppPassword, Directory, Exclusion, Role, SkipKind, User
+from relay.core.directory import (
+    AppPassword,
+    Directory,
+    Exclusion,
+    OldToken,
+    Role,
+    SkipKind,
+    User,
+)
 from relay.store import schema
 from relay.store.values import load, moment
 
@@ -34,7 +42,7 @@ def read_directory(connection: Connection, now: int) -> Directory:
         by_token={
             token: user.id
             for user in users
-            for token in (user.relay_token, *user.old_tokens)
+            for token in (user.relay_token, *(old.token for old in user.old_tokens))
         },
         accepted={user_id: frozenset(keys) for user_id, keys in accepted.items()},
         exclusions=tuple(read_exclusions(connection)),
@@ -52,12 +60,13 @@ def read_users(connection: Connection, now: int, only: int | None = None) -> lis
         people = people.where(users.c.id == only)
         tokens = tokens.where(addresses.c.user_id == only)
     current: dict[int, str] = {}
-    old: dict[int, list[str]] = {}
+    old: dict[int, list[OldToken]] = {}
     for row in connection.execute(tokens):
         if row.expires_at is None:
             current[row.user_id] = row.token
         elif row.expires_at > now:
-            old.setdefault(row.user_id, []).append(row.token)
+            ended = OldToken(row.token, moment(row.expires_at))
+            old.setdefault(row.user_id, []).append(ended)
     return [
         User(
             id=row.id,

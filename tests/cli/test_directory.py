@@ -82,7 +82,7 @@ def test_without_a_domain_no_user_is_made(relay: Any) -> None:
 
 def test_users_are_found_by_address_or_single_name(relay: Any, ada: Any) -> None:
     """A name works while one user has it; then the answer lists who has."""
-    shown = ada | {"accepted": ["ada@corp.example"]}
+    shown = ada | {"accepted": ["ada@corp.example"], "old_addresses": []}
     assert relay.json("user", "show", "ada byron") == [shown]
     assert relay.json("user", "show", "ADA@corp.example") == [shown]
     relay("user", "add", "Ada Byron", "--email", "ada2@corp.example")
@@ -106,6 +106,42 @@ def test_rotate_gives_another_address(relay: Any, ada: Any) -> None:
     assert relay.json("user", "list") == [ada | {"relay_address": new}]
     directory = relay.in_store(lambda store: store.directory())
     assert ada["relay_address"].partition("@")[0] in directory.by_token
+
+
+def test_rotate_says_until_when_the_old_address_works(relay: Any, ada: Any) -> None:
+    """On stderr, so that stdout is the address; `user show` says it for as long."""
+    said = relay("user", "rotate", "Ada Byron")
+    assert said.stdout.count("\n") == 1
+    (shown,) = relay.json("user", "show", "Ada Byron")
+    (old,) = shown["old_addresses"]
+    assert old["address"] == ada["relay_address"]
+    until = old["until"][:19].replace("T", " ")
+    assert f"The old address works until {until} UTC" in said.stderr
+    assert "--now" in said.stderr
+    line = f"{ada['relay_address']} works until {until}"
+    assert line in relay("user", "show", "Ada Byron").stdout
+
+
+def test_rotate_now_ends_every_old_address(relay: Any, ada: Any) -> None:
+    """After a leak no address but the new one takes mail, older ones included."""
+    relay("user", "rotate", "Ada Byron")
+    said = relay("user", "rotate", "Ada Byron", "--now")
+    assert "No old address works any more." in said.stderr
+    directory = relay.in_store(lambda store: store.directory())
+    assert list(directory.by_token) == [said.stdout.partition("@")[0]]
+    assert relay.json("user", "show", "Ada Byron")[0]["old_addresses"] == []
+
+
+def test_set_changes_the_role(relay: Any, ada: Any) -> None:
+    """With or without the Salesforce user, which stays as it is without."""
+    relay("user", "set", "Ada Byron", "--salesforce-id", ADA_ID)
+    assert "monitor" in relay("user", "set", "Ada Byron", "--role", "monitor").stdout
+    expected = ada | {"role": "monitor", "salesforce_id": ADA_ID}
+    assert relay.json("user", "list") == [expected]
+    relay("user", "set", "Ada Byron", "--role", "admin", "--salesforce-id", "")
+    assert relay.json("user", "list") == [ada | {"role": "admin"}]
+    assert "--role" in relay.error("user", "set", "Ada Byron", status=2)
+    assert "boss" in relay.error("user", "set", "Ada Byron", "--role", "boss", status=2)
 
 
 def test_set_names_the_salesforce_user(relay: Any, ada: Any) -> None:

@@ -101,7 +101,11 @@ async def test_what_does_not_exist_is_not_found(store, user):
 async def test_a_rotated_address_works_for_its_grace_time(store, user, clock):
     """After a rotation both addresses work, then only the new one, unasked."""
     rotated = await store.user_rotate(user.id, timedelta(days=30), "eve")
-    assert rotated.old_tokens == (user.relay_token,)
+    (old,) = rotated.old_tokens
+    assert (old.token, old.until) == (
+        user.relay_token,
+        clock.now() + timedelta(days=30),
+    )
     assert rotated.relay_token != user.relay_token
     assert set((await store.directory()).by_token) == {
         user.relay_token,
@@ -111,6 +115,25 @@ async def test_a_rotated_address_works_for_its_grace_time(store, user, clock):
     clock.move(30 * 86400 + 1)
     assert await store.revision() > before
     assert set((await store.directory()).by_token) == {rotated.relay_token}
+
+
+async def test_a_rotation_without_grace_ends_every_old_address(store, user):
+    """An address that an earlier rotation left working ends as well."""
+    await store.user_rotate(user.id, timedelta(days=30), "eve")
+    last = await store.user_rotate(user.id, timedelta(0), "eve")
+    assert last.old_tokens == ()
+    assert set((await store.directory()).by_token) == {last.relay_token}
+
+
+async def test_a_later_rotation_lengthens_no_grace_time(store, user, clock):
+    """What was to end in a day ends in a day."""
+    first = await store.user_rotate(user.id, timedelta(days=1), "eve")
+    second = await store.user_rotate(user.id, timedelta(days=30), "eve")
+    assert [old.until - clock.now() for old in second.old_tokens] == [
+        timedelta(days=1),
+        timedelta(days=30),
+    ]
+    assert second.old_tokens[0] == first.old_tokens[0]
 
 
 async def test_tokens_are_not_in_the_audit(store, user):
