@@ -10,6 +10,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.fakes.postgres import Postgres, find_binaries
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -45,3 +47,17 @@ def log_as_it_was() -> Iterator[None]:
     structlog.configure(**config)
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Run a private PostgreSQL for the tests of one process."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("tests on PostgreSQL: initdb and postgres were not found")
+    server = Postgres(binaries)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.test_processes import postgres, serving
+from tests.e2e.test_processes import serving
 from tests.e2e.test_trouble import readiness
 from tests.fakes.processes import RelayProcess, free_port, mail_to, wait_for
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from tests.fakes.postgres import Postgres
     from tests.fakes.processes import SandboxProcess
-
-__all__ = ["postgres"]
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fakes.postgres import Postgres, find_binaries
 from tests.fakes.processes import RelayProcess, free_port, mail_to, send_in, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from tests.fakes.postgres import Postgres
     from tests.fakes.processes import SandboxProcess
 
 pytestmark = pytest.mark.timeout(120)
@@ -236,20 +234,6 @@ def test_a_role_alone_runs_alone(
         time.sleep(1)
         assert idle.json("show", message)[0]["state"] == "queued"
     assert idle.stop() == 0
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    """Run a private server."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("several intake processes: initdb and postgres were not found")
-    server = Postgres(binaries)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 def test_several_intake_processes_share_a_port(

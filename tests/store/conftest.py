@@ -15,10 +15,9 @@ from relay.core.model import Envelope, RawMail, Recipient, Step
 from relay.core.queue import LeaseOwner
 from relay.store import Store
 from relay.store.schema import metadata
-from tests.fakes.postgres import Postgres, find_binaries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 BODY = b"From: ada@corp.example\r\nSubject: Hello\r\n\r\nHi.\r\n"
 
@@ -42,19 +41,6 @@ class SetClock:
 @pytest.fixture
 def clock():
     return SetClock()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("store tests on PostgreSQL: initdb and postgres were not found")
-    server = Postgres(binaries)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
