@@ -43,7 +43,14 @@ COMMANDS = {
 }
 
 
-@click.group(cls=RootGroup, lazy=COMMANDS, context_settings={"max_content_width": 100})
+@click.group(
+    cls=RootGroup,
+    lazy=COMMANDS,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+)
 @click.version_option(__version__, prog_name="relay")
 def main() -> None:
     """Log BCC'd e-mail in Salesforce.

@@ -42,7 +42,11 @@ _STATE_WIDTH: Final = max(len(state) for state in State)
 
 
 @click.command(cls=RelayCommand)
-@click.option("--state", type=click.Choice([state.value for state in State]))
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in State]),
+    help="Messages in this state alone.",
+)
 @click.option("--user", "who", metavar="USER", help="Only this user's.")
 @click.option("--since", metavar="T", help="10m, 2h, 3d, or a time such as 2026-01-31.")
 @click.option("--refused", is_flag=True, help="Refusals alone.")

@@ -35,13 +35,20 @@ _SHOWN: Final = 20
 """Single lines for so many messages; above it, counts."""
 
 
-def _command(name: str, event: Event, text: str, done: str) -> click.Command:
+def _command(
+    name: str,
+    event: Event,
+    text: str,
+    done: str,
+    every: str = "All messages in this state.",
+) -> click.Command:
     @click.command(name, cls=RelayCommand, help=text)
     @click.argument("ids", metavar="[ID]…", nargs=-1)
     @click.option(
         "--state",
         type=click.Choice([state.value for state in State]),
-        help="All messages in this state.",
+        metavar=f"[{'|'.join(_fit(event))}]",
+        help=every,
     )
     @json_option
     def command(ids: tuple[str, ...], state: str | None, *, as_json: bool) -> None:
@@ -95,9 +102,14 @@ async def _message_id(store: Store, text: str, event: Event) -> str:
     return id_
 
 
+def _fit(event: Event) -> list[State]:
+    """Return the states in which an event may happen, in the order of their table."""
+    return [state for state in State if state in sources(event)]
+
+
 def refusal(event: Event, state: State) -> str:
     """Return why a change is not possible, and for which messages it is."""
-    fit = ", ".join(one for one in State if one in sources(event))
+    fit = ", ".join(_fit(event))
     verb, done = _WORDS[event]
     return (
         f"a message that is {state} cannot be {done}; "
@@ -124,6 +136,7 @@ retry = _command(
     "Try messages again now: dead, unmatched, skipped or logged ones.\n\n"
     "What is in Salesforce already is not written twice.",
     "Requeued",
+    "All messages in this state, but mail for postmaster, which is never logged.",
 )
 hold = _command("hold", Event.HOLD, "Keep queued messages back until released.", "Held")
 release = _command(

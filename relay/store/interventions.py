@@ -45,8 +45,9 @@ class Interventions(Access):
         """Do what a person asked for to messages; return (id, old state, new state).
 
         With `ids`, all of them or none. Without, those that are in `state`, as far as
-        the event is possible there. A released or requeued message is due at once, and
-        its failures and crashes are forgotten.
+        the event is possible there; mail for postmaster, which is never logged, is
+        requeued by its id alone. A released or requeued message is due at once, and its
+        failures and crashes are forgotten.
 
         Raises:
             IllegalTransition: One of `ids` cannot take the event; nothing was changed.
@@ -73,6 +74,8 @@ def _in_state(
     if state is None or event not in BY_PEOPLE or state not in sources(event):
         return []
     query = select(schema.messages).where(m.state == state).order_by(m.id)
+    if event is Event.REQUEUE:
+        query = query.where(m.user_id.is_not(None))
     return list(connection.execute(query.with_for_update()))
 
 

@@ -44,6 +44,27 @@ def test_the_module_is_the_command() -> None:
     assert done.stderr == "relay: Missing argument 'NAME' (see relay user add --help)\n"
 
 
+def test_help_is_asked_for_in_two_ways() -> None:
+    """`-h` is what many programs take; every command does."""
+    for command in ([], ["user"], ["user", "add"], ["retry"]):
+        short = CliRunner().invoke(main, [*command, "-h"], prog_name="relay")
+        whole = CliRunner().invoke(main, [*command, "--help"], prog_name="relay")
+        assert (short.exit_code, short.stdout) == (0, whole.stdout)
+        assert "Usage: relay" in short.stdout
+
+
+def test_help_names_the_states_that_a_command_takes() -> None:
+    """`retry` is for what rests; that a queued message cannot be, help says."""
+    for command, states in (
+        ("retry", "[logged|unmatched|skipped|dead]"),
+        ("hold", "[queued]"),
+        ("release", "[held]"),
+        ("discard", "[queued|unmatched|skipped|held|dead]"),
+    ):
+        shown = CliRunner().invoke(main, [command, "--help"]).stdout
+        assert f"--state {states}" in shown
+
+
 def test_the_wrong_folder_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

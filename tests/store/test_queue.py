@@ -265,6 +265,19 @@ async def test_by_state_only_what_can_is_changed(store, put, owner):
     assert len(await store.log(LogFilter(state=State.HELD))) == 3
 
 
+async def test_mail_for_postmaster_is_requeued_by_its_id_alone(store, make, put):
+    """All that is skipped goes again, but what is never logged rests in peace."""
+    (mail,) = await put()
+    letter, raw = make(None)
+    await store.put(letter, raw)
+    (recipient,) = letter.recipients
+    await store.apply(Event.HOLD, [mail], None, "cli")
+    assert await store.apply(Event.REQUEUE, None, State.SKIPPED, "cli") == []
+    assert await state_of(store, recipient.message_id) == "skipped"
+    changed = await store.apply(Event.REQUEUE, [recipient.message_id], None, "cli")
+    assert changed == [(recipient.message_id, State.SKIPPED, State.QUEUED)]
+
+
 async def test_a_requeued_message_starts_afresh(store, put, owner, clock):
     """Requeue makes due now and forgets failures and crashes."""
     (message_id,) = await put()
