@@ -23,6 +23,7 @@ from relay.store import schema
 from relay.store.access import in_thread
 from relay.store.errors import code
 from relay.store.intake import Intake
+from relay.store.unanswered import Unanswered, give_back_files
 from relay.store.values import SECOND, chunks, maybe_moment, moment, stamp, text
 
 if TYPE_CHECKING:
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Select
 
+    from relay.config import StoreSettings
+    from relay.core.clock import Clock
     from relay.core.files import FileUpdate
     from relay.core.queue import LeaseOwner
+    from relay.store.database import Database
+    from relay.store.spool import Spool
 
 PIECE_BYTES: Final = 1 << 18
 
@@ -68,6 +73,13 @@ class RawReader:
 
 class FileOperations(Intake):
     """Operations of the worker's file stage."""
+
+    def __init__(
+        self, database: Database, clock: Clock, settings: StoreSettings, spool: Spool
+    ) -> None:
+        """Take over an open database and its spool folder; nothing is claimed yet."""
+        super().__init__(database, clock, settings, spool)
+        self._late_files = Unanswered()
 
     async def open_raw(self, blob_id: str) -> RawReader:
         """Open the bytes of one SMTP transaction; a large mail is not loaded.
@@ -125,11 +137,25 @@ class FileOperations(Intake):
         `mine`. A lease that has run out counts for nothing.
 
         Raises:
-            StoreUnavailable: Nothing was taken.
+            StoreUnavailable: Nothing was taken; or what was is free again with the
+                next call.
         """
         now = self._now()
         until = now + int(lease_s * SECOND)
-        return await self._write(lambda c: _claim(c, str(owner), limit, now, until))
+        late = self._late_files.now()
+        taken: dict[int, int] = {}
+
+        def work(connection: Connection) -> tuple[list[FileRow], set[int]]:
+            taken.clear()
+            seen = give_back_files(connection, late)
+            rows = _claim(connection, str(owner), limit, now, until)
+            taken.update((row.id, until) for row in rows if row.mine)
+            return rows, seen
+
+        with self._late_files.kept(str(owner), taken):
+            rows, seen = await self._write(work)
+        self._late_files.forget(seen | taken.keys())
+        return rows
 
     async def files_update(
         self,

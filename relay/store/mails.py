@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from relay.core.model import MailState
 from relay.store import schema
 from relay.store.access import Access
+from relay.store.held import messages_held
 from relay.store.ledger import activity_of
-from relay.store.queue import messages_held
 from relay.store.values import chunks, text
 
 if TYPE_CHECKING:

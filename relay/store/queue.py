@@ -20,6 +20,8 @@ from relay.core.states import Event, State, next_state
 from relay.store import schema
 from relay.store.access import Access
 from relay.store.attempts import attempt_record
+from relay.store.held import FREE, failing_since, held_by
+from relay.store.unanswered import Unanswered, give_back_messages
 from relay.store.values import SECOND, chunks, maybe_moment, moment
 
 if TYPE_CHECKING:
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
+    from relay.core.clock import Clock
     from relay.core.queue import LeaseOwner
+    from relay.store.database import Database
 
 ALONE_AFTER: Final = 2
 """Crashes after which a message is claimed alone."""
@@ -42,6 +46,11 @@ m = schema.messages.c
 
 class Queue(Access):
     """Operations of the worker on messages."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Take over an open database; nothing is claimed yet."""
+        super().__init__(database, clock)
+        self._late_claims = Unanswered()
 
     async def claim(
         self,
@@ -59,16 +68,26 @@ class Queue(Access):
         of this process or waits for what it holds.
 
         Raises:
-            StoreUnavailable: Nothing was claimed.
+            StoreUnavailable: Nothing was claimed; or what was comes back with the next
+                claim, as if it had not been.
         """
         now = self._now()
+        late = self._late_claims.now()
+        taken: dict[str, int] = {}
 
-        def work(connection: Connection) -> list[Claimed]:
+        def work(connection: Connection) -> tuple[list[Claimed], set[str]]:
+            taken.clear()
+            seen = give_back_messages(connection, late, now)
             _expire(connection, now)
             until = now + int(lease_s * SECOND)
-            return _claim(connection, owner, limit, max_bytes, now, until)
+            claimed = _claim(connection, owner, limit, max_bytes, now, until)
+            taken.update((one.id, one.attempt) for one in claimed)
+            return claimed, seen
 
-        return await self._write(work)
+        with self._late_claims.kept(str(owner), taken):
+            claimed, seen = await self._write(work)
+        self._late_claims.forget(seen | taken.keys())
+        return claimed
 
     async def renew(
         self, owner: LeaseOwner, ids: Iterable[str], lease_s: float
@@ -84,7 +103,7 @@ class Queue(Access):
             for part in chunks(wanted):
                 rows = connection.execute(
                     update(schema.messages)
-                    .where(m.id.in_(part), _held_by(name))
+                    .where(m.id.in_(part), held_by(name))
                     .values(lease_until=until)
                     .returning(m.id, m.mail_id)
                 )
@@ -177,22 +196,6 @@ class Queue(Access):
         return None if found is None else moment(found)
 
 
-def _held_by(owner: str) -> Any:
-    return (m.state == State.CLAIMED.value) & (m.lease_owner == owner)
-
-
-def messages_held(
-    connection: Connection, owner: str, ids: Iterable[str]
-) -> dict[str, Row[Any]]:
-    """Return the messages that the owner holds, locked, by id."""
-    found: dict[str, Row[Any]] = {}
-    for part in chunks(sorted(set(ids))):
-        query = select(schema.messages).where(m.id.in_(part), _held_by(owner))
-        for row in connection.execute(query.order_by(m.id).with_for_update()):
-            found[row.id] = row
-    return found
-
-
 # ------------------------------------------------------------------ claims
 
 
@@ -283,13 +286,6 @@ def _claimed(row: Row[Any]) -> Claimed:
     )
 
 
-def failing_since(row: Row[Any]) -> int | None:
-    """Return since when a claimed message has failed, its wait for us left out."""
-    if row.failing_since is None:
-        return None
-    return int(row.failing_since + max(0, row.claimed_at - row.next_attempt_at))
-
-
 def _expire(connection: Connection, now: int) -> None:
     """End leases that have run out, of whatever owner."""
     _crash(connection, now, m.lease_until < now)
@@ -345,12 +341,3 @@ def _crash(connection: Connection, now: int, which: Any) -> int:
     )
     connection.execute(insert(schema.attempts), records)
     return len(rows)
-
-
-FREE: Final[dict[str, Any]] = {
-    "lease_owner": None,
-    "lease_until": None,
-    "claimed_at": None,
-    "alone": False,
-}
-"""Columns of a message that nobody holds."""

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, exists, insert, update
 from relay.core.states import NO_ATTEMPT, Event, State, next_state
 from relay.store import schema
 from relay.store.attempts import attempt_record
-from relay.store.queue import FREE, failing_since, messages_held
+from relay.store.held import FREE, failing_since, messages_held
 from relay.store.values import chunks, dump_steps, stamp, text
 
 if TYPE_CHECKING:

@@ -1,0 +1,180 @@
+"""Claims that were committed after their caller had been told that they failed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from relay.core.errors import StoreUnavailable
+from relay.core.files import FileDraft
+from relay.core.model import Draft
+from relay.core.queue import Settlement
+from relay.core.states import Event, State
+
+LEASE_S = 120
+SLOW = "slow"
+"""The worker whose commits take longer than `timeout_s`."""
+
+on_postgres = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+
+_STALL = """
+CREATE OR REPLACE FUNCTION stall() RETURNS trigger AS $$
+BEGIN PERFORM pg_sleep(1.2); RETURN NULL; END $$ LANGUAGE plpgsql;
+CREATE CONSTRAINT TRIGGER stall AFTER UPDATE ON {table}
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+WHEN (NEW.lease_owner LIKE '%/slow') EXECUTE FUNCTION stall()
+"""
+
+
+@pytest.fixture
+def settings(settings):
+    """Wait for half a second at most."""
+    return settings.model_copy(update={"timeout_s": 0.5})
+
+
+@pytest.fixture
+def slow(owner):
+    return replace(owner, worker=SLOW)
+
+
+@pytest.fixture
+def late(store, request):
+    """Return what has a call's commit answered too late, and waits for it to be done.
+
+    On SQLite the call shares its transaction with one that hangs; on PostgreSQL the
+    COMMIT itself takes long, for `slow` alone, and the connection is cut meanwhile.
+    """
+
+    @asynccontextmanager
+    async def late(call, table="messages"):
+        if store._database.is_sqlite:
+            gate = threading.Event()
+            hanging = asyncio.ensure_future(store._write(lambda _c: gate.wait(20)))
+            with pytest.raises(StoreUnavailable, match="does not answer"):
+                await call
+            await asyncio.gather(hanging, return_exceptions=True)
+            yield
+            gate.set()
+            return
+        server = request.getfixturevalue("postgres")
+        name = request.getfixturevalue("reused")[1]
+        await asyncio.to_thread(server.sql, _STALL.format(table=table), name)
+        try:
+            with pytest.raises(StoreUnavailable, match="does not answer"):
+                await call
+            yield
+        finally:
+            drop = f"DROP TRIGGER stall ON {table}"  # Waits for the late commit.
+            await asyncio.to_thread(server.sql, drop, name)
+
+    return late
+
+
+async def row_of(store, table, key):
+    query = text(f"SELECT * FROM {table} WHERE id = :id")
+    return await store._read(lambda c: c.execute(query, {"id": key}).one())
+
+
+async def test_a_claim_that_comes_late_is_given_back(store, put, owner, slow, late):
+    """The next claim of the process has it at once, and as if nothing had been."""
+    ids = await put(3)
+    async with late(store.claim(slow, 2, LEASE_S)):
+        pass
+    claimed = await store.claim(owner, 10, LEASE_S)
+    assert sorted((c.id, c.attempt, c.alone) for c in claimed) == [
+        (i, 1, False) for i in ids
+    ]
+    assert {(await row_of(store, "messages", i)).crashes for i in ids} == {0}
+    trace = (await store.show(ids[0]))["trace"]
+    assert [s["result"] for s in trace if s["step"] == "attempt"] == ["give_back"]
+    # What is in hand now stays there.
+    assert await store.claim(slow, 10, LEASE_S) == []
+    assert await store.renew(owner, ids, LEASE_S) == set(ids)
+
+
+async def test_late_claims_again_and_again_kill_no_mail(store, put, slow, late, clock):
+    """A disk that stalls at each claim is no crash of the relay."""
+    (message_id,) = await put()
+    for _ in range(6):
+        async with late(store.claim(slow, 10, LEASE_S)):
+            pass
+        clock.move(LEASE_S + 1)
+    (claimed,) = await store.claim(slow, 10, LEASE_S)
+    assert (claimed.id, claimed.attempt, claimed.alone) == (message_id, 1, False)
+    assert (await row_of(store, "messages", message_id)).crashes == 0
+
+
+async def test_a_claim_that_never_came_takes_nothing_back(store, put, slow):
+    """One that was rolled back is forgotten: its successor keeps what it takes."""
+    ids = await put(2)
+
+    def fail(_connection):
+        raise StoreUnavailable("the database gave the transaction up")
+
+    write = store._database.write
+
+    async def rolled_back(work, **more):
+        def both(connection):
+            work(connection)
+            fail(connection)
+
+        return await write(both, **more)
+
+    store._database.write = rolled_back
+    with pytest.raises(StoreUnavailable):
+        await store.claim(slow, 10, LEASE_S)
+    del store._database.write
+    assert [c.attempt for c in await store.claim(slow, 10, LEASE_S)] == [1, 1]
+    assert await store.claim(slow, 10, LEASE_S) == []
+    assert await store.renew(slow, ids, LEASE_S) == set(ids)
+
+
+@on_postgres
+async def test_a_commit_under_way_keeps_no_other_mail_waiting(
+    store, put, owner, slow, late
+):
+    """What is still being committed is left for a later claim; the rest goes on."""
+    stalled, free = await put(2)
+    async with late(store.claim(slow, 1, LEASE_S)):
+        assert [c.id for c in await store.claim(owner, 10, LEASE_S)] == [free]
+    (claimed,) = await store.claim(owner, 10, LEASE_S)
+    assert (claimed.id, claimed.attempt) == (stalled, 1)
+
+
+async def test_the_settlement_ends_mail_leases_that_came_late(
+    store, put, owner, slow, late
+):
+    """A join that was told to have failed holds no mail back."""
+    (message_id,) = await put()
+    await store.claim(slow, 1, LEASE_S)
+    async with late(store.join(slow, [(message_id, "A", "B", "<a>")]), "mails"):
+        pass
+    back = Settlement(message_id, 1, Event.GIVE_BACK, "store_unavailable")
+    assert await store.advance(slow, settlements=[back]) == {message_id}
+    await store.claim(owner, 1, LEASE_S)
+    states = await store.join(owner, [(message_id, "A", "B", "<a>")])
+    assert states[message_id].leased
+
+
+async def test_files_that_were_taken_late_are_free(store, put, owner, slow, late):
+    """The next turn has them at once, not when the lease runs out."""
+    (message_id,) = await put()
+    (claimed,) = await store.claim(owner, 1, LEASE_S)
+    mail = (await store.join(owner, [(message_id, "A", "B", "<a>")]))[message_id].id
+    draft = Draft("one", "key-one", "Task", {}, "rule")
+    file = FileDraft(
+        "file-1", mail, "key-one", claimed.blob_id, "a.pdf", "x/y", 9, "0", 0, 9
+    )
+    await store.advance(owner, plans=[(mail, [draft])], files=[file])
+    async with late(store.files_claim(slow, 10, LEASE_S), "files"):
+        pass
+    (row,) = await store.files_claim(slow, 10, LEASE_S)
+    assert (row.key, row.mine) == ("file-1", True)
+    # What is in hand now stays there.
+    assert await store.files_claim(slow, 10, LEASE_S) == []
+    assert (await store.counts())[State.CLAIMED] == 1
