@@ -234,7 +234,12 @@ class Worker:
             if left_s <= 0:
                 return
             await self._rest(min(left_s, longest_s / GATHER_STEPS))
-            more = await self._claim(owner, limit, batch)
+            try:
+                more = await self._claim(owner, limit, batch)
+            except StoreUnavailable as error:
+                # What is claimed already is nobody's but ours.
+                logger.warning("store_unavailable", error=str(error))
+                return
             if not more:
                 return
             batch += more

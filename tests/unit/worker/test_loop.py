@@ -10,7 +10,7 @@ import pytest
 from relay.config import Settings
 from relay.core.clock import SystemClock
 from relay.core.directory import Directory
-from relay.core.errors import SalesforceDown, SalesforceUnavailable
+from relay.core.errors import SalesforceDown, SalesforceUnavailable, StoreUnavailable
 from relay.core.queue import Claimed, LeaseOwner
 from relay.core.states import Event
 from relay.salesforce.budget import Budget
@@ -48,7 +48,10 @@ class Store:
 
     async def claim(self, owner, limit, lease_s, **more):
         self.claims.append(limit)
-        return self.script.pop(0)[:limit] if self.script else []
+        found = self.script.pop(0) if self.script else []
+        if isinstance(found, Exception):
+            raise found
+        return found[:limit]
 
     async def advance(self, owner, *, settlements=(), **more):
         for settlement in settlements:
@@ -135,6 +138,17 @@ async def test_a_batch_fills_while_more_keeps_arriving(worker_for, store, org):
     await worker_for(pipeline)._turn(OWNER)
     assert pipeline.batches == [5]
     assert store.claims == [1000, 998, 995]
+
+
+async def test_a_store_that_fails_while_a_batch_fills_costs_no_mail(
+    worker_for, store, org
+):
+    """What was claimed before is worked on: nobody else would."""
+    pipeline = Pipeline(org)
+    store.script = [[claimed(1), claimed(2)], StoreUnavailable("no answer")]
+    await worker_for(pipeline)._turn(OWNER)
+    assert pipeline.batches == [2]
+    assert store.settled == {"m1": Event.LOGGED, "m2": Event.LOGGED}
 
 
 async def test_gathering_ends(worker_for, store, org):
