@@ -51,9 +51,10 @@ async def _all(loaded: Settings) -> list[Finding]:
         check_listener,
         check_machine,
         check_org,
+        check_ports,
     )
 
-    listeners = await check_machine.listeners(loaded)
+    listeners = await check_ports.listeners(loaded)
     strangers = {
         finding.check.partition(" ")[2]
         for finding in listeners

@@ -14,6 +14,7 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from relay.cli.check_ports import ANYWHERE, any_certificate
 from relay.cli.finding import Finding, fail, ok, warn
 from relay.cli.output import clean
 from relay.config import HostPort
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from relay.config import ListenerSettings, Settings, SMTPSettings
 
 TIMEOUT_S: Final = 4.0
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is looked for
 _UNKNOWN: Final = 550
 _NEEDS_LOGIN: Final = 530
 _FINE: Final = 250
@@ -71,7 +71,7 @@ def _talk(check: str, listener: ListenerSettings, smtp: SMTPSettings) -> Finding
             if not client.has_extn("starttls"):
                 text = "STARTTLS is not offered, though a certificate is set"
                 return fail(check, text, "restart the relay: kill -HUP, or stop, serve")
-            client.starttls(context=_any_certificate())
+            client.starttls(context=any_certificate())
             client.ehlo()
             secured = True
         version = (
@@ -120,19 +120,11 @@ def _connect(listener: ListenerSettings) -> smtplib.SMTP:
     place = listener.address
     if not isinstance(place, HostPort):
         return smtplib.LMTP(str(place.path))
-    host = _ANYWHERE.get(place.host, place.host)
+    host = ANYWHERE.get(place.host, place.host)
     if listener.tls == "implicit":
         return smtplib.SMTP_SSL(
-            host, place.port, timeout=TIMEOUT_S, context=_any_certificate()
+            host, place.port, timeout=TIMEOUT_S, context=any_certificate()
         )
     if listener.protocol == "lmtp":
         return smtplib.LMTP(host, place.port, timeout=TIMEOUT_S)
     return smtplib.SMTP(host, place.port, timeout=TIMEOUT_S)
-
-
-def _any_certificate() -> ssl.SSLContext:
-    """Take what is served: its names and end are a check of their own."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

@@ -1,4 +1,4 @@
-"""Checks of everything on this side: settings, store, TLS, listeners, DNS.
+"""Checks of everything on this side but listeners: settings, store, TLS, DNS.
 
 A check never raises: what goes wrong is its finding. Nothing is changed but a note of
 the time in the store, which proves that it can be written.
@@ -7,39 +7,29 @@ the time in the store, which proves that it can be written.
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
 import os
 import shlex
 import shutil
-import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from relay.cli.finding import Finding, fail, misconfigured, ok, warn
 from relay.cli.opening import open_store, unmade_store
-from relay.cli.output import clean
 from relay.core.errors import ConfigError, RelayError
 from relay.core.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.config import HostPort, Settings
+    from relay.config import Settings
     from relay.store import Store
 
 _NOTE: Final = "cli.check"
-_CONNECT_S: Final = 2.0
 _DNS_S: Final = 3.0
 _EXPIRES_SOON: Final = timedelta(days=21)
 _MIB: Final = 1024 * 1024
-_HEALTH: Final = (
-    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-)
-_ANSWER: Final = 4096
-_SMTP_READY: Final = b"220"
-"""First reply of a server that takes mail (RFC 5321 section 4.3.2)."""
 
 
 # ------------------------------------------------------------------ settings
@@ -198,93 +188,6 @@ def _covers(name: str, hostname: str) -> bool:
     if name.startswith("*."):
         return hostname.partition(".")[2] == name[2:]
     return name == hostname
-
-
-# ------------------------------------------------------------------ listeners
-
-
-async def listeners(loaded: Settings) -> list[Finding]:
-    """See whether each address answers as this relay, or could be listened on."""
-    found = [await _smtp(place, loaded.smtp.hostname) for place in loaded.smtp.listen]
-    for name, place in (
-        ("telemetry", loaded.telemetry.listen),
-        ("web", loaded.web.listen),
-    ):
-        if place is not None:
-            found.append(await _other(name, place))
-    return found
-
-
-async def _smtp(place: HostPort, hostname: str) -> Finding:
-    """Tell this relay from another mail server by the name in its greeting."""
-    check = f"smtp {place}"
-    greeting = await _ask(place, b"") if place.port else b""
-    words = greeting.decode("ascii", "replace").split()
-    if not greeting.startswith(_SMTP_READY) or not words[1:]:
-        return await _free(check, place, "smtp.listen")
-    if words[1].lower() == hostname.lower():
-        return ok(check, f"this relay answers: it greets as {hostname}")
-    mend = f"stop it or take another port; a relay of yours would greet as {hostname}"
-    return fail(check, f"another mail server answers: {clean(words[1])}", mend)
-
-
-async def _other(name: str, place: HostPort) -> Finding:
-    """Tell whether a port is free, or health is told there already."""
-    check = f"{name} {place}"
-    if place.port and name == "telemetry" and b'"alive"' in await _ask(place, _HEALTH):
-        return ok(check, "is answering: a relay runs there")
-    return await _free(check, place, f"{name}.listen")
-
-
-async def _free(check: str, place: HostPort, key: str) -> Finding:
-    try:
-        await asyncio.to_thread(_bind, place)
-    except OSError as error:
-        reasons = {
-            errno.EADDRINUSE: "another program has the port: stop it or take another",
-            errno.EACCES: "ports below 1024 need rights: CAP_NET_BIND_SERVICE",
-            errno.EADDRNOTAVAIL: "this machine has no such address: correct it",
-        }
-        reason = error.strerror or str(error)
-        mend = reasons.get(error.errno or 0, f"correct {key}")
-        return fail(check, f"cannot be listened on: {reason}", mend)
-    return ok(check, "is free to listen on")
-
-
-async def _ask(place: HostPort, question: bytes) -> bytes:
-    """Return what a server says, nothing where none answers.
-
-    Without a question, it is the line with which the server itself begins.
-    """
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(place.host, place.host)  # noqa: S104
-    try:
-        async with asyncio.timeout(_CONNECT_S):
-            reader, writer = await asyncio.open_connection(host, place.port)
-            try:
-                if not question:
-                    return await reader.readline()
-                writer.write(question)
-                answer = b""
-                while len(answer) < _ANSWER and (part := await reader.read(_ANSWER)):
-                    answer += part
-                return answer
-            finally:
-                writer.close()
-    except (OSError, TimeoutError, ValueError):
-        return b""
-
-
-def _bind(place: HostPort) -> None:
-    found = socket.getaddrinfo(
-        place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    family, kind, protocol, _, address = found[0]
-    with socket.socket(family, kind, protocol) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(address)
-        listener.listen(1)
 
 
 def _is_loopback(host: str) -> bool:

@@ -156,6 +156,75 @@ def test_a_taken_port_for_health_fails(relay: Any) -> None:
     assert "another program" in found["mend"]
 
 
+def test_a_taken_port_for_http_fails(relay: Any) -> None:
+    """Another program's answer is no relay's."""
+    answer = b"HTTP/1.1 200 OK\r\n\r\nwelcome"
+    with Greeter(answer, first_read=True) as server:
+        with relay.config.open("a") as config:
+            config.write(f'[web]\nlisten = "127.0.0.1:{server.port}"\n')
+        found = _findings(relay)[f"web 127.0.0.1:{server.port}"]
+    assert found["result"] == "fail"
+    assert "another program" in found["mend"]
+
+
+def _add_listener(relay: Any, address: str, more: str = "") -> None:
+    with relay.config.open("a") as config:
+        config.write(f'[[smtp.listeners]]\naddress = "{address}"\n{more}\n')
+
+
+@pytest.mark.parametrize(
+    ("made", "result", "said"),
+    [
+        ("nothing", "fail", "there is no folder"),
+        ("folder", "ok", "is free to listen on"),
+        ("file", "fail", "no socket"),
+        ("dead socket", "ok", "is free to listen on"),
+        ("silent program", "fail", "another program listens there"),
+    ],
+)
+def test_a_unix_socket_that_serve_could_not_make_fails(
+    relay: Any, tmp_path: Path, made: str, result: str, said: str
+) -> None:
+    """`relay serve` would end with it; a check that passes would be of no use."""
+    path = tmp_path / "run" / "lmtp"
+    _add_listener(relay, f"unix:{path}", 'protocol = "lmtp"')
+    if made != "nothing":
+        path.parent.mkdir()
+    if made == "file":
+        path.touch()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        if made in {"dead socket", "silent program"}:
+            other.bind(str(path))
+        if made == "silent program":
+            other.listen(9)
+        else:
+            other.close()
+        found = _findings(relay)
+    row = found[f"lmtp unix:{path}"]
+    assert (row["result"], said in row["detail"]) == (result, True)
+    # What is known not to be this relay is held no session with.
+    assert f"session unix:{path}" not in found
+
+
+def test_a_missing_folder_of_a_socket_has_its_mend(relay: Any, tmp_path: Path) -> None:
+    """The mend is a command."""
+    _add_listener(relay, f"unix:{tmp_path}/run/lmtp", 'protocol = "lmtp"')
+    found = _findings(relay)[f"lmtp unix:{tmp_path}/run/lmtp"]
+    assert found["mend"] == f"make it: mkdir -p {tmp_path}/run"
+
+
+@pytest.mark.parametrize("more", ["", 'proxy_from = ["192.0.2.0/24"]'])
+def test_a_taken_port_of_a_further_listener_is_seen(relay: Any, more: str) -> None:
+    """A port that only load balancers may ask is not said to be free, either."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        _add_listener(relay, f"127.0.0.1:{port}", more)
+        found = _findings(relay)
+    row = found[f"smtp 127.0.0.1:{port}"]
+    assert row["result"] == ("warn" if more else "fail")
+    assert "another program" in row["mend"]
+
+
 def test_health_of_a_running_relay_is_no_failure(relay: Any) -> None:
     """What answers as our health does is a relay."""
     answer = b'HTTP/1.1 200 OK\r\n\r\n{"alive":true}'

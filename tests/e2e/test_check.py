@@ -60,6 +60,31 @@ def test_every_kind_of_listener_is_tried(idle: RelayProcess, tmp_path: Path) -> 
     assert "550 5.1.1" in found[f"127.0.0.1:{implicit}"]["detail"]
     assert "550 5.1.1" in found[f"unix:{tmp_path}/lmtp"]["detail"]
     assert "530" in found[f"127.0.0.1:{submission}"]["detail"]
+    said = {row["check"]: row["detail"] for row in idle.json("check")}
+    for check in (
+        f"smtp 127.0.0.1:{idle.port}",
+        f"smtp 127.0.0.1:{implicit}",
+        f"lmtp unix:{tmp_path}/lmtp",
+        f"submission 127.0.0.1:{submission}",
+    ):
+        assert said[check].startswith("this relay answers")
+
+
+def test_a_healthy_relay_with_every_port_passes(idle: RelayProcess) -> None:
+    """What the relay holds itself is not in its way: web, health, a load balancer's."""
+    web, health, proxied = free_port(), free_port(), free_port()
+    idle.set(web__listen=f"127.0.0.1:{web}", telemetry__listen=f"127.0.0.1:{health}")
+    with idle.config.open("a", encoding="utf-8") as config:
+        config.write(
+            "[[smtp.listeners]]\n"
+            f'address = "127.0.0.1:{proxied}"\nproxy_from = ["192.0.2.0/24"]\n'
+        )
+    idle.start()
+    serving(idle)
+    found = {row["check"]: row["detail"] for row in idle.json("check", status=0)}
+    assert "a relay runs there" in found[f"web 127.0.0.1:{web}"]
+    assert "a relay runs there" in found[f"telemetry 127.0.0.1:{health}"]
+    assert "the relay is running" in found[f"smtp 127.0.0.1:{proxied}"]
 
 
 def test_a_server_that_takes_anything_fails(idle: RelayProcess) -> None:
