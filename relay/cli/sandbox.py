@@ -20,13 +20,14 @@ DEFAULT_PORT: Final = 8066
 _SHOWN: Final = 5
 """People of one kind in the list; the dump has all."""
 
-SNIPPET: Final = """\
-[salesforce]
+KEYS: Final = """\
 instance_url = "{url}"
 client_id = "relay-sandbox"
 client_secret = "relay-sandbox-secret"
 """
 """What goes into `relay.toml`; the credentials are those every sandbox starts with."""
+SNIPPET: Final = f"[salesforce]\n{KEYS}"
+"""The same as a section."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,10 @@ def sandbox(port: int, host: str, *, as_json: bool) -> None:
             print_json([{"url": url}])
             return
         click.echo(f"A Salesforce sandbox answers at {url}")
-        click.echo("\nFor relay.toml:\n")
-        click.echo(SNIPPET.format(url=url))
+        click.echo(
+            "\nIn the section [salesforce] of relay.toml, for its lines there:\n"
+        )
+        click.echo(KEYS.format(url=url))
         click.echo(f"What it holds: curl -s {url}/sandbox/dump\n")
         table(
             ["", "name", "e-mail"],

@@ -42,6 +42,10 @@ def example() -> str:
             if rows := table_model(field):
                 tables.append(_tables(name, key, field.description or "", rows))
                 continue
+            if isinstance(field.default, dict):
+                # In force, it would stand in the way of a table of that name.
+                tables.append(_entry(field.description or "", f"# {key}", "{}"))
+                continue
             parts.append(_entry(field.description or "", key, _default(model, key)))
             if is_secret(field):
                 parts.append(_file_entry(name, key))

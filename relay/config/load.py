@@ -245,6 +245,8 @@ def _shown(section: str, key: str, value: object) -> str:
     if isinstance(value, _Masked):
         return " = ***"
     if field is not None and is_secret(field):
+        if isinstance(value, str) and not value.strip():
+            return _NOT_SET
         url = isinstance(value, str) and "://" in value
         value = masked_url(str(value)) if url else "***"
         if value == "***":

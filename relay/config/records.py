@@ -50,6 +50,12 @@ def _fields(value: object) -> Fields:
 
 
 def _check_object(name: str) -> None:
+    if name not in OBJECTS and name == name.lower():
+        # Objects begin with a capital; TOML takes a key of ours for the table's own.
+        raise mistake(
+            f"{name} stands below the head of this table",
+            "put the keys of [salesforce] above its tables",
+        )
     if name not in OBJECTS:
         raise mistake(
             f"{name} is no object that the relay writes", f"name {' or '.join(OBJECTS)}"

@@ -186,13 +186,13 @@ class SalesforceSettings(Section):
     record_type: RecordTypes = Field(
         default={},
         description="Record type by object, as developer names: { Task = "
-        '"Sales_Email" }.',
+        '"Sales_Email" }; or a table [salesforce.record_type] here.',
     )
     fields: ExtraFields = Field(
         default={},
         description="Further fields by object, { Task = { Priority = "
-        '"Low" } }; or, instead of this line, a table [salesforce.fields.Task] at the '
-        "end. Placeholders such as {subject} are in docs/salesforce.md.",
+        '"Low" } }; or a table [salesforce.fields.Task] here. Placeholders such as '
+        "{subject} are in docs/salesforce.md.",
     )
 
     @model_validator(mode="after")

@@ -51,6 +51,10 @@ _SERVICE_LINK: Final = re.compile(
     r"|RELAY_PORT(?:_\d+_(?:TCP|UDP)(?:_(?:ADDR|PORT|PROTO))?)?"
 )
 
+_TWICE: Final = re.compile(r"Cannot declare \((.+)\) twice \(at line (\d+)")
+_OVERWRITTEN: Final = re.compile(r"Cannot overwrite a value \(at line (\d+)")
+"""What `tomllib` says of a section, and of a key, that stands in a file twice."""
+
 Table = dict[str, Any]
 
 
@@ -228,9 +232,7 @@ class FileSource(_Source):
         try:
             table = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
-            last = text.count("\n", 0, len(text.rstrip())) + 1
-            reason = str(error).replace("end of document", f"the end, line {last}")
-            problem = f"{path}: is not TOML: {reason}; mend that line"
+            problem = f"{path}: {_no_toml(text, str(error))}"
             raise ConfigError(problem) from error
         for section, rows in table.items():
             self.origins[section, ""] = str(path)
@@ -270,6 +272,45 @@ class FileSource(_Source):
             value = rows.get(key)
             if is_path(field) and isinstance(value, str) and value.strip():
                 rows[key] = str(self.place(value))
+
+
+def _no_toml(text: str, reason: str) -> str:
+    """Return problem and mend for a text that `tomllib` does not take.
+
+    What stands there twice is what comes of pasting; the reader's words for it are
+    those of a parser.
+    """
+    if twice := _TWICE.search(reason):
+        parts = re.findall(r"'([^']*)'", twice[1])
+        name, line = ".".join(parts), twice[2]
+        if (first := _line_of(text, name)) < int(line):
+            return (
+                f"line {line}: [{name}] stands in the file already, at line {first}; "
+                "put the keys there, or delete one of the two"
+            )
+        key = parts[1] if len(parts) > 1 else name
+        return (
+            f"line {line}: [{name}] stands beside a line `{key} = …`; "
+            "delete one of the two"
+        )
+    if overwritten := _OVERWRITTEN.search(reason):
+        return (
+            f"line {overwritten[1]}: the key stands in its section already; "
+            "keep one of the two"
+        )
+    last = text.count("\n", 0, len(text.rstrip())) + 1
+    reason = reason.replace("end of document", f"the end, line {last}")
+    return f"is not TOML: {reason}; mend that line"
+
+
+def _line_of(text: str, section: str) -> int:
+    """Return the number of the first line that is this section's head."""
+    heads = (
+        number
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.partition("#")[0].replace(" ", "").strip() == f"[{section}]"
+    )
+    return next(heads, text.count("\n") + 2)
 
 
 class EnvironmentSource(_Source):
@@ -323,10 +364,19 @@ def all_keys(model: type[BaseModel]) -> list[str]:
 
 
 def _unknown(name: str, known: Mapping[str, type[BaseModel]]) -> str:
-    names = [
-        f"{section}__{key}" for section, model in known.items() for key in _keys(model)
-    ]
-    meant = suggestion(name.removeprefix(PREFIX), names)
+    section, _, key = name.removeprefix(PREFIX).lower().partition("__")
+    # The section is part of every name: a likeness of that alone suggests nothing.
+    near = suggestion(section, known)
+    meant = suggestion(key, _keys(known[near])) if near and key else None
+    if near is None or meant is None:
+        names = {
+            f"{one}__{key}".replace("__", "_"): f"{one}__{key}"
+            for one, model in known.items()
+            for key in _keys(model)
+        }
+        meant = names.get(name.removeprefix(PREFIX).lower().replace("__", "_"))
+    else:
+        meant = f"{near}__{meant}"
     mend = (
         f"write {PREFIX}{meant.upper()}"
         if meant

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.fakes.children import piped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 MAIL = b"""\
 From: Ada Berger <ada@corp.example>\r
 To: Mara <mara@acme.example>\r
@@ -36,7 +38,9 @@ def snippet() -> Iterator[str]:
         while "dump" not in (line := printed.readline()):
             assert line, process.stderr and process.stderr.read()
             lines.append(line)
-        yield "".join(lines).partition("relay.toml:")[2]
+        head, _, keys = "".join(lines).partition("lines there:\n")
+        assert "the section [salesforce] of relay.toml" in head
+        yield keys
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=20)
         assert (process.returncode, errors) == (0, "")
@@ -46,8 +50,24 @@ def snippet() -> Iterator[str]:
 def connected(relay: Any, snippet: str) -> Any:
     """Return a relay with the settings that the sandbox printed."""
     with relay.config.open("a") as config:
-        config.write(snippet)
+        config.write(f"[salesforce]\n{snippet}")
     return relay
+
+
+def test_the_keys_take_the_place_of_those_of_the_example(
+    relay: Any, snippet: str
+) -> None:
+    """Who has copied `config.example.toml` puts each key where it stands there."""
+    text = EXAMPLE.read_text("utf-8")
+    for line in snippet.split("\n"):
+        if key := line.partition(" = ")[0]:
+            text, count = re.subn(f"(?m)^{key} = .*$", line, text)
+            assert count == 1
+    relay.config.write_text(text, "utf-8")
+    (row,) = relay.json("settings", "get", "salesforce.client_id")
+    assert row["value"] == "relay-sandbox"
+    relay.config.write_text(f"{text}[salesforce]\n{snippet}", "utf-8")
+    assert "stands in the file already" in relay.error("user", "list", status=2)
 
 
 def test_the_printed_settings_are_ready_to_use(connected: Any) -> None:

@@ -31,12 +31,12 @@ def test_example_holds_every_key_and_nothing_else():
 
 
 def uncommented(text):
-    """Return the example with its tables of a list, which are comments, in force."""
+    """Return the example with its tables, which are comments, in force."""
     lines = text.splitlines()
     inside = False
     for at, line in enumerate(lines):
         inside = line.startswith("# [[") or (inside and line != "")
-        if inside:
+        if inside or line.endswith(" = {}"):
             lines[at] = line.removeprefix("# ")
     return "\n".join(lines)
 
