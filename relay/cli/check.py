@@ -73,10 +73,12 @@ async def _all(loaded: Settings) -> list[Finding]:
 
 def _print_dns(loaded: Settings, *, as_json: bool) -> None:
     from relay.cli.check_dns import published  # noqa: PLC0415
-    from relay.cli.dns_records import sts_policy  # noqa: PLC0415
+    from relay.cli.dns_records import no_hostname, sts_policy  # noqa: PLC0415
 
     loaded.require_domains()
     found = run(published(loaded.smtp))
+    if unnamed := no_hostname(loaded.smtp):
+        click.echo(f"relay: {unnamed}", err=True)
     if as_json:
         print_json(one.as_json() for one in found)
         return

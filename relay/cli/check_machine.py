@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from relay.cli.dns_records import no_hostname
 from relay.cli.finding import Finding, fail, misconfigured, ok, warn
 from relay.cli.opening import open_store, unmade_store
 from relay.core.errors import ConfigError, RelayError
@@ -162,8 +163,11 @@ def _certificate(hostname: str, certificate: object, now: datetime) -> list[Find
         return [fail("tls", f"not valid before {begin:%Y-%m-%d}", "check the clock")]
     names = _names(certificate)
     if not any(_covers(name, hostname) for name in names):
-        listed = ", ".join(names) or "no name"
-        mend = "senders that check names will not use it; add smtp.hostname to it"
+        listed = ", ".join(names) or "no name (a CN does not count: RFC 9525)"
+        mend = (
+            "senders that check names will not use it; put smtp.hostname into it as a "
+            f"subjectAltName (openssl req: -addext subjectAltName=DNS:{hostname})"
+        )
         return [warn("tls", f"is for {listed}, not for {hostname}; {until}", mend)]
     return [warn("tls", until, mend) if end - now < _EXPIRES_SOON else ok("tls", until)]
 
@@ -208,14 +212,18 @@ async def dns(loaded: Settings) -> list[Finding]:
     A relay behind a company's mail server needs no MX, and a machine without DNS can
     still take mail.
     """
+    unnamed = no_hostname(loaded.smtp)
     return list(
         await asyncio.gather(
-            *(_mx(domain, loaded.smtp.hostname) for domain in loaded.smtp.domains)
+            *(
+                _mx(domain, loaded.smtp.hostname, unnamed)
+                for domain in loaded.smtp.domains
+            )
         )
     )
 
 
-async def _mx(domain: str, hostname: str) -> Finding:
+async def _mx(domain: str, hostname: str, unnamed: str) -> Finding:
     import dns.asyncresolver  # noqa: PLC0415 - 0.1 s, only where needed
     import dns.exception  # noqa: PLC0415
 
@@ -225,12 +233,12 @@ async def _mx(domain: str, hostname: str) -> Finding:
         hosts = [str(record.exchange).rstrip(".").lower() for record in answer]
     except (dns.exception.DNSException, OSError) as error:
         detail = f"no MX found ({_dns_reason(error)})"
-        mend = (
+        mend = unnamed or (
             f"publish: {domain}. MX 10 {hostname}. or route the domain here in your "
             "mail server; relay check --dns prints all records"
         )
         return warn(check, detail, mend)
-    return _mx_finding(check, hosts, hostname)
+    return _mx_finding(check, hosts, hostname, unnamed)
 
 
 def _dns_reason(error: Exception) -> str:
@@ -244,9 +252,13 @@ def _dns_reason(error: Exception) -> str:
     return words.get(type(error).__name__, type(error).__name__)
 
 
-def _mx_finding(check: str, hosts: Sequence[str], hostname: str) -> Finding:
+def _mx_finding(
+    check: str, hosts: Sequence[str], hostname: str, unnamed: str = ""
+) -> Finding:
     listed = ", ".join(hosts)
     if hostname.lower() in hosts:
         return ok(check, f"MX is {listed}")
-    mend = f"fine if that server passes mail on; else point the MX to {hostname}"
+    mend = "fine if that server passes mail on; else " + (
+        unnamed or f"point the MX to {hostname}"
+    )
     return warn(check, f"MX is {listed}, not {hostname}", mend)

@@ -35,6 +35,20 @@ class Record:
         return f"{self.name}. IN {self.type} {value}"
 
 
+def no_hostname(smtp: SMTPSettings) -> str:
+    """Return what to do before a record is published; empty where nothing is.
+
+    The name of the machine stands for `smtp.hostname` where that is empty. The world
+    need not know that name.
+    """
+    if "hostname" in smtp.model_fields_set:
+        return ""
+    return (
+        f"set smtp.hostname first, to a name that the world knows: {smtp.hostname} is "
+        "only what this machine calls itself"
+    )
+
+
 def records(smtp: SMTPSettings) -> list[Record]:
     """Return the records of every relay domain, then those of the host."""
     found: list[Record] = []

@@ -142,3 +142,20 @@ def test_no_dns_is_not_known(relay: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(dns.asyncresolver, "resolve", resolve)
     lines = relay("check", "--dns", "--json").stdout.splitlines()
     assert {json.loads(line)["published"] for line in lines} == {"unknown"}
+
+
+def test_the_name_of_the_machine_is_not_told_to_be_published(
+    relay: Any, zone: Any
+) -> None:
+    """An MX to a name that only this machine knows leads nowhere."""
+    text = relay.config.read_text("utf-8")
+    relay.config.write_text(text.replace('hostname = "relay.test"\n', ""), "utf-8")
+    assert "set smtp.hostname first" in relay("check", "--dns").stderr
+    rows = [
+        json.loads(line)
+        for line in relay("check", "--json", status=1).stdout.splitlines()
+    ]
+    (mend,) = (row["mend"] for row in rows if row["check"] == "dns in.relay.example")
+    assert mend.startswith("set smtp.hostname first")
+    relay.config.write_text(text, "utf-8")
+    assert relay("check", "--dns").stderr == ""

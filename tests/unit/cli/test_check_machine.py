@@ -82,3 +82,10 @@ def test_the_mx_should_be_this_relay() -> None:
     found = check_machine._mx_finding("dns", ["mail.example"], "mx.example")
     assert found.result is Result.WARN
     assert "mx.example" in found.mend
+
+
+def test_a_certificate_with_a_cn_alone_has_its_mend() -> None:
+    """No sender looks at the CN; the mend names the option that is missing."""
+    (finding,) = check_machine._certificate("mx.example", _certificate(), NOW)
+    assert "a CN does not count" in finding.detail
+    assert "-addext subjectAltName=DNS:mx.example" in finding.mend
