@@ -21,6 +21,10 @@ _MAILDIR: Final = ("cur", "new")
 _SUFFIXES: Final = (".eml", ".mbox")
 _APPLE: Final = ("mbox", ".mbox")
 """Name of the file, and suffix of the folder around it, that Apple Mail exports."""
+_MAY_BE_SEVERAL: Final = (
+    "it may be several mails, lines that could begin one: {}; "
+    "write >From where it is text, and an empty line in front where it is not"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +126,19 @@ def _whole(source: Source, limit: int) -> Found:
     return Found(str(source.path), raw, max(size, len(raw)), size)
 
 
-def _of_mbox(source: Source, limit: int) -> Iterator[Found]:
+def _of_mbox(source: Source, limit: int) -> Iterator[Found | Unreadable]:
     with source.path.open("rb") as file, source.path.open("rb") as again:
         done = 0
         for number, span in enumerate(mbox.spans(file), 1):
+            place = f"{source.path}#{number}"
+            if span.doubtful:
+                yield Unreadable(Path(place), _MAY_BE_SEVERAL.format(span.doubtful))
+                continue
             raw, size = mbox.read(again, span, limit)
             note = ""
-            if span.doubtful:
-                note = f"lines taken as text that begin with From: {span.doubtful}"
-            yield Found(
-                f"{source.path}#{number}",
-                raw,
-                size,
-                span.stop - done,
-                note,
-            )
+            if span.noted:
+                note = f"lines taken as text that begin with From: {span.noted}"
+            yield Found(place, raw, size, span.stop - done, note)
             done = span.stop
 
 

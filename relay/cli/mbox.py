@@ -1,13 +1,9 @@
 r"""Where the mails of an mbox file begin and end.
 
-There are four dialects and no mark that tells them apart. A separator is a line
-`From <sender> <date as of asctime>` behind an empty line and before a header field; a
-mail whose Content-Length leads exactly to the next separator, or to the end of the
-file, is that long (mboxcl, mboxcl2). Any other line that begins with `From ` is text.
-`>From ` loses one `>` (mboxrd), unless such text stands in the mail unquoted.
-
-Where the first line of the file has no date, its writer gives none, and each `From `
-line with a header field behind it counts.
+There are four dialects and no mark that tells them apart. What begins a mail is judged
+in `separators`; a mail whose Content-Length leads exactly to such a line, or to the end
+of the file, is that long (mboxcl, mboxcl2). Any other line that begins with `From ` is
+text. `>From ` loses one `>` (mboxrd), unless such text stands in the mail unquoted.
 
 Source: RFC 4155 appendix A; mbox(5) of qmail for the dialects.
 """
@@ -19,24 +15,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from relay.cli.separators import EMPTY, FROM, PIECE, Verdict, is_dated, judge
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-FROM: Final = b"From "
-_DATED: Final = re.compile(
-    rb"From .{0,400}?(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) +[A-Z][a-z]{2} +\d{1,2} "
-    rb"+\d{1,2}:\d\d(?::\d\d)?(?: +[\w+-]+)? +\d{4}\b"
-)
-"""Some writers have spaces in the sender, or a time zone before the year."""
-_FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:|>?From ")
 _LENGTH: Final = re.compile(rb"(?i)content-length[ \t]*:[ \t]*(\d{1,15})[ \t]*\r?\n")
 _QUOTED: Final = re.compile(rb">+From ")
-_EMPTY: Final = frozenset({b"\n", b"\r\n"})
 BEGINNING: Final = 256 * 1024
 """Bytes that are kept of a mail which is too large: enough for a header."""
-_PIECE: Final = 65_536
-"""Bytes of a line that are looked at together; a line may have any length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +35,15 @@ class Span:
         start: Where its header begins.
         end: Where it ends.
         stop: Where the next separator begins.
-        doubtful: Lines of it that begin like a separator and were taken as text.
+        noted: Lines of it that begin like a separator and were taken as text.
+        doubtful: How many of them may begin a further mail.
         quoted: Whether `>From ` stands for `From `.
     """
 
     start: int
     end: int
     stop: int
+    noted: int
     doubtful: int
     quoted: bool
 
@@ -61,7 +51,7 @@ class Span:
 def is_mbox(file: BinaryIO) -> bool:
     """Say whether the first line that is not empty begins with `From `."""
     _skip_empty(file)
-    return file.readline(_PIECE).startswith(FROM)
+    return file.readline(PIECE).startswith(FROM)
 
 
 def spans(file: BinaryIO) -> Iterator[Span]:
@@ -73,7 +63,7 @@ def spans(file: BinaryIO) -> Iterator[Span]:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     _skip_empty(file)
-    dated = _DATED.match(file.readline()) is not None
+    dated = is_dated(file.readline())
     reader = _Reader(file, size, dated=dated)
     while file.tell() < size:
         span = reader.next()
@@ -88,7 +78,7 @@ def read(file: BinaryIO, span: Span, limit: int) -> tuple[bytes, int]:
     kept: list[bytes] = []
     few = size = 0
     begins = True
-    while piece := file.readline(min(span.end - file.tell(), _PIECE)):
+    while piece := file.readline(min(span.end - file.tell(), PIECE)):
         if span.quoted and begins and _QUOTED.match(piece):
             piece = piece[1:]
         begins = piece.endswith(b"\n")
@@ -114,47 +104,63 @@ class _Reader:
         """Return the mail that begins here."""
         file = self._file
         start = file.tell()
-        length = self._header()
+        length, empty = self._header()
         body = file.tell()
         sure = body + length if length is not None else self._size + 1
         if not self._ends_at(sure):
             sure = -1
         file.seek(body)
-        doubtful, bare = 0, False
+        noted, doubtful, bare = 0, 0, False
         at = before = body
-        empty = begins = True
+        begins = True
         while at != sure and (line := self._line(sure)):
             if begins and line.startswith(FROM):
-                dated = _DATED.match(line) is not None
-                if sure < 0 and empty and self._separates(line):
-                    return Span(start, before, at, doubtful, not bare)
+                verdict = Verdict.TEXT
+                if sure < 0:
+                    verdict = self._judge(line, after_empty=empty)
+                if verdict is Verdict.BEGINNING:
+                    end = before if empty else at
+                    return Span(start, end, at, noted, doubtful, not bare)
                 bare = bare or empty
+                doubtful += verdict is Verdict.DOUBTFUL
                 # In the middle of a paragraph it is a sentence, unless it has a date.
-                doubtful += dated or (empty and sure < 0)
-            empty = begins and line in _EMPTY
+                noted += (
+                    is_dated(line)
+                    or verdict is Verdict.DOUBTFUL
+                    or (empty and sure < 0)
+                )
+            empty = begins and line in EMPTY
             begins = line.endswith(b"\n")
             before, at = at, file.tell()
         if at == sure:
             _skip_empty(file)
-            return Span(start, at, file.tell(), doubtful, not bare)
-        return Span(start, before if empty else at, at, doubtful, not bare)
+            return Span(start, at, file.tell(), noted, 0, not bare)
+        return Span(start, before if empty else at, at, noted, doubtful, not bare)
 
     def _line(self, sure: int) -> bytes:
         """Return the next line, or a piece of it, up to the known end."""
-        left = sure - self._file.tell() if sure >= 0 else _PIECE
-        return self._file.readline(min(left, _PIECE))
+        left = sure - self._file.tell() if sure >= 0 else PIECE
+        return self._file.readline(min(left, PIECE))
 
-    def _header(self) -> int | None:
-        """Read behind the header; return its Content-Length."""
+    def _header(self) -> tuple[int | None, bool]:
+        """Read behind the header; return its Content-Length, and how it ends.
+
+        That is True behind an empty line, False before what may begin another mail.
+        """
         length = None
         begins = True
-        while line := self._file.readline(_PIECE):
-            if begins and line in _EMPTY:
+        start = at = self._file.tell()
+        while line := self._file.readline(PIECE):
+            if begins and line in EMPTY:
                 break
+            if begins and line.startswith(FROM) and at > start:
+                self._file.seek(at)
+                return length, False
             if begins and (told := _LENGTH.fullmatch(line)):
                 length = int(told[1])
             begins = line.endswith(b"\n")
-        return length
+            at = self._file.tell()
+        return length, True
 
     def _ends_at(self, offset: int) -> bool:
         """Say whether a mail can end there: before a separator, or with the file."""
@@ -167,17 +173,16 @@ class _Reader:
             return file.tell() == self._size
         if file.tell() == self._size:
             return True
-        line = file.readline(_PIECE)
-        return line.startswith(FROM) and self._separates(line)
-
-    def _separates(self, line: bytes) -> bool:
-        """Say whether a line that begins with `From `, just read, begins a mail."""
-        if self._dated and not _DATED.match(line):
+        line = file.readline(PIECE)
+        if not line.startswith(FROM):
             return False
-        back = self._file.tell()
-        field = _FIELD.match(self._file.readline(_PIECE))
-        self._file.seek(back)
-        return field is not None
+        return self._judge(line, after_empty=True) is not Verdict.TEXT
+
+    def _judge(self, line: bytes, *, after_empty: bool) -> Verdict:
+        """Judge a line that begins with `From `, just read."""
+        return judge(
+            line, self._file, after_empty=after_empty, dates_expected=self._dated
+        )
 
 
 def _skip_empty(file: BinaryIO) -> int:
@@ -185,7 +190,7 @@ def _skip_empty(file: BinaryIO) -> int:
     count = 0
     while True:
         at = file.tell()
-        if file.readline(_PIECE) not in _EMPTY:
+        if file.readline(PIECE) not in EMPTY:
             file.seek(at)
             return count
         count += 1

@@ -160,6 +160,36 @@ def test_text_that_begins_with_from_stays(relay: Any, ada: Any, tmp_path: Path) 
     assert f"{box}#1: lines taken as text that begin with From: 1" in done.stderr
 
 
+def test_no_mail_hides_in_another(relay: Any, ada: Any, tmp_path: Path) -> None:
+    """Empty lines may be missing, and dates differ; what is doubtful is not queued."""
+    box = tmp_path / "sent.mbox"
+    line = b"From ada Mon Mar  2 09:00:00 2026\n"
+    otherwise = b"From - Tue, 02 Jan 2024 00:00:00 +0000\n"
+    unclear = b"From ada\nSubject: secret\n\nof another\n"
+    box.write_bytes(
+        b"".join(
+            (
+                *(line, mail(1), line, mail(2), b"\n", line, mail(3), b"\n"),
+                *(otherwise, mail(4), b"\n", unclear, b"\n", line, mail(5)),
+            )
+        )
+    )
+    rows = into(relay, box, status=1)
+    told = {row["file"].rpartition("#")[2]: row for row in rows}
+    assert {number: row["result"] for number, row in told.items()} == {
+        "1": "queued",
+        "2": "queued",
+        "3": "queued",
+        "4": "unreadable",
+        "5": "queued",
+    }
+    assert told["4"]["reason"].startswith("it may be several mails")
+    subjects = {row["subject"] for row in taken(relay)}
+    assert subjects == {"Old 1", "Old 2", "Old 3", "Old 5"}
+    box.write_bytes(box.read_bytes().replace(b"\nFrom ada\n", b"\n>From ada\n"))
+    assert results(into(relay, box)) == ["known"] * 3 + ["queued", "known"]
+
+
 def test_what_cannot_be_read_keeps_nothing_back(
     relay: Any, ada: Any, tmp_path: Path
 ) -> None:

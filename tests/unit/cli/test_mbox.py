@@ -17,11 +17,9 @@ PRICE = b"Dear Kim,\n\nFrom now on the price is 5.\n\nAda\n"
 
 
 def cut(data, limit=10**6):
-    """Return (mail, doubtful lines) of each in a file with these bytes."""
+    """Return (mail, lines taken as text) of each in a file with these bytes."""
     file, again = io.BytesIO(data), io.BytesIO(data)
-    return [
-        (mbox.read(again, span, limit)[0], span.doubtful) for span in mbox.spans(file)
-    ]
+    return [(mbox.read(again, span, limit)[0], span.noted) for span in mbox.spans(file)]
 
 
 def test_a_sentence_is_no_separator():
@@ -49,7 +47,7 @@ def test_separators_as_they_are_written(line):
 
 @pytest.mark.parametrize("line", [b"From a b\n", b"From \n", b"From ada, today\n"])
 def test_a_writer_without_dates(line):
-    """Where the first line has no date, a header field behind the line is the mark."""
+    """Where the first line has no date, a header block behind the line is the mark."""
     data = line + HEAD + PRICE + b"\n" + line + HEAD + b"2\n"
     assert cut(data) == [(HEAD + PRICE, 1), (HEAD + b"2\n", 0)]
 
@@ -63,8 +61,82 @@ def test_a_writer_without_dates(line):
     ],
 )
 def test_what_only_looks_like_a_separator(text):
-    """A separator stands behind an empty line, before a header field."""
+    """A separator stands behind an empty line, before a field; no mail is cut."""
     assert cut(LINE + HEAD + text) == [(HEAD + text, 1)]
+
+
+def judged(data):
+    """Return of each mail how many of its lines may begin another."""
+    return [span.doubtful for span in mbox.spans(io.BytesIO(data))]
+
+
+UNDATED = b"From ada@corp.example\n"
+RFC_DATED = b"From - Tue, 02 Jan 2024 00:00:00 +0000\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "between", "more"),
+    [
+        (LINE, LINE, b""),
+        (LINE, b"\n" + RFC_DATED, b""),
+        (LINE, b"\n" + UNDATED, b""),
+        (RFC_DATED, b"\n" + RFC_DATED, b""),
+        (UNDATED, LINE, b""),
+        (UNDATED, b"\r\n" + UNDATED, b""),
+        (LINE, b"\n" + UNDATED, b">From old\nX-Status: R\n"),
+    ],
+)
+def test_writers_differ_in_one_file(first, between, more):
+    """A header block makes a mail, with a date or behind an empty line."""
+    data = first + HEAD + b"1\n" + between + more + HEAD + b"2\n"
+    assert [mail for mail, _ in cut(data)] == [HEAD + b"1\n", more[1:] + HEAD + b"2\n"]
+    assert judged(data) == [0, 0]
+
+
+def test_a_mail_without_a_body_hides_none():
+    """Also where its header does not end with an empty line."""
+    data = LINE + b"From: ada@corp.example\n" + LINE + HEAD + b"2\n"
+    assert cut(data) == [(b"From: ada@corp.example\n", 0), (HEAD + b"2\n", 0)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"x\n" + LINE + b"Subject: one field\n",
+        b"x\n\n" + LINE + b"no field\n",
+        b"x\n" + UNDATED + HEAD,
+        b"x\n\n" + UNDATED + b"Subject: one field\n",
+        b"x\n\n" + RFC_DATED + b"Unknown: field\n",
+        b"x\n\nFrom our calendar:\nDate: 5 May\nPlace: Rome\n",
+    ],
+)
+def test_what_may_begin_a_mail_is_told(text):
+    """With some marks of a beginning and not all, nobody knows: it is left whole."""
+    data = LINE + HEAD + text + b"\n" + LINE + HEAD + b"2\n"
+    assert judged(data) == [1, 0]
+    assert cut(data)[0] == (HEAD + text, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"x\n\nFrom now on the price is 5.\n",
+        b"x\n\nFrom now on the price is:\nApples: 5\nPears: 6\n",
+        b"x\nFrom now on:\nDate: 5 May\n",
+        b"x\n\nFrom Mon, 2 Mar 2026 we close at 5.\n\nFrom: me\n",
+    ],
+)
+def test_sentences_are_in_no_doubt(text):
+    """They neither cut a mail nor keep it out."""
+    data = LINE + HEAD + text + b"\n" + LINE + HEAD + b"2\n"
+    assert judged(data) == [0, 0]
+    assert cut(data)[0][0] == HEAD + text
+
+
+def test_a_writer_without_dates_and_a_price():
+    """Where no separator has a date, any field behind one leaves a doubt."""
+    data = UNDATED + HEAD + b"x\n\nFrom now on:\nApples: 5\n\n" + UNDATED + HEAD
+    assert judged(data) == [1, 0]
 
 
 def with_length(body, length=None):
