@@ -16,7 +16,6 @@ from relay.cli.output import (
     clean,
     facts,
     json_option,
-    one_line,
     print_json,
     state_style,
     table,
@@ -160,13 +159,14 @@ def _print(rows: list[Row], *, as_json: bool, lines: bool) -> None:
     elif lines:
         for row in rows:
             at, state, *rest = (clean(cell) for cell in _cells(row))
-            click.echo(one_line("  ".join([at, f"{state:{_STATE_WIDTH}}", *rest])))
+            click.echo("  ".join([at, f"{state:{_STATE_WIDTH}}", *rest]))
     else:
         table(
             ["received (UTC)", "state", "id", "user", "from", "subject", "result"],
             (_cells(row) for row in rows),
             whole=["received (UTC)", "state", "id"],
-            drop=["from", "user", "result"],
+            drop=["received (UTC)", "user", "subject", "from"],
+            fold=["result"],
             empty="Nothing to show.",
             styles={"state": state_style},
         )

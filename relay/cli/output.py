@@ -27,6 +27,10 @@ _GAP: Final = 2
 """Columns between two cells."""
 _LEAST: Final = 12
 """Columns that a cell which may be cut keeps; with less it says nothing."""
+_LEAST_FOLDED: Final = 13
+"""The same for one that goes on below: `EmailMessage,` is not broken."""
+_LONGEST_WORD: Final = 28
+"""Columns that a wrapped cell keeps for a word: an id in brackets is not broken."""
 
 # Other characters of class Cf are needed to write some languages.
 _DIRECTION: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -100,23 +104,13 @@ def console(pipe_width: int = _PIPE_WIDTH) -> Console:
     return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
 
 
-def one_line(text: str) -> str:
-    """Return a line cut to the terminal's width; whole where there is none."""
-    if not sys.stdout.isatty():
-        return text
-    from rich.text import Text  # noqa: PLC0415 - costs 60 ms at start
-
-    line = Text(text)
-    line.truncate(console().width, overflow="ellipsis")
-    return line.plain
-
-
 def table(  # noqa: PLR0913 - how a table looks; most are left out
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
     whole: Sequence[str] = (),
     drop: Sequence[str] = (),
+    fold: Sequence[str] = (),
     wrap: bool = False,
     title: str | None = None,
     empty: str = "",
@@ -130,8 +124,9 @@ def table(  # noqa: PLR0913 - how a table looks; most are left out
         rows: The cells, in the order of the headings.
         whole: Columns that are never cut, such as ids.
         drop: Columns to leave out on a narrow terminal, the first of them first.
-        wrap: Go on below where a cell is too long. Without it a row is one line, and
-            what does not fit ends in an ellipsis.
+        fold: Columns that go on below where a cell is too long.
+        wrap: Let all columns do so. Without it what does not fit in one that is not in
+            `fold` ends in an ellipsis.
         title: A line above the table.
         empty: What to print instead of a table without rows.
         lines: Draw a line between rows, for cells of many lines.
@@ -157,16 +152,21 @@ def table(  # noqa: PLR0913 - how a table looks; most are left out
     )
     kept: list[int] = list(range(len(columns)))
     if wrap:
-        for column in columns:
+        wrapped = _wrapped(columns, cells, screen.width, whole=whole)
+        for at, column in enumerate(columns):
             keep = column in whole
             overflow: OverflowMethod = "ignore" if keep else "fold"
-            shown.add_column(column, no_wrap=keep, overflow=overflow)
+            shown.add_column(
+                column, width=wrapped.get(at), no_wrap=keep, overflow=overflow
+            )
     else:
-        widths = fit(columns, cells, screen.width, whole=whole, drop=drop)
+        widths = fit(columns, cells, screen.width, whole=whole, drop=drop, fold=fold)
         kept = list(widths)
         for at, width in widths.items():
+            goes_on = columns[at] in fold
+            overflow = "fold" if goes_on else "ellipsis"
             shown.add_column(
-                columns[at], width=width, no_wrap=True, overflow="ellipsis"
+                columns[at], width=width, no_wrap=not goes_on, overflow=overflow
             )
         # What must stay whole goes on below rather than being cut by the console.
         screen.width = max(screen.width, sum(widths.values()) + _GAP * len(widths))
@@ -187,6 +187,7 @@ def fit(
     *,
     whole: Sequence[str] = (),
     drop: Sequence[str] = (),
+    fold: Sequence[str] = (),
 ) -> dict[int, int]:
     """Return how wide each column is shown, by its position; dropped ones are absent.
 
@@ -196,30 +197,70 @@ def fit(
         width: Columns of the terminal.
         whole: Headings of columns that keep the width of their longest cell.
         drop: Headings that go first where not every column can keep a sensible width.
+        fold: Headings of columns whose cells go on below.
     """
-    from rich.cells import cell_len  # noqa: PLC0415
-
-    wanted = {
-        at: max(cell_len(text) for text in (heading, *(row[at] for row in cells)))
-        for at, heading in enumerate(columns)
-    }
+    wanted = _wanted(columns, cells)
     least = {
-        at: size if columns[at] in whole else min(size, _LEAST)
+        at: size
+        if columns[at] in whole
+        else min(size, _LEAST_FOLDED if columns[at] in fold else _LEAST)
         for at, size in wanted.items()
     }
     for heading in drop:
         if _room(least, width) >= 0:
             break
         del least[columns.index(heading)]
-    room = _room(least, width)
-    while room > 0:
+    return _shared(least, wanted, width)
+
+
+def _wrapped(
+    columns: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    width: int,
+    *,
+    whole: Sequence[str],
+) -> dict[int, int]:
+    """Return widths that break no word; nothing where the terminal is too narrow."""
+    wanted = _wanted(columns, cells)
+    least = {
+        at: size
+        if columns[at] in whole
+        else max(
+            _longest_word(text) for text in (columns[at], *(row[at] for row in cells))
+        )
+        for at, size in wanted.items()
+    }
+    if _room(least, width) < 0:
+        return {}
+    return _shared(least, wanted, width)
+
+
+def _wanted(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> dict[int, int]:
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    return {
+        at: max(cell_len(text) for text in (heading, *(row[at] for row in cells)))
+        for at, heading in enumerate(columns)
+    }
+
+
+def _longest_word(text: str) -> int:
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    return min(max(map(cell_len, text.split()), default=0), _LONGEST_WORD)
+
+
+def _shared(
+    least: Mapping[int, int], wanted: Mapping[int, int], width: int
+) -> dict[int, int]:
+    shared = dict(least)
+    for _ in range(_room(least, width)):
         # The narrowest that wants more gets it: long cells share what is left.
-        short = [at for at, size in least.items() if size < wanted[at]]
+        short = [at for at, size in shared.items() if size < wanted[at]]
         if not short:
             break
-        least[min(short, key=least.__getitem__)] += 1
-        room -= 1
-    return least
+        shared[min(short, key=shared.__getitem__)] += 1
+    return shared
 
 
 def _room(widths: Mapping[int, int], width: int) -> int:

@@ -61,6 +61,7 @@ def salesforce(folder: Path | None, *, show: bool, as_json: bool) -> None:
             ["check", "", "found", "mend"],
             ((f.check, f.shown, f.detail, f.mend) for f in findings),
             whole=["check", ""],
+            wrap=True,
             styles={"": state_style},
         )
     if any(finding.result is Result.FAIL for finding in findings):

@@ -94,7 +94,7 @@ def _on_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_are_one_line_on_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Time, state and id are whole on 80 columns; the rest is cut or left out."""
+    """What must be whole is, on 80 columns; the rest is cut or left out."""
     _on_terminal(80, monkeypatch)
     output.table(
         COLUMNS,
@@ -110,6 +110,43 @@ def test_rows_are_one_line_on_a_narrow_terminal(
         assert row.startswith("  ".join(ROW[:3]))
         assert row.rstrip().endswith("…")
         assert len(row) <= 80
+
+
+def test_folded_cells_go_on_below(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What became of a mail is read to its end, whatever else is cut."""
+    _on_terminal(80, monkeypatch)
+    output.table(
+        COLUMNS,
+        [[*ROW[:6], "EmailMessage, 2 Tasks, CANNOT_EXECUTE_FLOW_TRIGGER"]],
+        whole=["state", "id"],
+        drop=["received (UTC)", "user"],
+        fold=["result"],
+    )
+    head, _, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["state", "id", "from", "subject", "result"]
+    assert all(len(line) <= 80 for line in lines)
+    result = "".join(line[head.index("result") :].strip() for line in lines)
+    assert result == "EmailMessage,2 Tasks,CANNOT_EXECUTE_FLOW_TRIGGER"
+
+
+def test_wrapped_cells_break_no_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An id in a sentence can be copied; where nothing fits all is still shown."""
+    reason = f"Mail from a stranger is not accepted here (ref {'0' * 26})"
+    for width, whole in ((80, True), (40, False)):
+        _on_terminal(width, monkeypatch)
+        output.table(
+            ["mail", "records written", "reason"],
+            [["from a stranger to a customer", "none on nothing at all", reason]],
+            wrap=True,
+        )
+        shown = capsys.readouterr().out
+        assert (f"{'0' * 26})" in shown) is whole
+        assert shown.count("0") == 26
+        assert all(len(line) <= width for line in shown.splitlines())
 
 
 def test_a_wide_terminal_shows_every_column() -> None:
