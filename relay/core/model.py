@@ -324,6 +324,18 @@ class LedgerUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsent:
+    """A ledger row whose mark *sent* may be in the store, and whose request never left.
+
+    `sent_at` is what the mark says, so that no other is taken for it.
+    """
+
+    mail_id: int
+    key: str
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class MailState:
     """A mail as the store knows it: identity, and its ledger rows."""
 

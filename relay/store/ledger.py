@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from relay.core.files import FileDraft
-    from relay.core.model import Draft, LedgerUpdate
+    from relay.core.model import Draft, LedgerUpdate, Unsent
     from relay.core.queue import LeaseOwner, Settlement
 
 mails = schema.mails
@@ -64,6 +64,7 @@ class LedgerOperations(Access):
         ledger: Sequence[LedgerUpdate] = (),
         settlements: Sequence[Settlement] = (),
         files: Sequence[FileDraft] = (),
+        unsent: Sequence[Unsent] = (),
     ) -> set[str]:
         """Write plans, ledger changes, outcomes and files down in one transaction.
 
@@ -71,7 +72,9 @@ class LedgerOperations(Access):
         beyond that keeps the old row. Settlements of messages that `owner` does not
         hold under that attempt are left out; the ids of the others come back. A mail's
         lease ends with the last of its messages that `owner` holds. Files that are
-        there already stay, those that were refused are tried again.
+        there already stay, those that were refused are tried again. Rows that are
+        `unsent` are planned again first, where they carry that mark and the mail's
+        lease is the owner's.
 
         Raises:
             LeaseLost: A plan, or a ledger change that is no answer of Salesforce,
@@ -82,6 +85,7 @@ class LedgerOperations(Access):
         name, now = str(owner), self._now()
 
         def work(connection: Connection) -> set[str]:
+            _take_back(connection, name, unsent)
             _write_ledger(connection, name, plans, ledger, now)
             add_files(connection, files, now)
             return settle(connection, name, settlements, now)
@@ -130,6 +134,22 @@ def _write_ledger(
         _write_changes(connection, rows, changes)
 
 
+def _take_back(connection: Connection, owner: str, unsent: Sequence[Unsent]) -> None:
+    """Plan rows again that are *sent* by a mark of ours whose request never left."""
+    a = activities.c
+    # A mark that is still being committed holds the mail's row: it is waited for.
+    ours = _leased(connection, owner, {one.mail_id for one in unsent})
+    for sent_at in {one.sent_at for one in unsent}:
+        marked = [u.key for u in unsent if u.sent_at == sent_at and u.mail_id in ours]
+        for part in chunks(sorted(marked)):
+            connection.execute(
+                update(activities)
+                .where(a.key.in_(part), a.state == Ledger.SENT)
+                .where(a.sent_at == stamp(sent_at))
+                .values(state=Ledger.PLANNED.value, **_NEVER_SENT)
+            )
+
+
 def _ledger_rows(connection: Connection, keys: set[str]) -> dict[str, Row[Any]]:
     rows: dict[str, Row[Any]] = {}
     for part in chunks(sorted(keys)):
@@ -141,13 +161,19 @@ def _ledger_rows(connection: Connection, keys: set[str]) -> dict[str, Row[Any]]:
     return rows
 
 
-def _need_leases(connection: Connection, owner: str, needed: set[int]) -> None:
+def _leased(connection: Connection, owner: str, mail_ids: set[int]) -> set[int]:
+    """Return the mails whose lease is the owner's, locked."""
     ours: set[int] = set()
-    for part in chunks(sorted(needed)):
+    for part in chunks(sorted(mail_ids)):
         query = select(mails.c.id).where(
             mails.c.id.in_(part), mails.c.lease_owner == owner
         )
         ours.update(connection.scalars(query.order_by(mails.c.id).with_for_update()))
+    return ours
+
+
+def _need_leases(connection: Connection, owner: str, needed: set[int]) -> None:
+    ours = _leased(connection, owner, needed)
     if needed - ours:
         raise LeaseLost(frozenset(needed - ours))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from relay.core.directory import User
     from relay.core.errors import TransientError
     from relay.core.files import FileDraft
-    from relay.core.model import Activity, Draft, Email, MailState
+    from relay.core.model import Activity, Draft, Email, MailState, Unsent
     from relay.core.queue import Claimed, LeaseOwner
     from relay.salesforce import WriteOutcome
     from relay.store import Store
@@ -38,13 +38,15 @@ class Run:
     `pending` are ledger changes that follow from answers of Salesforce and are not
     committed yet: they go with the next commit, at the latest with the settlements.
     `works` are the mails in hand, by id; `files` are to be committed with their
-    settlements.
+    settlements. `unsent` are rows that may be *sent* in the store and are not: the next
+    commit takes them back.
     """
 
     owner: LeaseOwner
     pending: list[LedgerUpdate] = field(default_factory=list)
     works: dict[int, Work] = field(default_factory=dict)
     files: list[FileDraft] = field(default_factory=list)
+    unsent: list[Unsent] = field(default_factory=list)
 
     def update(self, work: Work, row: Activity, state: Ledger, **changes: Any) -> None:
         """Change a ledger row here, and with the next commit in the store."""
@@ -69,7 +71,8 @@ class Run:
             The messages that were really settled.
 
         Raises:
-            StoreUnavailable: Nothing was committed; what was pending still is.
+            StoreUnavailable: What was pending still is. Nothing was committed; or,
+                where the store did not answer in time, all of it may be.
         """
         waiting, files = len(self.pending), list(self.files)
         changes = [*self.pending, *ledger]
@@ -81,6 +84,7 @@ class Run:
                     ledger=changes,
                     settlements=settlements,
                     files=files,
+                    unsent=self.unsent,
                 )
             except LeaseLost as error:
                 keys = self._drop(error.mail_ids)
@@ -94,6 +98,7 @@ class Run:
             else:
                 del self.pending[:waiting]
                 self.files.clear()
+                self.unsent.clear()
                 return settled
 
     def _drop(self, mail_ids: frozenset[int]) -> set[str]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from relay.activity import Mode
-from relay.core.errors import OutcomeUnknown, TransientError
-from relay.core.model import Activity, LedgerUpdate
+from relay.core.errors import OutcomeUnknown, StoreUnavailable, TransientError
+from relay.core.model import Activity, LedgerUpdate, Unsent
 from relay.core.states import Ledger
 from relay.salesforce import errors
 from relay.telemetry import metrics
@@ -147,19 +147,25 @@ class Writer:
             work.change(
                 row, state=Ledger.SENT, sent_at=sent_at, lookups=lookups, error=""
             )
-        await run.advance(
-            self._store,
-            plans=plans,
-            ledger=[
-                LedgerUpdate(
-                    row.key,
-                    Ledger.SENT,
-                    sent_at=sent_at,
-                    lookups=work.rows[row.key].lookups,
-                )
+        marks = [
+            LedgerUpdate(
+                row.key,
+                Ledger.SENT,
+                sent_at=sent_at,
+                lookups=work.rows[row.key].lookups,
+            )
+            for work, row in rows
+        ]
+        try:
+            await run.advance(self._store, plans=plans, ledger=marks)
+        except StoreUnavailable:
+            # The marks may be committed still, and nothing leaves.
+            run.unsent += [
+                Unsent(work.mail.id, row.key, sent_at)
                 for work, row in rows
-            ],
-        )
+                if row.state is not Ledger.SENT
+            ]
+            raise
         rows = [(work, row) for work, row in rows if not work.lost]
         if not rows:
             return

@@ -38,6 +38,8 @@ class Store:
     busy: set = field(default_factory=set)
     lost: set = field(default_factory=set)
     down: bool = False
+    late: bool = False
+    """The next commit is done, and its caller told that it was not."""
 
     async def raws(self, blob_ids):
         return {i: self.raws_by_id[i] for i in blob_ids if i in self.raws_by_id}
@@ -52,9 +54,15 @@ class Store:
                 states[message] = MailState(mail, f"mail {mail}", rows, leased)
         return states
 
-    async def advance(self, owner, *, plans=(), ledger=(), settlements=(), files=()):
+    async def advance(
+        self, owner, *, plans=(), ledger=(), settlements=(), files=(), unsent=()
+    ):
         if self.down:
             raise StoreUnavailable("the disk is gone")
+        for one in unsent:
+            row = self.rows[one.key]
+            assert (row.mail_id, row.state) == (one.mail_id, Ledger.SENT)
+            self.rows[one.key] = replace(row, state=Ledger.PLANNED)
         for mail, drafts in plans:
             for made in drafts:
                 self.rows[made.key] = Activity(
@@ -74,6 +82,9 @@ class Store:
                 error=change.error or "",
                 salesforce_id=change.salesforce_id,
             )
+        if self.late:
+            self.late = False
+            raise StoreUnavailable("the store does not answer")
         return {settlement.message_id for settlement in settlements}
 
     async def user_set_time_zone(self, user_id, zone):

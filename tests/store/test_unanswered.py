@@ -12,9 +12,9 @@ from sqlalchemy import text
 
 from relay.core.errors import StoreUnavailable
 from relay.core.files import FileDraft
-from relay.core.model import Draft
+from relay.core.model import Draft, LedgerUpdate, Unsent
 from relay.core.queue import Settlement
-from relay.core.states import Event, State
+from relay.core.states import Event, Ledger, State
 
 LEASE_S = 120
 SLOW = "slow"
@@ -27,8 +27,10 @@ CREATE OR REPLACE FUNCTION stall() RETURNS trigger AS $$
 BEGIN PERFORM pg_sleep(1.2); RETURN NULL; END $$ LANGUAGE plpgsql;
 CREATE CONSTRAINT TRIGGER stall AFTER UPDATE ON {table}
 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-WHEN (NEW.lease_owner LIKE '%/slow') EXECUTE FUNCTION stall()
+WHEN ({which}) EXECUTE FUNCTION stall()
 """
+_SLOW = "NEW.lease_owner LIKE '%/slow'"
+_WHICH = {"activities": "NEW.slot = 'one'"}
 
 
 @pytest.fixture
@@ -63,7 +65,8 @@ def late(store, request):
             return
         server = request.getfixturevalue("postgres")
         name = request.getfixturevalue("reused")[1]
-        await asyncio.to_thread(server.sql, _STALL.format(table=table), name)
+        stall = _STALL.format(table=table, which=_WHICH.get(table, _SLOW))
+        await asyncio.to_thread(server.sql, stall, name)
         try:
             with pytest.raises(StoreUnavailable, match="does not answer"):
                 await call
@@ -159,6 +162,45 @@ async def test_the_settlement_ends_mail_leases_that_came_late(
     await store.claim(owner, 1, LEASE_S)
     states = await store.join(owner, [(message_id, "A", "B", "<a>")])
     assert states[message_id].leased
+
+
+async def test_a_mark_that_came_late_is_taken_back(store, put, slow, late, clock):
+    """Planned with the mark or before: what never left is planned, not *sent*."""
+    (message_id,) = await put()
+    await store.claim(slow, 1, LEASE_S)
+    copies = [(message_id, "A", "B", "<a>")]
+    mail = (await store.join(slow, copies))[message_id].id
+    drafts = [Draft(n, f"key-{n}", "Task", {}, "rule") for n in ("one", "two")]
+    marks = [LedgerUpdate(d.key, Ledger.SENT, sent_at=clock.now()) for d in drafts]
+    plans = [(mail, drafts)]
+    unsent = [Unsent(mail, draft.key, clock.now()) for draft in drafts]
+    async with late(store.advance(slow, plans=plans, ledger=marks), "activities"):
+        pass
+    (state,) = (await store.join(slow, copies)).values()
+    assert {row.state for row in state.activities} == {Ledger.SENT}
+    back = Settlement(message_id, 1, Event.GIVE_BACK, "store_unavailable")
+    await store.advance(slow, settlements=[back], unsent=unsent)
+    await store.claim(slow, 1, LEASE_S)
+    (state,) = (await store.join(slow, copies)).values()
+    assert {(r.state, r.sent_at) for r in state.activities} == {(Ledger.PLANNED, None)}
+
+
+async def test_only_our_own_mark_is_taken_back(store, put, owner, rival, clock):
+    """A later mark says that a request left; without the lease nothing is touched."""
+    (message_id,) = await put()
+    await store.claim(owner, 1, LEASE_S)
+    copies = [(message_id, "A", "B", "<a>")]
+    mail = (await store.join(owner, copies))[message_id].id
+    unsent = [Unsent(mail, "key-one", clock.now())]
+    await store.advance(owner, unsent=unsent)  # The mark was never committed.
+    clock.move(1)
+    plan = (mail, [Draft("one", "key-one", "Task", {}, "rule")])
+    mark = LedgerUpdate("key-one", Ledger.SENT, sent_at=clock.now())
+    await store.advance(owner, plans=[plan], ledger=[mark], unsent=unsent)
+    await store.advance(owner, unsent=unsent)
+    await store.advance(rival, unsent=[replace(unsent[0], sent_at=clock.now())])
+    (state,) = (await store.join(owner, copies)).values()
+    assert [row.state for row in state.activities] == [Ledger.SENT]
 
 
 async def test_files_that_were_taken_late_are_free(store, put, owner, slow, late):

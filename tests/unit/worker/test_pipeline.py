@@ -18,10 +18,11 @@ from relay.core.errors import (
     SalesforceUnavailable,
     StoreUnavailable,
 )
+from relay.core.model import MailState
 from relay.core.queue import Claimed, LeaseOwner
 from relay.core.states import Event, Ledger
 from relay.salesforce.model import WriteState
-from relay.worker.item import Run, SpoiltBatchError
+from relay.worker.item import Run, SpoiltBatchError, Work
 from relay.worker.mode import WriteMode
 from relay.worker.pipeline import Pipeline
 from relay.worker.retry import Backoff
@@ -244,6 +245,36 @@ async def test_without_its_ledger_nothing_is_sent(pipeline_for, store, org, take
         await pipeline.run(Run(OWNER), items)
     assert items[0].settlement is None
     assert org.created == []
+
+
+async def test_what_never_left_is_not_sent(pipeline_for, store, org, take):
+    """The mark *sent* was committed too late: the settlement takes it back."""
+    pipeline, batch = pipeline_for(), [take("m", ANNA)]
+    run = Run(OWNER)
+    store.late = True
+    with pytest.raises(StoreUnavailable):
+        await pipeline.run(run, pipeline.items(batch))
+    assert store.state("m") == {ANNA.id: Ledger.SENT}
+    await run.advance(store)
+    assert store.state("m") == {ANNA.id: Ledger.PLANNED}
+    assert org.created == []
+    ends, _ = await work(pipeline, store, *batch)
+    assert ends == {"m": (Event.LOGGED, "")}
+    assert org.created == [ANNA.id]
+
+
+async def test_what_was_sent_before_stays_sent(pipeline_for, store, org, take):
+    """A row of unknown outcome that was to be sent again is not made innocent."""
+    pipeline, run = pipeline_for(), Run(OWNER)
+    org.verdicts[ANNA.id] = (WriteState.UNKNOWN, "timeout")
+    await work(pipeline, store, take("m", ANNA))
+    (row,) = store.rows.values()
+    state = MailState(row.mail_id, "mail", (row,), leased=True)
+    mail = Work(state, [], {row.key: row})
+    store.late = True
+    with pytest.raises(StoreUnavailable):
+        await pipeline._writer._send(run, [(mail, row)], ())
+    assert run.unsent == []
 
 
 # ------------------------------------------------------------ messages and mails
