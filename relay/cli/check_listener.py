@@ -2,7 +2,8 @@
 
 `relay check` is another process than the relay, so what answers here answers senders
 too, as far as this machine's own firewall goes. The session asks for an address that
-does not exist and sends no mail; the refusal shows in `relay log --refused`.
+does not exist and sends no mail. The refusal stands in the journal like any
+other; its sender, `relay-check@` the relay's own name, says whose it is.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _talk(check: str, listener: ListenerSettings, smtp: SMTPSettings) -> Finding
         )
         how = f"{version}, " if secured else ""
         if listener.protocol == "submission":
-            return _submission(check, client, how)
+            return _submission(check, client, smtp, how)
         return _stranger(check, client, smtp, how)
     finally:
         with suppress(OSError, smtplib.SMTPException):
@@ -94,12 +95,12 @@ def _stranger(
     if not smtp.domains:
         return warn(check, f"{how}answers", "set smtp.domains")
     rcpt = f"check-{secrets.token_hex(8)}@{smtp.domains[0]}"
-    code, reply = client.mail("")
+    code, reply = client.mail(_sender(smtp))
     if code == _FINE:
         code, reply = client.rcpt(rcpt)
     said = f"{code} {clean(reply.decode('utf-8', 'replace'))}"
     if code == _UNKNOWN:
-        return ok(check, f"{how}an unknown address gets {said}")
+        return ok(check, f"{how}an unknown address gets {said} (in the journal, too)")
     if code in {_FINE, 251, 252}:  # RFC 5321 section 4.2.2
         mend = "it is no relay, or not this one: see who listens there"
         return fail(check, f"{how}an unknown address is taken: {said}", mend)
@@ -107,13 +108,20 @@ def _stranger(
     return warn(check, f"{how}an unknown address gets {said}", mend)
 
 
-def _submission(check: str, client: smtplib.SMTP, how: str) -> Finding:
-    code, reply = client.mail("")
+def _submission(
+    check: str, client: smtplib.SMTP, smtp: SMTPSettings, how: str
+) -> Finding:
+    code, reply = client.mail(_sender(smtp))
     said = f"{code} {clean(reply.decode('utf-8', 'replace'))}"
     if code == _NEEDS_LOGIN:
         return ok(check, f"{how}without a login: {said}")
     mend = "530 was expected: nobody may submit without a login"
     return fail(check, f"{how}without a login: {said}", mend)
+
+
+def _sender(smtp: SMTPSettings) -> str:
+    """Return the sender that tells these sessions from an attack in the journal."""
+    return f"relay-check@{smtp.hostname}"
 
 
 def _connect(listener: ListenerSettings) -> smtplib.SMTP:

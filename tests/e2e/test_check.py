@@ -60,6 +60,9 @@ def test_every_kind_of_listener_is_tried(idle: RelayProcess, tmp_path: Path) -> 
     assert "550 5.1.1" in found[f"127.0.0.1:{implicit}"]["detail"]
     assert "550 5.1.1" in found[f"unix:{tmp_path}/lmtp"]["detail"]
     assert "530" in found[f"127.0.0.1:{submission}"]["detail"]
+    # The journal says where these refusals come from.
+    senders = {row["mail_from"] for row in idle.json("log", "--refused")}
+    assert senders == {"relay-check@relay.test"}
     said = {row["check"]: row["detail"] for row in idle.json("check")}
     for check in (
         f"smtp 127.0.0.1:{idle.port}",
