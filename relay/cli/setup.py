@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from relay.cli.entry import FAILED, Failure, RelayCommand, RelayGroup
-from relay.cli.finding import Finding, Result, fail, ok
+from relay.cli.finding import Finding, Result, fail, ok, warn
 from relay.cli.opening import run, settings
 from relay.cli.output import json_option, print_json, state_style, table
 
@@ -21,6 +22,10 @@ OBJECTS: Final = ("Task", "EmailMessage")
 _DEPLOY: Final = (
     "relay setup salesforce --to DIR, sf project deploy start --metadata-dir DIR, "
     "and assign the permission set Relay_Keys to the integration user"
+)
+_OPTIONAL: Final = (
+    "Mail is logged without these fields, too; with them, a write whose answer was "
+    "lost is settled at once. Exit status 1 tells a script that they are not ready."
 )
 
 
@@ -43,8 +48,8 @@ def salesforce(folder: Path | None, *, show: bool, as_json: bool) -> None:
     """Say whether the org has the unique fields for keys, or make their metadata.
 
     With such a field on Activity and EmailMessage, a record whose fate is unknown is
-    just created again, at once. Without --print and --to the org is asked; exit status
-    1 if something is missing.
+    just created again, at once; without it, mail is logged all the same. Without
+    --print and --to the org is asked; exit status 1 if something is missing.
     """
     section = settings().salesforce
     if not section.key_field:
@@ -64,7 +69,9 @@ def salesforce(folder: Path | None, *, show: bool, as_json: bool) -> None:
             wrap=True,
             styles={"": state_style},
         )
-    if any(finding.result is Result.FAIL for finding in findings):
+    if any(finding.result is not Result.OK for finding in findings):
+        if not as_json:
+            click.echo(_OPTIONAL)
         sys.exit(FAILED)
 
 
@@ -79,6 +86,13 @@ def _metadata(section: SalesforceSettings, folder: Path | None) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(content, "utf-8")
         click.echo(str(place))
+    if folder is not None:
+        click.echo(
+            f"Next: sf project deploy start --metadata-dir {shlex.quote(str(folder))}, "
+            "then assign the permission set Relay_Keys to the integration user; "
+            "relay setup salesforce says whether it is done.",
+            err=True,
+        )
 
 
 async def _verify(section: SalesforceSettings) -> list[Finding]:
@@ -103,7 +117,8 @@ def fields(shape: OrgShape, sobject: str, name: str) -> Finding:
         return ok(check, f"the org has no {sobject}; nothing is needed")
     info = shape.field(sobject, name)
     if info is None:
-        return fail(check, "is not there, or hidden from the relay's user", _DEPLOY)
+        text = "is not there, or hidden from the relay's user; it is optional"
+        return warn(check, text, _DEPLOY)
     from relay.salesforce.model import KEY_LENGTH  # noqa: PLC0415
 
     lacks = [

@@ -121,3 +121,17 @@ def test_explain_names_a_user_who_is_not_there(connected: Any) -> None:
 def test_other_machines_cannot_reach_a_sandbox(relay: Any) -> None:
     """There is no lock on it, so that loopback is all there is."""
     assert "loopback" in relay.error("sandbox", "--host", "0.0.0.0", status=2)
+
+
+def test_the_fields_for_keys_are_an_offer_with_its_next_step(
+    connected: Any, tmp_path: Path
+) -> None:
+    """What `check` calls ok is no failure here; each step names the one after it."""
+    result = connected("setup", "salesforce", status=1)
+    assert "FAIL" not in result.stdout
+    assert "optional" in result.stdout
+    assert "Mail is logged without these fields" in result.stdout
+    made = connected("setup", "salesforce", "--to", str(tmp_path / "a b"))
+    assert {str(tmp_path / "a b/package.xml")} <= set(made.stdout.splitlines())
+    assert f"sf project deploy start --metadata-dir '{tmp_path}/a b'" in made.stderr
+    assert "Relay_Keys" in made.stderr
