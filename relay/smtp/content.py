@@ -48,6 +48,7 @@ class ContentSession(Wire):
         self._chunks: Chunks | None = None
         self._refused_chunks: Sequence[str] = ()
         self._login = ""
+        self._trusted_by_login = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin a session, and one under TLS anew; its certificate may be trusted."""
@@ -301,6 +302,11 @@ class ContentSession(Wire):
             return ""
         return client_name(self.transport.get_extra_info("ssl_object"))
 
+    @property
+    def _has_no_rate(self) -> bool:
+        """Say whether mail from here counts for no user's rate."""
+        return self.trusted and not self._trusted_by_login
+
     def _about_peer(self) -> Peer:
         version = ""
         if self._under_tls and self.transport is not None:
@@ -313,7 +319,7 @@ class ContentSession(Wire):
             self._connected_at,
             via=self.via,
             certificate=self._certificate,
-            trusted=self.trusted,
+            trusted=self._has_no_rate,
             login=self._login,
         )
 

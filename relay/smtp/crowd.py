@@ -7,7 +7,8 @@ network of them, keeps out the mail servers that mail comes from every day.
 
 Those are the *trusted* peers: this machine, Unix sockets, whoever shows a client
 certificate that was verified, and `trusted_peers`. They are held to `max_connections`
-alone, and to no rate: what they pass on they have limited themselves.
+alone, and to no rate: what they pass on they have limited themselves. Who logs in has
+the rate of their user, and no share of their peer's either.
 """
 
 from __future__ import annotations
@@ -38,12 +39,18 @@ class Crowd:
         self._of_peer: dict[str, int] = {}
         self._of_network: dict[str, int] = {}
 
-    def trusts(self, peer: str, *, via: str = "") -> bool:
+    def trusts(self, peer: str, *, via: str = "", own: str = "") -> bool:
         """Say whether a peer is trusted for its address.
 
-        A load balancer's own machine is not ours: behind `via`, loopback is nobody.
+        Args:
+            peer: The address.
+            via: A load balancer in between. Its machine is not ours: loopback behind it
+                is nobody.
+            own: The address of our end of the connection. A peer that has it is on this
+                machine if it is a public one: ports of a container are passed on in its
+                own, private address for everybody (rootlesskit).
         """
-        if not via and is_this_machine(peer):
+        if not via and (is_this_machine(peer) or (peer == own and _is_public(own))):
             return True
         networks = self._settings.trusted_peers
         if not networks:
@@ -87,6 +94,13 @@ class Crowd:
     def strangers(self) -> dict[str, int]:
         """The sessions of strangers, by peer."""
         return dict(self._of_peer)
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_global
+    except ValueError:
+        return False
 
 
 def _network(peer: str) -> str:

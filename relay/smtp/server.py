@@ -22,7 +22,7 @@ from relay.smtp.auth import Logins
 from relay.smtp.crowd import Crowd
 from relay.smtp.journal import Journal
 from relay.smtp.limits import Limits, allow_files
-from relay.smtp.listener import listeners
+from relay.smtp.listener import listeners, peer_address
 from relay.smtp.lmtp import LMTPSession
 from relay.smtp.policy import Policy, Rejection
 from relay.smtp.room import Room
@@ -192,7 +192,9 @@ class Intake:
         """Say whether a session may begin; if so, it must be released at its end."""
         SMTP_CONNECTIONS_TOTAL.inc()
         session.peer_group = peer_network(session.peer)
-        session.trusted = self.crowd.trusts(session.peer, via=session.via)
+        transport = session.transport
+        own = peer_address(transport.get_extra_info("sockname") if transport else None)
+        session.trusted = self.crowd.trusts(session.peer, via=session.via, own=own)
         reason = self.crowd.enter(session.peer, trusted=session.trusted)
         if reason:
             rejection = Rejection(replies.TOO_MANY_CONNECTIONS, reason)

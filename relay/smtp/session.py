@@ -274,7 +274,7 @@ class SMTPSession(ContentSession):
         if len(transaction.addressees) >= intake.settings.max_recipients:
             return Rejection(replies.TOO_MANY_RECIPIENTS, "too_many_recipients")
         user_id = addressee.user_id  # None, postmaster, has a rate like everybody.
-        if not self.trusted and not intake.limits.users.allows(user_id):
+        if not self._has_no_rate and not intake.limits.users.allows(user_id):
             return Rejection(replies.USER_TOO_FAST, "user_too_fast", user_id=user_id)
         return None
 

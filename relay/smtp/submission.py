@@ -94,6 +94,10 @@ class SubmissionSession(SMTPSession):
             return
         self._user_id = user.id
         self._login = user.email
+        if not self.trusted:
+            # An office behind one address is many people; each has a rate.
+            self._trusted_by_login = True
+            self._intake.trust(self)
         log.info("smtp_login", peer=self.peer, user=user.email)
         self.say(replies.LOGGED_IN)
 

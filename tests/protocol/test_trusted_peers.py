@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from tests.fakes.certificates import Authority
 from tests.fakes.dialog import Talk
+from tests.fakes.intake import MemorySink, running
 
 ONE_EACH = {
     "max_connections_per_peer": 1,
@@ -39,6 +45,89 @@ async def test_this_machine(serve):
     connect = await serve(**ONE_EACH)
     for _ in range(3):
         assert await two_mails(await connect()) == ["250", "250"]
+
+
+OWN, PRIVATE = "93.184.215.14", "10.0.2.100"
+
+
+async def from_own_addresses(folder):
+    """Return what mails are told that come from addresses of this host."""
+    told = []
+    for address in (OWN, PRIVATE):
+        settings = {"listen": ("0.0.0.0:0",), **ONE_EACH}
+        async with running(MemorySink(folder), **settings) as intake:
+            port = intake.listening[0][1]
+            talk = Talk(
+                *await asyncio.open_connection(address, port, local_addr=(address, 0))
+            )
+            told.append(await two_mails(talk))
+            await talk.close()
+    return told
+
+
+def test_this_machine_by_its_own_address(tmp_path):
+    """A Postfix that comes from the host's public address is on this machine.
+
+    A private one may be the container's, which stands for everybody outside.
+    """
+    alone = ["unshare", "--user", "--map-root-user", "--net"]
+    if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no network of its own can be made here")
+    code = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from tests.protocol import test_trusted_peers as this\n"
+        "told = asyncio.run(this.from_own_addresses(Path(sys.argv[1])))\n"
+        "sys.exit(told != [['250', '250'], ['250', '421']] and repr(told))\n"
+    )
+    addresses = f"ip addr add {OWN}/32 dev lo && ip addr add {PRIVATE}/32 dev lo"
+    done = subprocess.run(
+        [
+            *alone,
+            *("sh", "-c", f'ip link set lo up && {addresses} && exec "$@"', "sh"),
+            *(sys.executable, "-c", code, str(tmp_path)),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+
+
+async def test_who_has_logged_in_has_a_rate_of_their_own(serve, tmp_path):
+    """An office behind one address is no single peer, and each user has a limit."""
+    authority = Authority(tmp_path)
+    chain, key = authority.issue("mx.in.example")
+    context = ssl.create_default_context(cafile=authority.path)
+    table = {
+        "address": "127.0.0.1:0",
+        "proxy_from": ["127.0.0.1"],
+        "tls": "implicit",
+        "protocol": "submission",
+    }
+    files = {"tls_certificate": chain, "tls_key": key}
+    limits = {**ONE_EACH, "max_mails_per_minute_per_user": 2}
+    connect = await serve(listen=(), listeners=[table], **files, **limits)
+    told = []
+    for _ in range(3):
+        talk = await connect()
+        talk.writer.write(b"PROXY TCP4 203.0.113.7 192.0.2.1 40000 25\r\n")
+        async with asyncio.timeout(3):
+            await talk.writer.start_tls(context, server_hostname="mx.in.example")
+        assert (await talk.reply())[0].startswith("220 ")
+        await talk.ask("EHLO client.example")
+        login = "AUTH PLAIN AGFkYUBjb3JwLmV4YW1wbGUAYWFhYWJiYmI="
+        assert (await talk.ask(login)).startswith("235 ")
+        assert connect.intake.crowd.strangers == {}
+        await talk.ask("MAIL FROM:<ada@corp.example>")
+        reply = await talk.ask("RCPT TO:<log-ada@in.example>")
+        if reply.startswith("250 "):
+            await talk.ask("DATA")
+            await talk.send(MAIL)
+            reply = (await talk.reply())[0]
+        told.append(reply[:3])
+    assert told == ["250", "250", "450"]
 
 
 async def test_unix_socket(serve, tmp_path_factory):

@@ -99,3 +99,20 @@ def test_who_is_trusted(peer, via, trusted):
     """This machine and listed networks; behind a load balancer, its client counts."""
     place = crowd(trusted_peers=["192.0.2.0/24", "2001:db8:1::/48"])
     assert place.trusts(peer, via=via) is trusted
+
+
+@pytest.mark.parametrize(
+    ("peer", "own", "via", "trusted"),
+    [
+        ("93.184.215.14", "93.184.215.14", "", True),
+        ("2606:2800:21f::1", "2606:2800:21f::1", "", True),
+        ("93.184.215.15", "93.184.215.14", "", False),
+        ("93.184.215.14", "93.184.215.14", "10.0.0.5", False),
+        ("10.0.2.100", "10.0.2.100", "", False),
+        ("fd00::100", "fd00::100", "", False),
+        ("no address", "no address", "", False),
+    ],
+)
+def test_our_own_public_address(peer, own, via, trusted):
+    """Who comes from it is here; a container's own address may stand for anybody."""
+    assert crowd().trusts(peer, own=own, via=via) is trusted
