@@ -23,7 +23,7 @@ from relay.cli.output import (
 )
 from relay.core.errors import StoreUnavailable
 from relay.core.model import LogFilter
-from relay.core.states import FileState, State
+from relay.core.states import Event, FileState, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -192,9 +192,10 @@ def result(row: Row) -> str:
         # The codes of the reply; its text is long and `show` has it.
         codes = str(row.get("reply") or "").split()[:2]
         return " ".join([*codes, str(row.get("reason") or "")]) + times
-    return ", ".join(
-        part for part in (records(row), files(row), row.get("reason")) if part
-    )
+    written = records(row)
+    if written and row.get("copy_of"):
+        written += f" (copy of {row['copy_of']})"
+    return ", ".join(part for part in (written, files(row), row.get("reason")) if part)
 
 
 def records(row: Row) -> str:
@@ -232,20 +233,23 @@ def show(message_id: str, *, as_json: bool) -> None:
     """
     loaded = settings()
 
-    async def job() -> Row:
+    from relay.cli.mend import mend  # noqa: PLC0415 - brings the reading of mail
+
+    async def job() -> tuple[Row, str]:
         async with open_store(loaded) as store:
             id_, _ = await whole_id(store, message_id)
-            return await store.show(id_)
+            row = await store.show(id_)
+            return row, await mend(store, row)
 
-    row = run(job())
+    row, what_helps = run(job())
     if as_json:
         print_json([row])
     else:
-        _print_whole(row)
+        _print_whole(row, what_helps)
 
 
-def _print_whole(row: Row) -> None:
-    facts(_facts(row))
+def _print_whole(row: Row, what_helps: str) -> None:
+    facts([*_facts(row), ("mend", what_helps)])
     if row.get("records"):
         click.echo()
         table(
@@ -279,13 +283,20 @@ def _print_whole(row: Row) -> None:
     table(
         ["at (UTC)", "step", "result", "detail"],
         (
-            (when(step["at"]), step["step"], step["result"], step.get("detail"))
+            (when(step["at"]), step["step"], _outcome(step), step.get("detail"))
             for step in row.get("trace") or ()
         ),
         whole=["at (UTC)"],
         wrap=True,
         empty="No trace.",
     )
+
+
+def _outcome(step: Row) -> str:
+    """Return the result of a step, for people."""
+    if step["result"] == Event.GIVE_BACK:
+        return "put back, does not count"
+    return str(step["result"])
 
 
 def _facts(row: Row) -> Iterable[tuple[str, object]]:

@@ -2,9 +2,26 @@
 
 `judge` compares the header From with the user's accepted addresses and gives one
 verdict, with a text that a rep understands. It reads no network and keeps nothing; the
-intake turns the verdict into a reply and a refusal row.
+intake turns the verdict into a reply and a refusal row. `acceptance` names the command
+with which an admin lets a sender in.
 """
 
-from relay.sender.accepted import Author, Verdict, judge, judge_author, read_author
+from relay.sender.accepted import (
+    NOT_ACCEPTED,
+    Author,
+    Verdict,
+    judge,
+    judge_author,
+    read_author,
+)
+from relay.sender.mend import acceptance
 
-__all__ = ["Author", "Verdict", "judge", "judge_author", "read_author"]
+__all__ = [
+    "NOT_ACCEPTED",
+    "Author",
+    "Verdict",
+    "acceptance",
+    "judge",
+    "judge_author",
+    "read_author",
+]

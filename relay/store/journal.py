@@ -9,7 +9,7 @@ import heapq
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from relay.core.errors import NotFound
 from relay.core.states import Ledger
@@ -134,6 +134,7 @@ def _message_rows(
 ) -> list[dict[str, Json]]:
     of_mails = {row.mail_id for row in rows} - {None}
     records, files = _records(connection, of_mails), _files(connection, of_mails)
+    first = _first(connection, of_mails)
     return [
         {
             "id": row.id,
@@ -153,9 +154,20 @@ def _message_rows(
             "attempts": row.attempts,
             "records": records[row.mail_id],
             "files": files[row.mail_id],
+            "copy_of": None if (one := first.get(row.mail_id)) == row.id else one,
         }
         for row in rows
     ]
+
+
+def _first(connection: Connection, mail_ids: set[int]) -> dict[int | None, str]:
+    """Return the message with which each mail came first; the others are its copies."""
+    found: dict[int | None, str] = {}
+    for part in chunks(sorted(mail_ids)):
+        query = select(m.mail_id, func.min(m.id)).where(m.mail_id.in_(part))
+        rows = connection.execute(query.group_by(m.mail_id))
+        found |= {row.mail_id: row[1] for row in rows}
+    return found
 
 
 def _records(
@@ -226,6 +238,7 @@ def _refusal_row(row: Row[Any]) -> dict[str, Json]:
         "attempts": 0,
         "records": [],
         "files": [],
+        "copy_of": None,
         "count": row.times,
     }
 

@@ -45,7 +45,7 @@ async def explain(
         (addresses), `write_as`, `activities` (object, slot, key, rule, fields), and
         `files` (name, and why it is left out).
         `refused` is what the sender would be told during SMTP; Salesforce is not
-        asked then.
+        asked then, and `mend` is the command that lets such a sender in.
 
     Raises:
         UnparsableMessage: No mail can be read from the bytes.
@@ -82,7 +82,10 @@ async def explain(
         mend = f"{user.email} is disabled: relay user enable {user.email}"
         return told | {"state": REFUSED, "reason": mend}
     if not verdict.accepted:
-        return told | {"state": REFUSED, "reason": verdict.text}
+        told |= {"state": REFUSED, "reason": verdict.text}
+        if verdict.reason == relay.sender.NOT_ACCEPTED:
+            told["mend"] = relay.sender.acceptance(user.email, verdict.address)
+        return told
     if not plan.people:
         return told
     key = None if user.salesforce_id else address_key(user.email)

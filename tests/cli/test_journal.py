@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from relay.core.model import Draft
-from relay.core.queue import LeaseOwner
+from relay.core.clock import SystemClock
+from relay.core.ids import new_message_id
+from relay.core.model import Draft, Refusal
+from relay.core.queue import LeaseOwner, Settlement
+from relay.core.states import Event
 
 NAMES = {
     *("id", "kind", "state", "received_at", "user", "peer", "mail_from", "rcpt"),
@@ -196,3 +200,94 @@ def test_records_that_are_only_planned_are_shown(relay: Any, ada: Any) -> None:
     assert "planned, not written: Task" in text
     assert "Subject: One" in text
     assert "Message-ID header:" in text
+
+
+def _settle(relay: Any, id_: str, event: Event, reason: str) -> None:
+    async def settle(store: Any) -> None:
+        owner = LeaseOwner("host", "boot", 1, "1")
+        (claimed,) = await store.claim(owner, 10, 60)
+        end = Settlement(
+            id_, claimed.attempt, event, reason, retry_at=claimed.received_at
+        )
+        await store.advance(owner, settlements=[end])
+
+    relay.in_store(settle)
+
+
+def test_an_unmatched_mail_names_the_next_step(relay: Any, ada: Any) -> None:
+    """It waits for a person; what the person does is one command."""
+    (id_,) = relay.put("One")
+    assert "mend:" not in relay("show", id_).stdout
+    _settle(relay, id_, Event.NO_MATCH, "no_match")
+    mend = f"once one of its people is in Salesforce: relay retry {id_}"
+    assert mend in relay("show", id_).stdout
+    relay("retry", id_)
+
+
+def test_an_attempt_that_does_not_count_says_so(relay: Any, ada: Any) -> None:
+    """People read words; programs read the name of the event."""
+    (id_,) = relay.put("One")
+    _settle(relay, id_, Event.GIVE_BACK, "paused")
+    shown = relay("show", id_).stdout
+    assert "put back, does not count" in shown
+    assert "give_back" not in shown
+    assert relay.json("show", id_)[0]["trace"][-1]["result"] == "give_back"
+
+
+def _refuse_sender(relay: Any, **sender: str) -> str:
+    async def job(store: Any) -> str:
+        (user,) = await store.users()
+        id_ = new_message_id(SystemClock())
+        values = {"mail_from": "bounce@host.example", "header_from": ""} | sender
+        refusal = Refusal(
+            id=id_,
+            at=datetime.now(UTC),
+            peer="192.0.2.1",
+            rcpt="log-ada@in.relay.example",
+            reply="550 5.7.1 not accepted",
+            reason="sender_not_accepted",
+            user_id=user.id,
+            **values,
+        )
+        await store.refuse([refusal])
+        return id_
+
+    return str(relay.in_store(job))
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        {"header_from": "Sam@Stranger.example"},
+        {"mail_from": "sam@stranger.example"},  # refused before the header came
+    ],
+)
+def test_a_refused_sender_is_let_in_by_the_command_shown(
+    relay: Any, ada: Any, sender: dict[str, str]
+) -> None:
+    """The line can be pasted, and is gone once it has been."""
+    id_ = _refuse_sender(relay, **sender)
+    _, _, command = relay("show", id_).stdout.partition("mend: ")
+    words = command.splitlines()[0].split()
+    assert words == ["relay", "address", "add", ada["email"], "sam@stranger.example"]
+    relay(*words[1:])
+    assert "mend:" not in relay("show", id_).stdout
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "*@stranger.example",
+        "-x@stranger.example",
+        "$(reboot)@stranger.example",
+        "a;b@stranger.example",
+        "`id`@stranger.example",
+        '"a b"@stranger.example',
+        "x@localhost",
+        "nobody",
+    ],
+)
+def test_a_hostile_address_makes_no_command(relay: Any, ada: Any, address: str) -> None:
+    """A stranger chooses no word of what an admin pastes into a shell."""
+    id_ = _refuse_sender(relay, header_from=address)
+    assert "mend:" not in relay("show", id_).stdout

@@ -14,7 +14,7 @@ from relay.store import Store, intake, probing, purge
 
 MESSAGE_NAMES = (
     "id kind state received_at user peer mail_from rcpt from to subject message_id "
-    "reply reason attempts records files"
+    "reply reason attempts records files copy_of"
 ).split()
 
 
@@ -66,6 +66,7 @@ async def test_a_message_is_shown_with_stable_names(store, make, user):
         "attempts": 0,
         "records": [],
         "files": [],
+        "copy_of": None,
     }
     assert row["received_at"] == "2026-03-01T09:00:00.001+00:00"
 
@@ -85,6 +86,17 @@ async def test_a_refusal_is_shown_with_its_reply(store, refusal, user):
     (step,) = (await store.show(one.id))["trace"]
     assert step["result"] == "unknown_recipient"
     assert step["detail"] == f"{one.reply}; why"
+
+
+async def test_a_copy_names_the_message_that_came_first(store, put, owner):
+    """Messages of one mail share its records; who lists them is told so."""
+    ids = await put(3)
+    await store.claim(owner, 3, 60)
+    same = [(id_, "k1", "k2", "<a@b>") for id_ in ids[:2]]
+    await store.join(owner, [*same, (ids[2], "k3", "k4", "<c@d>")])
+    rows = {row["id"]: row["copy_of"] for row in await store.log(LogFilter())}
+    assert rows == {ids[0]: None, ids[1]: ids[0], ids[2]: None}
+    assert (await store.show(ids[1]))["copy_of"] == ids[0]
 
 
 async def test_unknown_ids_are_not_found(store):

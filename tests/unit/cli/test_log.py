@@ -22,6 +22,13 @@ def test_a_message_shows_records_and_reason() -> None:
     assert result({"kind": "message", "records": [], "reason": None}) == ""
 
 
+def test_a_copy_says_whose_records_these_are() -> None:
+    """Two lines with an EmailMessage are not taken for two EmailMessages."""
+    row = {"records": [_record("EmailMessage")], "reason": "", "copy_of": "01m"}
+    assert result(row) == "EmailMessage (copy of 01m)"
+    assert result(row | {"records": [], "reason": "no_match"}) == "no_match"
+
+
 def test_a_refusal_shows_its_reply_and_how_often() -> None:
     """Folded refusals say how many they are; the long text is for `show`."""
     row = {

@@ -52,6 +52,13 @@ async def test_a_stranger_is_refused_with_the_text_of_smtp(sender):
     assert answer["activities"] == []
 
 
+async def test_the_command_that_lets_a_stranger_in_is_named():
+    """Where an address can be accepted, and only there."""
+    command = "relay address add ada@corp.example sam@elsewhere.example"
+    assert (await told(mail("Sam <Sam@Elsewhere.example>")))["mend"] == command
+    assert "mend" not in await told(mail("nobody"))
+
+
 async def test_mail_of_a_disabled_user_is_refused():
     """The mend is the command that enables them."""
     import dataclasses

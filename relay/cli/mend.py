@@ -1,0 +1,34 @@
+"""What an admin may do about a message or refusal that `relay show` shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from relay.core.addresses import address_key, domain_of
+from relay.core.states import State
+from relay.sender import NOT_ACCEPTED, acceptance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relay.store import Store
+
+
+async def mend(store: Store, row: Mapping[str, Any]) -> str:
+    """Return the command that helps, or an empty text where none is known.
+
+    A refusal whose sender has been accepted meanwhile needs none: the mail is to be
+    sent again.
+    """
+    if row.get("state") == State.UNMATCHED:
+        return f"once one of its people is in Salesforce: relay retry {row['id']}"
+    # A client that logged in is refused for its envelope sender, before any header.
+    sender = str(row.get("from") or row.get("mail_from") or "")
+    key = address_key(sender)
+    if row.get("reason") != NOT_ACCEPTED or not row.get("user") or key is None:
+        return ""
+    user = await store.user_find(str(row["user"]))
+    accepted = {one.address for one in await store.addresses(user.id)}
+    if {key, f"*@{domain_of(key)}"} & accepted:
+        return ""
+    return acceptance(user.email, sender)
