@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import relay.activity
 import relay.match
@@ -47,6 +47,12 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 Matched = list[tuple["Work", "Match"]]
+
+_UNTRIED: Final = (
+    "no EmailMessage was written to this org yet: where it makes no activity, "
+    'write_as = "auto" will write Tasks in its place'
+)
+"""Why a plan of shadow mode may be of another shape than what is written later."""
 
 
 class Planning:
@@ -332,12 +338,15 @@ class Planning:
     ) -> None:
         """Shadow mode: the plan is kept and shown, nothing is written."""
         mode = await self._mode.likely(shape)
+        tried = await self._mode.known(shape) is not None
         plans = []
         for work, match in matches:
             planned = drafts(work, match, mode)
             plans.append((work.mail.id, planned))
             for record in planned:
                 work.note("plan", f"{record.object} {record.slot}", record.rule)
+            if not tried:
+                work.note("mode", "untried", _UNTRIED)
             detail = f"shadow mode: {len(planned)} records planned, none written"
             work.settle(Event.RULED_OUT, "shadow_mode", detail)
         await run.advance(self._store, plans=plans)

@@ -242,6 +242,10 @@ def test_shadow_mode_plans_and_writes_nothing(
     assert any(step["step"] == "plan" for step in row["trace"])
     assert not sandbox.rows("EmailMessage")
     assert not sandbox.rows("Task")
+    # What a first write would show is not known yet, and the plan says so.
+    (said,) = (step for step in row["trace"] if step["step"] == "mode")
+    assert said["result"] == "untried"
+    assert "Tasks" in said["detail"]
 
 
 def test_explain_says_what_would_be_logged(
