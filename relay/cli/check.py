@@ -52,6 +52,7 @@ async def _all(loaded: Settings) -> list[Finding]:
         check_machine,
         check_org,
         check_ports,
+        check_rights,
     )
 
     listeners = await check_ports.listeners(loaded)
@@ -62,6 +63,7 @@ async def _all(loaded: Settings) -> list[Finding]:
     }
     return [
         *check_machine.config(loaded, config_path()),
+        *check_rights.secrets(config_path()),
         *await check_machine.store(loaded),
         *check_machine.tls(loaded),
         *listeners,

@@ -269,3 +269,50 @@ def test_dead_letters_are_something_to_look_at(relay: Any, ada: Any) -> None:
     found = _findings(relay)
     assert found["users"]["detail"] == "1 active"
     assert found["queue"]["detail"] == "2 queued"
+
+
+SECRET = """\
+[salesforce]
+instance_url = "http://127.0.0.1:1"
+client_id = "key"
+client_secret = "hush"
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "mode", "named"),
+    [
+        (SECRET, 0o644, "salesforce.client_secret"),
+        (SECRET, 0o640, ""),
+        (SECRET, 0o600, ""),
+        ('[salesforce]\nclient_secret = ""\n', 0o644, ""),
+        ("", 0o644, ""),
+    ],
+)
+def test_a_settings_file_with_a_secret_is_not_for_everybody(
+    relay: Any, keys: str, mode: int, named: str
+) -> None:
+    """What `cp config.example.toml relay.toml` makes is readable for all."""
+    with relay.config.open("a") as config:
+        config.write(keys)
+    relay.config.chmod(mode)
+    row = _findings(relay).get("secrets")
+    assert bool(row) is bool(named)
+    if row:
+        assert row["result"] == "warn"
+        assert named in row["detail"]
+        assert "hush" not in row["detail"]
+        assert f"chmod 600 {relay.config}" in row["mend"]
+
+
+def test_the_files_of_secrets_are_looked_at_too(relay: Any, tmp_path: Path) -> None:
+    """A path is taken from the folder of the settings file."""
+    (tmp_path / "secret").write_text("hush\n")
+    (tmp_path / "secret").chmod(0o644)
+    with relay.config.open("a") as config:
+        config.write(
+            '[salesforce]\ninstance_url = "http://127.0.0.1:1"\nclient_id = "key"\n'
+            'client_secret_file = "secret"\n'
+        )
+    row = _findings(relay)["secrets"]
+    assert row["detail"].startswith(f"{tmp_path}/secret holds salesforce.client_secret")
