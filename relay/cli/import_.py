@@ -44,7 +44,9 @@ Row = dict[str, Any]
     required=True,
     type=click.Path(path_type=Path, exists=True),
 )
-@click.option("--user", "who", required=True, help="For whom it is logged.")
+@click.option(
+    "--user", "who", metavar="USER", required=True, help="For whom it is logged."
+)
 @click.option("--since", metavar="TIME", help="Leave out mail dated before.")
 @json_option
 def import_(

@@ -28,7 +28,12 @@ def token() -> None:
 
 @token.command()
 @click.argument("name", metavar="NAME")
-@click.option("--user", "who", help="For this user alone; else the request says whom.")
+@click.option(
+    "--user",
+    "who",
+    metavar="USER",
+    help="For this user alone; else the request says whom.",
+)
 @json_option
 def add(name: str, who: str | None, *, as_json: bool) -> None:
     """Make a token and print it; it is not shown again."""

@@ -90,3 +90,14 @@ def test_a_reader_that_leaves_is_no_error(relay: Any, ada: Any) -> None:
     )
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("import",), ("token", "add"), ("log",), ("explain",), ("exclude", "add")],
+    ids=" ".join,
+)
+def test_help_calls_a_user_by_the_same_word(command: tuple[str, ...]) -> None:
+    """What `relay user --help` explains as USER is called so wherever it is taken."""
+    shown = CliRunner().invoke(main, [*command, "--help"], prog_name="relay").stdout
+    assert "--user USER " in shown
