@@ -7,14 +7,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from click.testing import CliRunner
 
 from relay.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_help_imports_nothing_heavy() -> None:
