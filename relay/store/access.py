@@ -7,7 +7,7 @@ hand a plain function to `_write` or `_read`; the function runs in one transacti
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from relay.core.errors import StoreUnavailable
 from relay.store.errors import translate
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from relay.store.database import Database
 
 T = TypeVar("T")
+
+SLOWEST_ROWS_S: Final = 1000
+"""Rows that even a slow database changes in a second: what changes many at once by a
+person's wish may take so much longer than `store.timeout_s`."""
 
 
 class Access:

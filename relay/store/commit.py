@@ -32,6 +32,9 @@ T = TypeVar("T")
 Rows = list[tuple[str, list[tuple[Any, ...]]]]
 """Inserts of one unit: name of the statement, rows; referenced tables first."""
 
+_Queued = tuple[Any, asyncio.Future[Any], float]
+"""A unit, where its result goes, and the seconds that it needs beyond the usual."""
+
 _LONGEST_BATCH: Final = 1000
 """Units per transaction; bounds what a failing batch repeats, and a caller's wait."""
 _CALM_TURNS: Final = 3
@@ -43,9 +46,10 @@ _GATHER_S: Final = 0.002
 class Writer(Protocol):
     """One connection that writes, used by one caller at a time."""
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
+    async def run(self, work: Callable[[Connection], T], more_s: float = 0.0) -> T:
         """Call `work` with the connection, which is outside any transaction.
 
+        `more_s` is what it may need beyond the usual for its size.
         When `work` raises, the connection is thrown away and made anew next time.
         """
 
@@ -71,13 +75,15 @@ class Committer:
         self._writer = writer
         self._statements = statements
         self._loop = asyncio.get_running_loop()
-        self._queue: list[tuple[Any, asyncio.Future[Any]]] = []
+        self._queue: list[_Queued] = []
         self._wake = asyncio.Event()
         self._closing = False
         self._task = self._loop.create_task(self._run(), name="store-committer")
 
-    def submit(self, unit: Any) -> asyncio.Future[Any]:
+    def submit(self, unit: Any, more_s: float = 0.0) -> asyncio.Future[Any]:
         """Queue a unit; the future has its result once it is committed.
+
+        Its whole batch is given `more_s` beyond the usual.
 
         Raises:
             StoreUnavailable: The store is closing; the unit was not taken.
@@ -85,7 +91,7 @@ class Committer:
         if self._closing:
             raise StoreUnavailable("the store is closed")
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._queue.append((unit, future))
+        self._queue.append((unit, future, more_s))
         if len(self._queue) == 1:
             self._wake.set()
         return future
@@ -127,21 +133,23 @@ class Committer:
             await asyncio.sleep(0)
             calm = calm + 1 if len(self._queue) == waiting else 0
 
-    async def _commit(self, batch: list[tuple[Any, asyncio.Future[Any]]]) -> None:
+    async def _commit(self, batch: list[_Queued]) -> None:
         """Run one batch and tell everybody; never raises for what a unit did."""
-        units = [unit for unit, _ in batch]
+        units = [unit for unit, _, _ in batch]
+        more_s = max(seconds for _, _, seconds in batch)
         results: list[Any]
         try:
             results = await self._writer.run(
-                lambda connection: transact(connection, self._statements, units)
+                lambda connection: transact(connection, self._statements, units),
+                more_s,
             )
         except Exception as error:  # noqa: BLE001 - each caller gets it, translated
             results = [Failed(error)] * len(batch)
         except BaseException:
-            for _, future in batch:
+            for _, future, _ in batch:
                 future.cancel()
             raise
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, future, _), result in zip(batch, results, strict=True):
             if future.done():  # Its caller was cancelled and does not wait any more.
                 continue
             if type(result) is Failed:

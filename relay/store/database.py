@@ -129,17 +129,19 @@ class _SQLiteWriter:
         self._connection: Connection | None = None
         self.timeout_s: float | None = None
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
+    async def run(self, work: Callable[[Connection], T], more_s: float = 0.0) -> T:
         """Run `work` in the thread.
 
         A disk that hangs cannot be called off: at the deadline the thread stays at it
         alone, and work that had not begun by then is never done.
 
         Raises:
-            TimeoutError: It took longer than `timeout_s`, and may still be committed.
+            TimeoutError: It took longer than `timeout_s` and `more_s`, and may still
+                be committed.
         """
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(self.timeout_s):
+        limit_s = None if self.timeout_s is None else self.timeout_s + more_s
+        async with asyncio.timeout(limit_s):
             return await loop.run_in_executor(self._thread, self._run, work)
 
     def _run(self, work: Callable[[Connection], T]) -> T:
@@ -196,14 +198,9 @@ class SQLiteDatabase:
         """Run `work` over one consistent view; it must not write."""
         return await _through(self._readers, work)
 
-    async def write(
-        self,
-        work: Callable[[Connection], T],
-        *,
-        more_s: float = 0.0,  # noqa: ARG002 - large mail is a file here
-    ) -> T:
+    async def write(self, work: Callable[[Connection], T], *, more_s: float = 0.0) -> T:
         """Run `work` in the next shared transaction; return once it is committed."""
-        result: T = await self.committer.submit(work)
+        result: T = await self.committer.submit(work, more_s)
         return result
 
     async def close(self) -> None:

@@ -58,12 +58,13 @@ class _Writer:
         self._connection: AsyncConnection | None = None
         self.timeout_s: float | None = None
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run `work`, for `timeout_s` at most."""
+    async def run(self, work: Callable[[Connection], T], more_s: float = 0.0) -> T:
+        """Run `work`, for `timeout_s` and `more_s` at most."""
+        limit_s = None if self.timeout_s is None else self.timeout_s + more_s
         if self._connection is None:
             self._connection = await _connect(self._engine, self.timeout_s)
         try:
-            async with _cut_off_after(self._connection, self.timeout_s):
+            async with _cut_off_after(self._connection, limit_s):
                 return await self._connection.run_sync(work)
         except BaseException:
             connection, self._connection = self._connection, None

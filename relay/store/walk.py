@@ -21,7 +21,7 @@ from relay.core.states import (
     State,
 )
 from relay.store import schema
-from relay.store.access import Access
+from relay.store.access import SLOWEST_ROWS_S, Access
 from relay.store.audit import write_audit
 from relay.store.files import file_of, files_on_records
 from relay.store.interventions import apply_event
@@ -184,7 +184,7 @@ class LedgerWalk(Access):
                 )
             return done
 
-        return await self._write(work)
+        return await self._write(work, more_s=len(keys) / SLOWEST_ROWS_S)
 
     async def ledger_latest(self, sobject: str, limit: int) -> list[Activity]:
         """Return the rows of an object that were written last, the newest first."""
@@ -224,7 +224,7 @@ class LedgerWalk(Access):
                 count += len(changed.all())
             return count
 
-        return await self._write(work)
+        return await self._write(work, more_s=len(keys) / SLOWEST_ROWS_S)
 
     async def rewrite(self, keys: Collection[str], actor: str) -> dict[str, list[str]]:
         """Have records written again that Salesforce does not have any more.
@@ -273,7 +273,7 @@ class LedgerWalk(Access):
             write_audit(connection, now, actor, "ledger_rewrite", (subject, None, None))
             return {row.key: [x.id for x in messages[row.mail_id]] for row in rows}
 
-        done = await self._write(work)
+        done = await self._write(work, more_s=len(keys) / SLOWEST_ROWS_S)
         if done:
             self._ring()
         return done

@@ -54,9 +54,9 @@ def order(store, monkeypatch):
         done.append(("rename", Path(target).suffix))
         return target
 
-    async def written(work):
+    async def written(work, more_s):
         done.append("commit begins")
-        result = await run(work)
+        result = await run(work, more_s)
         done.append("committed")
         return result
 
@@ -163,9 +163,9 @@ async def test_concurrent_puts_share_commits(store, make, user, monkeypatch):
     writer = store._database.committer._writer
     run = writer.run
 
-    async def counted(work):
+    async def counted(work, more_s):
         batches.append(work)
-        return await run(work)
+        return await run(work, more_s)
 
     monkeypatch.setattr(writer, "run", counted)
     await asyncio.gather(*(store.put(*make(user.id)) for _ in range(50)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from relay.core.model import Draft, LedgerUpdate
 from relay.core.queue import Settlement
 from relay.core.states import Event, Ledger, State
+from relay.store import walk
 
 LEASE_S = 120
 TASK_ID = "00T000000000001AAA"
@@ -110,3 +112,18 @@ async def test_a_deletion_is_noted(store, written):
     assert await store.ledger_gone({"key-1", "key-2"}) == 1
     assert await store.ledger_gone({"key-1"}) == 0
     assert await store.rewrite({"key-1"}, "x") == {}
+
+
+async def test_many_missing_records_may_take_their_time(store, written, monkeypatch):
+    """An audit that found thousands of them is not told that the store is silent."""
+    message = await written(1)
+    apply_event = walk.apply_event
+
+    def slow(*arguments):
+        time.sleep(1)
+        return apply_event(*arguments)
+
+    monkeypatch.setattr(walk, "apply_event", slow)
+    store._database.timeout_s = 0.5
+    keys = {f"key-{number}" for number in range(1, 2001)}
+    assert await store.rewrite(keys, "cli:ada") == {"key-1": [message]}
