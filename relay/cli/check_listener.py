@@ -63,7 +63,7 @@ def _session(listener: ListenerSettings, smtp: SMTPSettings) -> Finding | None:
 
 
 def _talk(check: str, listener: ListenerSettings, smtp: SMTPSettings) -> Finding:
-    client = _connect(listener)
+    client = _connect(listener, TIMEOUT_S + smtp.greeting_wait_s)
     try:
         client.ehlo()
         secured = isinstance(client, smtplib.SMTP_SSL)
@@ -124,15 +124,15 @@ def _sender(smtp: SMTPSettings) -> str:
     return f"relay-check@{smtp.hostname}"
 
 
-def _connect(listener: ListenerSettings) -> smtplib.SMTP:
+def _connect(listener: ListenerSettings, timeout_s: float) -> smtplib.SMTP:
     place = listener.address
     if not isinstance(place, HostPort):
-        return smtplib.LMTP(str(place.path))
+        return smtplib.LMTP(str(place.path), timeout=timeout_s)
     host = ANYWHERE.get(place.host, place.host)
     if listener.tls == "implicit":
         return smtplib.SMTP_SSL(
-            host, place.port, timeout=TIMEOUT_S, context=any_certificate()
+            host, place.port, timeout=timeout_s, context=any_certificate()
         )
     if listener.protocol == "lmtp":
-        return smtplib.LMTP(host, place.port, timeout=TIMEOUT_S)
-    return smtplib.SMTP(host, place.port, timeout=TIMEOUT_S)
+        return smtplib.LMTP(host, place.port, timeout=timeout_s)
+    return smtplib.SMTP(host, place.port, timeout=timeout_s)

@@ -45,9 +45,12 @@ _MENDS: Final = {
 async def listeners(loaded: Settings) -> list[Finding]:
     """Return a line for each way in, in the order of the settings."""
     smtp = loaded.smtp
-    found = [
-        await _smtp(one, smtp) for one in smtp.all_listeners() if not one.proxy_from
-    ]
+    # Together: each may take its time before it greets.
+    found = list(
+        await asyncio.gather(
+            *(_smtp(one, smtp) for one in smtp.all_listeners() if not one.proxy_from)
+        )
+    )
     running = any(_answers(finding) for finding in found)
     found += [
         await _behind_proxy(one, running=running)
@@ -74,7 +77,7 @@ async def _smtp(listener: ListenerSettings, smtp: SMTPSettings) -> Finding:
     greeting = b""
     try:
         if not isinstance(place, HostPort) or place.port:
-            greeting = await _ask(listener)
+            greeting = await _ask(listener, _CONNECT_S + smtp.greeting_wait_s)
     except PermissionError as error:
         mend = "run relay check as the relay's user"
         return fail(check, f"cannot be asked: {error.strerror}", mend)
@@ -158,7 +161,7 @@ def _is_live(path: Path) -> bool:
         return not probe.connect_ex(str(path))
 
 
-async def _ask(listener: ListenerSettings) -> bytes:
+async def _ask(listener: ListenerSettings, patience_s: float) -> bytes:
     """Return the line with which a server begins, nothing where none does.
 
     Raises:
@@ -166,7 +169,7 @@ async def _ask(listener: ListenerSettings) -> bytes:
     """
     place = listener.address
     try:
-        async with asyncio.timeout(_CONNECT_S):
+        async with asyncio.timeout(patience_s):
             if isinstance(place, HostPort):
                 context = any_certificate() if listener.tls == "implicit" else None
                 reader, writer = await asyncio.open_connection(

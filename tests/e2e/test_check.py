@@ -115,3 +115,13 @@ def take_anything(server: socket.socket) -> None:
             lines.write(b"220 relay.test ESMTP\r\n")
             while lines.readline():
                 lines.write(b"250 fine\r\n")
+
+
+def test_a_relay_that_greets_late_passes(idle: RelayProcess) -> None:
+    """A wait before the greeting is no other program's silence."""
+    idle.set(smtp__greeting_wait_s=5)
+    idle.start()
+    serving(idle)
+    found = {row["check"]: row for row in idle.json("check", status=0)}
+    for check in ("smtp", "session"):
+        assert found[f"{check} 127.0.0.1:{idle.port}"]["result"] == "ok"
