@@ -122,6 +122,11 @@ def test_several_copies_are_one_activity(
     assert {tuple(r["id"] for r in row["records"]) for row in rows} == {
         tuple(r["id"] for r in again["records"])
     }
+    (came_first,) = (row for row in rows if row["copy_of"] is None)
+    assert {row["copy_of"] for row in rows} == {None, came_first["id"]}
+    assert came_first["id"] != again["id"]
+    shown = relay.run("log").stdout
+    assert shown.count(f"EmailMessage (copy of {came_first['id']})".encode()) == 2
 
 
 def test_nobody_known_waits_as_unmatched_and_can_be_retried(
@@ -208,6 +213,15 @@ def test_edits_hold_in_a_running_relay_within_a_second(
         client.mail("ada@corp.example")
         assert client.rcpt(user["relay_address"])[0] == 250
         assert client.rcpt(old)[0] == 250  # the grace time of a rotated address
+    relay.run("user", "rotate", "ada@corp.example", "--now")
+    (newest,) = relay.json("user", "list")
+    assert relay.heed() < IN_TIME_S
+    with relay.smtp() as client:
+        client.ehlo()
+        client.mail("ada@corp.example")
+        assert client.rcpt(newest["relay_address"])[0] == 250
+        for ended in (user["relay_address"], old):
+            assert client.rcpt(ended)[0] == 550
 
 
 def test_a_user_without_a_salesforce_user_waits_visibly(
