@@ -274,6 +274,8 @@ def _print_whole(row: Row, what_helps: str) -> None:
                 for f in row["files"]
             ),
             whole=["state", "id"],
+            drop=["on record"],
+            fold=["file", "error"],
         )
     for planned in row.get("planned") or ():
         click.echo(f"\nplanned, not written: {clean(planned['object'])}")

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from relay.cli.log import records, result
+from typing import TYPE_CHECKING, Any
+
+from relay.cli import output
+from relay.cli.log import _print_whole, records, result
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def _record(kind: str) -> dict[str, str]:
@@ -38,3 +44,28 @@ def test_a_refusal_shows_its_reply_and_how_often() -> None:
         "count": 12,
     }
     assert result(row) == "550 5.1.1 unknown_recipient (12 times)"
+
+
+def test_why_a_file_was_refused_is_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On 80 columns Salesforce's reason goes on below, and the file's name does."""
+    from rich.console import Console
+
+    monkeypatch.setattr(output, "console", lambda _=0: Console(width=80))
+    file: dict[str, Any] = {
+        "name": "offer-for-kim.pdf",
+        "size_bytes": 123456,
+        "state": "refused",
+        "id": "068000000000001AAA",
+        "record_id": "02s000000000001AAA",
+        "error": "STORAGE_LIMIT_EXCEEDED the org is full",
+    }
+    _print_whole({"files": [file]}, "")
+    *shown, trace = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert all(len(line) <= 80 for line in shown)
+    assert trace == "No trace."
+    assert "068000000000001AAA" in shown[2]
+    column = shown[0].index("error")
+    error = "".join(line[column:] for line in shown[2:])
+    assert "".join(error.split()) == "".join(file["error"].split())
