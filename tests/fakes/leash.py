@@ -17,7 +17,7 @@ _PR_SET_PDEATHSIG = 1
 if __name__ == "__main__":
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # A shell starts what runs in its background with Ctrl-C ignored, which is inherited.
+    # A shell starts what runs in its background with Ctrl-C ignored; it is inherited.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if os.getppid() != int(sys.argv[1]):
         sys.exit("who started this was gone before it could be watched")
