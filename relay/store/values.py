@@ -7,22 +7,16 @@ and costs no parsing. JSON stands as ASCII text, which no database refuses.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from relay.core.ascii_json import ascii_json
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from relay.core.model import Json, Step
-
-try:
-    import orjson
-
-    _fast: Callable[[object], bytes] | None = orjson.dumps
-except ImportError:  # the extra `fast` is not installed
-    _fast = None
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND: Final = 1_000_000
@@ -54,12 +48,8 @@ def iso(value: int) -> str:
 
 def dump(value: Json) -> str:
     """Return JSON as ASCII: a NUL or a lone surrogate stays an escape."""
-    if _fast is not None:
-        with suppress(TypeError):  # a lone surrogate, a number beyond 64 bits
-            fast = _fast(value)
-            if fast.isascii():
-                return fast.decode("ascii")
-    return json.dumps(value, separators=(",", ":"))
+    fast = ascii_json(value)
+    return json.dumps(value, separators=(",", ":")) if fast is None else fast
 
 
 def load(text: str) -> Json:

@@ -12,17 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from relay.core.ascii_json import ascii_json
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from structlog.typing import EventDict, WrappedLogger
-
-try:
-    import orjson
-
-    _dump: Callable[[object], bytes] | None = orjson.dumps
-except ImportError:  # the extra `fast` is not installed
-    _dump = None
 
 _RARE: Final = frozenset({"exception", "stack", "exc_info", "logger", "logger_name"})
 _QUOTED: Final = frozenset(" \t=\r\n\"'")
@@ -64,13 +57,7 @@ class JSONLines:
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
         """Return the line of an event."""
-        if _dump is not None:
-            try:
-                line = _dump(event)
-            except TypeError:  # a key that is no text, a number beyond 64 bits
-                line = b""
-            # Other scripts are escaped, so that any terminal and any locale can show
-            # the line; that is the slower way.
-            if line and line.isascii():
-                return line.decode("ascii")
-        return str(self._full(logger, method, event))
+        # Other scripts are escaped, so that any terminal and any locale can show the
+        # line; that is the slower way.
+        line = ascii_json(event)
+        return str(self._full(logger, method, event)) if line is None else line

@@ -11,7 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.telemetry import lines
+from relay.core import ascii_json
 from relay.telemetry.lines import JSONLines, PlainLines
 from relay.telemetry.redaction import clean
 
@@ -47,7 +47,7 @@ def test_json_lines_are_the_same_object(fields):
 
 def test_json_without_orjson(monkeypatch):
     """Without the extra `fast` the object is the same."""
-    monkeypatch.setattr(lines, "_dump", None)
+    monkeypatch.setattr(ascii_json, "_dump", None)
     line = JSONLines()(None, "info", event({"peer": "192.0.2.1"}))
     assert json.loads(line) == event({"peer": "192.0.2.1"})
 

@@ -1,0 +1,28 @@
+"""The fast way to JSON writes what the slower way would, or nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from relay.core import ascii_json
+
+
+@pytest.mark.parametrize("value", ["ü", "\ud800", 2**70, {1: "a"}])
+def test_what_is_left_to_the_slower_way(value):
+    """Other scripts, lone surrogates, long numbers, names that are no text."""
+    assert ascii_json.ascii_json(value) is None
+
+
+def test_the_rest_is_compact_ascii():
+    """A NUL stays an escape, and nothing is between the parts."""
+    value = [{"at": "2026-01-01", "n": 1, "x": None, "s": 'a"\0'}]
+    line = ascii_json.ascii_json(value)
+    assert line == json.dumps(value, separators=(",", ":"))
+
+
+def test_without_the_library(monkeypatch):
+    """Where it is not installed, everything is left to the slower way."""
+    monkeypatch.setattr(ascii_json, "_dump", None)
+    assert ascii_json.ascii_json("a") is None
