@@ -300,7 +300,7 @@ class App:
     async def _probe_salesforce(self) -> tuple[bool, str]:
         if self.worker is None:
             return True, "this process has no worker"
-        return self.worker.gate.told()
+        return self.worker.breaker.report()
 
 
 # ---------------------------------------------------------------- for people

@@ -118,7 +118,7 @@ async def _org(loaded: Settings, org: Org) -> list[Finding]:
 
 async def _pause(loaded: Settings, org: Org) -> list[Finding]:
     """Tell whether the running relay rests, and take over what it has counted."""
-    from relay.worker.gate import PAUSE_NOTE, USAGE_NOTE, read_pause  # noqa: PLC0415
+    from relay.outbox.circuit_breaker import PAUSE_NOTE, USAGE_NOTE, read_pause  # noqa: PLC0415
 
     check = "salesforce pause"
     if unmade_store(loaded):
@@ -131,7 +131,7 @@ async def _pause(loaded: Settings, org: Org) -> list[Finding]:
         return [warn(check, f"the store cannot be asked: {error}", "see store")]
     if pause is None:
         return [ok(check, "none")]
-    return [fail(check, pause.told, MENDS.get(pause.reason, ""))]
+    return [fail(check, pause.report, MENDS.get(pause.reason, ""))]
 
 
 def calls(budget: Budget) -> Finding:
@@ -195,7 +195,7 @@ def _writable(shape: OrgShape, name: str, fields: Sequence[str]) -> Finding:
 
 async def _mode(loaded: Settings, shape: OrgShape) -> Finding:
     from relay.core.clock import SystemClock  # noqa: PLC0415
-    from relay.worker.mode import WriteMode  # noqa: PLC0415 - brings the worker
+    from relay.outbox.mode import WriteMode  # noqa: PLC0415 - brings the worker
 
     check = "write mode"
     chosen = loaded.salesforce.write_as

@@ -21,7 +21,7 @@ _CHECK: Final = "sight of Tasks"
 
 async def sight(loaded: Settings, org: Org, shape: OrgShape) -> list[Finding]:
     """Try to read Tasks of every rep for whom some were written lately."""
-    from relay.worker.sight import LATEST, Sight, owner_of  # noqa: PLC0415
+    from relay.outbox.visibility import LATEST, Visibility, owner_of  # noqa: PLC0415
 
     if not shape.has("Task") or unmade_store(loaded):
         return []
@@ -31,7 +31,7 @@ async def sight(loaded: Settings, org: Org, shape: OrgShape) -> list[Finding]:
         async with open_store(loaded) as store:
             rows = await store.ledger_latest("Task", LATEST)
             owners = {owner_of(row) for row in rows} - {"", await org.me()}
-            blind = await Sight(store, org).blind(owners)
+            blind = await Visibility(store, org).blind(owners)
     except (RelayError, ConfigError) as error:
         mend = "see the lines above; then relay check again"
         return [warn(_CHECK, f"cannot be told: {error}", mend)]
@@ -42,7 +42,7 @@ def judged(
     section: SalesforceSettings, shape: OrgShape, owners: int, blind: int
 ) -> Finding:
     """Say of how many owners no Task can be read, and what comes of it."""
-    from relay.worker.sight import RIGHT  # noqa: PLC0415 - brings the worker
+    from relay.outbox.visibility import RIGHT  # noqa: PLC0415 - brings the worker
 
     if not owners:
         return ok(_CHECK, "not proven yet: no Task was written for a rep")

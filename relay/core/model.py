@@ -298,7 +298,7 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True)
-class Handover:
+class OwnerChange:
     """An EmailMessage whose Task is still to be given to the rep.
 
     The platform makes that Task for the integration user. `owner` is the rep's user

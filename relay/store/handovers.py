@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, select, update
 
-from relay.core.model import Handover
+from relay.core.model import OwnerChange
 from relay.core.states import Ledger
 from relay.store import schema
 from relay.store.access import Access
@@ -30,7 +30,7 @@ activities = schema.activities
 class Handovers(Access):
     """Taking what is due, and settling it."""
 
-    async def handovers(self, limit: int, hold_s: float) -> list[Handover]:
+    async def handovers(self, limit: int, hold_s: float) -> list[OwnerChange]:
         """Take Tasks to be given to their reps, the oldest first.
 
         They come back after `hold_s` unless they are settled with `handed_over`.
@@ -65,7 +65,9 @@ def _any_due(connection: Connection, now: int) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
-def _take(connection: Connection, now: int, until: int, limit: int) -> list[Handover]:
+def _take(
+    connection: Connection, now: int, until: int, limit: int
+) -> list[OwnerChange]:
     a = activities.c
     query = (
         select(a.key, a.salesforce_id, a.owner, a.fields)
@@ -75,7 +77,7 @@ def _take(connection: Connection, now: int, until: int, limit: int) -> list[Hand
         .with_for_update(skip_locked=True)
     )
     found = [
-        Handover(
+        OwnerChange(
             row.key,
             row.salesforce_id,
             row.owner,

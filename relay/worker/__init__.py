@@ -8,8 +8,8 @@ What is promised: a message that is claimed is settled by a value of the state t
 and no record is written that the ledger does not hold first.
 """
 
+from relay.outbox.mode import WriteMode
 from relay.worker.explain import explain
 from relay.worker.loop import Worker
-from relay.worker.mode import WriteMode
 
 __all__ = ["Worker", "WriteMode", "explain"]

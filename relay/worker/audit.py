@@ -27,6 +27,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.core.states import Ledger
+from relay.outbox.visibility import owner_of
 from relay.worker.audit_files import FileAudit
 from relay.worker.differences import (
     HIDDEN,
@@ -38,7 +39,6 @@ from relay.worker.differences import (
     Report,
     hope,
 )
-from relay.worker.sight import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from relay.worker.sight import RIGHT
+from relay.outbox.visibility import RIGHT
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -15,10 +15,10 @@ from relay.core.states import Event
 
 if TYPE_CHECKING:
     from relay.core.model import Match
+    from relay.outbox.batch import BatchMail
     from relay.salesforce import FoundRecord, Org
-    from relay.worker.item import Work
 
-Matched = list[tuple["Work", "Match"]]
+Matched = list[tuple["BatchMail", "Match"]]
 
 
 async def not_elsewhere(org: Org, matches: Matched) -> Matched:
@@ -31,7 +31,7 @@ async def not_elsewhere(org: Org, matches: Matched) -> Matched:
     """
     shape = await org.shape()
     length = shape.length("EmailMessage", "MessageIdentifier")
-    fresh: dict[str, list[Work]] = defaultdict(list)
+    fresh: dict[str, list[BatchMail]] = defaultdict(list)
     for work, _ in matches:
         if not work.begun and work.email.message_id:
             stored = message_identifier(work.email.message_id, work.mail.key, length)
@@ -54,7 +54,7 @@ async def not_elsewhere(org: Org, matches: Matched) -> Matched:
         name = names[author].name if author in names else "a user"
         detail = f"{name} ({author}) has logged it as EmailMessage {record.id}"
         for work in fresh[identifier]:
-            work.note("look before write", "logged elsewhere", detail)
+            work.trace("look before write", "logged elsewhere", detail)
             work.settle(Event.RULED_OUT, "logged_elsewhere", detail)
     logged = {work.mail.id for identifier in others for work in fresh[identifier]}
     return [(work, match) for work, match in matches if work.mail.id not in logged]

@@ -8,10 +8,10 @@ import relay.activity
 import relay.mail
 import relay.match
 import relay.sender
+from relay.attachments.stage import file_rules
 from relay.core.addresses import address_key
 from relay.match import Several
 from relay.worker.drafting import Drafting
-from relay.worker.files import file_rules
 from relay.worker.owners import owner_of
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from relay.config import Settings
     from relay.core.directory import Directory, User
     from relay.core.model import Email
+    from relay.outbox.mode import WriteMode
     from relay.salesforce import Org
-    from relay.worker.mode import WriteMode
 
 REFUSED: Final = "refused"
 """The state shown for what never becomes a message."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from relay.attachments.stage import Attachments
 from relay.core.errors import (
     OrgPaused,
     PermanentError,
@@ -24,15 +25,14 @@ from relay.core.errors import (
 )
 from relay.core.queue import Settlement
 from relay.core.states import Event
+from relay.outbox.backoff import MAX_UNEXPECTED, Backoff
+from relay.outbox.batch import Batch, ClaimedMessage, SpoiltBatchError
+from relay.outbox.circuit_breaker import CircuitBreaker
+from relay.outbox.mode import WriteMode
+from relay.outbox.owner_changes import BATCH, OwnerChanges
+from relay.outbox.records import RecordWriter
 from relay.telemetry import get_logger, metrics
-from relay.worker.files import FileStage
-from relay.worker.gate import Gate
-from relay.worker.handover import BATCH, Handovers
-from relay.worker.item import Item, Run, SpoiltBatchError
-from relay.worker.mode import WriteMode
 from relay.worker.pipeline import Pipeline
-from relay.worker.retry import MAX_UNEXPECTED, Backoff
-from relay.worker.write import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.directory import Directory
     from relay.core.queue import Claimed, LeaseOwner
+    from relay.outbox.circuit_breaker import Pause
     from relay.salesforce import Org
     from relay.store import Store
-    from relay.worker.gate import Pause
 
 LANES: Final = 2
 GATHER_STEPS: Final = 4
@@ -96,18 +96,18 @@ class Worker:
         self._owner = owner
         self._backoff = Backoff(settings.worker, chance or random.Random())  # noqa: S311 - jitter
         self.mode = WriteMode(settings.salesforce, store, clock)
-        writer = Writer(settings.salesforce, store, org, clock, self.mode)
+        writer = RecordWriter(settings.salesforce, store, org, clock, self.mode)
         self._executor = ThreadPoolExecutor(
             settings.worker.threads, thread_name_prefix="parse"
         )
-        self._files = FileStage(
+        self._files = Attachments(
             settings,
             store,
             org,
             clock,
             owner=owner,
             backoff=self._backoff,
-            resting=lambda: self.pause is not None,
+            paused=lambda: self.pause is not None,
         )
         self._pipeline = Pipeline(
             settings,
@@ -121,25 +121,25 @@ class Worker:
             files=self._files,
             executor=self._executor,
         )
-        self._handovers = Handovers(settings.salesforce, store, org)
+        self._handovers = OwnerChanges(settings.salesforce, store, org)
         self._in_hand: dict[str, LeaseOwner] = {}
         self._claiming = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._warming: asyncio.Task[None] | None = None
-        self.gate = Gate(settings.salesforce, store, org, clock)
+        self.breaker = CircuitBreaker(settings.salesforce, store, org, clock)
         self._gathered_s = float("-inf")
 
     @property
     def pause(self) -> Pause | None:
         """Why no work is done for the org, or None while it is."""
-        return self.gate.pause
+        return self.breaker.pause
 
     # ------------------------------------------------------------ life
 
     async def start(self) -> None:
         """Start the lanes and the keeper of the leases."""
-        await self.gate.start()
+        await self.breaker.start()
         for number in range(LANES):
             owner = replace(self._owner, worker=str(number))
             self._tasks.append(asyncio.create_task(self._lane(owner)))
@@ -163,7 +163,7 @@ class Worker:
             for task in late:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await self.gate.stop()
+            await self.breaker.stop()
         self._tasks.clear()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -195,19 +195,19 @@ class Worker:
         async with self._claiming:
             if self._stopping.is_set():
                 return
-            if wait_s := await self.gate.wait_s():
+            if wait_s := await self.breaker.wait_s():
                 await self._rest(min(wait_s, 1.0, self._settings.worker.poll_s))
                 return
-            limit = self.gate.size(self._settings.worker.batch)
+            limit = self.breaker.size(self._settings.worker.batch)
             batch = await self._claim(owner, limit)
             if not batch and self.pause and not self._in_hand:
-                await self.gate.probe()
+                await self.breaker.probe()
                 return
             if not batch:
                 await self._wait_for_work(self._settings.worker.poll_s)
                 return
             await self._gather(owner, batch, limit)
-            self.gate.begin()
+            self.breaker.begin()
             full = not self._room(batch, self._settings.worker.batch)[0]
             full = full and not self.pause
             if not full:
@@ -297,13 +297,13 @@ class Worker:
         A mail that breaks the pipeline, or a look-up of the batch, is found by
         halving, so that it fails alone.
         """
-        run = Run(owner)
+        run = Batch(owner)
         items = self._pipeline.items(batch)
         try:
             await self._pipeline.run(run, items, isolate=isolating.left > 0)
-            await self.gate.went_through()
+            await self.breaker.went_through()
         except (OrgPaused, SalesforceDown) as error:
-            await self.gate.trip(error)
+            await self.breaker.trip(error)
         except StoreUnavailable as error:
             for item in items:
                 item.settle(
@@ -328,17 +328,17 @@ class Worker:
                 return
             if isinstance(error, PermanentError):
                 code = getattr(error, "code", "") or type(error).__name__
-                items[0].note("salesforce", "refused", str(error))
+                items[0].trace("salesforce", "refused", str(error))
                 items[0].settle(Event.PERMANENT, code, str(error))
             else:
                 self._unexpected(items[0], error)
         await self._settle(run, items)
 
-    def _unexpected(self, item: Item, error: Exception) -> None:
+    def _unexpected(self, item: ClaimedMessage, error: Exception) -> None:
         """Settle a mail that breaks the pipeline: later, and dead in the end."""
         logger.error("attempt_failed", message_id=item.claimed.id, exc_info=error)
         detail = f"unexpected {type(error).__name__}; the log has the traceback"
-        item.note("attempt", "failed", detail)
+        item.trace("attempt", "failed", detail)
         if item.claimed.failures + 1 >= MAX_UNEXPECTED:
             item.settle(Event.EXHAUSTED, "unexpected", detail)
         else:
@@ -368,14 +368,14 @@ class Worker:
         except StoreUnavailable as error:
             logger.warning("not_handed_back", error=str(error))
 
-    async def _put_back(self, run: Run, batch: Sequence[Claimed]) -> None:
+    async def _put_back(self, run: Batch, batch: Sequence[Claimed]) -> None:
         """Give back what an org that rests now cannot take."""
         items = self._pipeline.items(batch)
         for item in items:
             item.settle(Event.GIVE_BACK, "paused", "", self._clock.now())
         await self._settle(run, items)
 
-    async def _settle(self, run: Run, items: Sequence[Item]) -> None:
+    async def _settle(self, run: Batch, items: Sequence[ClaimedMessage]) -> None:
         """Commit what the batch came to, however long the store needs.
 
         Salesforce has the records already: giving up here would turn answers that we

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from relay.core.clock import Clock
     from relay.core.directory import User
+    from relay.outbox.batch import BatchMail
     from relay.salesforce import Org, SalesforceUser
     from relay.store import Store
-    from relay.worker.item import Work
 
 USER_WAIT: Final = timedelta(seconds=60)
 """Wait before a user without a Salesforce user is looked for again."""
@@ -32,7 +32,7 @@ class Owners:
         self._clock = clock
 
     async def of(
-        self, works: Sequence[Work], users: Sequence[SalesforceUser]
+        self, works: Sequence[BatchMail], users: Sequence[SalesforceUser]
     ) -> dict[int, Owner]:
         """Return the Salesforce user for each mail, by mail id.
 
@@ -57,7 +57,7 @@ class Owners:
                 self._wait(work)
         return found
 
-    async def without_strangers(self, works: Sequence[Work]) -> list[Work]:
+    async def without_strangers(self, works: Sequence[BatchMail]) -> list[BatchMail]:
         """Put off mails that have waited for their user before and still must.
 
         The user alone is asked for, so that such a mail costs no look-up of people
@@ -79,14 +79,14 @@ class Owners:
         owners = await self.of(waiting, result.users)
         return [w for w in works if w.mail.id in owners or w not in waiting]
 
-    def _wait(self, work: Work) -> None:
+    def _wait(self, work: BatchMail) -> None:
         user = work.items[0].user
         email = user.email if user else ""
         detail = (
             f"no single active Salesforce user has the e-mail {email or '?'}: "
             f"name one with 'relay user set {email} --salesforce-id ID'"
         )
-        work.note("user", "waiting", detail)
+        work.trace("user", "waiting", detail)
         work.settle(
             Event.GIVE_BACK, "no_salesforce_user", detail, self._clock.now() + USER_WAIT
         )
@@ -119,7 +119,7 @@ def owner_of(user: User, found: Sequence[SalesforceUser]) -> Owner | None:
     return Owner(fitting[0].id, fitting[0].time_zone)
 
 
-def _waits_again(work: Work) -> bool:
+def _waits_again(work: BatchMail) -> bool:
     """Say whether no copy has a Salesforce user, and that this is not news."""
     open_items = [item for item in work.items if not item.settlement]
     return all(

@@ -21,28 +21,28 @@ from relay.core.errors import (
     UnparsableMessage,
 )
 from relay.core.states import Event, Ledger
-from relay.worker.gate import pausing
-from relay.worker.item import Item, Run, SpoiltBatchError, Work
+from relay.outbox.backoff import GIVE_BACK_S
+from relay.outbox.batch import Batch, BatchMail, ClaimedMessage, SpoiltBatchError
+from relay.outbox.circuit_breaker import pausing
 from relay.worker.planning import Planning
 from relay.worker.reading import read_emails
-from relay.worker.retry import GIVE_BACK_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
     from datetime import datetime
 
+    from relay.attachments.stage import Attachments
     from relay.config import Settings
     from relay.core.clock import Clock
     from relay.core.directory import Directory
     from relay.core.queue import Claimed
+    from relay.outbox.backoff import Backoff
+    from relay.outbox.circuit_breaker import PausingError
+    from relay.outbox.mode import WriteMode
+    from relay.outbox.records import RecordWriter
     from relay.salesforce import Org
     from relay.store import Store
-    from relay.worker.files import FileStage
-    from relay.worker.gate import PausingError
-    from relay.worker.mode import WriteMode
-    from relay.worker.retry import Backoff
-    from relay.worker.write import Writer
 
 SHADOW_WAIT_S: Final = 60.0
 """Wait before a half-written mail is looked at again in shadow mode."""
@@ -62,9 +62,9 @@ class Pipeline:
         *,
         directory: Callable[[], Directory],
         mode: WriteMode,
-        writer: Writer,
+        writer: RecordWriter,
         backoff: Backoff,
-        files: FileStage,
+        files: Attachments,
         executor: Executor,
     ) -> None:
         """Keep the parts; nothing is started."""
@@ -88,12 +88,12 @@ class Pipeline:
         self._files = files
         self._executor = executor
 
-    def items(self, batch: Sequence[Claimed]) -> list[Item]:
+    def items(self, batch: Sequence[Claimed]) -> list[ClaimedMessage]:
         """Return the batch as items, each with its user as the directory has it."""
         users = self._directory().users
         now = self._clock.now()
         return [
-            Item(
+            ClaimedMessage(
                 claimed,
                 users.get(claimed.user_id) if claimed.user_id is not None else None,
                 self._clock,
@@ -103,7 +103,7 @@ class Pipeline:
         ]
 
     async def run(
-        self, run: Run, items: Sequence[Item], *, isolate: bool = False
+        self, run: Batch, items: Sequence[ClaimedMessage], *, isolate: bool = False
     ) -> None:
         """Give every item a settlement, and do what that takes.
 
@@ -128,7 +128,7 @@ class Pipeline:
         trouble: TransientError | None = None
         try:
             await self._writer.resolve(run, [w for w in works if w.begun])
-            again = [w for w in works if w.begun and not w.done and not w.trouble]
+            again = [w for w in works if w.begun and not w.done and not w.error]
             if self._mode.shadow:
                 self._stand_still(again)
             else:
@@ -146,44 +146,46 @@ class Pipeline:
         if pause:
             raise pause
 
-    def _stand_still(self, works: Sequence[Work]) -> None:
+    def _stand_still(self, works: Sequence[BatchMail]) -> None:
         """Let half-written mails wait: shadow mode writes not even the rest."""
         detail = "shadow mode: the rest of this mail waits for salesforce.write_as"
         for work in works:
-            work.note("mode", "shadow", detail)
+            work.trace("mode", "shadow", detail)
             work.settle(Event.GIVE_BACK, "shadow_mode", detail, self._in(SHADOW_WAIT_S))
 
     # ------------------------------------------------------------ read
 
-    async def _read(self, items: Sequence[Item]) -> None:
+    async def _read(self, items: Sequence[ClaimedMessage]) -> None:
         """Parse every mail, in threads; one blob is parsed once."""
         sizes = {i.claimed.blob_id: i.claimed.size_bytes for i in items if i.user}
         emails = await read_emails(self._store, self._executor, sizes)
         for item in items:
             read = emails.get(item.claimed.blob_id)
             if item.claimed.user_id is None:
-                item.note("user", "none", "mail for postmaster is never logged")
+                item.trace("user", "none", "mail for postmaster is never logged")
                 item.settle(Event.RULED_OUT, "postmaster", "kept, never logged")
             elif item.user is None:
                 # Users are never deleted: the directory here is a moment old.
                 detail = "the user was added a moment ago"
-                item.note("user", "unknown", detail)
+                item.trace("user", "unknown", detail)
                 item.settle(Event.GIVE_BACK, "new_user", detail, self._in(GIVE_BACK_S))
             elif isinstance(read, RawUnreadable):
-                item.note("parse", "unreadable", str(read))
+                item.trace("parse", "unreadable", str(read))
                 self._put_off(item, read)
             elif read is None or isinstance(read, UnparsableMessage):
                 detail = str(read) if read else "the raw mail is gone"
-                item.note("parse", "failed", detail)
+                item.trace("parse", "failed", detail)
                 item.settle(Event.PERMANENT, "unparsable", detail)
             else:
                 item.email = read
                 mended = ", ".join(read.repairs)
-                item.note("parse", "ok", f"repaired: {mended}" if mended else "")
+                item.trace("parse", "ok", f"repaired: {mended}" if mended else "")
 
     # ------------------------------------------------------------ join
 
-    async def _join(self, run: Run, items: Sequence[Item]) -> list[Work]:
+    async def _join(
+        self, run: Batch, items: Sequence[ClaimedMessage]
+    ) -> list[BatchMail]:
         """Find out which mail each message is a copy of, and take those mails."""
         copies = [
             (i.claimed.id, i.email.key1, i.email.key2, i.email.message_id or "")
@@ -193,7 +195,7 @@ class Pipeline:
         if not copies:
             return []
         states = await self._store.join(run.owner, copies)
-        works: dict[int, Work] = {}
+        works: dict[int, BatchMail] = {}
         for item in items:
             state = states.get(item.claimed.id)
             if state is None:
@@ -202,17 +204,17 @@ class Pipeline:
                 continue
             if not state.leased:
                 detail = "another worker is busy with a copy of this mail"
-                item.note("join", "busy", detail)
+                item.trace("join", "busy", detail)
                 item.settle(Event.GIVE_BACK, "mail_busy", detail, self._in(GIVE_BACK_S))
                 continue
             work = works.get(state.id)
             if work is None:
                 rows = {row.key: row for row in state.activities}
-                work = works[state.id] = Work(state, [], rows)
-                run.works[state.id] = work
+                work = works[state.id] = BatchMail(state, [], rows)
+                run.mails[state.id] = work
             work.items.append(item)
             if state.activities:
-                item.note(
+                item.trace(
                     "join",
                     "known mail",
                     f"{len(state.activities)} records planned or written before",
@@ -223,8 +225,8 @@ class Pipeline:
 
     def _conclude(
         self,
-        run: Run,
-        works: Sequence[Work],
+        run: Batch,
+        works: Sequence[BatchMail],
         trouble: TransientError | None,
         pause: PausingError | None,
     ) -> None:
@@ -239,12 +241,12 @@ class Pipeline:
             elif refused and not work.of(Ledger.PLANNED, Ledger.SENT):
                 code, _, text = refused[0].error.partition(" ")
                 work.settle(Event.PERMANENT, code, text)
-            elif pause and not isinstance(work.trouble, OutcomeUnknown):
+            elif pause and not isinstance(work.error, OutcomeUnknown):
                 self._give_back(work, pause)
             else:
-                self._retry(work, work.trouble or trouble or _UNFINISHED)
+                self._retry(work, work.error or trouble or _UNFINISHED)
 
-    def _retry(self, work: Work, error: TransientError) -> None:
+    def _retry(self, work: BatchMail, error: TransientError) -> None:
         """Try a mail again later, for each of its copies.
 
         While it is open whether a record was written, the mail is never given up: what
@@ -253,11 +255,11 @@ class Pipeline:
         open_outcome = bool(work.of(Ledger.SENT))
         for item in work.items:
             if not item.settlement:
-                item.note("attempt", "failed", str(error))
+                item.trace("attempt", "failed", str(error))
                 self._put_off(item, error, for_ever=open_outcome)
 
     def _put_off(
-        self, item: Item, error: TransientError, *, for_ever: bool = False
+        self, item: ClaimedMessage, error: TransientError, *, for_ever: bool = False
     ) -> None:
         """Try a message again later; what has been tried for too long is dead."""
         now = self._clock.now()
@@ -270,18 +272,18 @@ class Pipeline:
         )
         item.settle(Event.TRANSIENT, reason, str(error), retry_at)
 
-    def _give_back(self, work: Work, error: PausingError) -> None:
+    def _give_back(self, work: BatchMail, error: PausingError) -> None:
         """Put a mail back, due at once: the gate says when it may be tried."""
-        work.note("org", "paused", str(error))
+        work.trace("org", "paused", str(error))
         work.settle(Event.GIVE_BACK, error.code or "paused", str(error), self._in(0))
 
     def _in(self, seconds: float) -> datetime:
         return self._clock.now() + timedelta(seconds=seconds)
 
 
-def _to_plan(work: Work) -> bool:
+def _to_plan(work: BatchMail) -> bool:
     """Say whether a mail is to be planned, or looked at for what is missing."""
-    return not work.begun or (work.done and not work.trouble and not work.lost)
+    return not work.begun or (work.done and not work.error and not work.lost)
 
 
 def _may_be_one_mail(trouble: TransientError | None) -> bool:

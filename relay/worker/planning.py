@@ -21,12 +21,12 @@ from relay.core.errors import OrgPaused
 from relay.core.model import LedgerUpdate
 from relay.core.states import Event, Ledger
 from relay.match import Several
+from relay.outbox.backoff import GIVE_BACK_S
 from relay.telemetry import get_logger
 from relay.worker import redraft
 from relay.worker.drafting import Drafting, problems
 from relay.worker.elsewhere import not_elsewhere
 from relay.worker.owners import Owners
-from relay.worker.retry import GIVE_BACK_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from relay.core.directory import Directory
     from relay.core.model import Draft, Email, Match
     from relay.match import Plan
+    from relay.outbox.batch import Batch, BatchMail, ClaimedMessage
+    from relay.outbox.mode import WriteMode
+    from relay.outbox.records import RecordWriter
     from relay.salesforce import LookupResult, Org, OrgShape
     from relay.store import Store
-    from relay.worker.item import Item, Run, Work
-    from relay.worker.mode import WriteMode
-    from relay.worker.write import Writer
 
 logger = get_logger(__name__)
 
-Matched = list[tuple["Work", "Match"]]
+Matched = list[tuple["BatchMail", "Match"]]
 
 _UNTRIED: Final = (
     "no EmailMessage was written to this org yet: where it makes no activity, "
@@ -67,7 +67,7 @@ class Planning:
         *,
         directory: Callable[[], Directory],
         mode: WriteMode,
-        writer: Writer,
+        writer: RecordWriter,
     ) -> None:
         """Keep the parts; nothing is started."""
         self._settings = settings
@@ -81,7 +81,7 @@ class Planning:
         self._owners = Owners(store, org, clock)
         self._compared: OrgShape | None = None
 
-    async def write(self, run: Run, works: Sequence[Work]) -> None:
+    async def write(self, run: Batch, works: Sequence[BatchMail]) -> None:
         """Write what these mails need and do not have, or settle them.
 
         Refused rows give way to the new plan.
@@ -106,7 +106,7 @@ class Planning:
 
     # ------------------------------------------------------------ again
 
-    async def rewrite(self, run: Run, works: Sequence[Work]) -> None:
+    async def rewrite(self, run: Batch, works: Sequence[BatchMail]) -> None:
         """Draft once more what was refused, with today's org and records.
 
         Mails that a new draft cannot help are left as they are.
@@ -123,7 +123,7 @@ class Planning:
             await self._org.shape(fresh=True)
         await self.write(run, works)
 
-    async def _forget_refused(self, run: Run, works: Sequence[Work]) -> None:
+    async def _forget_refused(self, run: Batch, works: Sequence[BatchMail]) -> None:
         """Let refused rows be planned anew."""
         refused = [(w, row) for w in works for row in w.of(Ledger.REFUSED)]
         updates = [
@@ -136,7 +136,7 @@ class Planning:
             work.change(row, state=Ledger.PLANNED)
 
     async def _drop_plans(
-        self, run: Run, works: Sequence[Work], matches: Matched
+        self, run: Batch, works: Sequence[BatchMail], matches: Matched
     ) -> None:
         """Take out what was planned for a logged mail and is not needed any more."""
         needed = {work.mail.id for work, _ in matches}
@@ -151,7 +151,7 @@ class Planning:
 
     # ------------------------------------------------------------ plan, look up
 
-    def _plan(self, work: Work) -> Plan | None:
+    def _plan(self, work: BatchMail) -> Plan | None:
         """Apply the rules to one mail; None where there is nothing to look for."""
         if work.begun and self._mode.shadow:
             work.checked = True
@@ -165,20 +165,20 @@ class Planning:
         for item, plan in zip(work.items, plans, strict=True):
             # Each user's exclusions are for that user's copies alone.
             if plan.skipped:
-                item.note("rules", "skipped", plan.detail)
+                item.trace("rules", "skipped", plan.detail)
                 item.settle(Event.RULED_OUT, plan.skipped, plan.detail)
             elif plan.unmatched:
-                item.note("rules", "unmatched", plan.detail)
+                item.trace("rules", "unmatched", plan.detail)
                 item.settle(Event.NO_MATCH, plan.unmatched, plan.detail)
         if not wanted:
             return None
         plan = relay.match.together(wanted)
         people = ", ".join(person.address for person in plan.people)
         cut = f"; {plan.left_out} more beyond the limit" if plan.left_out else ""
-        work.note("people", str(len(plan.people)), people + cut)
+        work.trace("people", str(len(plan.people)), people + cut)
         return plan
 
-    def _plan_for(self, item: Item, email: Email) -> Plan:
+    def _plan_for(self, item: ClaimedMessage, email: Email) -> Plan:
         return relay.match.plan(
             email,
             self._directory(),
@@ -188,7 +188,7 @@ class Planning:
         )
 
     async def _look_up(
-        self, works: Sequence[Work], plans: Mapping[int, Plan]
+        self, works: Sequence[BatchMail], plans: Mapping[int, Plan]
     ) -> LookupResult:
         addresses = {p.key for w in works for p in plans[w.mail.id].people}
         users = [i.user for w in works for i in w.items if i.user]
@@ -215,7 +215,10 @@ class Planning:
     # ------------------------------------------------------------ choose
 
     def _choose(
-        self, works: Sequence[Work], plans: Mapping[int, Plan], result: LookupResult
+        self,
+        works: Sequence[BatchMail],
+        plans: Mapping[int, Plan],
+        result: LookupResult,
     ) -> Matched:
         matches: Matched = []
         several = self._several()
@@ -226,9 +229,9 @@ class Planning:
             if work.begun:
                 match = _missing(work, match)
                 if not (match.who or match.what):
-                    work.note("complete", "nothing is missing")
+                    work.trace("complete", "nothing is missing")
                     continue
-                work.note("complete", "known later", _records(match))
+                work.trace("complete", "known later", _records(match))
             elif not match.who:
                 self._unmatched(work, match)
                 continue
@@ -236,30 +239,30 @@ class Planning:
             matches.append((work, match))
         return matches
 
-    def _unmatched(self, work: Work, match: Match) -> None:
+    def _unmatched(self, work: BatchMail, match: Match) -> None:
         people = ", ".join(person.address for person in match.unknown)
         detail = f"no Contact or open Lead has one of these addresses: {people}"
-        work.note("match", "none", detail)
+        work.trace("match", "none", detail)
         work.settle(Event.NO_MATCH, "no_record", detail)
 
-    def _note_match(self, work: Work, match: Match) -> None:
+    def _note_match(self, work: BatchMail, match: Match) -> None:
         for chosen in (*match.who, *match.what):
             name = f"{chosen.object} {chosen.id} {chosen.name}".rstrip()
-            work.note("match", name, chosen.rule)
+            work.trace("match", name, chosen.rule)
         for person in match.unknown:
-            work.note("match", "no record", person.address)
+            work.trace("match", "no record", person.address)
 
     # ------------------------------------------------------------ draft
 
     async def _draft_and_write(
-        self, run: Run, matches: Matched, owners: Mapping[int, Owner]
+        self, run: Batch, matches: Matched, owners: Mapping[int, Owner]
     ) -> None:
         if not matches:
             return
         shape = await self._org.shape()
         self._compare(shape)
 
-        def drafts(work: Work, match: Match, mode: Mode) -> tuple[Draft, ...]:
+        def drafts(work: BatchMail, match: Match, mode: Mode) -> tuple[Draft, ...]:
             return self._drafting.drafts(
                 work.email,
                 match,
@@ -285,7 +288,7 @@ class Planning:
         for work, _ in matches:
             if not (mode or work.begun):
                 detail = "the first write has not shown yet how this org logs mail"
-                work.note("mode", "waiting", detail)
+                work.trace("mode", "waiting", detail)
                 work.settle(
                     Event.GIVE_BACK, "mode_undecided", detail, self._in(GIVE_BACK_S)
                 )
@@ -296,9 +299,9 @@ class Planning:
 
     async def _find_mode(
         self,
-        run: Run,
+        run: Batch,
         matches: Matched,
-        drafts: Callable[[Work, Match, Mode], tuple[Draft, ...]],
+        drafts: Callable[[BatchMail, Match, Mode], tuple[Draft, ...]],
         shape: OrgShape,
     ) -> tuple[Mode | None, Matched]:
         """Let the first mail that is to be logged whole show how this org logs mail.
@@ -331,9 +334,9 @@ class Planning:
 
     async def _show_only(
         self,
-        run: Run,
+        run: Batch,
         matches: Matched,
-        drafts: Callable[[Work, Match, Mode], tuple[Draft, ...]],
+        drafts: Callable[[BatchMail, Match, Mode], tuple[Draft, ...]],
         shape: OrgShape,
     ) -> None:
         """Shadow mode: the plan is kept and shown, nothing is written."""
@@ -344,9 +347,9 @@ class Planning:
             planned = drafts(work, match, mode)
             plans.append((work.mail.id, planned))
             for record in planned:
-                work.note("plan", f"{record.object} {record.slot}", record.rule)
+                work.trace("plan", f"{record.object} {record.slot}", record.rule)
             if not tried:
-                work.note("mode", "untried", _UNTRIED)
+                work.trace("mode", "untried", _UNTRIED)
             detail = f"shadow mode: {len(planned)} records planned, none written"
             work.settle(Event.RULED_OUT, "shadow_mode", detail)
         await run.advance(self._store, plans=plans)
@@ -371,7 +374,9 @@ def check_keys(drafts: Sequence[Draft]) -> None:
             raise OrgPaused(text, code="no_place_for_key")
 
 
-def _asked_anew(works: Sequence[Work], plans: Mapping[int, Plan]) -> frozenset[str]:
+def _asked_anew(
+    works: Sequence[BatchMail], plans: Mapping[int, Plan]
+) -> frozenset[str]:
     """Return what must be asked for, although it may be remembered.
 
     Whoever has a mail tried again has changed something a moment ago.
@@ -383,7 +388,7 @@ def _asked_anew(works: Sequence[Work], plans: Mapping[int, Plan]) -> frozenset[s
     return frozenset(people | emails | {user.salesforce_id or "" for user in users})
 
 
-def _missing(work: Work, match: Match) -> Match:
+def _missing(work: BatchMail, match: Match) -> Match:
     """Return what the ledger of a logged mail does not have yet."""
     ids = {i for row in work.sure for i in relay.activity.named(row.fields)}
     people = {key for row in work.sure for key in row.people}

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from relay.core.states import Ledger
+from relay.outbox.owner_changes import INACTIVE_OWNER
 from relay.salesforce.errors import Category, Retry, rule
-from relay.worker.handover import INACTIVE_OWNER
 
 if TYPE_CHECKING:
-    from relay.worker.item import Work
+    from relay.outbox.batch import BatchMail
 
 _ESSENTIAL: Final = frozenset(
     {"WhoId", "WhatId", "TaskWhoIds", "RelatedToId", "ToIds", "CcIds", "Status"}
@@ -27,7 +27,7 @@ _MEANT: Final = {
 """Fields that a code speaks of where the answer names none."""
 
 
-def outdated(work: Work, stand_in: str) -> bool:
+def outdated(work: BatchMail, stand_in: str) -> bool:
     """Say whether a mail was refused for what a new draft may mend.
 
     Args:
@@ -42,7 +42,7 @@ def outdated(work: Work, stand_in: str) -> bool:
     return any(rule(code).retry is Retry.REPLAN for code in codes)
 
 
-def prepare(work: Work, stand_in: str) -> bool:
+def prepare(work: BatchMail, stand_in: str) -> bool:
     """Have the next draft leave out or replace what was refused.
 
     Returns:
@@ -53,16 +53,16 @@ def prepare(work: Work, stand_in: str) -> bool:
     work.left_out = frozenset(_complaints(work))
     if INACTIVE_OWNER in codes:
         work.task_owner = stand_in
-    work.note("redraft", ", ".join(sorted(codes)), _names(work.left_out))
+    work.trace("redraft", ", ".join(sorted(codes)), _names(work.left_out))
     return any(rule(code).category is Category.ACCESS for code in codes)
 
 
-def _codes(work: Work) -> set[str]:
+def _codes(work: BatchMail) -> set[str]:
     """Return Salesforce's codes of the refused rows."""
     return {row.error.partition(" ")[0] for row in work.of(Ledger.REFUSED)}
 
 
-def _complaints(work: Work) -> set[tuple[str, str]]:
+def _complaints(work: BatchMail) -> set[tuple[str, str]]:
     """Return the (object, field) that Salesforce named in its refusals.
 
     What a record is for stays in: without it another record would be written.

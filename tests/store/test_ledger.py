@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from relay.core.errors import IllegalTransition, LeaseLost, NotFound
-from relay.core.model import Draft, Handover, LedgerUpdate, LogFilter, Step
+from relay.core.model import Draft, LedgerUpdate, LogFilter, OwnerChange, Step
 from relay.core.queue import Settlement
 from relay.core.states import Event, Ledger
 
@@ -294,7 +294,7 @@ async def test_a_task_is_handed_over_once_its_mail_is_written(
     written = LedgerUpdate("key-one", Ledger.WRITTEN, salesforce_id="02s1")
     await store.advance(owner, ledger=[written])
     (due,) = await store.handovers(10, 60)
-    assert due == Handover("key-one", "02s1", USER_ID, "ada@corp.example")
+    assert due == OwnerChange("key-one", "02s1", USER_ID, "ada@corp.example")
     assert await store.handovers(10, 60) == []
     clock.move(61)
     assert await store.handovers(10, 60) == [due]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.model import Activity, MailState, Match
 from relay.core.states import Event, Ledger
+from relay.outbox.batch import BatchMail, ClaimedMessage
 from relay.salesforce import FoundRecord, OrgShape, SalesforceUser
 from relay.worker.elsewhere import not_elsewhere
-from relay.worker.item import Item, Work
 from tests.fakes.values import NOON, email
 
 if TYPE_CHECKING:
@@ -70,16 +70,16 @@ def record(*, by: str | None = OTHER, deleted: bool = False) -> FoundRecord:
     return FoundRecord("02s000000000001AAA", deleted, NOON, None, by)
 
 
-def work(message_id: str | None = "<1@x>", *, begun: bool = False) -> Work:
+def work(message_id: str | None = "<1@x>", *, begun: bool = False) -> BatchMail:
     """Return a mail in hand."""
-    item = Item(Claim(), None, Clock(), NOON)  # type: ignore[arg-type]
+    item = ClaimedMessage(Claim(), None, Clock(), NOON)  # type: ignore[arg-type]
     item.email = email(message_id=message_id)
     row = Activity("k", 1, "email", "EmailMessage", {}, "", Ledger.WRITTEN)
     rows = {"k": row} if begun else {}
-    return Work(MailState(next(NUMBERS), "m", (), leased=True), [item], rows)
+    return BatchMail(MailState(next(NUMBERS), "m", (), leased=True), [item], rows)
 
 
-async def left(org: Org, *works: Work) -> list[Work]:
+async def left(org: Org, *works: BatchMail) -> list[BatchMail]:
     """Return the mails that stay."""
     matches = await not_elsewhere(org, [(w, MATCH) for w in works])  # type: ignore[arg-type]
     return [w for w, _ in matches]

@@ -13,8 +13,8 @@ from relay.core.directory import Directory
 from relay.core.errors import SalesforceDown, SalesforceUnavailable, StoreUnavailable
 from relay.core.queue import Claimed, LeaseOwner
 from relay.core.states import Event
+from relay.outbox.batch import ClaimedMessage, SpoiltBatchError
 from relay.salesforce.budget import Budget
-from relay.worker.item import Item, SpoiltBatchError
 from relay.worker.loop import ISOLATING, Worker
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -75,7 +75,7 @@ class Pipeline:
         self.batches = []
 
     def items(self, batch):
-        return [Item(c, None, CLOCK, NOON) for c in batch]
+        return [ClaimedMessage(c, None, CLOCK, NOON) for c in batch]
 
     async def run(self, run, items, *, isolate):
         self.batches.append(len(items))
@@ -201,7 +201,7 @@ async def test_an_org_that_rests_gets_one_mail(worker_for, store, org):
     claims = len(store.claims)
     await worker._turn(OWNER)
     assert len(store.claims) == claims
-    worker.gate.pause = type(worker.pause)(NOON, NOON, "down", "", "")
+    worker.breaker.pause = type(worker.pause)(NOON, NOON, "down", "", "")
     pipeline.down = False
     store.script = [[claimed(n) for n in range(50)]]
     await worker._turn(OWNER)
@@ -221,12 +221,12 @@ async def test_an_empty_queue_ends_a_pause(worker_for, store, org):
 
     org.ping = ping
     worker = worker_for(Pipeline(org), poll_s=0.01)
-    await worker.gate.trip(SalesforceDown("no answer"))
+    await worker.breaker.trip(SalesforceDown("no answer"))
     pause = worker.pause
     await worker._turn(OWNER)
     assert asked == [], "the rest is not over"
     for _ in range(2):
-        worker.gate.pause = type(pause)(NOON, NOON, "down", "", "")
+        worker.breaker.pause = type(pause)(NOON, NOON, "down", "", "")
         worker._in_hand["m1"] = OWNER
         await worker._turn(OWNER)
         del worker._in_hand["m1"]

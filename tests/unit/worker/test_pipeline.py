@@ -21,12 +21,12 @@ from relay.core.errors import (
 from relay.core.model import MailState
 from relay.core.queue import Claimed, LeaseOwner
 from relay.core.states import Event, Ledger
+from relay.outbox.backoff import Backoff
+from relay.outbox.batch import Batch, BatchMail, SpoiltBatchError
+from relay.outbox.mode import WriteMode
+from relay.outbox.records import RecordWriter
 from relay.salesforce.model import WriteState
-from relay.worker.item import Run, SpoiltBatchError, Work
-from relay.worker.mode import WriteMode
 from relay.worker.pipeline import Pipeline
-from relay.worker.retry import Backoff
-from relay.worker.write import Writer
 from tests.fakes.batch import CONTACTS, Clock, Files, Org, Store
 from tests.fakes.values import ADA, NOON, contact, directory
 
@@ -63,7 +63,7 @@ def pipeline_for(store, org, monkeypatch):
                 Clock(),
                 directory=lambda: people,
                 mode=mode,
-                writer=Writer(settings.salesforce, store, org, Clock(), mode),
+                writer=RecordWriter(settings.salesforce, store, org, Clock(), mode),
                 backoff=Backoff(settings.worker, random.Random(1)),
                 files=Files(),
                 executor=executor,
@@ -108,7 +108,7 @@ def take(store, monkeypatch):
 
 async def work(pipeline, store, *batch, **options):
     """Work on a batch; return (event, reason) by message, and what was raised."""
-    run = Run(OWNER)
+    run = Batch(OWNER)
     items = pipeline.items(batch)
     raised = None
     try:
@@ -242,7 +242,7 @@ async def test_without_its_ledger_nothing_is_sent(pipeline_for, store, org, take
     items = pipeline.items(batch)
     store.down = True
     with pytest.raises(StoreUnavailable):
-        await pipeline.run(Run(OWNER), items)
+        await pipeline.run(Batch(OWNER), items)
     assert items[0].settlement is None
     assert org.created == []
 
@@ -250,7 +250,7 @@ async def test_without_its_ledger_nothing_is_sent(pipeline_for, store, org, take
 async def test_what_never_left_is_not_sent(pipeline_for, store, org, take):
     """The mark *sent* was committed too late: the settlement takes it back."""
     pipeline, batch = pipeline_for(), [take("m", ANNA)]
-    run = Run(OWNER)
+    run = Batch(OWNER)
     store.late = True
     with pytest.raises(StoreUnavailable):
         await pipeline.run(run, pipeline.items(batch))
@@ -265,12 +265,12 @@ async def test_what_never_left_is_not_sent(pipeline_for, store, org, take):
 
 async def test_what_was_sent_before_stays_sent(pipeline_for, store, org, take):
     """A row of unknown outcome that was to be sent again is not made innocent."""
-    pipeline, run = pipeline_for(), Run(OWNER)
+    pipeline, run = pipeline_for(), Batch(OWNER)
     org.verdicts[ANNA.id] = (WriteState.UNKNOWN, "timeout")
     await work(pipeline, store, take("m", ANNA))
     (row,) = store.rows.values()
     state = MailState(row.mail_id, "mail", (row,), leased=True)
-    mail = Work(state, [], {row.key: row})
+    mail = BatchMail(state, [], {row.key: row})
     store.late = True
     with pytest.raises(StoreUnavailable):
         await pipeline._writer._send(run, [(mail, row)], ())

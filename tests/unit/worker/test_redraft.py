@@ -8,17 +8,19 @@ import pytest
 
 from relay.core.model import Activity, MailState
 from relay.core.states import Ledger
+from relay.outbox.batch import BatchMail
 from relay.salesforce import WriteOutcome
 from relay.salesforce.model import WriteState
-from relay.worker.item import Work
 from relay.worker.redraft import _complaints
 
 
-def refused(code: str, *fields: str) -> Work:
+def refused(code: str, *fields: str) -> BatchMail:
     """Return a mail whose EmailMessage was refused for these fields."""
     row = Activity("k", 1, "email", "EmailMessage", {}, "", Ledger.REFUSED)
     outcome = WriteOutcome("k", WriteState.REFUSED, code=code, fields=fields)
-    mail = Work(MailState(1, "m", (), leased=True), [SimpleNamespace()], {"k": row})  # type: ignore[list-item]
+    mail = BatchMail(
+        MailState(1, "m", (), leased=True), [SimpleNamespace()], {"k": row}
+    )  # type: ignore[list-item]
     mail.refusals["k"] = outcome
     return mail
 

@@ -18,8 +18,8 @@ from relay.core.errors import (
     StoreUnavailable,
 )
 from relay.core.states import Ledger
+from relay.outbox.circuit_breaker import PAUSE_NOTE, CircuitBreaker, pausing, read_pause
 from relay.salesforce.budget import Budget
-from relay.worker.gate import PAUSE_NOTE, Gate, pausing, read_pause
 
 
 class Clock:
@@ -69,7 +69,7 @@ def org(clock):
 
 @pytest.fixture
 def gate(clock, notes, org):
-    return Gate(SalesforceSettings(), notes, org, clock)
+    return CircuitBreaker(SalesforceSettings(), notes, org, clock)
 
 
 async def test_an_open_gate_holds_nothing_back(gate):
@@ -108,7 +108,7 @@ async def test_each_reason_has_its_rest(gate, notes, error, wait_s, reason):
     assert told == gate.pause
     assert told is not None
     assert told.reason == reason
-    assert "paused since 2026-03-04 12:30:00Z" in told.told
+    assert "paused since 2026-03-04 12:30:00Z" in told.report
 
 
 async def test_spent_calls_are_asked_for_less_and_less_often(gate, clock):
@@ -194,7 +194,7 @@ async def test_a_restart_ends_a_pause_and_keeps_the_count(gate, org, notes, cloc
     await gate.trip(CredentialsRefused("no"))
     await gate.stop()
     other = SimpleNamespace(answers=0, budget=Budget(SalesforceSettings(), clock))
-    again = Gate(SalesforceSettings(), notes, other, clock)
+    again = CircuitBreaker(SalesforceSettings(), notes, other, clock)
     notes.kept[PAUSE_NOTE] = {"since": "x"}
     await again.start()
     assert notes.kept[PAUSE_NOTE] is None
@@ -209,9 +209,9 @@ async def test_a_store_that_is_locked_does_not_matter(gate, notes):
     assert await gate.wait_s() == 1
 
 
-def work(state=Ledger.PLANNED, trouble=None):
+def work(state=Ledger.PLANNED, error=None):
     return SimpleNamespace(
-        trouble=trouble, of=lambda *states: [state] if state in states else []
+        error=error, of=lambda *states: [state] if state in states else []
     )
 
 
@@ -220,10 +220,10 @@ FULL = OrgPaused("storage is full", code="STORAGE_LIMIT_EXCEEDED")
 
 def test_one_bad_record_does_not_pause_its_neighbours():
     """An error of the org counts from a record only where none got through."""
-    assert pausing([work(trouble=FULL), work(trouble=FULL)], None) is FULL
-    assert pausing([work(trouble=FULL), work(Ledger.WRITTEN)], None) is None
-    assert pausing([work(trouble=FULL), work(Ledger.REFUSED)], None) is None
-    assert pausing([work(trouble=OutcomeUnknown("?"))], None) is None
+    assert pausing([work(error=FULL), work(error=FULL)], None) is FULL
+    assert pausing([work(error=FULL), work(Ledger.WRITTEN)], None) is None
+    assert pausing([work(error=FULL), work(Ledger.REFUSED)], None) is None
+    assert pausing([work(error=OutcomeUnknown("?"))], None) is None
 
 
 def test_a_call_that_failed_says_it_for_all():

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import OutcomeUnknown
 from relay.core.states import Ledger
-from relay.worker.retry import look_up_wait_s
-from relay.worker.sight import RIGHT, Sight, owner_of
+from relay.outbox.backoff import look_up_wait_s
+from relay.outbox.visibility import RIGHT, Visibility, owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.model import Activity
+    from relay.outbox.batch import Batch, BatchMail
+    from relay.outbox.mode import WriteMode
     from relay.salesforce import FoundRecord, Org, OrgShape
     from relay.store import Store
-    from relay.worker.item import Run, Work
-    from relay.worker.mode import WriteMode
 
-    Prove = Callable[[Run, Work, Activity, FoundRecord], Awaitable[bool]]
+    Prove = Callable[[Batch, BatchMail, Activity, FoundRecord], Awaitable[bool]]
     """Settles a found row where more than its being there counts; says whether."""
 
 CLOCK_SLACK: Final = timedelta(minutes=5)
@@ -49,7 +49,7 @@ _NO_FIELD: Final = (
 )
 
 
-class Unknown:
+class Recovery:
     """Resolves rows in the state *sent*."""
 
     def __init__(
@@ -66,11 +66,11 @@ class Unknown:
         self._org = org
         self._clock = clock
         self._mode = mode
-        self._sight = Sight(store, org)
+        self._sight = Visibility(store, org)
 
     async def resolve(
-        self, run: Run, works: Sequence[Work], shape: OrgShape, *, prove: Prove
-    ) -> list[tuple[Work, Activity]]:
+        self, run: Batch, works: Sequence[BatchMail], shape: OrgShape, *, prove: Prove
+    ) -> list[tuple[BatchMail, Activity]]:
         """Look for rows that were sent; return those to be sent again right away.
 
         A row that is found is written (or gone, where somebody has deleted the record
@@ -97,13 +97,13 @@ class Unknown:
             record = found.get(row.key)
             if record is None and self._harmless(row, shape):
                 again.append((work, row))
-                work.note("look-up by key", "absent", row.slot)
+                work.trace("look-up by key", "absent", row.slot)
             elif record is None:
                 self._absent(run, work, row, shape, blind)
             elif not await prove(run, work, row, record):
                 state = Ledger.GONE if record.is_deleted else Ledger.WRITTEN
                 run.update(work, row, state, salesforce_id=record.id)
-                work.note("look-up by key", f"found {record.id}", row.slot)
+                work.trace("look-up by key", f"found {record.id}", row.slot)
         return again
 
     def _harmless(self, row: Activity, shape: OrgShape) -> bool:
@@ -133,8 +133,8 @@ class Unknown:
 
     def _absent(
         self,
-        run: Run,
-        work: Work,
+        run: Batch,
+        work: BatchMail,
         row: Activity,
         shape: OrgShape,
         blind: frozenset[str],
@@ -148,13 +148,13 @@ class Unknown:
             self._wait(run, work, row, _BLIND)
         else:
             run.update(work, row, Ledger.PLANNED)
-            work.note("look-up by key", "proven absent", row.slot)
+            work.trace("look-up by key", "proven absent", row.slot)
 
-    def _wait(self, run: Run, work: Work, row: Activity, reason: str) -> None:
+    def _wait(self, run: Batch, work: BatchMail, row: Activity, reason: str) -> None:
         wait = look_up_wait_s(row.lookups)
         run.update(work, row, Ledger.SENT, sent_at=row.sent_at, lookups=row.lookups + 1)
-        work.trouble = OutcomeUnknown(reason, retry_after_s=wait)
-        work.note("look-up by key", "not found yet", row.slot)
+        work.error = OutcomeUnknown(reason, retry_after_s=wait)
+        work.trace("look-up by key", "not found yet", row.slot)
 
     async def _find(self, rows: Sequence[Activity]) -> dict[str, FoundRecord]:
         """Return what Salesforce holds, by key. Only what we wrote since counts."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from relay.attachments.stage import Attachments
 from relay.config import Settings
 from relay.core.errors import (
     NotFound,
@@ -21,11 +22,10 @@ from relay.core.errors import (
 from relay.core.files import FileDraft, FileRow, FileUpdate
 from relay.core.queue import LeaseOwner
 from relay.core.states import FILE_TRANSITIONS, FileState
+from relay.outbox.backoff import Backoff
 from relay.salesforce import OrgShape, WriteOutcome, WriteState
 from relay.salesforce.filing import FoundFile, Places
 from relay.store.files import RawReader
-from relay.worker.files import FileStage
-from relay.worker.retry import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -204,14 +204,14 @@ def org(clock: Time) -> FakeOrg:
 def turn(store: MemoryStore, org: FakeOrg, clock: Time) -> Callable[..., Any]:
     """Return what makes one turn of the stage."""
     settings = Settings(salesforce={"settle_s": 60, "files_hold_s": 900})
-    stage = FileStage(
+    stage = Attachments(
         settings,
         store,  # type: ignore[arg-type]
         org,  # type: ignore[arg-type]
         clock,
         owner=LeaseOwner("h", "b", 1, "1"),
         backoff=Backoff(settings.worker, random.Random(1)),
-        resting=lambda: False,
+        paused=lambda: False,
     )
 
     async def once(later_s: float = 0) -> dict[str, str]:

@@ -14,11 +14,11 @@ from relay.activity import Mode
 from relay.core.errors import OutcomeUnknown, StoreUnavailable, TransientError
 from relay.core.model import Activity, LedgerUpdate, Unsent
 from relay.core.states import Ledger
+from relay.outbox.backoff import look_up_wait_s
+from relay.outbox.recovery import Recovery
+from relay.outbox.visibility import RIGHT
 from relay.salesforce import errors
 from relay.telemetry import metrics
-from relay.worker.retry import look_up_wait_s
-from relay.worker.sight import RIGHT
-from relay.worker.unknown import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.model import Draft
+    from relay.outbox.batch import Batch, BatchMail
+    from relay.outbox.mode import WriteMode
     from relay.salesforce import FoundRecord, Org, WriteOutcome
     from relay.store import Store
-    from relay.worker.item import Run, Work
-    from relay.worker.mode import WriteMode
 
 MAX_RECORDS: Final = 1000
 """Records of one composite call: five collections of 200."""
@@ -45,7 +45,7 @@ _NO_EMAIL_MESSAGES: Final = frozenset(
 """Refusals that say: this org, or our user, logs no EmailMessages."""
 
 
-class Writer:
+class RecordWriter:
     """Writes ledger rows, and finds out about those whose outcome is unknown."""
 
     def __init__(
@@ -62,11 +62,11 @@ class Writer:
         self._org = org
         self._clock = clock
         self._mode = mode
-        self._unknown = Unknown(settings, store, org, clock, mode)
+        self._unknown = Recovery(settings, store, org, clock, mode)
 
     # ------------------------------------------------------------ unknown outcomes
 
-    async def resolve(self, run: Run, works: Sequence[Work]) -> None:
+    async def resolve(self, run: Batch, works: Sequence[BatchMail]) -> None:
         """Find out about the rows that were sent and never answered.
 
         Where a unique field holds the key, they are simply sent again: what is there
@@ -83,7 +83,7 @@ class Writer:
         again = await self._unknown.resolve(run, works, shape, prove=self._prove)
         if self._mode.shadow:
             for work, _ in again:
-                work.trouble = TransientError(
+                work.error = TransientError(
                     "shadow mode sends nothing, not even again", retry_after_s=60.0
                 )
             return
@@ -94,8 +94,8 @@ class Writer:
 
     async def write(
         self,
-        run: Run,
-        works: Sequence[Work],
+        run: Batch,
+        works: Sequence[BatchMail],
         plans: Mapping[int, tuple[Draft, ...]] | None = None,
         only: Collection[str] | None = None,
     ) -> None:
@@ -135,8 +135,8 @@ class Writer:
 
     async def _send(
         self,
-        run: Run,
-        rows: Sequence[tuple[Work, Activity]],
+        run: Batch,
+        rows: Sequence[tuple[BatchMail, Activity]],
         plans: Sequence[tuple[int, Sequence[Draft]]],
     ) -> None:
         sent_at = self._clock.now()
@@ -186,18 +186,20 @@ class Writer:
         for work, row in rows:
             self._take(run, work, work.rows[row.key], by_key[row.key])
 
-    def _take(self, run: Run, work: Work, row: Activity, outcome: WriteOutcome) -> None:
+    def _take(
+        self, run: Batch, work: BatchMail, row: Activity, outcome: WriteOutcome
+    ) -> None:
         """Take one record's outcome into the ledger and the trace."""
         error = f"{outcome.code} {outcome.text}".strip()
         metrics.ACTIVITIES.labels(row.object, str(outcome.state)).inc()
         match str(outcome.state):
             case "written":
                 run.update(work, row, Ledger.WRITTEN, salesforce_id=outcome.id)
-                work.note("write", f"{row.object} {outcome.id}", row.rule)
+                work.trace("write", f"{row.object} {outcome.id}", row.rule)
             case "refused":
                 run.update(work, row, Ledger.REFUSED, error=error)
                 work.refusals[row.key] = outcome
-                work.note("write", f"{row.object} refused", error)
+                work.trace("write", f"{row.object} refused", error)
             case "unknown":
                 text = f"{row.object} was sent, no usable answer came ({error})"
                 if outcome.code == "DUPLICATE_VALUE":
@@ -205,25 +207,25 @@ class Writer:
                         f"{row.object} is there and cannot be seen ({error}): {RIGHT}"
                     )
                 wait = look_up_wait_s(row.lookups)
-                work.trouble = OutcomeUnknown(text, retry_after_s=wait)
-                work.note("write", f"{row.object} unknown", error)
+                work.error = OutcomeUnknown(text, retry_after_s=wait)
+                work.trace("write", f"{row.object} unknown", error)
             case "not_sent":
                 run.update(work, row, Ledger.PLANNED, error=error)
-                work.trouble = TransientError(
+                work.error = TransientError(
                     "the request did not leave in time", retry_after_s=1.0
                 )
-                work.note("write", f"{row.object} not sent", error)
+                work.trace("write", f"{row.object} not sent", error)
             case _:
                 run.update(work, row, Ledger.PLANNED, error=error)
-                work.trouble = errors.trouble(
+                work.error = errors.trouble(
                     outcome.code, outcome.text, outcome.retry_after_s
                 )
-                work.note("write", f"{row.object} not written", error)
+                work.trace("write", f"{row.object} not written", error)
 
     # ------------------------------------------------------------ the first write
 
     async def probe(
-        self, run: Run, work: Work, drafts: Callable[[Mode], tuple[Draft, ...]]
+        self, run: Batch, work: BatchMail, drafts: Callable[[Mode], tuple[Draft, ...]]
     ) -> Mode | None:
         """Find out by a first EmailMessage how this org logs mail; log the mail.
 
@@ -240,7 +242,7 @@ class Writer:
             run.update(work, row, Ledger.PLANNED)
             reason = f"the first EmailMessage was refused: {row.error}"
             await self._mode.remember(Mode.TASK, reason)
-            work.note("mode", "task", reason)
+            work.trace("mode", "task", reason)
         elif row.state is Ledger.WRITTEN and row.salesforce_id:
             # Until it is proven the row is not *written*: a crash, or an answer that
             # does not come, must find it as one whose outcome is unknown.
@@ -248,7 +250,7 @@ class Writer:
             work.change(row, state=Ledger.SENT)
             records = await self._org.read_email_messages([row.salesforce_id])
             if row.salesforce_id not in records:
-                work.trouble = OutcomeUnknown(
+                work.error = OutcomeUnknown(
                     "the first EmailMessage cannot be read back yet",
                     retry_after_s=look_up_wait_s(0),
                 )
@@ -264,7 +266,7 @@ class Writer:
         return mode
 
     async def _prove(
-        self, run: Run, work: Work, row: Activity, record: FoundRecord
+        self, run: Batch, work: BatchMail, row: Activity, record: FoundRecord
     ) -> bool:
         """Settle an EmailMessage that was written before the shape was decided.
 
@@ -284,14 +286,14 @@ class Writer:
             if self._mode.remembered is None:
                 await self._mode.remember(Mode.EMAIL_MESSAGE, reason)
             run.update(work, row, Ledger.WRITTEN, salesforce_id=record.id)
-            work.note("mode", "email_message", "the org made an activity for it")
+            work.trace("mode", "email_message", "the org made an activity for it")
             return True
         if not record.is_deleted:
             reason = "the first EmailMessage got no activity (no Enhanced Email)"
             if self._mode.remembered is None:
                 await self._mode.remember(Mode.TASK, reason)
             await self._org.delete("EmailMessage", record.id)
-            work.note("mode", "task", reason)
+            work.trace("mode", "task", reason)
         run.update(work, row, Ledger.PLANNED)
         return True
 
@@ -306,7 +308,7 @@ def _speaks_of_the_org(row: Activity) -> bool:
     return code in _NO_EMAIL_MESSAGES or code.startswith("INSUFFICIENT_ACCESS")
 
 
-def _plan(work: Work, drafts: Iterable[Draft]) -> None:
+def _plan(work: BatchMail, drafts: Iterable[Draft]) -> None:
     """Replace the rows that were never sent by a new plan."""
     kept = {k: row for k, row in work.rows.items() if row.state is not Ledger.PLANNED}
     for new in drafts:
@@ -328,10 +330,10 @@ def _plan(work: Work, drafts: Iterable[Draft]) -> None:
 
 
 def _groups(
-    works: Sequence[Work], plans: Mapping[int, tuple[Draft, ...]]
-) -> Iterable[list[Work]]:
+    works: Sequence[BatchMail], plans: Mapping[int, tuple[Draft, ...]]
+) -> Iterable[list[BatchMail]]:
     """Yield the mails in groups whose records fit one call."""
-    group: list[Work] = []
+    group: list[BatchMail] = []
     size = 0
     for work in works:
         records = len(plans.get(work.mail.id, ())) or len(work.rows)

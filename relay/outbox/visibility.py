@@ -34,7 +34,7 @@ _TRIED: Final = 5
 """Tasks of one owner that are asked for: some may have been deleted for good."""
 
 
-class Sight:
+class Visibility:
     """Finds out whose Tasks can be read."""
 
     def __init__(self, store: Store, org: Org) -> None:

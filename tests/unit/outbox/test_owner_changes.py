@@ -6,9 +6,9 @@ from typing import Any
 
 from relay.config import SalesforceSettings
 from relay.core.errors import SalesforceUnavailable
-from relay.core.model import Handover
+from relay.core.model import OwnerChange
+from relay.outbox.owner_changes import OwnerChanges
 from relay.salesforce import Filed, WriteOutcome, WriteState
-from relay.worker.handover import Handovers
 
 ME = "005000000000009AAA"
 REP = "005000000000001AAA"
@@ -18,12 +18,12 @@ STAND_IN = "00G000000000001EAA"
 class Store:
     """Gives out what is due, and keeps what was settled."""
 
-    def __init__(self, *due: Handover) -> None:
+    def __init__(self, *due: OwnerChange) -> None:
         """Have these due."""
         self.due = list(due)
         self.done: list[str] = []
 
-    async def handovers(self, limit: int, hold_s: float) -> list[Handover]:
+    async def handovers(self, limit: int, hold_s: float) -> list[OwnerChange]:
         """Give out everything."""
         assert limit
         assert hold_s
@@ -70,9 +70,9 @@ class Org:
         return WriteOutcome(key, WriteState(state), code=code)
 
 
-def due(key: str = "k", owner: str = REP) -> Handover:
+def due(key: str = "k", owner: str = REP) -> OwnerChange:
     """Return a handover of the EmailMessage `e`."""
-    return Handover(key, "e", owner, "ada@corp.example")
+    return OwnerChange(key, "e", owner, "ada@corp.example")
 
 
 def filed(**changes: Any) -> Filed:
@@ -84,7 +84,7 @@ def filed(**changes: Any) -> Filed:
 async def handed_over(store: Store, org: Org, **keys: Any) -> list[str]:
     """Run once; return the keys that were settled."""
     settings = SalesforceSettings(**keys)
-    await Handovers(settings, store, org).run()  # type: ignore[arg-type]
+    await OwnerChanges(settings, store, org).run()  # type: ignore[arg-type]
     return store.done
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.files import FileUpdate
 from relay.core.states import FILE_WAITING, FileState
+from relay.outbox.backoff import look_up_wait_s
 from relay.telemetry import get_logger, metrics
-from relay.worker.retry import look_up_wait_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.files import FileRow
     from relay.core.queue import LeaseOwner
+    from relay.outbox.backoff import Backoff
     from relay.store import Store
-    from relay.worker.retry import Backoff
 
 TO_SEND: Final = frozenset({FileState.PLANNED, FileState.HELD})
 """States of a file whose content has not left."""
@@ -32,7 +32,7 @@ TO_SEND: Final = frozenset({FileState.PLANNED, FileState.HELD})
 logger = get_logger(__name__)
 
 
-class Hand:
+class LeasedFiles:
     """The files of some mails, those of them that are ours to see to, in one turn."""
 
     def __init__(self, rows: Iterable[FileRow]) -> None:
@@ -95,7 +95,7 @@ class FileLedger:
         self._owner = owner
         self._backoff = backoff
 
-    async def commit(self, hand: Hand, updates: Sequence[FileUpdate]) -> None:
+    async def commit(self, hand: LeasedFiles, updates: Sequence[FileUpdate]) -> None:
         """Take changes into the store and the hand.
 
         Raises:
@@ -121,7 +121,7 @@ class FileLedger:
                     )
 
     async def leaving(
-        self, hand: Hand, rows: Iterable[FileRow], lease_s: float
+        self, hand: LeasedFiles, rows: Iterable[FileRow], lease_s: float
     ) -> set[str]:
         """Commit that the contents of these rows leave now.
 

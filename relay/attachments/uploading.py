@@ -12,20 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from relay.activity import cut
+from relay.attachments.rows import TO_SEND
 from relay.core.errors import NotFound, OrgPaused, RawUnreadable, TransientError
 from relay.core.files import FileUpdate
 from relay.core.states import FileState
 from relay.mail import decoded, masked
+from relay.outbox.backoff import look_up_wait_s
+from relay.outbox.records import SEND_WITHIN_S
 from relay.salesforce import WriteState, filing
 from relay.telemetry import get_logger
-from relay.worker.file_ledger import TO_SEND
-from relay.worker.retry import look_up_wait_s
-from relay.worker.write import SEND_WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from relay.attachments.rows import FileLedger, LeasedFiles
     from relay.config import Settings
     from relay.core.clock import Clock
     from relay.core.files import FileRow
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from relay.salesforce import Org, OrgShape, WriteOutcome
     from relay.store import Store
     from relay.store.files import RawReader
-    from relay.worker.file_ledger import FileLedger, Hand
 
 BATCH_BYTES: Final = 2 * 1024 * 1024
 """Content of small files in one call; a few copies of it are in memory for a moment."""
@@ -69,7 +69,7 @@ class Uploading:
         self._ledger = ledger
         self._hold = Hold()
 
-    async def send(self, hand: Hand) -> None:
+    async def send(self, hand: LeasedFiles) -> None:
         """Send the contents that are not in Salesforce yet.
 
         Raises:
@@ -100,7 +100,7 @@ class Uploading:
                 await self._send_large(hand, row, shape)
 
     async def _send_group(
-        self, hand: Hand, group: Sequence[FileRow], shape: OrgShape
+        self, hand: LeasedFiles, group: Sequence[FileRow], shape: OrgShape
     ) -> None:
         if await self._held(hand, group):
             return
@@ -123,7 +123,9 @@ class Uploading:
             return
         await self._take(hand, outcomes)
 
-    async def _send_large(self, hand: Hand, row: FileRow, shape: OrgShape) -> None:
+    async def _send_large(
+        self, hand: LeasedFiles, row: FileRow, shape: OrgShape
+    ) -> None:
         if await self._held(hand, [row]):
             return
         reader = await self._open(hand, row)
@@ -148,7 +150,7 @@ class Uploading:
             reader.close()
         await self._take(hand, [outcome])
 
-    async def _read(self, hand: Hand, row: FileRow) -> bytes | None:
+    async def _read(self, hand: LeasedFiles, row: FileRow) -> bytes | None:
         """Return the content of a small file; None where it is seen to already."""
         reader = await self._open(hand, row)
         if reader is None:
@@ -164,7 +166,7 @@ class Uploading:
         finally:
             reader.close()
 
-    async def _open(self, hand: Hand, row: FileRow) -> RawReader | None:
+    async def _open(self, hand: LeasedFiles, row: FileRow) -> RawReader | None:
         try:
             return await self._store.open_raw(row.draft.blob_id)
         except NotFound as error:
@@ -185,7 +187,7 @@ class Uploading:
         return filing.version_fields(row.key, row.draft.name, row.record_id, shape, cut)
 
     async def _sent(
-        self, hand: Hand, rows: Sequence[FileRow], size_bytes: int
+        self, hand: LeasedFiles, rows: Sequence[FileRow], size_bytes: int
     ) -> tuple[set[str], float]:
         """Commit that these leave now.
 
@@ -202,7 +204,7 @@ class Uploading:
         )
         return await self._ledger.leaving(hand, rows, lease_s), deadline_s
 
-    async def _take(self, hand: Hand, outcomes: Sequence[WriteOutcome]) -> None:
+    async def _take(self, hand: LeasedFiles, outcomes: Sequence[WriteOutcome]) -> None:
         """Take what became of uploads into the store."""
         updates = []
         for outcome in outcomes:
@@ -241,7 +243,7 @@ class Uploading:
         await self._ledger.commit(hand, updates)
 
     async def _not_sent(
-        self, hand: Hand, keys: Iterable[str], error: TransientError
+        self, hand: LeasedFiles, keys: Iterable[str], error: TransientError
     ) -> None:
         """Plan again what a call did not write; hold it where the org is full.
 
@@ -266,7 +268,7 @@ class Uploading:
 
     # ------------------------------------------------------------ no room
 
-    async def _held(self, hand: Hand, rows: Sequence[FileRow]) -> bool:
+    async def _held(self, hand: LeasedFiles, rows: Sequence[FileRow]) -> bool:
         """Hold files while the org has no room for any."""
         until = self._hold.until
         if until is None or self._clock.now() >= until:
@@ -275,7 +277,7 @@ class Uploading:
         return True
 
     async def _store_full(
-        self, hand: Hand, rows: Sequence[FileRow], error: str
+        self, hand: LeasedFiles, rows: Sequence[FileRow], error: str
     ) -> None:
         self._begin_hold(error)
         await self._ledger.commit(hand, [self._holding(row) for row in rows])

@@ -12,9 +12,9 @@ from relay.config import SalesforceSettings
 from relay.core.model import Activity, MailState
 from relay.core.queue import LeaseOwner
 from relay.core.states import Ledger
+from relay.outbox.batch import Batch, BatchMail
+from relay.outbox.recovery import Recovery
 from relay.salesforce import FieldInfo, FoundRecord, OrgShape
-from relay.worker.item import Run, Work
-from relay.worker.unknown import Unknown
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 ME = "005000000000009AAA"
@@ -107,7 +107,7 @@ def record(*, deleted: bool = False, by: str = ME) -> FoundRecord:
     return FoundRecord("00T000000000001AAA", deleted, NOW, None, by)
 
 
-def sent(seconds: float, *, lookups: int = 0, **fields: str) -> Work:
+def sent(seconds: float, *, lookups: int = 0, **fields: str) -> BatchMail:
     """Return a mail with one row that was sent so long ago."""
     sobject = "EmailMessage" if "MessageIdentifier" in fields else "Task"
     row = Activity(
@@ -122,7 +122,7 @@ def sent(seconds: float, *, lookups: int = 0, **fields: str) -> Work:
         lookups=lookups,
         key_field="Key__c" if "Key__c" in fields else None,
     )
-    return Work(MailState(1, "m", (row,), leased=True), [], {KEY: row})
+    return BatchMail(MailState(1, "m", (row,), leased=True), [], {KEY: row})
 
 
 def shape(*, unique: bool = True, there: bool = True) -> OrgShape:
@@ -147,16 +147,16 @@ def shape(*, unique: bool = True, there: bool = True) -> OrgShape:
 
 async def resolve(
     org: Org,
-    work: Work,
+    work: BatchMail,
     *,
     store: Store | None = None,
     known: OrgShape | None = None,
     unproven: bool = False,
 ) -> tuple[Ledger, int]:
     """Resolve; return the row's state, and how many are to be sent again."""
-    run = Run(LeaseOwner("h", "b", 1, "s"))
+    run = Batch(LeaseOwner("h", "b", 1, "s"))
     settings = SalesforceSettings(timeout_s=30, settle_s=600)
-    unknown = Unknown(
+    unknown = Recovery(
         settings,
         store or Store(),  # type: ignore[arg-type]
         org,  # type: ignore[arg-type]
@@ -178,7 +178,7 @@ async def test_with_a_unique_field_nothing_is_asked() -> None:
 async def test_later_somebody_may_have_deleted_it(seconds: float, lookups: int) -> None:
     """After a minute, or a second try in vain, the record is looked for first."""
 
-    def row() -> Work:
+    def row() -> BatchMail:
         return sent(seconds, lookups=lookups, Key__c=KEY)
 
     org = Org(record())
@@ -195,7 +195,7 @@ async def test_without_one_absence_must_be_proven(fields: dict[str, str]) -> Non
     work = sent(10, **fields)
     assert await resolve(Org(), work) == (Ledger.SENT, 0)
     assert work.rows[KEY].lookups == 1
-    assert work.trouble is not None
+    assert work.error is not None
     assert await resolve(Org(), sent(631, **fields)) == (Ledger.PLANNED, 0)
 
 
@@ -227,7 +227,7 @@ async def test_what_cannot_be_seen_is_not_absent() -> None:
     for store in (Store(), Store(written(ADA)), Store(written(BEN))):
         work = sent(100_000, OwnerId=ADA)
         assert await resolve(Org(), work, store=store) == (Ledger.SENT, 0)
-        assert "View All Data" in str(work.trouble)
+        assert "View All Data" in str(work.error)
 
 
 async def test_one_task_of_the_owner_proves_sight() -> None:
@@ -248,7 +248,7 @@ async def test_sight_is_not_asked_for_too_early() -> None:
     """While a call may still run, nothing is asked about rights."""
     work = sent(10, OwnerId=ADA)
     assert await resolve(Org(), work) == (Ledger.SENT, 0)
-    assert "not found yet" in str(work.trouble)
+    assert "not found yet" in str(work.error)
 
 
 # ------------------------------------------------------------ an org that changes
@@ -271,7 +271,7 @@ async def test_a_field_that_is_gone_keeps_the_row_waiting() -> None:
     org, work = Org(), sent(100_000, Key__c=KEY)
     assert await resolve(org, work, known=shape(there=False)) == (Ledger.SENT, 0)
     assert not org.asked
-    assert "Key__c" in str(work.trouble)
+    assert "Key__c" in str(work.error)
 
 
 async def test_a_first_email_message_is_looked_for() -> None:

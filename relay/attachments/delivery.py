@@ -11,23 +11,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from relay.attachments.linking import Linking
+from relay.attachments.recovery import FileRecovery
+from relay.attachments.rows import FileLedger
+from relay.attachments.uploading import Uploading
 from relay.core.files import FileUpdate
-from relay.worker.file_ledger import FileLedger
-from relay.worker.linking import Linking
-from relay.worker.unknown_files import UnknownFiles
-from relay.worker.uploading import Uploading
 
 if TYPE_CHECKING:
+    from relay.attachments.rows import LeasedFiles
     from relay.config import Settings
     from relay.core.clock import Clock
     from relay.core.queue import LeaseOwner
+    from relay.outbox.backoff import Backoff
     from relay.salesforce import Org
     from relay.store import Store
-    from relay.worker.file_ledger import Hand
-    from relay.worker.retry import Backoff
 
 
-class Filing:
+class Delivery:
     """Sees to the files in one hand."""
 
     def __init__(
@@ -44,11 +44,11 @@ class Filing:
         section = settings.salesforce
         self._wait_s = settings.worker.retry_first_s
         self._ledger = FileLedger(store, clock, owner=owner, backoff=backoff)
-        self._unknown = UnknownFiles(section, org, clock, self._ledger)
+        self._unknown = FileRecovery(section, org, clock, self._ledger)
         self._uploading = Uploading(settings, store, org, clock, self._ledger)
         self._linking = Linking(section, org, clock, self._ledger)
 
-    async def work(self, hand: Hand) -> None:
+    async def work(self, hand: LeasedFiles) -> None:
         """Do for every row in hand what can be done now.
 
         Raises:
@@ -63,7 +63,9 @@ class Filing:
             hand, [self._ledger.later(row) for row in hand.mine()]
         )
 
-    async def put_off(self, hand: Hand, error: Exception, *, innocent: bool) -> None:
+    async def put_off(
+        self, hand: LeasedFiles, error: Exception, *, innocent: bool
+    ) -> None:
         """Give back what is in hand, because of trouble that is nobody's or its own.
 
         Args:

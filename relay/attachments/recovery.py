@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING
 
 from relay.core.files import FileUpdate
 from relay.core.states import FileState
+from relay.outbox.backoff import look_up_wait_s
+from relay.outbox.recovery import CLOCK_SLACK
 from relay.salesforce import filing
 from relay.telemetry import get_logger
-from relay.worker.retry import look_up_wait_s
-from relay.worker.unknown import CLOCK_SLACK
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from relay.attachments.rows import FileLedger, LeasedFiles
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.files import FileRow
     from relay.salesforce import Org
-    from relay.worker.file_ledger import FileLedger, Hand
 
 logger = get_logger(__name__)
 
 
-class UnknownFiles:
+class FileRecovery:
     """Looks for files by their keys."""
 
     def __init__(
@@ -42,7 +42,7 @@ class UnknownFiles:
         self._clock = clock
         self._ledger = ledger
 
-    async def resolve(self, hand: Hand) -> None:
+    async def resolve(self, hand: LeasedFiles) -> None:
         """Look for files that were sent and never answered.
 
         Raises:
@@ -84,7 +84,7 @@ class UnknownFiles:
             updates.append(update)
         await self._ledger.commit(hand, updates)
 
-    async def undouble(self, hand: Hand) -> None:
+    async def undouble(self, hand: LeasedFiles) -> None:
         """Delete what a late commit has made beside the file that we know.
 
         Raises:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from relay.attachments.recovery import patience
+from relay.attachments.rows import TO_SEND
 from relay.core.files import FileUpdate
 from relay.core.states import FileState
+from relay.outbox.records import SEND_WITHIN_S
 from relay.salesforce import WriteState, filing
-from relay.worker.file_ledger import TO_SEND
-from relay.worker.unknown_files import patience
-from relay.worker.write import SEND_WITHIN_S
 
 if TYPE_CHECKING:
+    from relay.attachments.rows import FileLedger, LeasedFiles
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.files import FileRow
     from relay.salesforce import Org
-    from relay.worker.file_ledger import FileLedger, Hand
 
 
 class Linking:
@@ -35,7 +35,7 @@ class Linking:
         self._clock = clock
         self._ledger = ledger
 
-    async def link(self, hand: Hand) -> None:
+    async def link(self, hand: LeasedFiles) -> None:
         """Hang what is in Salesforce on the records it is for.
 
         Raises:
@@ -74,7 +74,7 @@ class Linking:
             await self._make_links(hand, links)
 
     async def _make_links(
-        self, hand: Hand, links: dict[str, tuple[FileRow, str]]
+        self, hand: LeasedFiles, links: dict[str, tuple[FileRow, str]]
     ) -> None:
         outcomes = await self._org.create(
             [

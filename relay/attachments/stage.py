@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from relay.activity import FileRules, plan_files, without_secrets
+from relay.attachments.delivery import Delivery
+from relay.attachments.rows import LeasedFiles
 from relay.core.errors import OrgPaused, StoreUnavailable, TransientError
 from relay.core.states import Ledger
 from relay.telemetry import get_logger
-from relay.worker.file_ledger import Hand
-from relay.worker.filing import Filing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from relay.config import SalesforceSettings, Settings
     from relay.core.clock import Clock
     from relay.core.queue import LeaseOwner
+    from relay.outbox.backoff import Backoff
+    from relay.outbox.batch import Batch, BatchMail
     from relay.salesforce import Org
     from relay.store import Store
-    from relay.worker.item import Run, Work
-    from relay.worker.retry import Backoff
 
 MAILS: Final = 20
 """Mails whose files are taken in one turn."""
@@ -40,7 +40,7 @@ MAX_NOTES: Final = 10
 logger = get_logger(__name__)
 
 
-class FileStage:
+class Attachments:
     """Plans files with the outcome of a message, and brings them to Salesforce."""
 
     def __init__(
@@ -52,7 +52,7 @@ class FileStage:
         *,
         owner: LeaseOwner,
         backoff: Backoff,
-        resting: Callable[[], bool],
+        paused: Callable[[], bool],
     ) -> None:
         """Put the parts together; nothing is started.
 
@@ -63,21 +63,21 @@ class FileStage:
             clock: For what is stored and for leases.
             owner: This process.
             backoff: Waits after failures.
-            resting: Says whether the org rests; no file is sent then.
+            paused: Says whether the org is paused; no file is sent then.
         """
         self._settings = settings
         self._rules = file_rules(settings.salesforce)
         self._store = store
         self._owner = replace(owner, worker="files")
-        self._resting = resting
-        self._filing = Filing(
+        self._paused = paused
+        self._filing = Delivery(
             settings, store, org, clock, owner=self._owner, backoff=backoff
         )
         self._bell = asyncio.Event()
 
     # ------------------------------------------------------------ planning
 
-    def plan(self, run: Run, work: Work) -> None:
+    def plan(self, run: Batch, work: BatchMail) -> None:
         """Plan the files of a mail whose records are all written.
 
         They are committed with the settlement of the message.
@@ -101,11 +101,11 @@ class FileStage:
         run.files += plan.drafts
         names = dict.fromkeys(draft.name for draft in plan.drafts)
         if names:
-            work.note("files", f"{len(names)} to send", ", ".join(names))
+            work.trace("files", f"{len(names)} to send", ", ".join(names))
         for name, reason in plan.left_out[:MAX_NOTES]:
-            work.note("files", "left out", f"{name}: {reason}")
+            work.trace("files", "left out", f"{name}: {reason}")
         if (more := len(plan.left_out) - MAX_NOTES) > 0:
-            work.note("files", "left out", f"{more} more")
+            work.trace("files", "left out", f"{more} more")
 
     def ring(self) -> None:
         """Say that files may be due."""
@@ -119,7 +119,7 @@ class FileStage:
             return
         while not stopping.is_set():
             try:
-                busy = not self._resting() and await self._turn()
+                busy = not self._paused() and await self._turn()
             except StoreUnavailable as error:
                 logger.warning("store_unavailable", error=str(error))
                 await _wait(STORE_RETRY_S, stopping)
@@ -138,7 +138,7 @@ class FileStage:
         )
         if not rows:
             return False
-        hand = Hand(rows)
+        hand = LeasedFiles(rows)
         try:
             await self._filing.work(hand)
         except StoreUnavailable:

@@ -32,7 +32,7 @@ class SpoiltBatchError(Exception):
 
 
 @dataclass(slots=True)
-class Run:
+class Batch:
     """One pass over a batch.
 
     `pending` are ledger changes that follow from answers of Salesforce and are not
@@ -44,11 +44,13 @@ class Run:
 
     owner: LeaseOwner
     pending: list[LedgerUpdate] = field(default_factory=list)
-    works: dict[int, Work] = field(default_factory=dict)
+    mails: dict[int, BatchMail] = field(default_factory=dict)
     files: list[FileDraft] = field(default_factory=list)
     unsent: list[Unsent] = field(default_factory=list)
 
-    def update(self, work: Work, row: Activity, state: Ledger, **changes: Any) -> None:
+    def update(
+        self, work: BatchMail, row: Activity, state: Ledger, **changes: Any
+    ) -> None:
         """Change a ledger row here, and with the next commit in the store."""
         changes.setdefault("error", "")
         work.change(row, state=state, **changes)
@@ -105,15 +107,15 @@ class Run:
         """Mark mails as lost; return the keys of their ledger rows."""
         keys: set[str] = set()
         for mail_id in mail_ids:
-            work = self.works[mail_id]
+            work = self.mails[mail_id]
             work.lost = True
-            work.trouble = LeaseLost(mail_ids)
+            work.error = LeaseLost(mail_ids)
             keys.update(work.rows)
         return keys
 
 
 @dataclass(slots=True)
-class Item:
+class ClaimedMessage:
     """One claimed message, what was done with it, and how it ends."""
 
     claimed: Claimed
@@ -130,7 +132,7 @@ class Item:
         claimed = self.claimed
         return claimed.attempt > 1 or claimed.waiting_since != claimed.received_at
 
-    def note(self, step: str, result: str, detail: str = "") -> None:
+    def trace(self, step: str, result: str, detail: str = "") -> None:
         """Add a line to the decision trace."""
         self.steps.append(Step(self.clock.now(), step, result, detail))
 
@@ -156,16 +158,16 @@ class Item:
 
 
 @dataclass(slots=True)
-class Work:
+class BatchMail:
     """One mail in the batch, with every message of the batch that is a copy of it.
 
     `rows` is the mail's ledger as this worker knows it, by key.
     """
 
     mail: MailState
-    items: list[Item]
+    items: list[ClaimedMessage]
     rows: dict[str, Activity]
-    trouble: TransientError | None = None
+    error: TransientError | None = None
     """What kept the last write or look-up from settling everything."""
     lost: bool = False
     """Another worker may hold the mail: nothing is sent for it any more."""
@@ -222,10 +224,10 @@ class Work:
         """Return the rows in these states, in the order of the plan."""
         return [row for row in self.rows.values() if row.state in states]
 
-    def note(self, step: str, result: str, detail: str = "") -> None:
+    def trace(self, step: str, result: str, detail: str = "") -> None:
         """Add a line to the trace of every copy."""
         for item in self.items:
-            item.note(step, result, detail)
+            item.trace(step, result, detail)
 
     def settle(
         self,

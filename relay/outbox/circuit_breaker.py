@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.model import Json
+    from relay.outbox.batch import BatchMail
     from relay.salesforce import Org
     from relay.store import Store
-    from relay.worker.item import Work
 
 PAUSE_NOTE: Final = "salesforce.pause"
 """Where the store keeps the pause: the fields of `Pause`, or null."""
@@ -82,7 +82,7 @@ class Pause:
     probes: int = 0
 
     @property
-    def told(self) -> str:
+    def report(self) -> str:
         """Return the pause in one line for people."""
         return (
             f"paused since {_minute(self.since)} ({self.reason}), next try "
@@ -116,7 +116,7 @@ def read_pause(note: Json) -> Pause | None:
 
 
 def pausing(
-    works: Sequence[Work], trouble: TransientError | None
+    works: Sequence[BatchMail], trouble: TransientError | None
 ) -> PausingError | None:
     """Return the error for which the org rests, or None.
 
@@ -126,15 +126,13 @@ def pausing(
     """
     if isinstance(trouble, OrgPaused | SalesforceDown):
         return trouble
-    told = [
-        w.trouble for w in works if isinstance(w.trouble, OrgPaused | SalesforceDown)
-    ]
+    told = [w.error for w in works if isinstance(w.error, OrgPaused | SalesforceDown)]
     if not told or any(work.of(Ledger.WRITTEN, Ledger.REFUSED) for work in works):
         return None
     return told[0]
 
 
-class Gate:
+class CircuitBreaker:
     """Knows whether the org rests; one for all lanes of a worker."""
 
     def __init__(
@@ -167,10 +165,10 @@ class Gate:
         if self.pause:
             await self._keep(PAUSE_NOTE, None)
 
-    def told(self) -> tuple[bool, str]:
+    def report(self) -> tuple[bool, str]:
         """Say whether the org works, and why not or how long its calls last."""
         if self.pause:
-            return False, self.pause.told
+            return False, self.pause.report
         return True, self._org.budget.sentence()
 
     # ------------------------------------------------------------ before a batch

@@ -16,9 +16,9 @@ from relay.core.errors import OutcomeUnknown, RecordLocked, TransientError
 from relay.core.model import Activity, MailState
 from relay.core.queue import Claimed
 from relay.core.states import Event, Ledger
-from relay.worker.item import Item, Run, Work
+from relay.outbox.backoff import LOOK_UP_AFTER_S, Backoff, look_up_wait_s
+from relay.outbox.batch import Batch, BatchMail, ClaimedMessage
 from relay.worker.pipeline import Pipeline
-from relay.worker.retry import LOOK_UP_AFTER_S, Backoff, look_up_wait_s
 from tests.fakes.values import NOON
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def pipeline() -> Iterator[Pipeline]:
         )
 
 
-def work(failing: timedelta | None, state: Ledger) -> Work:
+def work(failing: timedelta | None, state: Ledger) -> BatchMail:
     """Return a mail with one row, which has failed for so long; received long ago."""
     claimed = Claimed(
         id="m",
@@ -136,14 +136,14 @@ def work(failing: timedelta | None, state: Ledger) -> Work:
         failing_since=None if failing is None else NOON - failing,
     )
     row = Activity("k", 1, "email", "Task", {}, "", state)
-    item = Item(claimed, None, Clock(), NOON)
-    return Work(MailState(1, "m", (), leased=True), [item], {"k": row})
+    item = ClaimedMessage(claimed, None, Clock(), NOON)
+    return BatchMail(MailState(1, "m", (), leased=True), [item], {"k": row})
 
 
-def end(pipeline: Pipeline, mail: Work, error: TransientError) -> Settlement:
+def end(pipeline: Pipeline, mail: BatchMail, error: TransientError) -> Settlement:
     """End an attempt with this trouble."""
-    mail.trouble = error
-    pipeline._conclude(Run(SimpleNamespace()), [mail], None, None)  # type: ignore[arg-type]
+    mail.error = error
+    pipeline._conclude(Batch(SimpleNamespace()), [mail], None, None)  # type: ignore[arg-type]
     settlement = mail.items[0].settlement
     assert settlement is not None
     return settlement

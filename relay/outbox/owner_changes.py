@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.config import SalesforceSettings
-    from relay.core.model import Handover
+    from relay.core.model import OwnerChange
     from relay.salesforce import Filed, Org, WriteOutcome
     from relay.store import Store
 
 BATCH: Final = 1000
-"""Handovers of one pass: five collections of 200."""
+"""Owner changes of one pass: five collections of 200."""
 INACTIVE_OWNER: Final = "INACTIVE_OWNER_OR_USER"
 _DONE: Final = frozenset({"written", "refused"})
 
 logger = get_logger(__name__)
 
 
-class Handovers:
+class OwnerChanges:
     """Works off what the store says is due."""
 
     def __init__(self, settings: SalesforceSettings, store: Store, org: Org) -> None:
@@ -65,7 +65,7 @@ class Handovers:
         return len(due)
 
     async def _hand_over(
-        self, due: Sequence[Handover], filed: dict[str, Filed]
+        self, due: Sequence[OwnerChange], filed: dict[str, Filed]
     ) -> list[str]:
         """Return the keys of what is done, or never to be done."""
         me = await self._org.me()
