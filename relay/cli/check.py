@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from relay.cli.entry import FAILED, USAGE, RelayCommand, config_path
-from relay.cli.finding import Finding, Result, misconfigured
 from relay.cli.opening import run, settings
 from relay.cli.output import clean, json_option, print_json, state_style, table
 from relay.core.errors import ConfigError
+from relay.diagnose.finding import Finding, Level, misconfigured
 
 if TYPE_CHECKING:
     from relay.config import Settings
@@ -42,40 +42,38 @@ def check(*, only_dns: bool, as_json: bool) -> None:
         return
     findings = run(_all(loaded))
     _print(findings, as_json=as_json)
-    if any(finding.result is Result.FAIL for finding in findings):
+    if any(finding.level is Level.FAIL for finding in findings):
         sys.exit(FAILED)
 
 
 async def _all(loaded: Settings) -> list[Finding]:
-    from relay.cli import (  # noqa: PLC0415 - heavy libraries
-        check_listener,
-        check_machine,
-        check_org,
-        check_ports,
-        check_rights,
-    )
+    from relay.cli import check_org  # noqa: PLC0415 - heavy libraries
+    from relay.diagnose import dns, listeners, machine  # noqa: PLC0415
 
-    listeners = await check_ports.listeners(loaded)
+    ports = await listeners.ports(loaded)
     strangers = {
-        finding.check.partition(" ")[2]
-        for finding in listeners
-        if finding.result is Result.FAIL
+        finding.area.partition(" ")[2]
+        for finding in ports
+        if finding.level is Level.FAIL
     }
     return [
-        *check_machine.config(loaded, config_path()),
-        *check_rights.secrets(config_path()),
-        *await check_machine.store(loaded),
-        *check_machine.tls(loaded),
-        *listeners,
-        *await check_listener.sessions(loaded, strangers),
-        *await check_machine.dns(loaded),
+        *machine.config(loaded, config_path()),
+        *machine.secrets(config_path()),
+        *await machine.store(loaded),
+        *machine.tls(loaded),
+        *ports,
+        *await listeners.sessions(loaded, strangers),
+        *await dns.mx(loaded),
         *await check_org.salesforce(loaded),
     ]
 
 
 def _print_dns(loaded: Settings, *, as_json: bool) -> None:
-    from relay.cli.check_dns import published  # noqa: PLC0415
-    from relay.cli.dns_records import no_hostname, sts_policy  # noqa: PLC0415
+    from relay.diagnose.dns import (  # noqa: PLC0415
+        no_hostname,
+        published,
+        sts_policy,
+    )
 
     loaded.require_domains()
     found = run(published(loaded.smtp))
@@ -102,17 +100,16 @@ def _print(findings: list[Finding], *, as_json: bool) -> None:
         print_json(finding.as_json() for finding in findings)
         return
     table(
-        ["check", "", "found", "mend"],
-        ((f.check, f.shown, f.detail, f.mend) for f in findings),
+        ["check", "", "found", "hint"],
+        ((f.area, f.word, f.text, f.hint) for f in findings),
         whole=["check", ""],
         wrap=True,
         styles={"": state_style},
     )
     counts = {
-        result: sum(finding.result is result for finding in findings)
-        for result in Result
+        result: sum(finding.level is result for finding in findings) for result in Level
     }
     click.echo(
-        f"{counts[Result.OK]} ok, {counts[Result.WARN]} to look at, "
-        f"{counts[Result.FAIL]} failed."
+        f"{counts[Level.OK]} ok, {counts[Level.WARN]} to look at, "
+        f"{counts[Level.FAIL]} failed."
     )

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 from relay.cli.check_people import owners
 from relay.cli.check_sight import sight
 from relay.cli.check_writing import writing
-from relay.cli.finding import Finding, fail, misconfigured, ok, warn
-from relay.cli.opening import open_store, unmade_store
+from relay.cli.opening import open_store
 from relay.core.errors import ConfigError, CredentialsRefused, RelayError
+from relay.diagnose.finding import Finding, fail, misconfigured, ok, warn
+from relay.diagnose.machine import unmade_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

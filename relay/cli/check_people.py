@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from relay.cli.finding import Finding, ok, warn
-from relay.cli.opening import open_store, unmade_store
+from relay.cli.opening import open_store
 from relay.core.addresses import address_key
 from relay.core.errors import ConfigError, RelayError
+from relay.diagnose.finding import Finding, ok, warn
+from relay.diagnose.machine import unmade_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

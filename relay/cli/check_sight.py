@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from relay.cli.finding import Finding, fail, ok, warn
-from relay.cli.opening import open_store, unmade_store
+from relay.cli.opening import open_store
 from relay.core.errors import ConfigError, RelayError
+from relay.diagnose.finding import Finding, fail, ok, warn
+from relay.diagnose.machine import unmade_store
 
 if TYPE_CHECKING:
     from relay.config import SalesforceSettings, Settings

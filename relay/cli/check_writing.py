@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from relay.cli.finding import Finding, fail, ok, warn
+from relay.diagnose.finding import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
     from relay.config import SalesforceSettings

@@ -249,7 +249,7 @@ def show(message_id: str, *, as_json: bool) -> None:
 
 
 def _print_whole(row: Row, what_helps: str) -> None:
-    facts([*_facts(row), ("mend", what_helps)])
+    facts([*_facts(row), ("hint", what_helps)])
     if row.get("records"):
         click.echo()
         table(

@@ -7,7 +7,6 @@ import getpass
 import os
 import re
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from relay.cli.entry import config_path
@@ -55,14 +54,6 @@ def settings(*, quiet: bool = True) -> Settings:
     log = loaded.telemetry
     configure_logging(log.model_copy(update={"log_level": "error"}) if quiet else log)
     return loaded
-
-
-def unmade_store(loaded: Settings) -> Path | None:
-    """Return where the SQLite file will be, while it does not exist."""
-    name = loaded.store.url.removeprefix("sqlite:///").partition("?")[0]
-    if not loaded.store.url.startswith("sqlite:") or Path(name).exists():
-        return None
-    return Path(name)
 
 
 @asynccontextmanager

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from relay.cli.entry import FAILED, Failure, RelayCommand, RelayGroup
-from relay.cli.finding import Finding, Result, fail, ok, warn
 from relay.cli.opening import run, settings
 from relay.cli.output import json_option, print_json, state_style, table
+from relay.diagnose.finding import Finding, Level, fail, ok, warn
 
 if TYPE_CHECKING:
     from relay.config import SalesforceSettings
@@ -63,13 +63,13 @@ def salesforce(folder: Path | None, *, show: bool, as_json: bool) -> None:
         print_json(finding.as_json() for finding in findings)
     else:
         table(
-            ["check", "", "found", "mend"],
-            ((f.check, f.shown, f.detail, f.mend) for f in findings),
+            ["check", "", "found", "hint"],
+            ((f.area, f.word, f.text, f.hint) for f in findings),
             whole=["check", ""],
             wrap=True,
             styles={"": state_style},
         )
-    if any(finding.result is not Result.OK for finding in findings):
+    if any(finding.level is not Level.OK for finding in findings):
         if not as_json:
             click.echo(_OPTIONAL)
         sys.exit(FAILED)

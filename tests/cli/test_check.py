@@ -1,4 +1,4 @@
-"""`relay check` finds what is missing and says how to mend it."""
+"""`relay check` finds what is missing and says what helps."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ def no_dns(monkeypatch: pytest.MonkeyPatch) -> None:
 def _findings(relay: Any, *, status: int = 1) -> dict[str, dict[str, str]]:
     lines = relay("check", "--json", status=status).stdout.splitlines()
     rows = [json.loads(line) for line in lines]
-    assert all(set(row) == {"check", "result", "detail", "mend"} for row in rows)
-    assert all(row["mend"] for row in rows if row["result"] != "ok")
+    assert all(
+        set(row) == {"check", "result", "detail", "hint", "mend"} for row in rows
+    )
+    assert all(row["mend"] == row["hint"] for row in rows)
+    assert all(row["hint"] for row in rows if row["result"] != "ok")
     return {row["check"]: row for row in rows}
 
 
@@ -69,7 +72,7 @@ def test_wrong_settings_are_exit_2_and_a_line(relay: Any) -> None:
 
 
 def test_each_wrong_setting_is_a_line(relay: Any) -> None:
-    """Whoever mends a file wants all of its mistakes, not one at a time."""
+    """Whoever corrects a file wants all of its mistakes, not one at a time."""
     with relay.config.open("a") as config:
         config.write("[worker]\nbatch = 0\nthreads = 0\n[salesforce]\nclient = 1\n")
     lines = relay("check", "--json", status=2).stdout.splitlines()
@@ -89,11 +92,11 @@ def test_a_check_leaves_no_store_behind(relay: Any, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_missing_is_named(relay: Any, tmp_path: Path) -> None:
-    """The mend is a command that makes it."""
+    """The hint is a command that makes it."""
     text = relay.config.read_text("utf-8")
     relay.config.write_text(text.replace("/relay.db", "/data/relay.db"))
     found = _findings(relay)["store"]
-    assert (found["result"], found["mend"]) == (
+    assert (found["result"], found["hint"]) == (
         "fail",
         f"make it: mkdir -p {tmp_path}/data",
     )
@@ -153,7 +156,7 @@ def test_a_taken_port_for_health_fails(relay: Any) -> None:
             config.write(f'[telemetry]\nlisten = "127.0.0.1:{port}"\n')
         found = _findings(relay)[f"telemetry 127.0.0.1:{port}"]
     assert found["result"] == "fail"
-    assert "another program" in found["mend"]
+    assert "another program" in found["hint"]
 
 
 def test_a_taken_port_for_http_fails(relay: Any) -> None:
@@ -164,7 +167,7 @@ def test_a_taken_port_for_http_fails(relay: Any) -> None:
             config.write(f'[web]\nlisten = "127.0.0.1:{server.port}"\n')
         found = _findings(relay)[f"web 127.0.0.1:{server.port}"]
     assert found["result"] == "fail"
-    assert "another program" in found["mend"]
+    assert "another program" in found["hint"]
 
 
 def _add_listener(relay: Any, address: str, more: str = "") -> None:
@@ -206,11 +209,11 @@ def test_a_unix_socket_that_serve_could_not_make_fails(
     assert f"session unix:{path}" not in found
 
 
-def test_a_missing_folder_of_a_socket_has_its_mend(relay: Any, tmp_path: Path) -> None:
-    """The mend is a command."""
+def test_a_missing_folder_of_a_socket_has_its_hint(relay: Any, tmp_path: Path) -> None:
+    """The hint is a command."""
     _add_listener(relay, f"unix:{tmp_path}/run/lmtp", 'protocol = "lmtp"')
     found = _findings(relay)[f"lmtp unix:{tmp_path}/run/lmtp"]
-    assert found["mend"] == f"make it: mkdir -p {tmp_path}/run"
+    assert found["hint"] == f"make it: mkdir -p {tmp_path}/run"
 
 
 @pytest.mark.parametrize("more", ["", 'proxy_from = ["192.0.2.0/24"]'])
@@ -222,7 +225,7 @@ def test_a_taken_port_of_a_further_listener_is_seen(relay: Any, more: str) -> No
         found = _findings(relay)
     row = found[f"smtp 127.0.0.1:{port}"]
     assert row["result"] == ("warn" if more else "fail")
-    assert "another program" in row["mend"]
+    assert "another program" in row["hint"]
 
 
 def test_health_of_a_running_relay_is_no_failure(relay: Any) -> None:
@@ -243,16 +246,16 @@ def test_a_taken_port_is_told_from_a_running_relay(relay: Any) -> None:
         relay.config.write_text(text.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
         found = _findings(relay)[f"smtp 127.0.0.1:{port}"]
     assert found["result"] == "fail"
-    assert "another program" in found["mend"]
+    assert "another program" in found["hint"]
 
 
 def test_an_address_of_another_machine_cannot_be_listened_on(relay: Any) -> None:
-    """The mend says what is wrong with the address."""
+    """The hint says what is wrong with the address."""
     text = relay.config.read_text("utf-8")
     relay.config.write_text(text.replace("127.0.0.1:0", "192.0.2.1:2525"))
     found = _findings(relay)["smtp 192.0.2.1:2525"]
     assert found["result"] == "fail"
-    assert "no such address" in found["mend"]
+    assert "no such address" in found["hint"]
 
 
 def test_a_store_that_does_not_open_fails(relay: Any, tmp_path: Path) -> None:
@@ -302,7 +305,7 @@ def test_a_settings_file_with_a_secret_is_not_for_everybody(
         assert row["result"] == "warn"
         assert named in row["detail"]
         assert "hush" not in row["detail"]
-        assert f"chmod 600 {relay.config}" in row["mend"]
+        assert f"chmod 600 {relay.config}" in row["hint"]
 
 
 def test_the_files_of_secrets_are_looked_at_too(relay: Any, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_the_name_of_the_machine_is_not_told_to_be_published(
         json.loads(line)
         for line in relay("check", "--json", status=1).stdout.splitlines()
     ]
-    (mend,) = (row["mend"] for row in rows if row["check"] == "dns in.relay.example")
-    assert mend.startswith("set smtp.hostname first")
+    (hint,) = (row["hint"] for row in rows if row["check"] == "dns in.relay.example")
+    assert hint.startswith("set smtp.hostname first")
     relay.config.write_text(text, "utf-8")
     assert relay("check", "--dns").stderr == ""

@@ -217,7 +217,7 @@ def _settle(relay: Any, id_: str, event: Event, reason: str) -> None:
 def test_an_unmatched_mail_names_the_next_step(relay: Any, ada: Any) -> None:
     """It waits for a person; what the person does is one command."""
     (id_,) = relay.put("One")
-    assert "mend:" not in relay("show", id_).stdout
+    assert "hint:" not in relay("show", id_).stdout
     _settle(relay, id_, Event.NO_MATCH, "no_match")
     mend = f"once one of its people is in Salesforce: relay retry {id_}"
     assert mend in relay("show", id_).stdout
@@ -267,11 +267,11 @@ def test_a_refused_sender_is_let_in_by_the_command_shown(
 ) -> None:
     """The line can be pasted, and is gone once it has been."""
     id_ = _refuse_sender(relay, **sender)
-    _, _, command = relay("show", id_).stdout.partition("mend: ")
+    _, _, command = relay("show", id_).stdout.partition("hint: ")
     words = command.splitlines()[0].split()
     assert words == ["relay", "address", "add", ada["email"], "sam@stranger.example"]
     relay(*words[1:])
-    assert "mend:" not in relay("show", id_).stdout
+    assert "hint:" not in relay("show", id_).stdout
 
 
 @pytest.mark.parametrize(
@@ -290,4 +290,4 @@ def test_a_refused_sender_is_let_in_by_the_command_shown(
 def test_a_hostile_address_makes_no_command(relay: Any, ada: Any, address: str) -> None:
     """A stranger chooses no word of what an admin pastes into a shell."""
     id_ = _refuse_sender(relay, header_from=address)
-    assert "mend:" not in relay("show", id_).stdout
+    assert "hint:" not in relay("show", id_).stdout

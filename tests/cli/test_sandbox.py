@@ -81,7 +81,7 @@ def test_the_printed_settings_are_ready_to_use(connected: Any) -> None:
         assert found[name]["result"] == "ok", found[name]
 
 
-def test_refused_credentials_fail_with_their_mend(connected: Any) -> None:
+def test_refused_credentials_fail_with_their_hint(connected: Any) -> None:
     """A wrong secret is told apart from a network that is down."""
     text = connected.config.read_text("utf-8")
     secret = 'client_secret = "hunter2"'
@@ -89,7 +89,7 @@ def test_refused_credentials_fail_with_their_mend(connected: Any) -> None:
     lines = connected("check", "--json", status=1).stdout.splitlines()
     found = {row["check"]: row for row in map(json.loads, lines)}
     assert found["salesforce login"]["result"] == "fail"
-    assert "client_id" in found["salesforce login"]["mend"]
+    assert "client_id" in found["salesforce login"]["hint"]
     assert "hunter2" not in "".join(lines)
 
 

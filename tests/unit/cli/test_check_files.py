@@ -32,6 +32,6 @@ def test_files_are_checked(
 ) -> None:
     """What the org allows, and what the settings want."""
     section = SalesforceSettings(files_attach=attach)
-    (found,) = (f for f in writing(section, shape) if f.check == "files")
-    assert str(found.result) == result
-    assert detail in found.detail
+    (found,) = (f for f in writing(section, shape) if f.area == "files")
+    assert str(found.level) == result
+    assert detail in found.text

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from relay.cli import check_org
-from relay.cli.finding import Result
 from relay.config import SalesforceSettings
 from relay.core.clock import SystemClock
+from relay.diagnose import Level
 from relay.salesforce import FieldInfo, OrgShape
 from relay.salesforce.budget import Budget
 
@@ -52,69 +52,69 @@ def _shape(
     return OrgShape(fields, writable, deletables=writable)
 
 
-def _results(shape: OrgShape) -> dict[str, Result]:
-    return {finding.check: finding.result for finding in check_org.permissions(shape)}
+def _results(shape: OrgShape) -> dict[str, Level]:
+    return {finding.area: finding.level for finding in check_org.permissions(shape)}
 
 
 def test_an_open_org_is_fine() -> None:
     """With every right there is nothing to mend."""
     findings = check_org.permissions(_shape())
-    assert {finding.result for finding in findings} == {Result.OK}
-    assert [finding.check for finding in findings] == [*check_org.READ, *WRITTEN]
+    assert {finding.level for finding in findings} == {Level.OK}
+    assert [finding.area for finding in findings] == [*check_org.READ, *WRITTEN]
 
 
 @pytest.mark.parametrize("name", ["Contact", "Lead", "Opportunity"])
 def test_a_hidden_object_fails_by_name(name: str) -> None:
     """What is not visible cannot be matched: a failure that names the right."""
     finding = next(
-        f for f in check_org.permissions(_shape(hide=(name,))) if f.check == name
+        f for f in check_org.permissions(_shape(hide=(name,))) if f.area == name
     )
-    assert finding.result is Result.FAIL
-    assert f"Read on {name}" in finding.mend
+    assert finding.level is Level.FAIL
+    assert f"Read on {name}" in finding.hint
 
 
 def test_a_hidden_field_is_named() -> None:
     """Field-level security hides a field as if it did not exist."""
     findings = check_org.permissions(_shape(hide=("Contact.Email",)))
-    (failed,) = [finding for finding in findings if finding.result is Result.FAIL]
-    assert failed.check == "Contact"
-    assert "Email" in failed.detail
+    (failed,) = [finding for finding in findings if finding.level is Level.FAIL]
+    assert failed.area == "Contact"
+    assert "Email" in failed.text
 
 
 def test_a_task_that_cannot_be_written_fails() -> None:
     """No right to create Tasks, or a needed field that may not be set."""
-    assert _results(_shape(no=("Task",)))["Task"] is Result.FAIL
-    assert _results(_shape(lock=("Task.OwnerId",)))["Task"] is Result.FAIL
+    assert _results(_shape(no=("Task",)))["Task"] is Level.FAIL
+    assert _results(_shape(lock=("Task.OwnerId",)))["Task"] is Level.FAIL
 
 
 def test_an_optional_field_is_a_warning() -> None:
     """Without TaskSubtype a Task says less, but it is there."""
-    assert _results(_shape(lock=("Task.TaskSubtype",)))["Task"] is Result.WARN
+    assert _results(_shape(lock=("Task.TaskSubtype",)))["Task"] is Level.WARN
 
 
 def test_without_email_message_there_are_tasks() -> None:
     """An org without Enhanced Email works: a warning."""
-    assert _results(_shape(no=("EmailMessage",)))["EmailMessage"] is Result.WARN
+    assert _results(_shape(no=("EmailMessage",)))["EmailMessage"] is Level.WARN
 
 
 @pytest.mark.parametrize(
     ("usage", "result"),
     [
-        (None, Result.WARN),
-        ((10, 100), Result.OK),
-        ((80, 100), Result.WARN),
-        ((100, 100), Result.FAIL),
+        (None, Level.WARN),
+        ((10, 100), Level.OK),
+        ((80, 100), Level.WARN),
+        ((100, 100), Level.FAIL),
     ],
 )
-def test_spent_calls_are_told(usage: tuple[int, int] | None, result: Result) -> None:
+def test_spent_calls_are_told(usage: tuple[int, int] | None, result: Level) -> None:
     """Near the org's limit it is a warning, at the limit a failure."""
     budget = Budget(SalesforceSettings(), SystemClock())
     if usage:
         budget.told(*usage)
     finding = check_org.calls(budget)
-    assert finding.result is result
+    assert finding.level is result
     if usage:
-        assert "quota" in finding.detail
+        assert "quota" in finding.text
 
 
 def test_every_reason_of_a_pause_has_a_mend() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from relay.cli.check_people import judged
-from relay.cli.finding import Result
 from relay.core.directory import Role, User
+from relay.diagnose import Level
 from relay.salesforce import SalesforceUser
 
 
@@ -27,22 +27,22 @@ def _found(number: int, *, active: bool = True) -> SalesforceUser:
 def test_users_that_are_known_are_fine() -> None:
     """By an id of their own, or by the e-mail of one active user."""
     finding = judged([_user(1, "005000000000001AAA"), _user(2)], [_found(2)])
-    assert finding.result is Result.OK
+    assert finding.level is Level.OK
 
 
 def test_users_without_one_active_user_are_named() -> None:
     """None, an inactive one and two of them: each keeps mail waiting."""
     users = [_user(number) for number in (1, 2, 3)]
     finding = judged(users, [_found(2, active=False), _found(3), _found(3)])
-    assert finding.result is Result.WARN
+    assert finding.level is Level.WARN
     for user in users:
-        assert user.email in finding.detail
-    assert finding.mend == "relay user set u1@corp.example --salesforce-id ID"
+        assert user.email in finding.text
+    assert finding.hint == "relay user set u1@corp.example --salesforce-id ID"
 
 
 def test_a_long_list_is_counted() -> None:
     """Ten names are enough to see what is wrong."""
     finding = judged([_user(number) for number in range(25)], [])
-    assert "and 15 more" in finding.detail
-    assert "u9@" in finding.detail
-    assert "u10@" not in finding.detail
+    assert "and 15 more" in finding.text
+    assert "u9@" in finding.text
+    assert "u10@" not in finding.text

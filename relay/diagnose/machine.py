@@ -1,36 +1,45 @@
-"""Checks of everything on this side but listeners: settings, store, TLS, DNS.
+"""This machine: settings, store, certificate, and files that hold a secret.
 
-A check never raises: what goes wrong is its finding. Nothing is changed but a note of
-the time in the store, which proves that it can be written.
+A check never raises: what goes wrong is its finding. Nothing is changed but the time of
+the check in the store, which proves that the store can be written.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
 import shlex
 import shutil
+import stat
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from relay.cli.dns_records import no_hostname
-from relay.cli.finding import Finding, fail, misconfigured, ok, warn
-from relay.cli.opening import open_store, unmade_store
+from relay.config import Settings
+from relay.config.sources import (
+    DEFAULT_FILE,
+    FILE_SUFFIX,
+    FileSource,
+    is_secret,
+    sections,
+)
+from relay.config.values import masked_url
 from relay.core.errors import ConfigError, RelayError
 from relay.core.states import State
+from relay.diagnose.finding import Finding, fail, misconfigured, ok, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
-    from relay.config import Settings
     from relay.store import Store
 
 _NOTE: Final = "cli.check"
 _DNS_S: Final = 3.0
 _EXPIRES_SOON: Final = timedelta(days=21)
 _MIB: Final = 1024 * 1024
+_KEYS: Final = ("smtp.tls_key", "salesforce.private_key_file")
+"""Settings that name a private key."""
 
 
 # ------------------------------------------------------------------ settings
@@ -52,12 +61,20 @@ def config(loaded: Settings, path: Path | None) -> list[Finding]:
         findings.append(ok("relay domains", ", ".join(domains)))
     place = loaded.web.listen
     if place is not None and not _is_loopback(place.host):
-        mend = "listen on 127.0.0.1, behind a proxy with TLS: tokens travel in clear"
-        findings.append(warn("web", f"web.listen = {place} is plain HTTP", mend))
+        hint = "listen on 127.0.0.1, behind a proxy with TLS: tokens travel in clear"
+        findings.append(warn("web", f"web.listen = {place} is plain HTTP", hint))
     return findings
 
 
 # ------------------------------------------------------------------ store
+
+
+def unmade_store(loaded: Settings) -> Path | None:
+    """Return where the SQLite file will be, while it does not exist."""
+    name = loaded.store.url.removeprefix("sqlite:///").partition("?")[0]
+    if not loaded.store.url.startswith("sqlite:") or Path(name).exists():
+        return None
+    return Path(name)
 
 
 async def store(loaded: Settings) -> list[Finding]:
@@ -68,8 +85,12 @@ async def store(loaded: Settings) -> list[Finding]:
     """
     if unmade := unmade_store(loaded):
         return _not_there(unmade, loaded.store.min_free_bytes)
+    from relay.core.clock import SystemClock  # noqa: PLC0415
+    from relay.store import Store  # noqa: PLC0415 - SQLAlchemy costs 0.4 s
+
     try:
-        async with open_store(loaded) as opened:
+        opened = await Store.open(loaded.store, SystemClock())
+        try:
             await opened.note_set(_NOTE, {"at": datetime.now(UTC).isoformat()})
             return [
                 ok("store", "opened and written; the schema is this version's"),
@@ -77,21 +98,23 @@ async def store(loaded: Settings) -> list[Finding]:
                 *await _queue(opened),
                 *await _users(opened),
             ]
+        finally:
+            await opened.close()
     except ConfigError as error:
         return [misconfigured("store", error)]
     except RelayError as error:
-        mend = "check store.url, that the database runs, and who may write there"
-        return [fail("store", str(error), mend)]
+        hint = "check store.url, that the database runs, and who may write there"
+        return [fail("store", str(error), hint)]
 
 
 def _not_there(path: Path, floor: int) -> list[Finding]:
     folder = path.parent
     if not folder.is_dir():
-        mend = f"make it: mkdir -p {shlex.quote(str(folder))}"
-        return [fail("store", f"there is no folder {folder} for {path.name}", mend)]
+        hint = f"make it: mkdir -p {shlex.quote(str(folder))}"
+        return [fail("store", f"there is no folder {folder} for {path.name}", hint)]
     if not os.access(folder, os.W_OK | os.X_OK):
-        mend = "let the relay's user write there, or set store.url"
-        return [fail("store", f"{folder} cannot be written", mend)]
+        hint = "let the relay's user write there, or set store.url"
+        return [fail("store", f"{folder} cannot be written", hint)]
     return [
         ok("store", f"{path} will be created at first start"),
         _disk(shutil.disk_usage(folder).free, floor),
@@ -106,18 +129,18 @@ def _nobody() -> Finding:
 
 def _disk(free: int, floor: int) -> Finding:
     detail = f"{free // _MIB} MiB free; mail is refused below {floor // _MIB} MiB"
-    mend = "free disk space, or lower store.min_free_bytes"
+    hint = "free disk space, or lower store.min_free_bytes"
     if free < floor:
-        return fail("disk", detail, mend)
-    return warn("disk", detail, mend) if free < 2 * floor else ok("disk", detail)
+        return fail("disk", detail, hint)
+    return warn("disk", detail, hint) if free < 2 * floor else ok("disk", detail)
 
 
 async def _queue(opened: Store) -> list[Finding]:
     counts = await opened.counts()
     total = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     if counts.get(State.DEAD):
-        mend = "see relay log --state dead; then relay retry --state dead"
-        return [warn("queue", total, mend)]
+        hint = "see relay log --state dead; then relay retry --state dead"
+        return [warn("queue", total, hint)]
     return [ok("queue", total or "empty")]
 
 
@@ -137,8 +160,8 @@ def tls(loaded: Settings) -> list[Finding]:
     if path is None:
         if all(_is_loopback(place.host) for place in loaded.smtp.listen):
             return [ok("tls", "none; every listener is on this machine alone")]
-        mend = "set smtp.tls_certificate and smtp.tls_key"
-        return [warn("tls", "none: mail comes over the network unencrypted", mend)]
+        hint = "set smtp.tls_certificate and smtp.tls_key"
+        return [warn("tls", "none: mail comes over the network unencrypted", hint)]
     from cryptography import x509  # noqa: PLC0415 - 60 ms, only where needed
 
     try:
@@ -155,21 +178,21 @@ def _certificate(hostname: str, certificate: object, now: datetime) -> list[Find
         raise TypeError
     end = certificate.not_valid_after_utc
     until = f"valid until {end:%Y-%m-%d %H:%M} UTC"
-    mend = "renew it; the relay takes it up by itself"
+    hint = "renew it; the relay takes it up by itself"
     if end <= now:
-        return [fail("tls", f"expired on {end:%Y-%m-%d}", mend)]
+        return [fail("tls", f"expired on {end:%Y-%m-%d}", hint)]
     if certificate.not_valid_before_utc > now:
         begin = certificate.not_valid_before_utc
         return [fail("tls", f"not valid before {begin:%Y-%m-%d}", "check the clock")]
     names = _names(certificate)
     if not any(_covers(name, hostname) for name in names):
         listed = ", ".join(names) or "no name (a CN does not count: RFC 9525)"
-        mend = (
+        hint = (
             "senders that check names will not use it; put smtp.hostname into it as a "
             f"subjectAltName (openssl req: -addext subjectAltName=DNS:{hostname})"
         )
-        return [warn("tls", f"is for {listed}, not for {hostname}; {until}", mend)]
-    return [warn("tls", until, mend) if end - now < _EXPIRES_SOON else ok("tls", until)]
+        return [warn("tls", f"is for {listed}, not for {hostname}; {until}", hint)]
+    return [warn("tls", until, hint) if end - now < _EXPIRES_SOON else ok("tls", until)]
 
 
 def _names(certificate: object) -> list[str]:
@@ -203,62 +226,57 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-# ------------------------------------------------------------------ DNS
+# ------------------------------------------------------------------ secrets
 
 
-async def dns(loaded: Settings) -> list[Finding]:
-    """Ask for the MX of each relay domain; nothing here is a failure.
+def secrets(path: Path | None) -> list[Finding]:
+    """Return a warning for each file with a secret that everybody may read.
 
-    A relay behind a company's mail server needs no MX, and a machine without DNS can
-    still take mail.
+    A group may: a settings file is often root's, and the relay's group reads it.
+
+    Args:
+        path: The settings file as named; None: `relay.toml`, if there is one.
     """
-    unnamed = no_hostname(loaded.smtp)
-    return list(
-        await asyncio.gather(
-            *(
-                _mx(domain, loaded.smtp.hostname, unnamed)
-                for domain in loaded.smtp.domains
-            )
-        )
-    )
+    found = []
+    for name, file in dict.fromkeys(_files(path)):
+        with suppress(OSError):
+            mode = stat.S_IMODE(file.stat().st_mode)
+            if mode & stat.S_IROTH:
+                detail = f"{file} holds {name}, and everybody may read it ({mode:o})"
+                hint = f"chmod 600 {shlex.quote(str(file))}"
+                if mode & stat.S_IRGRP:
+                    hint += ", or 640 where the relay reads it by its group"
+                found.append(warn("secrets", detail, hint))
+    return found
 
 
-async def _mx(domain: str, hostname: str, unnamed: str) -> Finding:
-    import dns.asyncresolver  # noqa: PLC0415 - 0.1 s, only where needed
-    import dns.exception  # noqa: PLC0415
-
-    check = f"dns {domain}"
+def _files(path: Path | None) -> Iterator[tuple[str, Path]]:
+    """Return what is secret, and the file that holds it; settings have been read."""
+    source = FileSource(Settings, path)
     try:
-        answer = await dns.asyncresolver.resolve(domain, "MX", lifetime=_DNS_S)
-        hosts = [str(record.exchange).rstrip(".").lower() for record in answer]
-    except (dns.exception.DNSException, OSError) as error:
-        detail = f"no MX found ({_dns_reason(error)})"
-        mend = unnamed or (
-            f"publish: {domain}. MX 10 {hostname}. or route the domain here in your "
-            "mail server; relay check --dns prints all records"
-        )
-        return warn(check, detail, mend)
-    return _mx_finding(check, hosts, hostname, unnamed)
+        table = source.read()
+    except ConfigError:
+        return
+    here = [
+        f"{section}.{key}"
+        for section, model in sections(Settings).items()
+        for key, field in model.model_fields.items()
+        if is_secret(field) and _tells(table.get(section, {}).get(key))
+    ]
+    if here:
+        yield ", ".join(here), path or DEFAULT_FILE
+    for section, model in sections(Settings).items():
+        rows = table.get(section, {})
+        for key, field in model.model_fields.items():
+            name = key + FILE_SUFFIX if is_secret(field) else key
+            if is_secret(field) or f"{section}.{key}" in _KEYS:
+                file = rows.get(name)
+                if isinstance(file, str) and file.strip():
+                    yield f"{section}.{key}", source.place(file)
 
 
-def _dns_reason(error: Exception) -> str:
-    words = {
-        "NXDOMAIN": "the domain does not exist",
-        "NoAnswer": "the domain has none",
-        "LifetimeTimeout": "no answer from the DNS",
-        "NoNameservers": "the name servers fail",
-        "NoResolverConfiguration": "this machine has no DNS",
-    }
-    return words.get(type(error).__name__, type(error).__name__)
-
-
-def _mx_finding(
-    check: str, hosts: Sequence[str], hostname: str, unnamed: str = ""
-) -> Finding:
-    listed = ", ".join(hosts)
-    if hostname.lower() in hosts:
-        return ok(check, f"MX is {listed}")
-    mend = "fine if that server passes mail on; else " + (
-        unnamed or f"point the MX to {hostname}"
-    )
-    return warn(check, f"MX is {listed}, not {hostname}", mend)
+def _tells(value: object) -> bool:
+    """Say whether a value is a secret; the address of a database need not be one."""
+    if not isinstance(value, str) or not value.strip():
+        return False
+    return "://" not in value or masked_url(value) != value
