@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from relay.attachments.recovery import patience
 from relay.attachments.rows import TO_SEND
 from relay.core.files import FileUpdate
-from relay.core.states import FileState
+from relay.core.states import ActivityState
 from relay.outbox.records import SEND_WITHIN_S
 from relay.salesforce import WriteState, filing
 
@@ -41,11 +41,11 @@ class Linking:
         Raises:
             RelayError: Rows in hand are not linked, or it is not known.
         """
-        written = hand.mine(FileState.WRITTEN)
+        written = hand.mine(ActivityState.WRITTEN)
         others = [
             row
             for row in hand.mine(*TO_SEND)
-            if hand.carrier(row).state in {FileState.WRITTEN, FileState.LINKED}
+            if hand.carrier(row).state in {ActivityState.WRITTEN, ActivityState.LINKED}
         ]
         if not written and not others:
             return
@@ -62,7 +62,7 @@ class Linking:
             )
             if row.version_id in places.deleted:
                 text = "deleted in Salesforce"
-                updates.append(FileUpdate(row.key, FileState.GONE, error=text))
+                updates.append(FileUpdate(row.key, ActivityState.GONE, error=text))
             elif not document or not row.record_id:
                 continue
             elif (document, row.record_id) in places.links:
@@ -99,7 +99,7 @@ class Linking:
                     # It would hang nowhere, and nobody would ever find it.
                     await self._org.delete("ContentDocument", document)
                 gone = outcome.code in filing.RECORD_DELETED
-                state = FileState.GONE if gone else FileState.REFUSED
+                state = ActivityState.GONE if gone else ActivityState.REFUSED
                 updates.append(FileUpdate(row.key, state, error=error))
             else:
                 updates.append(
@@ -114,7 +114,7 @@ class Linking:
         )
         return FileUpdate(
             row.key,
-            FileState.LINKED,
+            ActivityState.LINKED,
             due_at=check,
             version_id=row.version_id or carrier.version_id,
             document_id=document,

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from relay.core.files import FileUpdate
-from relay.core.states import FileState
+from relay.core.states import ActivityState
 from relay.outbox.backoff import look_up_wait_s
 from relay.outbox.recovery import CLOCK_SLACK
 from relay.salesforce import filing
@@ -48,7 +48,7 @@ class FileRecovery:
         Raises:
             RelayError: Rows that were sent stay so.
         """
-        rows = hand.mine(FileState.SENT)
+        rows = hand.mine(ActivityState.SENT)
         if not rows:
             return
         now = self._clock.now()
@@ -60,23 +60,23 @@ class FileRecovery:
             if living:
                 update = FileUpdate(
                     row.key,
-                    FileState.WRITTEN,
+                    ActivityState.WRITTEN,
                     version_id=living[0].version_id,
                     document_id=living[0].document_id,
                     keep=True,
                 )
             elif files:
                 update = FileUpdate(
-                    row.key, FileState.GONE, error="deleted in Salesforce"
+                    row.key, ActivityState.GONE, error="deleted in Salesforce"
                 )
             elif now >= (row.sent_at or now) + patience(self._settings, row):
                 update = FileUpdate(
-                    row.key, FileState.PLANNED, lookups=row.lookups + 1, keep=True
+                    row.key, ActivityState.PLANNED, lookups=row.lookups + 1, keep=True
                 )
             else:
                 update = FileUpdate(
                     row.key,
-                    FileState.SENT,
+                    ActivityState.SENT,
                     due_at=self._ledger.after(look_up_wait_s(row.lookups)),
                     error=row.error,
                     lookups=row.lookups + 1,
@@ -90,7 +90,7 @@ class FileRecovery:
         Raises:
             RelayError: Doubles may be left; the rows stay in hand.
         """
-        rows = hand.mine(FileState.LINKED)
+        rows = hand.mine(ActivityState.LINKED)
         if not rows:
             return
         found = await self._own(min(row.created_at for row in rows))
@@ -101,7 +101,7 @@ class FileRecovery:
                     logger.warning("double_file_deleted", file=row.key)
                     await self._org.delete("ContentDocument", file.document_id or "")
         await self._ledger.commit(
-            hand, [FileUpdate(r.key, FileState.LINKED) for r in rows]
+            hand, [FileUpdate(r.key, ActivityState.LINKED) for r in rows]
         )
 
     async def _own(self, since: datetime) -> dict[str, list[filing.FoundFile]]:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.core.files import FileUpdate
-from relay.core.states import FILE_WAITING, FileState
+from relay.core.states import FILE_WAITING, ActivityState
 from relay.outbox.backoff import look_up_wait_s
 from relay.telemetry import get_logger, metrics
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from relay.outbox.backoff import Backoff
     from relay.store import Store
 
-TO_SEND: Final = frozenset({FileState.PLANNED, FileState.HELD})
+TO_SEND: Final = frozenset({ActivityState.PLANNED, ActivityState.HELD})
 """States of a file whose content has not left."""
 
 logger = get_logger(__name__)
@@ -40,7 +40,7 @@ class LeasedFiles:
         self.rows = {row.key: row for row in rows}
         self._mine = {row.key for row in self.rows.values() if row.mine}
 
-    def mine(self, *states: FileState) -> list[FileRow]:
+    def mine(self, *states: ActivityState) -> list[FileRow]:
         """Return the rows in hand that are in these states, or all."""
         return [
             row
@@ -55,7 +55,7 @@ class LeasedFiles:
             for other in self.rows.values()
             if other.draft.mail_id == row.draft.mail_id
             and other.draft.sha256 == row.draft.sha256
-            and other.state not in {FileState.REFUSED, FileState.GONE}
+            and other.state not in {ActivityState.REFUSED, ActivityState.GONE}
             and not other.record_gone
         ]
         # What is further on its way goes first, then the older row.
@@ -138,7 +138,8 @@ class FileLedger:
         """
         now = self._clock.now()
         updates = [
-            FileUpdate(row.key, FileState.SENT, sent_at=now, keep=True) for row in rows
+            FileUpdate(row.key, ActivityState.SENT, sent_at=now, keep=True)
+            for row in rows
         ]
         ours = await self._store.files_update(self._owner, updates, lease_s)
         for update in updates:
@@ -156,19 +157,19 @@ class FileLedger:
             row.state,
             due_at=due,
             error=row.error,
-            lookups=row.lookups + (row.state is FileState.WRITTEN),
+            lookups=row.lookups + (row.state is ActivityState.WRITTEN),
         )
 
     def failed(
-        self, row: FileRow, state: FileState, error: str, wait_s: float | None
+        self, row: FileRow, state: ActivityState, error: str, wait_s: float | None
     ) -> FileUpdate:
         """Try again with growing waits; what is too old is refused, with the reason."""
         now = self._clock.now()
         # What was sent without an answer is looked for, however old it is.
-        settled = {FileState.SENT, FileState.LINKED}
+        settled = {ActivityState.SENT, ActivityState.LINKED}
         if state not in settled and self._backoff.too_old(now, row.created_at):
             text = f"given up: {error}"
-            return FileUpdate(row.key, FileState.REFUSED, error=text)
+            return FileUpdate(row.key, ActivityState.REFUSED, error=text)
         return FileUpdate(
             row.key,
             state,

@@ -16,7 +16,7 @@ from relay.activity import FileRules, plan_files, without_secrets
 from relay.attachments.delivery import Delivery
 from relay.attachments.rows import LeasedFiles
 from relay.core.errors import OrgPaused, StoreUnavailable, TransientError
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Attachments:
             mail_id=work.mail.id,
             blob_id=claimed.blob_id,
             raw_bytes=claimed.size_bytes,
-            activity_keys=[row.key for row in work.of(Ledger.WRITTEN)],
+            activity_keys=[row.key for row in work.of(ActivityState.WRITTEN)],
         )
         run.files += plan.drafts
         names = dict.fromkeys(draft.name for draft in plan.drafts)

@@ -15,7 +15,7 @@ from relay.activity import cut
 from relay.attachments.rows import TO_SEND
 from relay.core.errors import NotFound, OrgPaused, RawUnreadable, TransientError
 from relay.core.files import FileUpdate
-from relay.core.states import FileState
+from relay.core.states import ActivityState
 from relay.mail import decoded, masked
 from relay.outbox.backoff import look_up_wait_s
 from relay.outbox.records import SEND_WITHIN_S
@@ -81,7 +81,7 @@ class Uploading:
         for row in hand.mine(*TO_SEND):
             if row.record_gone or not row.record_id:
                 text = "the record was deleted in Salesforce"
-                updates.append(FileUpdate(row.key, FileState.GONE, error=text))
+                updates.append(FileUpdate(row.key, ActivityState.GONE, error=text))
             elif hand.carrier(row) is row:
                 due.append(row)
         await self._ledger.commit(hand, updates)
@@ -170,7 +170,7 @@ class Uploading:
         try:
             return await self._store.open_raw(row.draft.blob_id)
         except NotFound as error:
-            update = FileUpdate(row.key, FileState.REFUSED, error=str(error))
+            update = FileUpdate(row.key, ActivityState.REFUSED, error=str(error))
         except RawUnreadable as error:
             update = self._ledger.failed(row, row.state, str(error), None)
         await self._ledger.commit(hand, [update])
@@ -215,29 +215,29 @@ class Uploading:
                 update = self._holding(row)
             elif outcome.state is WriteState.WRITTEN:
                 update = FileUpdate(
-                    row.key, FileState.WRITTEN, version_id=outcome.id, keep=True
+                    row.key, ActivityState.WRITTEN, version_id=outcome.id, keep=True
                 )
             elif outcome.state is WriteState.REFUSED:
                 gone = outcome.code in filing.RECORD_DELETED
-                state = FileState.GONE if gone else FileState.REFUSED
+                state = ActivityState.GONE if gone else ActivityState.REFUSED
                 update = FileUpdate(row.key, state, error=error)
             elif outcome.state is WriteState.UNKNOWN:
                 update = FileUpdate(
                     row.key,
-                    FileState.SENT,
+                    ActivityState.SENT,
                     due_at=self._ledger.after(look_up_wait_s(0)),
                     error=error,
                 )
             elif outcome.state is WriteState.NOT_SENT:
                 update = FileUpdate(
                     row.key,
-                    FileState.PLANNED,
+                    ActivityState.PLANNED,
                     due_at=self._ledger.after(1.0),
                     error=error,
                 )
             else:
                 update = self._ledger.failed(
-                    row, FileState.PLANNED, error, outcome.retry_after_s
+                    row, ActivityState.PLANNED, error, outcome.retry_after_s
                 )
             updates.append(update)
         await self._ledger.commit(hand, updates)
@@ -257,13 +257,16 @@ class Uploading:
         if isinstance(error, OrgPaused):
             await self._ledger.commit(
                 hand,
-                [FileUpdate(r.key, FileState.PLANNED, keep=True) for r in rows],
+                [FileUpdate(r.key, ActivityState.PLANNED, keep=True) for r in rows],
             )
             raise error
         wait = error.retry_after_s
         await self._ledger.commit(
             hand,
-            [self._ledger.failed(r, FileState.PLANNED, str(error), wait) for r in rows],
+            [
+                self._ledger.failed(r, ActivityState.PLANNED, str(error), wait)
+                for r in rows
+            ],
         )
 
     # ------------------------------------------------------------ no room
@@ -290,7 +293,7 @@ class Uploading:
 
     def _holding(self, row: FileRow) -> FileUpdate:
         return FileUpdate(
-            row.key, FileState.HELD, due_at=self._hold.until, error=self._hold.error
+            row.key, ActivityState.HELD, due_at=self._hold.until, error=self._hold.error
         )
 
 

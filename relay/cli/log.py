@@ -23,7 +23,7 @@ from relay.cli.output import (
 )
 from relay.core.errors import StoreUnavailable
 from relay.core.model import LogFilter
-from relay.core.states import Event, FileState, State
+from relay.core.states import ActivityState, Event, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -210,14 +210,14 @@ def records(row: Row) -> str:
 def files(row: Row) -> str:
     """Return the files of a message, those that are not there yet by their state."""
     states = [str(file["state"]) for file in row.get("files") or ()]
-    there = states.count(FileState.LINKED)
+    there = states.count(ActivityState.LINKED)
     words = [f"{there} file{'s' if there > 1 else ''}"] if there else []
     return ", ".join(
         words
         + [
             f"{count} file{'s' if count > 1 else ''} {state}"
-            for state in FileState
-            if state is not FileState.LINKED and (count := states.count(state))
+            for state in ActivityState
+            if state is not ActivityState.LINKED and (count := states.count(state))
         ]
     )
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.core.states import Event, FileState, Ledger, State
+    from relay.core.states import ActivityState, Event, State
 
 
 class RelayError(Exception):
@@ -181,7 +181,7 @@ class IllegalTransition(RelayError):  # noqa: N818
     """
 
     def __init__(
-        self, state: State | Ledger | FileState, event: Event | Ledger | FileState
+        self, state: State | ActivityState, event: Event | ActivityState
     ) -> None:
         """Name the state and the event."""
         super().__init__(f"what is {state} cannot take {event}")

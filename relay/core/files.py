@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from relay.core.states import FileState
+    from relay.core.states import ActivityState
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class FileRow:
 
     id: int
     draft: FileDraft
-    state: FileState
+    state: ActivityState
     record_id: str | None
     record_gone: bool
     created_at: datetime
@@ -75,7 +75,7 @@ class FileUpdate:
     """
 
     key: str
-    state: FileState
+    state: ActivityState
     due_at: datetime | None = None
     version_id: str | None = None
     document_id: str | None = None

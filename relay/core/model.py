@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from relay.core.states import Ledger, State
+    from relay.core.states import ActivityState, State
 
 Json = Any
 """A value that JSON can hold."""
@@ -287,7 +287,7 @@ class Activity:
     object: str
     fields: Mapping[str, Json]
     rule: str
-    state: Ledger
+    state: ActivityState
     salesforce_id: str | None = None
     sent_at: datetime | None = None
     error: str = ""
@@ -316,7 +316,7 @@ class LedgerUpdate:
     """A change of one ledger row, committed together with the settlements."""
 
     key: str
-    state: Ledger
+    state: ActivityState
     salesforce_id: str | None = None
     sent_at: datetime | None = None
     error: str = ""

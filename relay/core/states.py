@@ -1,4 +1,4 @@
-"""The states of a message and of a ledger row, and every change that is allowed.
+"""The states of a message and of an outbox row, and every change that is allowed.
 
 This is the only place that knows them: store, worker, command line, tests and the
 drawing in `docs/flow.md` all read these tables. A change that is not in a table
@@ -111,8 +111,8 @@ def sources(event: Event) -> frozenset[State]:
     return frozenset(state for state, row in TRANSITIONS.items() if event in row)
 
 
-class Ledger(StrEnum):
-    """Where one Salesforce record that a mail needs is on its way.
+class ActivityState(StrEnum):
+    """Where one row of the outbox is: a record, or a file, that Salesforce shall get.
 
     `PLANNED` is committed before anything is asked of Salesforce; `SENT` is committed
     before the request leaves. `SENT` without a live lease means that the outcome is
@@ -122,72 +122,77 @@ class Ledger(StrEnum):
     PLANNED = "planned"
     SENT = "sent"
     WRITTEN = "written"
-    REFUSED = "refused"
-    GONE = "gone"
-
-
-LEDGER_TRANSITIONS: Final[Mapping[Ledger, frozenset[Ledger]]] = {
-    # Planned → planned: the plan was never sent, a newer one takes its place.
-    Ledger.PLANNED: frozenset({Ledger.PLANNED, Ledger.SENT}),
-    # Sent → sent: looked for, proven absent, sent once more.
-    # Sent → planned: refused by the platform in a way that wrote nothing.
-    Ledger.SENT: frozenset(
-        {Ledger.SENT, Ledger.PLANNED, Ledger.WRITTEN, Ledger.REFUSED, Ledger.GONE}
-    ),
-    # A person removed the cause (a validation rule, say) and retries.
-    Ledger.REFUSED: frozenset({Ledger.PLANNED, Ledger.SENT}),
-    # Somebody deleted the record in Salesforce: their wish, never made again.
-    Ledger.WRITTEN: frozenset({Ledger.GONE}),
-    Ledger.GONE: frozenset(),
-}
-LEDGER_BY_AUDIT: Final[Mapping[Ledger, frozenset[Ledger]]] = {
-    # Salesforce does not have the record, and a person wants it there again.
-    Ledger.WRITTEN: frozenset({Ledger.PLANNED}),
-}
-"""Changes that no worker makes: only `relay audit --fix`, asked for by a person."""
-SETTLED: Final = frozenset({Ledger.WRITTEN, Ledger.GONE})
-"""Ledger states that need no further call."""
-
-
-class FileState(StrEnum):
-    """Where one file of a mail is on its way into Salesforce.
-
-    Files come after the mail's records: nothing here changes the state of a message.
-    `SENT` is committed before the upload begins, as with the ledger.
-    """
-
-    PLANNED = "planned"
-    SENT = "sent"
-    WRITTEN = "written"
-    """Salesforce has the file; that it hangs on the record is not proven yet."""
+    """Salesforce has it. A file is not settled yet: its link is not proven."""
     LINKED = "linked"
+    """Files alone: Salesforce has the file, and the file is linked to its record."""
     REFUSED = "refused"
     HELD = "held"
-    """The org has no room for files now; tried again by itself."""
+    """Files alone: the org has no storage left; tried again by itself."""
     GONE = "gone"
-    """File or record was deleted in Salesforce: somebody's wish."""
+    """Deleted in Salesforce: somebody's wish, never made again."""
 
 
-FILE_TRANSITIONS: Final[Mapping[FileState, frozenset[FileState]]] = {
+ACTIVITY_TRANSITIONS: Final[Mapping[ActivityState, frozenset[ActivityState]]] = {
+    # Planned → planned: the plan was never sent, a newer one takes its place.
+    ActivityState.PLANNED: frozenset({ActivityState.PLANNED, ActivityState.SENT}),
+    # Sent → sent: looked for, proven absent, sent once more.
+    # Sent → planned: refused by the platform in a way that wrote nothing.
+    ActivityState.SENT: frozenset(
+        {
+            ActivityState.SENT,
+            ActivityState.PLANNED,
+            ActivityState.WRITTEN,
+            ActivityState.REFUSED,
+            ActivityState.GONE,
+        }
+    ),
+    # Somebody deleted the record in Salesforce: their wish, never made again.
+    ActivityState.WRITTEN: frozenset({ActivityState.GONE}),
+    # A person removed the cause (a validation rule, say) and retries.
+    ActivityState.REFUSED: frozenset({ActivityState.PLANNED, ActivityState.SENT}),
+    ActivityState.GONE: frozenset(),
+    # States that only files have.
+    ActivityState.LINKED: frozenset(),
+    ActivityState.HELD: frozenset(),
+}
+"""Changes of a row that needs one request: all records."""
+
+_FILES_ALSO: Final[Mapping[ActivityState, frozenset[ActivityState]]] = {
     # Planned → linked: the content is in Salesforce for another record of the mail.
-    FileState.PLANNED: frozenset(FileState) - {FileState.WRITTEN},
-    FileState.SENT: frozenset(FileState),
-    FileState.WRITTEN: frozenset(
-        {FileState.WRITTEN, FileState.LINKED, FileState.REFUSED, FileState.GONE}
+    ActivityState.PLANNED: frozenset(ActivityState) - {ActivityState.WRITTEN},
+    ActivityState.SENT: frozenset(ActivityState),
+    ActivityState.WRITTEN: frozenset(
+        {ActivityState.WRITTEN, ActivityState.LINKED, ActivityState.REFUSED}
     ),
     # Linked → linked: looked at once more, for a double of a late commit.
-    FileState.LINKED: frozenset({FileState.LINKED, FileState.GONE}),
-    # A person removed the cause and retries.
-    FileState.REFUSED: frozenset({FileState.PLANNED}),
-    FileState.HELD: frozenset(FileState) - {FileState.WRITTEN},
-    FileState.GONE: frozenset(),
+    ActivityState.LINKED: frozenset({ActivityState.LINKED, ActivityState.GONE}),
+    ActivityState.HELD: frozenset(ActivityState) - {ActivityState.WRITTEN},
 }
-FILE_BY_AUDIT: Final[Mapping[FileState, frozenset[FileState]]] = {
-    # Salesforce does not have the file, or not the record on which it hung.
-    FileState.LINKED: frozenset({FileState.PLANNED, FileState.WRITTEN}),
+FILE_TRANSITIONS: Final[Mapping[ActivityState, frozenset[ActivityState]]] = {
+    state: allowed | _FILES_ALSO.get(state, frozenset())
+    for state, allowed in ACTIVITY_TRANSITIONS.items()
+}
+"""Changes of a file, which needs a second request: the link to its record."""
+
+ACTIVITY_BY_AUDIT: Final[Mapping[ActivityState, frozenset[ActivityState]]] = {
+    # Salesforce does not have the record, and a person wants it there again.
+    ActivityState.WRITTEN: frozenset({ActivityState.PLANNED}),
 }
 """Changes that no worker makes: only `relay audit --fix`, asked for by a person."""
+FILE_BY_AUDIT: Final[Mapping[ActivityState, frozenset[ActivityState]]] = {
+    # Salesforce does not have the file, or not the record to which it was linked.
+    ActivityState.LINKED: frozenset({ActivityState.PLANNED, ActivityState.WRITTEN}),
+}
+"""The same for files."""
+
+SETTLED: Final = frozenset({ActivityState.WRITTEN, ActivityState.GONE})
+"""States of a record that needs no further call."""
 FILE_WAITING: Final = frozenset(
-    {FileState.PLANNED, FileState.SENT, FileState.WRITTEN, FileState.HELD}
+    {
+        ActivityState.PLANNED,
+        ActivityState.SENT,
+        ActivityState.WRITTEN,
+        ActivityState.HELD,
+    }
 )
-"""File states that something is still to be done about."""
+"""States of a file that needs a further call."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from relay.core.errors import LeaseLost
 from relay.core.model import LedgerUpdate, Step
 from relay.core.queue import Settlement
-from relay.core.states import SETTLED, Event, Ledger
+from relay.core.states import SETTLED, ActivityState, Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ class Batch:
     unsent: list[Unsent] = field(default_factory=list)
 
     def update(
-        self, work: BatchMail, row: Activity, state: Ledger, **changes: Any
+        self, work: BatchMail, row: Activity, state: ActivityState, **changes: Any
     ) -> None:
         """Change a ledger row here, and with the next commit in the store."""
         changes.setdefault("error", "")
@@ -214,13 +214,13 @@ class BatchMail:
     @property
     def sure(self) -> list[Activity]:
         """Return the rows that are, or may be, in Salesforce, or were taken out."""
-        return self.of(Ledger.SENT, Ledger.WRITTEN, Ledger.GONE)
+        return self.of(ActivityState.SENT, ActivityState.WRITTEN, ActivityState.GONE)
 
     def change(self, row: Activity, **changes: Any) -> None:
         """Change a row here alone."""
         self.rows[row.key] = replace(row, **changes)
 
-    def of(self, *states: Ledger) -> list[Activity]:
+    def of(self, *states: ActivityState) -> list[Activity]:
         """Return the rows in these states, in the order of the plan."""
         return [row for row in self.rows.values() if row.state in states]
 

@@ -27,7 +27,7 @@ from relay.core.errors import (
     StoreUnavailable,
     TransientError,
 )
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.salesforce.errors import rule
 from relay.telemetry import get_logger, metrics
 
@@ -127,7 +127,9 @@ def pausing(
     if isinstance(trouble, OrgPaused | SalesforceDown):
         return trouble
     told = [w.error for w in works if isinstance(w.error, OrgPaused | SalesforceDown)]
-    if not told or any(work.of(Ledger.WRITTEN, Ledger.REFUSED) for work in works):
+    if not told or any(
+        work.of(ActivityState.WRITTEN, ActivityState.REFUSED) for work in works
+    ):
         return None
     return told[0]
 

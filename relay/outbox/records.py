@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from relay.activity import Mode
 from relay.core.errors import OutcomeUnknown, StoreUnavailable, TransientError
 from relay.core.model import Activity, LedgerUpdate, Unsent
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.outbox.backoff import look_up_wait_s
 from relay.outbox.recovery import Recovery
 from relay.outbox.visibility import RIGHT
@@ -76,7 +76,7 @@ class RecordWriter:
             SalesforceUnavailable: Nothing is known yet.
             OrgPaused: Likewise.
         """
-        if not any(work.of(Ledger.SENT) for work in works):
+        if not any(work.of(ActivityState.SENT) for work in works):
             return
         shape = await self._org.shape()
         await self._mode.known(shape)
@@ -124,7 +124,7 @@ class RecordWriter:
             rows = [
                 (work, row)
                 for work in group
-                for row in work.of(Ledger.PLANNED, Ledger.REFUSED)
+                for row in work.of(ActivityState.PLANNED, ActivityState.REFUSED)
                 if only is None or row.key in only
             ]
             await self._send(
@@ -143,14 +143,18 @@ class RecordWriter:
         deadline_s = self._clock.boottime_s() + SEND_WITHIN_S
         for work, row in rows:
             # Sent again with an unknown outcome: the next time somebody looks first.
-            lookups = row.lookups + 1 if row.state is Ledger.SENT else 0
+            lookups = row.lookups + 1 if row.state is ActivityState.SENT else 0
             work.change(
-                row, state=Ledger.SENT, sent_at=sent_at, lookups=lookups, error=""
+                row,
+                state=ActivityState.SENT,
+                sent_at=sent_at,
+                lookups=lookups,
+                error="",
             )
         marks = [
             LedgerUpdate(
                 row.key,
-                Ledger.SENT,
+                ActivityState.SENT,
                 sent_at=sent_at,
                 lookups=work.rows[row.key].lookups,
             )
@@ -163,7 +167,7 @@ class RecordWriter:
             run.unsent += [
                 Unsent(work.mail.id, row.key, sent_at)
                 for work, row in rows
-                if row.state is not Ledger.SENT
+                if row.state is not ActivityState.SENT
             ]
             raise
         rows = [(work, row) for work, row in rows if not work.lost]
@@ -180,7 +184,7 @@ class RecordWriter:
         except TransientError:
             # The whole call was refused before anything was done.
             for work, row in rows:
-                run.update(work, work.rows[row.key], Ledger.PLANNED)
+                run.update(work, work.rows[row.key], ActivityState.PLANNED)
             raise
         by_key = {outcome.key: outcome for outcome in outcomes}
         for work, row in rows:
@@ -194,10 +198,10 @@ class RecordWriter:
         metrics.ACTIVITIES.labels(row.object, str(outcome.state)).inc()
         match str(outcome.state):
             case "written":
-                run.update(work, row, Ledger.WRITTEN, salesforce_id=outcome.id)
+                run.update(work, row, ActivityState.WRITTEN, salesforce_id=outcome.id)
                 work.trace("write", f"{row.object} {outcome.id}", row.rule)
             case "refused":
-                run.update(work, row, Ledger.REFUSED, error=error)
+                run.update(work, row, ActivityState.REFUSED, error=error)
                 work.refusals[row.key] = outcome
                 work.trace("write", f"{row.object} refused", error)
             case "unknown":
@@ -210,13 +214,13 @@ class RecordWriter:
                 work.error = OutcomeUnknown(text, retry_after_s=wait)
                 work.trace("write", f"{row.object} unknown", error)
             case "not_sent":
-                run.update(work, row, Ledger.PLANNED, error=error)
+                run.update(work, row, ActivityState.PLANNED, error=error)
                 work.error = TransientError(
                     "the request did not leave in time", retry_after_s=1.0
                 )
                 work.trace("write", f"{row.object} not sent", error)
             case _:
-                run.update(work, row, Ledger.PLANNED, error=error)
+                run.update(work, row, ActivityState.PLANNED, error=error)
                 work.error = errors.trouble(
                     outcome.code, outcome.text, outcome.retry_after_s
                 )
@@ -236,18 +240,18 @@ class RecordWriter:
         key = plan[0].key
         await self.write(run, [work], {work.mail.id: plan}, only={key})
         row = work.rows[key]
-        if row.state is Ledger.REFUSED:
+        if row.state is ActivityState.REFUSED:
             if not _speaks_of_the_org(row):
                 return None
-            run.update(work, row, Ledger.PLANNED)
+            run.update(work, row, ActivityState.PLANNED)
             reason = f"the first EmailMessage was refused: {row.error}"
             await self._mode.remember(Mode.TASK, reason)
             work.trace("mode", "task", reason)
-        elif row.state is Ledger.WRITTEN and row.salesforce_id:
+        elif row.state is ActivityState.WRITTEN and row.salesforce_id:
             # Until it is proven the row is not *written*: a crash, or an answer that
             # does not come, must find it as one whose outcome is unknown.
             run.pending = [change for change in run.pending if change.key != key]
-            work.change(row, state=Ledger.SENT)
+            work.change(row, state=ActivityState.SENT)
             records = await self._org.read_email_messages([row.salesforce_id])
             if row.salesforce_id not in records:
                 work.error = OutcomeUnknown(
@@ -285,7 +289,7 @@ class RecordWriter:
             reason = "the first EmailMessage got its activity"
             if self._mode.remembered is None:
                 await self._mode.remember(Mode.EMAIL_MESSAGE, reason)
-            run.update(work, row, Ledger.WRITTEN, salesforce_id=record.id)
+            run.update(work, row, ActivityState.WRITTEN, salesforce_id=record.id)
             work.trace("mode", "email_message", "the org made an activity for it")
             return True
         if not record.is_deleted:
@@ -294,7 +298,7 @@ class RecordWriter:
                 await self._mode.remember(Mode.TASK, reason)
             await self._org.delete("EmailMessage", record.id)
             work.trace("mode", "task", reason)
-        run.update(work, row, Ledger.PLANNED)
+        run.update(work, row, ActivityState.PLANNED)
         return True
 
 
@@ -310,7 +314,9 @@ def _speaks_of_the_org(row: Activity) -> bool:
 
 def _plan(work: BatchMail, drafts: Iterable[Draft]) -> None:
     """Replace the rows that were never sent by a new plan."""
-    kept = {k: row for k, row in work.rows.items() if row.state is not Ledger.PLANNED}
+    kept = {
+        k: row for k, row in work.rows.items() if row.state is not ActivityState.PLANNED
+    }
     for new in drafts:
         kept.setdefault(
             new.key,
@@ -321,7 +327,7 @@ def _plan(work: BatchMail, drafts: Iterable[Draft]) -> None:
                 object=new.object,
                 fields=new.fields,
                 rule=new.rule,
-                state=Ledger.PLANNED,
+                state=ActivityState.PLANNED,
                 people=new.people,
                 key_field=new.key_field,
             ),

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import OutcomeUnknown
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.outbox.backoff import look_up_wait_s
 from relay.outbox.visibility import RIGHT, Visibility, owner_of
 
@@ -81,7 +81,7 @@ class Recovery:
         Raises:
             RelayError: Salesforce could not be asked; nothing is known.
         """
-        unknown = [(w, row) for w in works for row in w.of(Ledger.SENT)]
+        unknown = [(w, row) for w in works for row in w.of(ActivityState.SENT)]
         again = [(w, row) for w, row in unknown if self._may_repeat(row, shape)]
         sought = [(w, row) for w, row in unknown if not self._may_repeat(row, shape)]
         found = await self._find([row for _, row in sought if _findable(row, shape)])
@@ -101,7 +101,9 @@ class Recovery:
             elif record is None:
                 self._absent(run, work, row, shape, blind)
             elif not await prove(run, work, row, record):
-                state = Ledger.GONE if record.is_deleted else Ledger.WRITTEN
+                state = (
+                    ActivityState.GONE if record.is_deleted else ActivityState.WRITTEN
+                )
                 run.update(work, row, state, salesforce_id=record.id)
                 work.trace("look-up by key", f"found {record.id}", row.slot)
         return again
@@ -147,12 +149,14 @@ class Recovery:
         elif owner_of(row) in blind:
             self._wait(run, work, row, _BLIND)
         else:
-            run.update(work, row, Ledger.PLANNED)
+            run.update(work, row, ActivityState.PLANNED)
             work.trace("look-up by key", "proven absent", row.slot)
 
     def _wait(self, run: Batch, work: BatchMail, row: Activity, reason: str) -> None:
         wait = look_up_wait_s(row.lookups)
-        run.update(work, row, Ledger.SENT, sent_at=row.sent_at, lookups=row.lookups + 1)
+        run.update(
+            work, row, ActivityState.SENT, sent_at=row.sent_at, lookups=row.lookups + 1
+        )
         work.error = OutcomeUnknown(reason, retry_after_s=wait)
         work.trace("look-up by key", "not found yet", row.slot)
 

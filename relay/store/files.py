@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.errors import IllegalTransition, NotFound, RawUnreadable
 from relay.core.files import FileDraft, FileRow
-from relay.core.states import FILE_TRANSITIONS, FileState, Ledger
+from relay.core.states import FILE_TRANSITIONS, ActivityState
 from relay.store import schema
 from relay.store.access import in_thread
 from relay.store.errors import code
@@ -197,12 +197,12 @@ class FileOperations(Intake):
             )
             await self._write(lambda c: c.execute(free))
 
-    async def file_counts(self) -> dict[FileState, int]:
+    async def file_counts(self) -> dict[ActivityState, int]:
         """Return how many files are in each state."""
         query = select(f.state, func.count()).group_by(f.state)
         rows = await self._read(lambda connection: connection.execute(query).all())
         found = {row[0]: int(row[1]) for row in rows}
-        return {state: found.get(state.value, 0) for state in FileState}
+        return {state: found.get(state.value, 0) for state in ActivityState}
 
 
 def _scalar(query: Any) -> Callable[[Connection], bytes | None]:
@@ -229,12 +229,12 @@ def add_files(connection: Connection, drafts: Sequence[FileDraft], now: int) -> 
         make.insert(files).on_conflict_do_nothing(index_elements=["key"]),
         [_values(draft) | {"created_at": now, "due_at": now} for draft in drafts],
     )
-    again = (FileState.REFUSED.value, FileState.HELD.value)
+    again = (ActivityState.REFUSED.value, ActivityState.HELD.value)
     for part in chunks([draft.key for draft in drafts]):
         connection.execute(
             update(files)
             .where(f.key.in_(part), f.state.in_(again))
-            .values(state=FileState.PLANNED.value, due_at=now, error="", failures=0)
+            .values(state=ActivityState.PLANNED.value, due_at=now, error="", failures=0)
         )
 
 
@@ -256,7 +256,7 @@ def _values(draft: FileDraft) -> dict[str, Any]:
         "start_byte": draft.start,
         "end_byte": draft.end,
         "encoding": text(draft.encoding),
-        "state": FileState.PLANNED.value,
+        "state": ActivityState.PLANNED.value,
     }
 
 
@@ -314,9 +314,9 @@ def file_of(row: Row[Any], *, mine: bool = False) -> FileRow:
             end=row.end_byte,
             encoding=row.encoding,
         ),
-        state=FileState(row.state),
+        state=ActivityState(row.state),
         record_id=row.salesforce_id,
-        record_gone=row.record_state == Ledger.GONE.value,
+        record_gone=row.record_state == ActivityState.GONE.value,
         created_at=moment(row.created_at),
         version_id=row.version_id,
         document_id=row.document_id,
@@ -351,9 +351,9 @@ def _update(
             raise NotFound(problem)
         row = rows[change.key]
         ours = row.lease_owner == owner
-        old = FileState(row.state)
+        old = ActivityState(row.state)
         if not ours and (
-            change.state is FileState.SENT
+            change.state is ActivityState.SENT
             or not (change.version_id or change.document_id)
             or change.state not in FILE_TRANSITIONS[old]
         ):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, select, update
 
 from relay.core.model import OwnerChange
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.store import schema
 from relay.store.access import Access
 from relay.store.values import load
@@ -61,7 +61,7 @@ class Handovers(Access):
 
 def _any_due(connection: Connection, now: int) -> bool:
     a = activities.c
-    query = select(a.id).where(a.owner_due_at <= now, a.state == Ledger.WRITTEN)
+    query = select(a.id).where(a.owner_due_at <= now, a.state == ActivityState.WRITTEN)
     return connection.execute(query.limit(1)).first() is not None
 
 
@@ -71,7 +71,7 @@ def _take(
     a = activities.c
     query = (
         select(a.key, a.salesforce_id, a.owner, a.fields)
-        .where(a.owner_due_at <= now, a.state == Ledger.WRITTEN)
+        .where(a.owner_due_at <= now, a.state == ActivityState.WRITTEN)
         .order_by(a.owner_due_at, a.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

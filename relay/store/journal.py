@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from relay.core.errors import NotFound
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.store import schema
 from relay.store.access import Access
 from relay.store.interventions import BY_PEOPLE
@@ -177,7 +177,9 @@ def _records(
     found: defaultdict[int | None, list[dict[str, Json]]] = defaultdict(list)
     columns = (a.mail_id, a.object, a.salesforce_id, a.key, a.rule)
     for part in chunks(sorted(mail_ids)):
-        query = select(*columns).where(a.mail_id.in_(part), a.state == Ledger.WRITTEN)
+        query = select(*columns).where(
+            a.mail_id.in_(part), a.state == ActivityState.WRITTEN
+        )
         for row in connection.execute(query.order_by(a.id)):
             found[row.mail_id].append(
                 {
@@ -266,7 +268,9 @@ def _show(connection: Connection, row_id: str) -> dict[str, Json]:
 def _planned(connection: Connection, mail_id: int | None) -> list[Json]:
     """Return the records that are drafted and were never sent, with their fields."""
     columns = (a.object, a.key, a.rule, a.fields)
-    query = select(*columns).where(a.mail_id == mail_id, a.state == Ledger.PLANNED)
+    query = select(*columns).where(
+        a.mail_id == mail_id, a.state == ActivityState.PLANNED
+    )
     return [
         {
             "object": row.object,

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.errors import IllegalTransition, LeaseLost, NotFound
 from relay.core.model import Activity
-from relay.core.states import LEDGER_TRANSITIONS, SETTLED, Ledger
+from relay.core.states import ACTIVITY_TRANSITIONS, SETTLED, ActivityState
 from relay.store import schema
 from relay.store.access import Access
 from relay.store.files import add_files, drop_files
@@ -102,7 +102,7 @@ def activity_of(row: Row[Any]) -> Activity:
         object=row.object,
         fields=load(row.fields),
         rule=row.rule,
-        state=Ledger(row.state),
+        state=ActivityState(row.state),
         salesforce_id=row.salesforce_id,
         sent_at=maybe_moment(row.sent_at),
         error=row.error,
@@ -144,9 +144,9 @@ def _take_back(connection: Connection, owner: str, unsent: Sequence[Unsent]) -> 
         for part in chunks(sorted(marked)):
             connection.execute(
                 update(activities)
-                .where(a.key.in_(part), a.state == Ledger.SENT)
+                .where(a.key.in_(part), a.state == ActivityState.SENT)
                 .where(a.sent_at == stamp(sent_at))
-                .values(state=Ledger.PLANNED.value, **_NEVER_SENT)
+                .values(state=ActivityState.PLANNED.value, **_NEVER_SENT)
             )
 
 
@@ -185,7 +185,9 @@ def _write_plans(
     a = activities.c
     wanted = {draft.key for _, drafts in plans for draft in drafts}
     for part in chunks(mail_id for mail_id, _ in plans):
-        planned = select(a.key).where(a.mail_id.in_(part), a.state == Ledger.PLANNED)
+        planned = select(a.key).where(
+            a.mail_id.in_(part), a.state == ActivityState.PLANNED
+        )
         dropped = sorted(set(connection.scalars(planned)) - wanted)
         for keys in chunks(dropped):
             drop_files(connection, keys)
@@ -198,7 +200,7 @@ def _write_plans(
             "object": draft.object,
             "fields": dump(dict(draft.fields)),
             "rule": draft.rule,
-            "state": Ledger.PLANNED.value,
+            "state": ActivityState.PLANNED.value,
             "created_at": now,
             "people": dump(list(draft.people)),
             "key_field": draft.key_field,
@@ -215,7 +217,7 @@ def _write_plans(
         put = new.on_conflict_do_update(
             index_elements=["key"],
             set_=fresh | _NEVER_SENT,
-            where=a.state == Ledger.PLANNED,
+            where=a.state == ActivityState.PLANNED,
         )
         connection.execute(put, rows)
 
@@ -232,7 +234,7 @@ def _write_changes(
     connection: Connection, rows: dict[str, Row[Any]], changes: Sequence[LedgerUpdate]
 ) -> None:
     values: list[dict[str, Any]] = []
-    state_of = {key: Ledger(row.state) for key, row in rows.items()}
+    state_of = {key: ActivityState(row.state) for key, row in rows.items()}
     for change in changes:
         old = state_of.get(change.key)
         if old is None:
@@ -240,7 +242,7 @@ def _write_changes(
             raise NotFound(problem)
         if _said_before(rows[change.key], old, change):
             continue
-        if change.state not in LEDGER_TRANSITIONS[old]:
+        if change.state not in ACTIVITY_TRANSITIONS[old]:
             raise IllegalTransition(old, change.state)
         state_of[change.key] = change.state
         row = rows[change.key]
@@ -266,7 +268,7 @@ def _write_changes(
         )
 
 
-def _said_before(row: Row[Any], old: Ledger, change: LedgerUpdate) -> bool:
+def _said_before(row: Row[Any], old: ActivityState, change: LedgerUpdate) -> bool:
     """Say whether Salesforce's answer is known already; a fact may come twice."""
     return (
         old is change.state

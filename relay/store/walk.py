@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, or_, select, update
 
 from relay.core.states import (
+    ACTIVITY_BY_AUDIT,
     FILE_BY_AUDIT,
-    LEDGER_BY_AUDIT,
+    ActivityState,
     Event,
-    FileState,
-    Ledger,
     State,
 )
 from relay.store import schema
@@ -132,7 +131,9 @@ class LedgerWalk(Access):
 
     async def files_gone(self, keys: Collection[str]) -> None:
         """Note that somebody has deleted these files."""
-        await self._move_files(keys, {"state": FileState.GONE.value, "due_at": None})
+        await self._move_files(
+            keys, {"state": ActivityState.GONE.value, "due_at": None}
+        )
 
     async def files_rewrite(self, keys: Collection[str], actor: str) -> set[str]:
         """Have files sent again that Salesforce does not have any more.
@@ -142,7 +143,7 @@ class LedgerWalk(Access):
         """
         now = self._now()
         values = {
-            "state": FileState.PLANNED.value,
+            "state": ActivityState.PLANNED.value,
             "version_id": None,
             "document_id": None,
             "sent_at": None,
@@ -190,7 +191,7 @@ class LedgerWalk(Access):
         """Return the rows of an object that were written last, the newest first."""
         query = (
             select(schema.activities)
-            .where(a.object == sobject, a.state == Ledger.WRITTEN)
+            .where(a.object == sobject, a.state == ActivityState.WRITTEN)
             .order_by(a.id.desc())
             .limit(limit)
         )
@@ -217,8 +218,8 @@ class LedgerWalk(Access):
             for part in chunks(sorted(keys)):
                 changed = connection.execute(
                     update(schema.activities)
-                    .where(a.key.in_(part), a.state == Ledger.WRITTEN)
-                    .values(state=Ledger.GONE.value)
+                    .where(a.key.in_(part), a.state == ActivityState.WRITTEN)
+                    .values(state=ActivityState.GONE.value)
                     .returning(a.id)
                 )
                 count += len(changed.all())
@@ -251,7 +252,7 @@ class LedgerWalk(Access):
                     update(schema.activities)
                     .where(a.key.in_(part))
                     .values(
-                        state=Ledger.PLANNED.value,
+                        state=ActivityState.PLANNED.value,
                         salesforce_id=None,
                         sent_at=None,
                         lookups=0,
@@ -265,7 +266,7 @@ class LedgerWalk(Access):
                         f.activity_key.in_(part),
                         f.state.in_([state.value for state in FILE_BY_AUDIT]),
                     )
-                    .values(state=FileState.WRITTEN.value, due_at=now, lookups=0)
+                    .values(state=ActivityState.WRITTEN.value, due_at=now, lookups=0)
                 )
             queued = [message for found in messages.values() for message in found]
             apply_event(connection, Event.REQUEUE, queued, actor, now)
@@ -301,7 +302,7 @@ def _messages(
 
 def _free(keys: Sequence[str], now: int) -> Any:
     """Return the rows that may be taken back: written, and nobody works on the mail."""
-    fit = [state.value for state in LEDGER_BY_AUDIT]
+    fit = [state.value for state in ACTIVITY_BY_AUDIT]
     free = or_(mails.c.lease_owner.is_(None), mails.c.lease_until < now)
     return (
         select(schema.activities)

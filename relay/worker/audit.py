@@ -26,7 +26,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.outbox.visibility import owner_of
 from relay.worker.audit_files import FileAudit
 from relay.worker.differences import (
@@ -96,7 +96,7 @@ class Audit:
         self._progress = progress
         self._report = Report()
         self._files = FileAudit(store, org, clock)
-        self._states: dict[Key, Ledger] = {}
+        self._states: dict[Key, ActivityState] = {}
         self._identifiers: dict[Key, str] = {}
         self._messages: dict[Key, tuple[str, ...]] = {}
         self._missing: dict[str, tuple[LedgerRow, str]] = {}
@@ -183,9 +183,9 @@ class Audit:
         by_object: dict[str, dict[str, LedgerRow]] = defaultdict(dict)
         for row in rows:
             activity = row.activity
-            if activity.state is Ledger.SENT:
+            if activity.state is ActivityState.SENT:
                 self._report.on_the_way += 1
-            elif activity.state is Ledger.WRITTEN and activity.salesforce_id:
+            elif activity.state is ActivityState.WRITTEN and activity.salesforce_id:
                 by_object[activity.object][activity.salesforce_id] = row
         for sobject, by_id in by_object.items():
             found = await self._org.existing(sobject, list(by_id))
@@ -256,7 +256,7 @@ class Audit:
         by_identifier = Counter(
             (sobject, identifier)
             for (sobject, key), identifier in self._identifiers.items()
-            if self._states[sobject, key] is not Ledger.PLANNED
+            if self._states[sobject, key] is not ActivityState.PLANNED
         )
         for (sobject, key), records in living.items():
             ids = tuple(record.id for record in records)
@@ -270,7 +270,10 @@ class Audit:
                 found.append(
                     Difference(Kind.DOUBLED, sobject, key, ids, messages, detail)
                 )
-            elif state in {Ledger.PLANNED, Ledger.REFUSED} and key not in self._missing:
+            elif (
+                state in {ActivityState.PLANNED, ActivityState.REFUSED}
+                and key not in self._missing
+            ):
                 detail = f"the ledger says {state}"
                 found.append(
                     Difference(Kind.ORPHANED, sobject, key, ids, messages, detail)

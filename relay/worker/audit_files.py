@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from relay.core.states import FileState
+from relay.core.states import ActivityState
 from relay.worker.differences import (
     IN_THE_BIN,
     MENDABLE,
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 OBJECT: Final = "ContentVersion"
 PAGE: Final = 1000
 """Files that are compared at a time."""
-_NOT_SENT: Final = frozenset({FileState.PLANNED, FileState.HELD, FileState.REFUSED})
+_NOT_SENT: Final = frozenset(
+    {ActivityState.PLANNED, ActivityState.HELD, ActivityState.REFUSED}
+)
 """States of a file that is not in Salesforce."""
 
 
@@ -136,7 +138,7 @@ class FileAudit:
 
 def _judged(row: FileLedgerRow, since: datetime | None) -> bool:
     file = row.file
-    if file.state is not FileState.LINKED or not file.version_id:
+    if file.state is not ActivityState.LINKED or not file.version_id:
         return False
     return since is None or (file.sent_at or file.created_at) >= since
 

@@ -20,7 +20,7 @@ from relay.core.errors import (
     TransientError,
     UnparsableMessage,
 )
-from relay.core.states import Event, Ledger
+from relay.core.states import ActivityState, Event
 from relay.outbox.backoff import GIVE_BACK_S
 from relay.outbox.batch import Batch, BatchMail, ClaimedMessage, SpoiltBatchError
 from relay.outbox.circuit_breaker import pausing
@@ -234,11 +234,11 @@ class Pipeline:
         for work in works:
             if all(item.settlement for item in work.items):
                 continue
-            refused = work.of(Ledger.REFUSED)
+            refused = work.of(ActivityState.REFUSED)
             if work.done and work.checked:
                 self._files.plan(run, work)
                 work.settle(Event.LOGGED)
-            elif refused and not work.of(Ledger.PLANNED, Ledger.SENT):
+            elif refused and not work.of(ActivityState.PLANNED, ActivityState.SENT):
                 code, _, text = refused[0].error.partition(" ")
                 work.settle(Event.PERMANENT, code, text)
             elif pause and not isinstance(work.error, OutcomeUnknown):
@@ -252,7 +252,7 @@ class Pipeline:
         While it is open whether a record was written, the mail is never given up: what
         is dead is retried by people, and discarded.
         """
-        open_outcome = bool(work.of(Ledger.SENT))
+        open_outcome = bool(work.of(ActivityState.SENT))
         for item in work.items:
             if not item.settlement:
                 item.trace("attempt", "failed", str(error))

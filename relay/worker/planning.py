@@ -19,7 +19,7 @@ from relay.activity import Mode
 from relay.core.addresses import address_key
 from relay.core.errors import OrgPaused
 from relay.core.model import LedgerUpdate
-from relay.core.states import Event, Ledger
+from relay.core.states import ActivityState, Event
 from relay.match import Several
 from relay.outbox.backoff import GIVE_BACK_S
 from relay.telemetry import get_logger
@@ -125,15 +125,16 @@ class Planning:
 
     async def _forget_refused(self, run: Batch, works: Sequence[BatchMail]) -> None:
         """Let refused rows be planned anew."""
-        refused = [(w, row) for w in works for row in w.of(Ledger.REFUSED)]
+        refused = [(w, row) for w in works for row in w.of(ActivityState.REFUSED)]
         updates = [
-            LedgerUpdate(row.key, Ledger.PLANNED, error=row.error) for _, row in refused
+            LedgerUpdate(row.key, ActivityState.PLANNED, error=row.error)
+            for _, row in refused
         ]
         if updates:
             await run.advance(self._store, ledger=updates)
         for work, row in refused:
             # A row that was sent keeps its place in a plan; this one makes room.
-            work.change(row, state=Ledger.PLANNED)
+            work.change(row, state=ActivityState.PLANNED)
 
     async def _drop_plans(
         self, run: Batch, works: Sequence[BatchMail], matches: Matched
@@ -143,7 +144,7 @@ class Planning:
         unneeded = {
             work.mail.id: ()
             for work in works
-            if work.of(Ledger.PLANNED) and work.mail.id not in needed
+            if work.of(ActivityState.PLANNED) and work.mail.id not in needed
         }
         if unneeded:
             left = [work for work in works if work.mail.id in unneeded]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.outbox.owner_changes import INACTIVE_OWNER
 from relay.salesforce.errors import Category, Retry, rule
 
@@ -59,7 +59,7 @@ def prepare(work: BatchMail, stand_in: str) -> bool:
 
 def _codes(work: BatchMail) -> set[str]:
     """Return Salesforce's codes of the refused rows."""
-    return {row.error.partition(" ")[0] for row in work.of(Ledger.REFUSED)}
+    return {row.error.partition(" ")[0] for row in work.of(ActivityState.REFUSED)}
 
 
 def _complaints(work: BatchMail) -> set[tuple[str, str]]:
@@ -69,7 +69,7 @@ def _complaints(work: BatchMail) -> set[tuple[str, str]]:
     """
     return {
         (row.object, field)
-        for row in work.of(Ledger.REFUSED)
+        for row in work.of(ActivityState.REFUSED)
         if (outcome := work.refusals.get(row.key))
         and rule(outcome.code).category is Category.ACCESS
         for field in outcome.fields or _MEANT.get(outcome.code, ())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from relay.core.errors import StoreUnavailable
 from relay.core.model import Activity, MailState
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.salesforce import FieldInfo, LookupResult, OrgShape
 from relay.salesforce.model import WriteOutcome, WriteState
 from tests.fakes.values import NOON, contact, found
@@ -61,8 +61,8 @@ class Store:
             raise StoreUnavailable("the disk is gone")
         for one in unsent:
             row = self.rows[one.key]
-            assert (row.mail_id, row.state) == (one.mail_id, Ledger.SENT)
-            self.rows[one.key] = replace(row, state=Ledger.PLANNED)
+            assert (row.mail_id, row.state) == (one.mail_id, ActivityState.SENT)
+            self.rows[one.key] = replace(row, state=ActivityState.PLANNED)
         for mail, drafts in plans:
             for made in drafts:
                 self.rows[made.key] = Activity(
@@ -72,7 +72,7 @@ class Store:
                     made.object,
                     made.fields,
                     made.rule,
-                    Ledger.PLANNED,
+                    ActivityState.PLANNED,
                     people=made.people,
                 )
         for change in ledger:
@@ -127,7 +127,7 @@ class Org:
 
     async def create(self, records, **more):
         keys = [key for key, _, _ in records]
-        assert {self._store.rows[key].state for key in keys} <= {Ledger.SENT}
+        assert {self._store.rows[key].state for key in keys} <= {ActivityState.SENT}
         if "create" in self.fails:
             raise self.fails["create"]
         outcomes = []

@@ -11,7 +11,7 @@ from relay.core.errors import IllegalTransition, NotFound
 from relay.core.files import FileDraft, FileUpdate
 from relay.core.model import Draft, LedgerUpdate
 from relay.core.queue import Settlement
-from relay.core.states import Event, FileState, Ledger
+from relay.core.states import ActivityState, Event
 from relay.store.intake import CHUNK_BYTES
 
 SFID = "068000000000001AAA"
@@ -31,7 +31,7 @@ async def planned(store, put, owner):
         key = f"{message}-{record}"
         row = Draft("email", key, "EmailMessage", {}, "rule")
         await store.advance(owner, plans=[(state.id, [row])])
-        await store.advance(owner, ledger=[LedgerUpdate(key, Ledger.SENT)])
+        await store.advance(owner, ledger=[LedgerUpdate(key, ActivityState.SENT)])
         drafts = [
             FileDraft(
                 key=f"{message}-{name}",
@@ -50,7 +50,7 @@ async def planned(store, put, owner):
         ]
         await store.advance(
             owner,
-            ledger=[LedgerUpdate(key, Ledger.WRITTEN, salesforce_id="02s1")],
+            ledger=[LedgerUpdate(key, ActivityState.WRITTEN, salesforce_id="02s1")],
             settlements=[Settlement(message, claimed.attempt, Event.LOGGED)],
             files=drafts,
         )
@@ -72,7 +72,7 @@ async def test_files_come_with_the_outcome(store, planned, owner):
         ("a.pdf", "planned", "02s1"),
         ("b.pdf", "planned", "02s1"),
     ]
-    assert (await store.file_counts())[FileState.PLANNED] == 2
+    assert (await store.file_counts())[ActivityState.PLANNED] == 2
 
 
 async def test_a_claim_is_one_workers(store, planned, owner, rival, clock):
@@ -82,7 +82,7 @@ async def test_a_claim_is_one_workers(store, planned, owner, rival, clock):
     assert await store.files_claim(rival, 10, 60) == []
     clock.move(61)
     (row,) = await store.files_claim(rival, 10, 60)
-    sent = FileUpdate(row.key, FileState.SENT, sent_at=clock.now(), keep=True)
+    sent = FileUpdate(row.key, ActivityState.SENT, sent_at=clock.now(), keep=True)
     assert await store.files_update(owner, [sent]) == set()
     assert await store.files_update(rival, [sent], 600) == {row.key}
     clock.move(500)
@@ -102,14 +102,14 @@ async def test_a_file_that_rests_is_not_due(store, planned, owner, clock):
     _, (draft,) = await planned("a.pdf")
     await store.files_claim(owner, 10, 60)
     later = clock.now() + timedelta(seconds=30)
-    update = FileUpdate(draft.key, FileState.HELD, due_at=later, error="full")
+    update = FileUpdate(draft.key, ActivityState.HELD, due_at=later, error="full")
     await store.files_update(owner, [update])
     assert await store.files_claim(owner, 10, 60) == []
     clock.move(31)
     (row,) = await store.files_claim(owner, 10, 60)
-    assert (row.state, row.error) == (FileState.HELD, "full")
+    assert (row.state, row.error) == (ActivityState.HELD, "full")
     done = FileUpdate(
-        draft.key, FileState.LINKED, version_id=SFID, document_id=DOCUMENT
+        draft.key, ActivityState.LINKED, version_id=SFID, document_id=DOCUMENT
     )
     await store.files_update(owner, [done])
     clock.move(10_000)
@@ -120,13 +120,13 @@ async def test_an_answer_is_taken_from_anybody(store, planned, owner, rival, clo
     """A late answer counts, unless the row has gone on without it."""
     _, (draft,) = await planned("a.pdf")
     await store.files_claim(owner, 10, 60)
-    sent = FileUpdate(draft.key, FileState.SENT, sent_at=clock.now(), keep=True)
+    sent = FileUpdate(draft.key, ActivityState.SENT, sent_at=clock.now(), keep=True)
     await store.files_update(owner, [sent])
     clock.move(61)
     await store.files_claim(rival, 10, 60)
-    written = FileUpdate(draft.key, FileState.WRITTEN, version_id=SFID, keep=True)
+    written = FileUpdate(draft.key, ActivityState.WRITTEN, version_id=SFID, keep=True)
     assert await store.files_update(owner, [written]) == {draft.key}
-    linked = FileUpdate(draft.key, FileState.LINKED, document_id=DOCUMENT)
+    linked = FileUpdate(draft.key, ActivityState.LINKED, document_id=DOCUMENT)
     assert await store.files_update(rival, [linked]) == {draft.key}
     assert await store.files_update(owner, [written]) == set()
 
@@ -136,17 +136,17 @@ async def test_wrong_changes_change_nothing(store, planned, owner):
     _, (draft,) = await planned("a.pdf")
     await store.files_claim(owner, 10, 60)
     with pytest.raises(IllegalTransition):
-        await store.files_update(owner, [FileUpdate(draft.key, FileState.WRITTEN)])
+        await store.files_update(owner, [FileUpdate(draft.key, ActivityState.WRITTEN)])
     with pytest.raises(NotFound):
-        await store.files_update(owner, [FileUpdate("none", FileState.HELD)])
-    assert (await store.file_counts())[FileState.PLANNED] == 1
+        await store.files_update(owner, [FileUpdate("none", ActivityState.HELD)])
+    assert (await store.file_counts())[ActivityState.PLANNED] == 1
 
 
 async def test_planned_again_only_what_was_refused(store, planned, owner):
     """A copy, or a retry, tries refused files again and leaves all others alone."""
     _, drafts = await planned("a.pdf", "b.pdf", "c.pdf")
     await store.files_claim(owner, 10, 60)
-    states = (FileState.REFUSED, FileState.GONE, FileState.LINKED)
+    states = (ActivityState.REFUSED, ActivityState.GONE, ActivityState.LINKED)
     await store.files_update(
         owner,
         [
@@ -157,9 +157,9 @@ async def test_planned_again_only_what_was_refused(store, planned, owner):
     await store.advance(owner, files=drafts)
     rows = await store.files_claim(owner, 10, 60)
     assert [(r.state, r.mine, r.error, r.failures) for r in rows] == [
-        (FileState.PLANNED, True, "", 0),
-        (FileState.GONE, False, "why", 3),
-        (FileState.LINKED, False, "why", 3),
+        (ActivityState.PLANNED, True, "", 0),
+        (ActivityState.GONE, False, "why", 3),
+        (ActivityState.LINKED, False, "why", 3),
     ]
 
 
@@ -197,7 +197,7 @@ async def test_several_records_share_a_content(store, planned, owner):
     twin = replace(draft, key=draft.key + "2")
     await store.files_claim(owner, 10, 60)
     done = FileUpdate(
-        draft.key, FileState.LINKED, version_id=SFID, document_id=DOCUMENT
+        draft.key, ActivityState.LINKED, version_id=SFID, document_id=DOCUMENT
     )
     await store.files_update(owner, [done])
     await store.advance(owner, files=[twin])
@@ -222,7 +222,10 @@ def linked(store, planned, owner):
             owner,
             [
                 FileUpdate(
-                    draft.key, FileState.LINKED, version_id=SFID, document_id=DOCUMENT
+                    draft.key,
+                    ActivityState.LINKED,
+                    version_id=SFID,
+                    document_id=DOCUMENT,
                 )
             ],
         )
@@ -281,5 +284,9 @@ async def test_a_record_that_is_written_again_takes_its_files(
     await store.advance(owner, plans=[(mail.id, plan)])
     mail = (await store.join(owner, [(message, message, message + "2", "")]))[message]
     (row,) = mail.activities
-    assert (row.key, row.fields, row.state) == (key, {"Subject": "new"}, Ledger.PLANNED)
+    assert (row.key, row.fields, row.state) == (
+        key,
+        {"Subject": "new"},
+        ActivityState.PLANNED,
+    )
     assert len((await store.show(claimed.id))["files"]) == int(kept)

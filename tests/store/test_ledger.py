@@ -10,7 +10,7 @@ import pytest
 from relay.core.errors import IllegalTransition, LeaseLost, NotFound
 from relay.core.model import Draft, LedgerUpdate, LogFilter, OwnerChange, Step
 from relay.core.queue import Settlement
-from relay.core.states import Event, Ledger
+from relay.core.states import ActivityState, Event
 
 LEASE_S = 120
 USER_ID = "005000000000001AAA"
@@ -140,11 +140,11 @@ async def test_a_plan_replaces_what_was_only_planned(store, held, owner):
     state = (await store.join(owner, [(a.id, "A1", "A2", "")]))[a.id]
     assert [x.slot for x in state.activities] == ["two", "3"]
     assert state.activities[0].fields == {"Subject": "new"}
-    await store.advance(owner, ledger=[LedgerUpdate("key-two", Ledger.SENT)])
+    await store.advance(owner, ledger=[LedgerUpdate("key-two", ActivityState.SENT)])
     await store.advance(owner, plans=[(mail, [draft("two", Subject="newer")])])
     state = (await store.join(owner, [(a.id, "A1", "A2", "")]))[a.id]
     assert [(x.slot, x.state, x.fields) for x in state.activities] == [
-        ("two", Ledger.SENT, {"Subject": "new"})
+        ("two", ActivityState.SENT, {"Subject": "new"})
     ]
 
 
@@ -157,29 +157,31 @@ async def test_the_ledger_goes_by_its_table(store, held, owner, clock):
         await store.advance(
             owner,
             ledger=[
-                LedgerUpdate("key-a", Ledger.SENT),
-                LedgerUpdate("key-b", Ledger.WRITTEN, "00T1"),
+                LedgerUpdate("key-a", ActivityState.SENT),
+                LedgerUpdate("key-b", ActivityState.WRITTEN, "00T1"),
             ],
             settlements=[logged(a)],
         )
     with pytest.raises(NotFound):
-        await store.advance(owner, ledger=[LedgerUpdate("nowhere", Ledger.SENT)])
+        await store.advance(owner, ledger=[LedgerUpdate("nowhere", ActivityState.SENT)])
     sent_at = clock.now()
     await store.advance(
-        owner, ledger=[LedgerUpdate("key-a", Ledger.SENT, sent_at=sent_at)]
+        owner, ledger=[LedgerUpdate("key-a", ActivityState.SENT, sent_at=sent_at)]
     )
-    await store.advance(owner, ledger=[LedgerUpdate("key-a", Ledger.SENT, lookups=2)])
+    await store.advance(
+        owner, ledger=[LedgerUpdate("key-a", ActivityState.SENT, lookups=2)]
+    )
     row, planned = (await store.join(owner, [(a.id, "A1", "A2", "")]))[a.id].activities
-    assert (row.state, row.sent_at, row.lookups) == (Ledger.SENT, sent_at, 2)
-    assert planned.state is Ledger.PLANNED
-    written = LedgerUpdate("key-a", Ledger.WRITTEN, "00T000000000001")
+    assert (row.state, row.sent_at, row.lookups) == (ActivityState.SENT, sent_at, 2)
+    assert planned.state is ActivityState.PLANNED
+    written = LedgerUpdate("key-a", ActivityState.WRITTEN, "00T000000000001")
     await store.advance(owner, ledger=[written])
     await store.advance(owner, ledger=[written])  # The same fact may come twice.
     with pytest.raises(IllegalTransition):
-        await store.advance(owner, ledger=[LedgerUpdate("key-a", Ledger.SENT)])
-    await store.advance(owner, ledger=[LedgerUpdate("key-a", Ledger.GONE)])
+        await store.advance(owner, ledger=[LedgerUpdate("key-a", ActivityState.SENT)])
+    await store.advance(owner, ledger=[LedgerUpdate("key-a", ActivityState.GONE)])
     row = (await store.join(owner, [(a.id, "A1", "A2", "")]))[a.id].activities[0]
-    assert (row.state, row.salesforce_id) == (Ledger.GONE, "00T000000000001")
+    assert (row.state, row.salesforce_id) == (ActivityState.GONE, "00T000000000001")
 
 
 async def test_without_the_lease_nothing_is_planned_or_sent(
@@ -189,20 +191,20 @@ async def test_without_the_lease_nothing_is_planned_or_sent(
     (a,) = await held()
     mail = (await store.join(owner, [(a.id, "A1", "A2", "")]))[a.id].id
     await store.advance(owner, plans=[(mail, [draft("a"), draft("b")])])
-    await store.advance(owner, ledger=[LedgerUpdate("key-a", Ledger.SENT)])
+    await store.advance(owner, ledger=[LedgerUpdate("key-a", ActivityState.SENT)])
     clock.move(LEASE_S + 1)
     (b,) = await store.claim(rival, 1, LEASE_S)
     assert (await store.join(rival, [(b.id, "A1", "A2", "")]))[b.id].leased
     for change in (
         {"plans": [(mail, [draft("c")])]},
-        {"ledger": [LedgerUpdate("key-b", Ledger.SENT)]},
-        {"ledger": [LedgerUpdate("key-a", Ledger.PLANNED)]},
-        {"ledger": [LedgerUpdate("key-a", Ledger.REFUSED)]},
+        {"ledger": [LedgerUpdate("key-b", ActivityState.SENT)]},
+        {"ledger": [LedgerUpdate("key-a", ActivityState.PLANNED)]},
+        {"ledger": [LedgerUpdate("key-a", ActivityState.REFUSED)]},
     ):
         with pytest.raises(LeaseLost) as caught:
             await store.advance(owner, **change)
         assert caught.value.mail_ids == {mail}
-    fact = LedgerUpdate("key-a", Ledger.WRITTEN, "00T1")
+    fact = LedgerUpdate("key-a", ActivityState.WRITTEN, "00T1")
     assert await store.advance(owner, ledger=[fact], settlements=[logged(a)]) == set()
     (row, _) = (await store.join(rival, [(b.id, "A1", "A2", "")]))[b.id].activities
     assert row.salesforce_id == "00T1"
@@ -240,13 +242,15 @@ async def test_written_records_are_shown_for_every_copy(store, held, owner, cloc
     states = await store.join(owner, [(i.id, "A1", "A2", "") for i in (a, b)])
     await store.advance(owner, plans=[(states[a.id].id, [draft("a"), draft("b")])])
     await store.advance(
-        owner, ledger=[LedgerUpdate(f"key-{n}", Ledger.SENT) for n in "ab"]
+        owner, ledger=[LedgerUpdate(f"key-{n}", ActivityState.SENT) for n in "ab"]
     )
     await store.advance(
         owner,
         ledger=[
-            LedgerUpdate("key-a", Ledger.WRITTEN, "00T1"),
-            LedgerUpdate("key-b", Ledger.REFUSED, error="FIELD_CUSTOM_VALIDATION"),
+            LedgerUpdate("key-a", ActivityState.WRITTEN, "00T1"),
+            LedgerUpdate(
+                "key-b", ActivityState.REFUSED, error="FIELD_CUSTOM_VALIDATION"
+            ),
         ],
         settlements=[
             Settlement(
@@ -290,8 +294,8 @@ async def test_a_task_is_handed_over_once_its_mail_is_written(
     made = replace(draft("one", FromAddress="ada@corp.example"), owner=USER_ID)
     await store.advance(owner, plans=[(mail, [made, draft("two")])])
     assert await store.handovers(10, 60) == []
-    await store.advance(owner, ledger=[LedgerUpdate("key-one", Ledger.SENT)])
-    written = LedgerUpdate("key-one", Ledger.WRITTEN, salesforce_id="02s1")
+    await store.advance(owner, ledger=[LedgerUpdate("key-one", ActivityState.SENT)])
+    written = LedgerUpdate("key-one", ActivityState.WRITTEN, salesforce_id="02s1")
     await store.advance(owner, ledger=[written])
     (due,) = await store.handovers(10, 60)
     assert due == OwnerChange("key-one", "02s1", USER_ID, "ada@corp.example")

@@ -14,7 +14,7 @@ from relay.core.errors import StoreUnavailable
 from relay.core.files import FileDraft
 from relay.core.model import Draft, LedgerUpdate, Unsent
 from relay.core.queue import Settlement
-from relay.core.states import Event, Ledger, State
+from relay.core.states import ActivityState, Event, State
 
 LEASE_S = 120
 SLOW = "slow"
@@ -171,18 +171,22 @@ async def test_a_mark_that_came_late_is_taken_back(store, put, slow, late, clock
     copies = [(message_id, "A", "B", "<a>")]
     mail = (await store.join(slow, copies))[message_id].id
     drafts = [Draft(n, f"key-{n}", "Task", {}, "rule") for n in ("one", "two")]
-    marks = [LedgerUpdate(d.key, Ledger.SENT, sent_at=clock.now()) for d in drafts]
+    marks = [
+        LedgerUpdate(d.key, ActivityState.SENT, sent_at=clock.now()) for d in drafts
+    ]
     plans = [(mail, drafts)]
     unsent = [Unsent(mail, draft.key, clock.now()) for draft in drafts]
     async with late(store.advance(slow, plans=plans, ledger=marks), "activities"):
         pass
     (state,) = (await store.join(slow, copies)).values()
-    assert {row.state for row in state.activities} == {Ledger.SENT}
+    assert {row.state for row in state.activities} == {ActivityState.SENT}
     back = Settlement(message_id, 1, Event.GIVE_BACK, "store_unavailable")
     await store.advance(slow, settlements=[back], unsent=unsent)
     await store.claim(slow, 1, LEASE_S)
     (state,) = (await store.join(slow, copies)).values()
-    assert {(r.state, r.sent_at) for r in state.activities} == {(Ledger.PLANNED, None)}
+    assert {(r.state, r.sent_at) for r in state.activities} == {
+        (ActivityState.PLANNED, None)
+    }
 
 
 async def test_only_our_own_mark_is_taken_back(store, put, owner, rival, clock):
@@ -195,12 +199,12 @@ async def test_only_our_own_mark_is_taken_back(store, put, owner, rival, clock):
     await store.advance(owner, unsent=unsent)  # The mark was never committed.
     clock.move(1)
     plan = (mail, [Draft("one", "key-one", "Task", {}, "rule")])
-    mark = LedgerUpdate("key-one", Ledger.SENT, sent_at=clock.now())
+    mark = LedgerUpdate("key-one", ActivityState.SENT, sent_at=clock.now())
     await store.advance(owner, plans=[plan], ledger=[mark], unsent=unsent)
     await store.advance(owner, unsent=unsent)
     await store.advance(rival, unsent=[replace(unsent[0], sent_at=clock.now())])
     (state,) = (await store.join(owner, copies)).values()
-    assert [row.state for row in state.activities] == [Ledger.SENT]
+    assert [row.state for row in state.activities] == [ActivityState.SENT]
 
 
 async def test_files_that_were_taken_late_are_free(store, put, owner, slow, late):

@@ -9,7 +9,7 @@ import pytest
 
 from relay.core.model import Draft, LedgerUpdate
 from relay.core.queue import Settlement
-from relay.core.states import Event, Ledger, State
+from relay.core.states import ActivityState, Event, State
 from relay.store import walk
 
 LEASE_S = 120
@@ -20,7 +20,7 @@ TASK_ID = "00T000000000001AAA"
 def written(store, put, owner, clock):
     """Log a mail with one Task; return its message."""
 
-    async def written(number=1, state=Ledger.WRITTEN):
+    async def written(number=1, state=ActivityState.WRITTEN):
         await put(1)
         (message,) = await store.claim(owner, 1, LEASE_S)
         keys = (message.id, f"A{number}", f"B{number}", f"<{number}>")
@@ -28,10 +28,10 @@ def written(store, put, owner, clock):
         key = f"key-{number}"
         drafts = [Draft("task", key, "Task", {"Subject": "x"}, "rule")]
         await store.advance(owner, plans=[(mail.id, drafts)])
-        sent = LedgerUpdate(key, Ledger.SENT, sent_at=clock.now())
+        sent = LedgerUpdate(key, ActivityState.SENT, sent_at=clock.now())
         await store.advance(owner, ledger=[sent])
         changes = []
-        if state is not Ledger.SENT:
+        if state is not ActivityState.SENT:
             changes = [LedgerUpdate(key, state, salesforce_id=TASK_ID)]
         settled = Settlement(message.id, message.attempt, Event.LOGGED)
         await store.advance(owner, ledger=changes, settlements=[settled])
@@ -68,7 +68,7 @@ async def test_what_was_written_last_comes_first(store, written):
     """Rows of that object alone, and only those that Salesforce has taken."""
     for number in range(3):
         await written(number)
-    await written(3, Ledger.SENT)
+    await written(3, ActivityState.SENT)
     latest = await store.ledger_latest("Task", 2)
     assert [row.key for row in latest] == ["key-2", "key-1"]
     assert await store.ledger_latest("EmailMessage", 2) == []
@@ -80,7 +80,7 @@ async def test_a_missing_record_is_queued_to_be_written_again(store, written, ow
     assert await store.rewrite({"key-1", "key-9"}, "cli:ada") == {"key-1": [message]}
     (row,) = await store.ledger_page(None, 0, 10)
     activity = row.activity
-    assert (activity.state, activity.salesforce_id) == (Ledger.PLANNED, None)
+    assert (activity.state, activity.salesforce_id) == (ActivityState.PLANNED, None)
     assert activity.sent_at is None
     assert (await store.counts())[State.QUEUED] == 1
     audit = await store.audit()
@@ -91,8 +91,8 @@ async def test_a_missing_record_is_queued_to_be_written_again(store, written, ow
 async def test_what_nobody_logged_stays_as_it_is(store, written):
     """Only a written row of a logged message is taken back, and only once."""
     await written(1)
-    await written(2, Ledger.GONE)
-    await written(3, Ledger.SENT)
+    await written(2, ActivityState.GONE)
+    await written(3, ActivityState.SENT)
     assert set(await store.rewrite({"key-1", "key-2", "key-3"}, "x")) == {"key-1"}
     assert await store.rewrite({"key-1"}, "x") == {}
 

@@ -21,7 +21,7 @@ from relay.core.errors import (
 )
 from relay.core.files import FileDraft, FileRow, FileUpdate
 from relay.core.queue import LeaseOwner
-from relay.core.states import FILE_TRANSITIONS, FileState
+from relay.core.states import FILE_TRANSITIONS, ActivityState
 from relay.outbox.backoff import Backoff
 from relay.salesforce import OrgShape, WriteOutcome, WriteState
 from relay.salesforce.filing import FoundFile, Places
@@ -62,7 +62,9 @@ class MemoryStore:
         self.raw: Exception | bytes = bytes(LARGE)
         self.lost: set[str] = set()
 
-    def add(self, key: str, state: FileState = FileState.PLANNED, **more: Any) -> None:
+    def add(
+        self, key: str, state: ActivityState = ActivityState.PLANNED, **more: Any
+    ) -> None:
         """Add a file."""
         size = more.pop("size", SMALL)
         draft = FileDraft(
@@ -307,7 +309,7 @@ async def test_an_unknown_outcome_that_is_found(
     store: MemoryStore, org: FakeOrg, turn: Any, *, deleted: bool
 ) -> None:
     """Found settles it; found deleted was somebody's wish."""
-    store.add("a", FileState.SENT, sent_at=START)
+    store.add("a", ActivityState.SENT, sent_at=START)
     org.found = {"a": [FoundFile("a", "v", "d", deleted, START)]}
     assert await turn() == {"a": "gone" if deleted else "linked"}
     assert ("ContentVersion", "a") not in org.made
@@ -425,7 +427,7 @@ async def test_a_file_deleted_before_its_link_is_gone(
     store: MemoryStore, org: FakeOrg, turn: Any
 ) -> None:
     """Deleted in Salesforce by a person: not made again."""
-    store.add("a", FileState.WRITTEN, version_id="v")
+    store.add("a", ActivityState.WRITTEN, version_id="v")
     org.gone = {"v"}
     assert await turn() == {"a": "gone"}
 
@@ -460,11 +462,11 @@ async def test_what_nobody_foresaw_is_tried_again(
     store: MemoryStore, org: FakeOrg, turn: Any
 ) -> None:
     """A defect costs a wait, and no state is left that nobody looks at."""
-    store.add("a", FileState.LINKED)
+    store.add("a", ActivityState.LINKED)
     store.add("b")
     org.answer = ValueError("defect")
     await turn()
-    assert store.rows["b"].state is FileState.SENT
+    assert store.rows["b"].state is ActivityState.SENT
     assert store.rows["b"].failures == 1
     assert store.rows["a"].due_at is not None
 

@@ -6,13 +6,14 @@ import pytest
 
 from relay.core.errors import IllegalTransition
 from relay.core.states import (
-    LEDGER_TRANSITIONS,
+    ACTIVITY_TRANSITIONS,
+    FILE_TRANSITIONS,
     NO_ATTEMPT,
     RESTING,
     SETTLED,
     TRANSITIONS,
+    ActivityState,
     Event,
-    Ledger,
     State,
     next_state,
     sources,
@@ -37,7 +38,7 @@ def test_the_table_knows_every_state_and_uses_every_event() -> None:
     """No state is left out, and no event is there for nothing."""
     assert set(TRANSITIONS) == set(State)
     assert {event for row in TRANSITIONS.values() for event in row} == set(Event)
-    assert set(LEDGER_TRANSITIONS) == set(Ledger)
+    assert set(ACTIVITY_TRANSITIONS) == set(FILE_TRANSITIONS) == set(ActivityState)
 
 
 @pytest.mark.parametrize("event", Event)
@@ -78,21 +79,36 @@ def test_giving_back_costs_no_attempt() -> None:
 
 def test_a_written_record_is_never_sent_again() -> None:
     """No way leads from written or gone back to sent (exactly once)."""
-    assert {Ledger.WRITTEN, Ledger.GONE} == SETTLED
+    assert {ActivityState.WRITTEN, ActivityState.GONE} == SETTLED
     reached = set(SETTLED)
-    for _ in Ledger:
-        reached |= {then for state in reached for then in LEDGER_TRANSITIONS[state]}
+    for _ in ActivityState:
+        reached |= {then for state in reached for then in ACTIVITY_TRANSITIONS[state]}
     assert reached == SETTLED
 
 
 def test_a_record_is_sent_before_it_is_written() -> None:
     """Every way to written goes through sent, which is committed before the call."""
     assert {
-        state for state, then in LEDGER_TRANSITIONS.items() if Ledger.WRITTEN in then
-    } == {Ledger.SENT}
+        state
+        for state, then in ACTIVITY_TRANSITIONS.items()
+        if ActivityState.WRITTEN in then
+    } == {ActivityState.SENT}
 
 
 def test_states_are_written_in_lower_case() -> None:
     """The texts that scripts see are stable and in lower case."""
-    for word in (*State, *Event, *Ledger):
+    for word in (*State, *Event, *ActivityState):
         assert word.value == word.name.lower() == str(word)
+
+
+def test_a_record_never_has_a_state_of_files() -> None:
+    """Linked and held are steps of files: no way of a record leads there."""
+    reached = {then for row in ACTIVITY_TRANSITIONS.values() for then in row}
+    assert not reached & {ActivityState.LINKED, ActivityState.HELD}
+
+
+def test_a_file_may_do_what_a_record_may() -> None:
+    """The table of files is the table of records, and the steps of the link."""
+    for state, allowed in ACTIVITY_TRANSITIONS.items():
+        assert allowed <= FILE_TRANSITIONS[state]
+    assert FILE_TRANSITIONS[ActivityState.GONE] == frozenset()

@@ -15,7 +15,7 @@ from relay.core.directory import Directory
 from relay.core.errors import OutcomeUnknown, RecordLocked, TransientError
 from relay.core.model import Activity, MailState
 from relay.core.queue import Claimed
-from relay.core.states import Event, Ledger
+from relay.core.states import ActivityState, Event
 from relay.outbox.backoff import LOOK_UP_AFTER_S, Backoff, look_up_wait_s
 from relay.outbox.batch import Batch, BatchMail, ClaimedMessage
 from relay.worker.pipeline import Pipeline
@@ -119,7 +119,7 @@ def pipeline() -> Iterator[Pipeline]:
         )
 
 
-def work(failing: timedelta | None, state: Ledger) -> BatchMail:
+def work(failing: timedelta | None, state: ActivityState) -> BatchMail:
     """Return a mail with one row, which has failed for so long; received long ago."""
     claimed = Claimed(
         id="m",
@@ -154,7 +154,7 @@ def test_what_fails_for_less_than_retry_days_is_tried_again(
     pipeline: Pipeline, failing: timedelta | None
 ) -> None:
     """However long ago it was received: the fourth failure waits up to 8 x 30 s."""
-    settled = end(pipeline, work(failing, Ledger.PLANNED), LOCKED)
+    settled = end(pipeline, work(failing, ActivityState.PLANNED), LOCKED)
     assert (settled.event, settled.reason) == (Event.TRANSIENT, "UNABLE_TO_LOCK_ROW")
     assert settled.retry_at is not None
     assert 120 <= (settled.retry_at - NOON).total_seconds() <= 240
@@ -163,14 +163,14 @@ def test_what_fails_for_less_than_retry_days_is_tried_again(
 def test_what_fails_for_longer_is_dead(pipeline: Pipeline) -> None:
     """With the reason of its last failure."""
     failing = timedelta(days=DAYS) + SECOND
-    settled = end(pipeline, work(failing, Ledger.PLANNED), LOCKED)
+    settled = end(pipeline, work(failing, ActivityState.PLANNED), LOCKED)
     assert (settled.event, settled.reason) == (Event.EXHAUSTED, "UNABLE_TO_LOCK_ROW")
     assert settled.detail == "somebody else has it"
 
 
 def test_an_unknown_outcome_is_never_given_up(pipeline: Pipeline) -> None:
     """Dead mail is discarded or sent again by people: first it must be found."""
-    mail = work(timedelta(days=99), Ledger.SENT)
+    mail = work(timedelta(days=99), ActivityState.SENT)
     settled = end(pipeline, mail, OutcomeUnknown("?", retry_after_s=300.0))
     assert settled.event is Event.TRANSIENT
     assert settled.retry_at is not None

@@ -17,7 +17,7 @@ from relay.core.errors import (
     SalesforceUnavailable,
     StoreUnavailable,
 )
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.outbox.circuit_breaker import PAUSE_NOTE, CircuitBreaker, pausing, read_pause
 from relay.salesforce.budget import Budget
 
@@ -209,7 +209,7 @@ async def test_a_store_that_is_locked_does_not_matter(gate, notes):
     assert await gate.wait_s() == 1
 
 
-def work(state=Ledger.PLANNED, error=None):
+def work(state=ActivityState.PLANNED, error=None):
     return SimpleNamespace(
         error=error, of=lambda *states: [state] if state in states else []
     )
@@ -221,15 +221,15 @@ FULL = OrgPaused("storage is full", code="STORAGE_LIMIT_EXCEEDED")
 def test_one_bad_record_does_not_pause_its_neighbours():
     """An error of the org counts from a record only where none got through."""
     assert pausing([work(error=FULL), work(error=FULL)], None) is FULL
-    assert pausing([work(error=FULL), work(Ledger.WRITTEN)], None) is None
-    assert pausing([work(error=FULL), work(Ledger.REFUSED)], None) is None
+    assert pausing([work(error=FULL), work(ActivityState.WRITTEN)], None) is None
+    assert pausing([work(error=FULL), work(ActivityState.REFUSED)], None) is None
     assert pausing([work(error=OutcomeUnknown("?"))], None) is None
 
 
 def test_a_call_that_failed_says_it_for_all():
     """Down, refused, spent: whole calls pause whatever single records say."""
     down = SalesforceDown("no answer")
-    assert pausing([work(Ledger.WRITTEN)], down) is down
+    assert pausing([work(ActivityState.WRITTEN)], down) is down
     assert pausing([work()], OutcomeUnknown("?")) is None
 
 

@@ -11,7 +11,7 @@ import pytest
 from relay.config import SalesforceSettings
 from relay.core.model import Activity, MailState
 from relay.core.queue import LeaseOwner
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.outbox.batch import Batch, BatchMail
 from relay.outbox.recovery import Recovery
 from relay.salesforce import FieldInfo, FoundRecord, OrgShape
@@ -117,7 +117,7 @@ def sent(seconds: float, *, lookups: int = 0, **fields: str) -> BatchMail:
         sobject,
         fields,
         "rule",
-        Ledger.SENT,
+        ActivityState.SENT,
         sent_at=NOW - timedelta(seconds=seconds),
         lookups=lookups,
         key_field="Key__c" if "Key__c" in fields else None,
@@ -152,7 +152,7 @@ async def resolve(
     store: Store | None = None,
     known: OrgShape | None = None,
     unproven: bool = False,
-) -> tuple[Ledger, int]:
+) -> tuple[ActivityState, int]:
     """Resolve; return the row's state, and how many are to be sent again."""
     run = Batch(LeaseOwner("h", "b", 1, "s"))
     settings = SalesforceSettings(timeout_s=30, settle_s=600)
@@ -170,7 +170,7 @@ async def resolve(
 async def test_with_a_unique_field_nothing_is_asked() -> None:
     """It is created again at once: a duplicate is refused."""
     org = Org()
-    assert await resolve(org, sent(10, Key__c=KEY)) == (Ledger.SENT, 1)
+    assert await resolve(org, sent(10, Key__c=KEY)) == (ActivityState.SENT, 1)
     assert not org.asked
 
 
@@ -182,27 +182,30 @@ async def test_later_somebody_may_have_deleted_it(seconds: float, lookups: int) 
         return sent(seconds, lookups=lookups, Key__c=KEY)
 
     org = Org(record())
-    assert await resolve(org, row()) == (Ledger.WRITTEN, 0)
+    assert await resolve(org, row()) == (ActivityState.WRITTEN, 0)
     assert org.asked == ["Task.Key__c"]
-    assert await resolve(Org(record(deleted=True)), row()) == (Ledger.GONE, 0)
-    assert await resolve(Org(), row()) == (Ledger.SENT, 1)
+    assert await resolve(Org(record(deleted=True)), row()) == (ActivityState.GONE, 0)
+    assert await resolve(Org(), row()) == (ActivityState.SENT, 1)
 
 
 @pytest.mark.parametrize("fields", [{"MessageIdentifier": "<1@x>"}, {}])
 async def test_without_one_absence_must_be_proven(fields: dict[str, str]) -> None:
     """Found settles it; absent waits until no call can run any more."""
-    assert await resolve(Org(record()), sent(10, **fields)) == (Ledger.WRITTEN, 0)
+    assert await resolve(Org(record()), sent(10, **fields)) == (
+        ActivityState.WRITTEN,
+        0,
+    )
     work = sent(10, **fields)
-    assert await resolve(Org(), work) == (Ledger.SENT, 0)
+    assert await resolve(Org(), work) == (ActivityState.SENT, 0)
     assert work.rows[KEY].lookups == 1
     assert work.error is not None
-    assert await resolve(Org(), sent(631, **fields)) == (Ledger.PLANNED, 0)
+    assert await resolve(Org(), sent(631, **fields)) == (ActivityState.PLANNED, 0)
 
 
 async def test_a_copy_of_the_key_is_no_unique_field() -> None:
     """Another field that happens to hold the key makes nothing harmless."""
     org = Org()
-    assert await resolve(org, sent(10, Copy__c=KEY)) == (Ledger.SENT, 0)
+    assert await resolve(org, sent(10, Copy__c=KEY)) == (ActivityState.SENT, 0)
     assert org.asked == ["tasks"]
 
 
@@ -210,7 +213,7 @@ async def test_what_others_wrote_is_not_ours() -> None:
     """The same Message-ID by another user says nothing about our call."""
     org = Org(record(by="005000000000001AAA"))
     work = sent(10, MessageIdentifier="<1@x>")
-    assert await resolve(org, work) == (Ledger.SENT, 0)
+    assert await resolve(org, work) == (ActivityState.SENT, 0)
 
 
 # ------------------------------------------------------------ what may be hidden
@@ -219,14 +222,14 @@ async def test_what_others_wrote_is_not_ours() -> None:
 def written(owner: str) -> Activity:
     """Return another Task of an owner, as the ledger has it."""
     fields = {"OwnerId": owner}
-    return Activity("k2", 2, "s", "Task", fields, "", Ledger.WRITTEN, OTHER)
+    return Activity("k2", 2, "s", "Task", fields, "", ActivityState.WRITTEN, OTHER)
 
 
 async def test_what_cannot_be_seen_is_not_absent() -> None:
     """No Task of the owner can be read: the row waits, and says what it waits for."""
     for store in (Store(), Store(written(ADA)), Store(written(BEN))):
         work = sent(100_000, OwnerId=ADA)
-        assert await resolve(Org(), work, store=store) == (Ledger.SENT, 0)
+        assert await resolve(Org(), work, store=store) == (ActivityState.SENT, 0)
         assert "View All Data" in str(work.error)
 
 
@@ -234,20 +237,23 @@ async def test_one_task_of_the_owner_proves_sight() -> None:
     """One of ours; where the ledger has none, anybody's; our user's own always."""
     org = Org()
     org.seen = {OTHER}
-    done = (Ledger.PLANNED, 0)
+    done = (ActivityState.PLANNED, 0)
     assert await resolve(org, sent(631, OwnerId=ADA), store=Store(written(ADA))) == done
     org.seen = {ADA}
     assert await resolve(org, sent(631, OwnerId=ADA)) == done
     # Of those that we wrote none is there: anybody's says nothing any more.
     work = sent(631, OwnerId=ADA)
-    assert await resolve(org, work, store=Store(written(ADA))) == (Ledger.SENT, 0)
+    assert await resolve(org, work, store=Store(written(ADA))) == (
+        ActivityState.SENT,
+        0,
+    )
     assert await resolve(Org(), sent(631, OwnerId=ME)) == done
 
 
 async def test_sight_is_not_asked_for_too_early() -> None:
     """While a call may still run, nothing is asked about rights."""
     work = sent(10, OwnerId=ADA)
-    assert await resolve(Org(), work) == (Ledger.SENT, 0)
+    assert await resolve(Org(), work) == (ActivityState.SENT, 0)
     assert "not found yet" in str(work.error)
 
 
@@ -260,16 +266,16 @@ async def test_a_field_that_is_unique_no_longer_is_asked() -> None:
     org.seen = {ADA}
     work = sent(10, Key__c=KEY, OwnerId=ADA)
     known = shape(unique=False)
-    assert await resolve(org, work, known=known) == (Ledger.SENT, 0)
+    assert await resolve(org, work, known=known) == (ActivityState.SENT, 0)
     assert org.asked == ["Task.Key__c"]
     late = sent(631, Key__c=KEY, OwnerId=ADA)
-    assert await resolve(org, late, known=known) == (Ledger.PLANNED, 0)
+    assert await resolve(org, late, known=known) == (ActivityState.PLANNED, 0)
 
 
 async def test_a_field_that_is_gone_keeps_the_row_waiting() -> None:
     """Nothing can be asked, so nothing is sent, however old it is."""
     org, work = Org(), sent(100_000, Key__c=KEY)
-    assert await resolve(org, work, known=shape(there=False)) == (Ledger.SENT, 0)
+    assert await resolve(org, work, known=shape(there=False)) == (ActivityState.SENT, 0)
     assert not org.asked
     assert "Key__c" in str(work.error)
 
@@ -278,5 +284,5 @@ async def test_a_first_email_message_is_looked_for() -> None:
     """That it is there is not enough: it must be read back, so nothing is repeated."""
     org = Org()
     work = sent(10, MessageIdentifier="<1@x>", Key__c=KEY)
-    assert await resolve(org, work, unproven=True) == (Ledger.SENT, 0)
+    assert await resolve(org, work, unproven=True) == (ActivityState.SENT, 0)
     assert org.asked == ["EmailMessage.Key__c"]

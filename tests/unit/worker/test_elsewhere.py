@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from relay.core.model import Activity, MailState, Match
-from relay.core.states import Event, Ledger
+from relay.core.states import ActivityState, Event
 from relay.outbox.batch import BatchMail, ClaimedMessage
 from relay.salesforce import FoundRecord, OrgShape, SalesforceUser
 from relay.worker.elsewhere import not_elsewhere
@@ -74,7 +74,7 @@ def work(message_id: str | None = "<1@x>", *, begun: bool = False) -> BatchMail:
     """Return a mail in hand."""
     item = ClaimedMessage(Claim(), None, Clock(), NOON)  # type: ignore[arg-type]
     item.email = email(message_id=message_id)
-    row = Activity("k", 1, "email", "EmailMessage", {}, "", Ledger.WRITTEN)
+    row = Activity("k", 1, "email", "EmailMessage", {}, "", ActivityState.WRITTEN)
     rows = {"k": row} if begun else {}
     return BatchMail(MailState(next(NUMBERS), "m", (), leased=True), [item], rows)
 

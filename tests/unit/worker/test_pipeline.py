@@ -20,7 +20,7 @@ from relay.core.errors import (
 )
 from relay.core.model import MailState
 from relay.core.queue import Claimed, LeaseOwner
-from relay.core.states import Event, Ledger
+from relay.core.states import ActivityState, Event
 from relay.outbox.backoff import Backoff
 from relay.outbox.batch import Batch, BatchMail, SpoiltBatchError
 from relay.outbox.mode import WriteMode
@@ -124,19 +124,19 @@ async def work(pipeline, store, *batch, **options):
 
 
 VERDICTS = {
-    "written": (WriteState.WRITTEN, "", Event.LOGGED, "", Ledger.WRITTEN),
-    "refused": (WriteState.REFUSED, RULE, Event.PERMANENT, RULE, Ledger.REFUSED),
+    "written": (WriteState.WRITTEN, "", Event.LOGGED, "", ActivityState.WRITTEN),
+    "refused": (WriteState.REFUSED, RULE, Event.PERMANENT, RULE, ActivityState.REFUSED),
     "locked": (
         *(WriteState.RETRY, "UNABLE_TO_LOCK_ROW"),
-        *(Event.TRANSIENT, "UNABLE_TO_LOCK_ROW", Ledger.PLANNED),
+        *(Event.TRANSIENT, "UNABLE_TO_LOCK_ROW", ActivityState.PLANNED),
     ),
     "unknown": (
         *(WriteState.UNKNOWN, "timeout"),
-        *(Event.TRANSIENT, "OutcomeUnknown", Ledger.SENT),
+        *(Event.TRANSIENT, "OutcomeUnknown", ActivityState.SENT),
     ),
     "not sent": (
         *(WriteState.NOT_SENT, ""),
-        *(Event.TRANSIENT, "TransientError", Ledger.PLANNED),
+        *(Event.TRANSIENT, "TransientError", ActivityState.PLANNED),
     ),
 }
 
@@ -181,12 +181,12 @@ async def test_of_a_mail_in_part_written_the_rest_alone_is_written(
     org.verdicts[BERT.id] = VERDICTS[name][:2]
     ends, _ = await work(pipeline_for(), store, take("m", ANNA, BERT))
     assert ends["m"][0] is event
-    first = {ANNA.id: Ledger.WRITTEN, BERT.id: VERDICTS[name][4]}
+    first = {ANNA.id: ActivityState.WRITTEN, BERT.id: VERDICTS[name][4]}
     assert store.state("m") == first
     org.verdicts.clear()
     ends, _ = await work(pipeline_for(), store, take("m", ANNA, BERT, attempt=2))
     assert ends == {"m": (Event.LOGGED, "")}
-    assert set(store.state("m").values()) == {Ledger.WRITTEN}
+    assert set(store.state("m").values()) == {ActivityState.WRITTEN}
     assert sorted(org.created) == [ANNA.id, BERT.id, BERT.id]
 
 
@@ -198,7 +198,7 @@ async def test_no_mail_is_dead_while_a_record_is_open(
     org.verdicts = {ANNA.id: VERDICTS["refused"][:2], BERT.id: VERDICTS[name][:2]}
     ends, _ = await work(pipeline_for(), store, take("m", ANNA, BERT))
     assert ends == {"m": VERDICTS[name][2:4]}
-    states = {ANNA.id: Ledger.REFUSED, BERT.id: VERDICTS[name][4]}
+    states = {ANNA.id: ActivityState.REFUSED, BERT.id: VERDICTS[name][4]}
     assert store.state("m") == states
 
 
@@ -222,7 +222,7 @@ async def test_an_org_that_rests_costs_no_mail_an_attempt(
     ends, raised = await work(pipeline_for(), store, *batch)
     assert raised is error
     assert ends == dict.fromkeys("ab", (Event.GIVE_BACK, reason))
-    assert {row.state for row in store.rows.values()} <= {Ledger.PLANNED}
+    assert {row.state for row in store.rows.values()} <= {ActivityState.PLANNED}
 
 
 async def test_one_mail_may_have_spoilt_the_call(pipeline_for, store, org, take):
@@ -254,9 +254,9 @@ async def test_what_never_left_is_not_sent(pipeline_for, store, org, take):
     store.late = True
     with pytest.raises(StoreUnavailable):
         await pipeline.run(run, pipeline.items(batch))
-    assert store.state("m") == {ANNA.id: Ledger.SENT}
+    assert store.state("m") == {ANNA.id: ActivityState.SENT}
     await run.advance(store)
-    assert store.state("m") == {ANNA.id: Ledger.PLANNED}
+    assert store.state("m") == {ANNA.id: ActivityState.PLANNED}
     assert org.created == []
     ends, _ = await work(pipeline, store, *batch)
     assert ends == {"m": (Event.LOGGED, "")}
@@ -388,7 +388,7 @@ async def test_a_record_that_is_gone_makes_room(pipeline_for, store, org, take):
     ends, _ = await work(pipeline_for(), store, take("m", ANNA))
     assert ends == {"m": (Event.LOGGED, "")}
     assert org.created == [ANNA.id, new.id]
-    assert store.state("m")[new.id] is Ledger.WRITTEN
+    assert store.state("m")[new.id] is ActivityState.WRITTEN
 
 
 async def test_what_could_not_be_looked_at_is_not_done(pipeline_for, store, org, take):
@@ -404,7 +404,7 @@ async def test_shadow_mode_plans_alone(pipeline_for, store, org, take):
     pipeline = pipeline_for("nothing")
     ends, _ = await work(pipeline, store, take("m", ANNA))
     assert ends == {"m": (Event.RULED_OUT, "shadow_mode")}
-    assert store.state("m") == {ANNA.id: Ledger.PLANNED}
+    assert store.state("m") == {ANNA.id: ActivityState.PLANNED}
     (row,) = store.rows.values()
     assert row.fields["OwnerId"] == ADA
     assert org.created == []

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from relay.core.model import Activity, MailState
-from relay.core.states import Ledger
+from relay.core.states import ActivityState
 from relay.outbox.batch import BatchMail
 from relay.salesforce import WriteOutcome
 from relay.salesforce.model import WriteState
@@ -16,7 +16,7 @@ from relay.worker.redraft import _complaints
 
 def refused(code: str, *fields: str) -> BatchMail:
     """Return a mail whose EmailMessage was refused for these fields."""
-    row = Activity("k", 1, "email", "EmailMessage", {}, "", Ledger.REFUSED)
+    row = Activity("k", 1, "email", "EmailMessage", {}, "", ActivityState.REFUSED)
     outcome = WriteOutcome("k", WriteState.REFUSED, code=code, fields=fields)
     mail = BatchMail(
         MailState(1, "m", (), leased=True), [SimpleNamespace()], {"k": row}
