@@ -18,7 +18,7 @@ from relay.core.errors import ConfigError, StoreUnavailable
 from relay.core.queue import LeaseOwner
 from relay.core.states import State
 from relay.salesforce import Org
-from relay.smtp import Intake
+from relay.smtp import SMTPServer
 from relay.smtp.handed import Handover, Reception
 from relay.smtp.sockets import Bound
 from relay.store import Store
@@ -53,7 +53,7 @@ class App:
 
     Attributes:
         store: The open store, after `start`.
-        intake: The SMTP side, or None without the role.
+        smtp: The SMTP side, or None without the role.
         worker: The draining side, or None without the role.
         org: The Salesforce org, or None without the role.
     """
@@ -80,7 +80,7 @@ class App:
         self.roles = roles
         self.clock: Clock = clock or SystemClock()
         self.owner = lease_owner()
-        self.intake: Intake | None = None
+        self.smtp: SMTPServer | None = None
         self.worker: Worker | None = None
         self.org: Org | None = None
         self.health = health
@@ -154,7 +154,7 @@ class App:
             )
             await self.worker.start()
         if "smtp" in self.roles:
-            self.intake = Intake(
+            self.smtp = SMTPServer(
                 settings.smtp,
                 self._store,
                 self.clock,
@@ -163,7 +163,7 @@ class App:
                 min_free_bytes=settings.store.min_free_bytes,
                 bound=self._bound,
             )
-            await self.intake.start()
+            await self.smtp.start()
             if self.health:
                 self.health.add_probe("smtp", self._probe_smtp)
 
@@ -202,8 +202,8 @@ class App:
         """Stop taking mail, finish what is in hand, close everything, in that order."""
         if self.health:
             self.health.start_draining()
-        if self.intake:
-            await self.intake.drain(self.settings.smtp.drain_s)
+        if self.smtp:
+            await self.smtp.drain(self.settings.smtp.drain_s)
         if self.web:
             await self.web.stop()
         if self.worker:
@@ -293,9 +293,9 @@ class App:
         return True, f"{free} bytes free"
 
     async def _probe_smtp(self) -> tuple[bool, str]:
-        if self.intake is None or not self.intake.places:
+        if self.smtp is None or not self.smtp.places:
             return False, "no listener"
-        return True, ", ".join(self.intake.places)
+        return True, ", ".join(self.smtp.places)
 
     async def _probe_salesforce(self) -> tuple[bool, str]:
         if self.worker is None:
@@ -309,8 +309,8 @@ class App:
 def listeners(app: App) -> dict[str, Any]:
     """Return where the app listens, for the log and for people."""
     told: dict[str, Any] = {"roles": sorted(app.roles)}
-    if app.intake:
-        told["smtp"] = app.intake.places
+    if app.smtp:
+        told["smtp"] = app.smtp.places
     if app.web and app.web.listening:
         told["web"] = _place(*app.web.listening)
     if app.health and app.health.listening:

@@ -154,10 +154,10 @@ async def _stage() -> AsyncIterator[Stage]:
             app = App(loaded)
             await app.start()
             try:
-                if app.intake is None:
+                if app.smtp is None:
                     raise RuntimeError
                 yield Stage(
-                    app, sandbox, people, address, config, app.intake.listening[0]
+                    app, sandbox, people, address, config, app.smtp.listening[0]
                 )
             finally:
                 await app.drain()

@@ -10,7 +10,6 @@ keeps every refusal. What a mail means is read elsewhere; here only its header i
 looked at.
 """
 
-from relay.smtp.server import Intake
-from relay.smtp.sink import Sink
+from relay.smtp.server import SMTPServer
 
-__all__ = ["Intake", "Sink"]
+__all__ = ["SMTPServer"]

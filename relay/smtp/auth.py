@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from relay.core.directory import AppPassword, Directory, User
+    from relay.intake.ports import MailStore
     from relay.smtp.replies import Reply
-    from relay.smtp.sink import Sink
 
 log = get_logger(__name__)
 
@@ -123,7 +123,7 @@ def _credentials(name: bytes, password: bytes) -> Credentials:
 class Logins:
     """Checks credentials against the directory."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: MailStore) -> None:
         """Prepare; threads start with the first login."""
         self._sink = sink
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="smtp-login")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from relay.smtp.data import DataDecoder, bare_line_ends
 
 if TYPE_CHECKING:
-    from relay.smtp.body import Body
+    from relay.intake.buffer import MailBuffer
 
 _COMMAND: Final = re.compile(r"(?P<size>[0-9]{1,20})(?P<last> +LAST)?", re.IGNORECASE)
 _LINE_END: Final = b"\r\n"
@@ -119,5 +119,5 @@ class Chunks:
     """A mail that is arriving by BDAT; `started` is the time of its first chunk."""
 
     decoder: ChunkDecoder
-    body: Body
+    body: MailBuffer
     started: float

@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from relay.intake.buffer import MailBuffer
+from relay.intake.refusals import Occasion, Rejection
 from relay.smtp import replies
-from relay.smtp.body import Body
 from relay.smtp.chunks import ChunkDecoder, Chunks, bdat_command
 from relay.smtp.data import DataDecoder
-from relay.smtp.journal import Occasion
-from relay.smtp.policy import Rejection
 from relay.smtp.tls import client_name
 from relay.smtp.transaction import Peer, Transaction, conclude, told_too_large
 from relay.smtp.wire import TooSlow, Wire
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from relay.smtp.chunks import Decoder
     from relay.smtp.listener import Listener
-    from relay.smtp.server import Intake
+    from relay.smtp.server import SMTPServer
     from relay.smtp.transaction import Conclusion
 
 log = get_logger(__name__)
@@ -38,7 +37,7 @@ class ContentSession(Wire):
     """A session that can take mails; the verbs before them are in the subclass."""
 
     def __init__(
-        self, intake: Intake, loop: asyncio.AbstractEventLoop, listener: Listener
+        self, intake: SMTPServer, loop: asyncio.AbstractEventLoop, listener: Listener
     ) -> None:
         """Prepare for one connection of the intake."""
         super().__init__(intake, loop, listener)
@@ -92,7 +91,7 @@ class ContentSession(Wire):
         if transaction is None:
             self.fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
         elif transaction.refused:
-            rejection = Rejection(replies.NO_VALID_RECIPIENT, "no_valid_recipient")
+            rejection = Rejection("no_valid_recipient")
             self._refuse(rejection, mail_from=transaction.mail_from)
         else:
             self.fail(replies.RCPT_FIRST)
@@ -169,16 +168,16 @@ class ContentSession(Wire):
         nobody = Transaction("", utf8=False)
         return await self._fill(nobody, decoder, self._new_body(None), self.loop.time())
 
-    def _new_body(self, transaction: Transaction | None) -> Body:
+    def _new_body(self, transaction: Transaction | None) -> MailBuffer:
         """Return where the bytes of a mail go; without a transaction, nowhere."""
         settings = self._intake.settings
         limit = 0
         if transaction is not None:
             limit = self._intake.policy.largest(transaction.addressees)
-        return Body(
+        return MailBuffer(
             self._intake.sink,
             self._intake.executor,
-            self._intake.room,
+            self._intake.disk_space,
             inline_bytes=self._intake.inline_bytes,
             max_message_bytes=limit,
             max_header_bytes=settings.max_header_bytes,
@@ -186,7 +185,11 @@ class ContentSession(Wire):
         )
 
     async def _fill(
-        self, transaction: Transaction, decoder: Decoder, body: Body, started: float
+        self,
+        transaction: Transaction,
+        decoder: Decoder,
+        body: MailBuffer,
+        started: float,
     ) -> bool:
         """Read a mail, or a chunk, to its end; False: the session ends before it.
 
@@ -202,12 +205,14 @@ class ContentSession(Wire):
             detail = f"after {decoder.size_bytes} bytes"
             late = self.loop.time() >= self._slowest_end(started, decoder.size_bytes)
             reason = "too_slow" if late and decoder.size_bytes else "timeout"
-            rejection = Rejection(replies.TIMED_OUT, reason, detail)
+            rejection = Rejection(reason, detail)
             for addressee in transaction.addressees:
                 occasion = Occasion(self.peer, transaction.mail_from, addressee.rcpt)
-                self._refusals.append(self._intake.journal.refusal(occasion, rejection))
+                self._refusals.append(self._intake.recorder.make(occasion, rejection))
             self.say_line(
-                rejection.line(self._refusals[0].id if self._refusals else "")
+                replies.reply_line(
+                    rejection, self._refusals[0].id if self._refusals else ""
+                )
             )
             return False
         finally:
@@ -220,7 +225,7 @@ class ContentSession(Wire):
         return True
 
     async def _conclude(
-        self, transaction: Transaction, decoder: Decoder, body: Body
+        self, transaction: Transaction, decoder: Decoder, body: MailBuffer
     ) -> None:
         """Judge a mail that is here as a whole, and answer."""
         conclusion = await self._judge(transaction, decoder, body)
@@ -232,7 +237,7 @@ class ContentSession(Wire):
             self.count_error()
 
     async def _judge(
-        self, transaction: Transaction, decoder: Decoder, body: Body
+        self, transaction: Transaction, decoder: Decoder, body: MailBuffer
     ) -> Conclusion:
         self._refused_chunks = ()
         conclusion = await conclude(
@@ -259,7 +264,9 @@ class ContentSession(Wire):
             return math.inf
         return started + settings.timeout_s + size_bytes / settings.min_data_rate
 
-    async def _receive(self, decoder: Decoder, body: Body, started: float) -> None:
+    async def _receive(
+        self, decoder: Decoder, body: MailBuffer, started: float
+    ) -> None:
         """Read up to the end of the mail.
 
         Raises:
@@ -328,8 +335,8 @@ class ContentSession(Wire):
     ) -> None:
         """Refuse a command: a reply with the id of its refusal."""
         occasion = Occasion(self.peer, mail_from, rcpt)
-        refusal = self._intake.journal.refusal(occasion, rejection)
+        refusal = self._intake.recorder.make(occasion, rejection)
         self._refusals.append(refusal)
         self.say_line(refusal.reply)
-        if rejection.reply.code >= 500:  # noqa: PLR2004 - permanent, RFC 5321 4.2.1
+        if replies.reply_to(rejection).code >= 500:  # noqa: PLR2004 - permanent, RFC 5321 4.2.1
             self.count_error()

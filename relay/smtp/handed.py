@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import StoreUnavailable
 from relay.core.ids import new_message_id
 from relay.core.model import Envelope, RawMail, Recipient, Step
-from relay.smtp.body import Body, HeaderTooLarge, TooLarge, header_end
-from relay.smtp.journal import Journal, Occasion
-from relay.smtp.policy import Addressee, Policy
-from relay.smtp.room import Room
+from relay.intake.buffer import HeaderTooLarge, MailBuffer, TooLarge, header_end
+from relay.intake.disk_space import DiskSpace
+from relay.intake.refusals import Occasion, RefusalRecorder
+from relay.intake.rules import Addressee, Policy
+from relay.smtp.replies import reply_line
 from relay.telemetry.metrics import MESSAGES_ACCEPTED
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.directory import Directory, User
     from relay.core.model import Refusal
-    from relay.smtp.policy import Assessment, Rejection
-    from relay.smtp.sink import Sink
+    from relay.intake.ports import MailStore
+    from relay.intake.rules import Assessment
+from relay.intake.refusals import Rejection
 
 _THREADS: Final = 4
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
@@ -68,7 +70,7 @@ class Handover:
     def __init__(
         self,
         settings: SMTPSettings,
-        sink: Sink,
+        sink: MailStore,
         clock: Clock,
         *,
         directory: Callable[[], Directory],
@@ -81,7 +83,7 @@ class Handover:
         self._directory = directory
         self._peer = peer
         self._policy = Policy(settings)
-        self._journal = Journal(sink, clock)
+        self._recorder = RefusalRecorder(sink, clock, reply_line)
 
     async def take(self, user: User, raw: bytes, *, whence: str) -> str | Refusal:
         """Store a mail for a user and return its id, or record why not.
@@ -152,7 +154,7 @@ class Handover:
             subject=found.headers.subject if found else "",
             rfc_message_id=found.headers.message_id if found else "",
         )
-        refusal = self._journal.refusal(occasion, rejection)
+        refusal = self._recorder.make(occasion, rejection)
         await self._sink.refuse([refusal])
         return refusal
 
@@ -192,7 +194,7 @@ class Reception:
         self,
         handover: Handover,
         settings: SMTPSettings,
-        sink: Sink,
+        sink: MailStore,
         *,
         inline_bytes: int,
         min_free_bytes: int,
@@ -210,7 +212,7 @@ class Reception:
         self._settings = settings
         self._sink = sink
         self._inline_bytes = inline_bytes
-        self._room = Room(sink, min_free_bytes)
+        self._disk_space = DiskSpace(sink, min_free_bytes)
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="handed-spool")
 
     def begin(self, user: User, expected_bytes: int = 0) -> Incoming:
@@ -219,11 +221,11 @@ class Reception:
         Raises:
             StoreFull, StoreUnavailable: It would not be stored now.
         """
-        self._room.need(expected_bytes)
-        body = Body(
+        self._disk_space.need(expected_bytes)
+        body = MailBuffer(
             self._sink,
             self._executor,
-            self._room,
+            self._disk_space,
             inline_bytes=self._inline_bytes,
             max_message_bytes=self._settings.max_message_bytes,
             max_header_bytes=self._settings.max_header_bytes,
@@ -239,7 +241,7 @@ class Reception:
 class Incoming:
     """One mail on its way: `add` its pieces, then `finish` it or `abandon` it."""
 
-    def __init__(self, handover: Handover, user: User, body: Body) -> None:
+    def __init__(self, handover: Handover, user: User, body: MailBuffer) -> None:
         """Begin an empty one."""
         self._handover = handover
         self._user = user

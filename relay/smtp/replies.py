@@ -1,9 +1,10 @@
 """Every reply of the SMTP server, in one table, each with the section that asks for it.
 
-A reply is generic to the peer: what exactly went wrong stands in the log and in the
-refusal, under the id that the reply ends with (`(ref …)`). A text names the mend where
-the reader has one. Nothing from the peer reaches a reply line unescaped: a value is cut
-to printable ASCII first, so that no reply can be split in two.
+A refusal begins as a reason (`relay.intake.Rejection`); `BY_REASON` at the end says
+which reply that is in SMTP. A reply is generic to the peer: the details stand in the
+log and in the refusal, under the id that the reply ends with (`(ref …)`). A text names
+what helps where the reader can do it. Nothing from the peer reaches a reply line
+as it is: a value is cut to printable ASCII first, so that no reply can be split.
 
 Source: RFC 5321 section 4.2 (replies), RFC 3463 (enhanced codes), RFC 2034 section 4.
 """
@@ -12,7 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from relay.intake import Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_REPLY_LINE: Final = 512
 """Octets of a reply line with its CRLF (RFC 5321 section 4.5.3.1.5)."""
@@ -300,3 +306,67 @@ STORE_UNAVAILABLE: Final = Reply(
 INTERNAL_ERROR: Final = Reply(
     451, "4.3.0", "Internal error, try again later", "RFC 5321 section 4.2.2"
 )
+
+
+# ------------------------------------------------------------------ reasons
+
+BY_REASON: Final[Mapping[str, Reply]] = {
+    "bare_dot": BARE_DOT,
+    "bare_newline": BARE_NEWLINE,
+    "client_certificate_required": CLIENT_CERTIFICATE_REQUIRED,
+    "disk_full": DISK_FULL,
+    "early_command": EARLY_COMMAND,
+    "early_data": EARLY_DATA,
+    "early_talker": EARLY_TALKER,
+    "from_too_long": BAD_FROM,
+    "header_too_large": HEADER_TOO_LARGE,
+    "internal_error": INTERNAL_ERROR,
+    "login_failed": LOGIN_FAILED,
+    "login_in_the_clear": LOGIN_NEEDS_TLS,
+    "login_required": LOGIN_FIRST,
+    "loop": LOOP,
+    "needs_smtputf8": NEEDS_SMTPUTF8,
+    "no_from": BAD_FROM,
+    "no_proxy_header": NO_PROXY_HEADER,
+    "no_valid_recipient": NO_VALID_RECIPIENT,
+    "not_own_relay_address": RECIPIENT_NOT_OWN,
+    "peer_too_fast": PEER_TOO_FAST,
+    "proxy_header": PROXY_HEADER,
+    "sender_not_accepted": SENDER_NOT_ACCEPTED,
+    "several_from": BAD_FROM,
+    "store_unavailable": STORE_UNAVAILABLE,
+    "timeout": TIMED_OUT,
+    "tls_required": TLS_REQUIRED,
+    "too_large": TOO_LARGE,
+    "too_many_commands": TOO_MANY_COMMANDS,
+    "too_many_connections": TOO_MANY_CONNECTIONS,
+    "too_many_connections_of_network": TOO_MANY_CONNECTIONS,
+    "too_many_connections_of_peer": TOO_MANY_CONNECTIONS,
+    "too_many_errors": TOO_MANY_ERRORS,
+    "too_many_header_fields": TOO_MANY_FIELDS,
+    "too_many_logins": TOO_MANY_LOGINS,
+    "too_many_recipients": TOO_MANY_RECIPIENTS,
+    "too_slow": TIMED_OUT,
+    "unknown_recipient": UNKNOWN_RECIPIENT,
+    "user_too_fast": USER_TOO_FAST,
+}
+"""The reply to a reason, of the intake and of the dialogue alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherReply(Rejection):
+    """A rejection whose reply is not the usual one of its reason."""
+
+    reply: Reply = INTERNAL_ERROR
+
+
+def reply_to(rejection: Rejection) -> Reply:
+    """Return the reply to a rejection."""
+    if isinstance(rejection, OtherReply):
+        return rejection.reply
+    return BY_REASON[rejection.reason]
+
+
+def reply_line(rejection: Rejection, ref: str) -> str:
+    """Return the reply to a rejection as a line, with the id of its refusal."""
+    return reply_to(rejection).line(ref=ref, **rejection.values)

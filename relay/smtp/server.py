@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 from relay.config import HostPort, UnixPath
 from relay.core.errors import ConfigError
 from relay.core.peers import peer_network
+from relay.intake.disk_space import DiskSpace
+from relay.intake.refusals import RefusalRecorder, Rejection
+from relay.intake.rules import Policy
 from relay.smtp import replies
 from relay.smtp.auth import Logins
-from relay.smtp.crowd import Crowd
-from relay.smtp.journal import Journal
+from relay.smtp.connection_limits import ConnectionLimits
 from relay.smtp.limits import Limits, allow_files
 from relay.smtp.listener import listeners, peer_address
 from relay.smtp.lmtp import LMTPSession
-from relay.smtp.policy import Policy, Rejection
-from relay.smtp.room import Room
 from relay.smtp.session import SMTPSession
 from relay.smtp.sockets import BACKLOG, Bound, key_of
 from relay.smtp.submission import SubmissionSession
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from relay.config import SMTPSettings
     from relay.core.clock import Clock
     from relay.core.directory import Directory
+    from relay.intake.ports import MailStore
     from relay.smtp.listener import Listener
-    from relay.smtp.sink import Sink
     from relay.smtp.wire import Wire
 
 log = get_logger(__name__)
@@ -58,7 +58,7 @@ _LAST_WAIT_S: Final = 5.0
 """After the connections of late sessions were cut: for their commits to end."""
 
 
-class Intake:
+class SMTPServer:
     """The SMTP side of the relay.
 
     Attributes:
@@ -70,7 +70,7 @@ class Intake:
     def __init__(
         self,
         settings: SMTPSettings,
-        sink: Sink,
+        sink: MailStore,
         clock: Clock,
         *,
         directory: Callable[[], Directory],
@@ -97,12 +97,12 @@ class Intake:
         self.clock = clock
         self.directory = directory
         self.inline_bytes = inline_bytes
-        self.room = Room(sink, min_free_bytes)
+        self.disk_space = DiskSpace(sink, min_free_bytes)
         self._bound = bound or Bound()
         self.policy = Policy(settings)
         self.limits = Limits(settings)
-        self.crowd = Crowd(settings)
-        self.journal = Journal(sink, clock)
+        self.connection_limits = ConnectionLimits(settings)
+        self.recorder = RefusalRecorder(sink, clock, replies.reply_line)
         self.listeners = listeners(settings)
         self.logins = Logins(sink)
         self.executor = ThreadPoolExecutor(4, thread_name_prefix="smtp-spool")
@@ -194,11 +194,13 @@ class Intake:
         session.peer_group = peer_network(session.peer)
         transport = session.transport
         own = peer_address(transport.get_extra_info("sockname") if transport else None)
-        session.trusted = self.crowd.trusts(session.peer, via=session.via, own=own)
-        reason = self.crowd.enter(session.peer, trusted=session.trusted)
+        session.trusted = self.connection_limits.trusts(
+            session.peer, via=session.via, own=own
+        )
+        reason = self.connection_limits.enter(session.peer, trusted=session.trusted)
         if reason:
-            rejection = Rejection(replies.TOO_MANY_CONNECTIONS, reason)
-            self.journal.note(session.peer, rejection)
+            rejection = Rejection(reason)
+            self.recorder.count(session.peer, rejection)
             return False
         self._sessions.add(session)
         self._idle.clear()
@@ -209,13 +211,13 @@ class Intake:
         """Hold a session that was admitted to no limit of strangers any more."""
         if not session.trusted:
             session.trusted = True
-            self.crowd.trust(session.peer)
+            self.connection_limits.trust(session.peer)
 
     def release(self, session: Wire) -> None:
         """Forget a session that has ended."""
         self._sessions.discard(session)
         SMTP_CONNECTIONS.dec()
-        self.crowd.leave(session.peer, trusted=session.trusted)
+        self.connection_limits.leave(session.peer, trusted=session.trusted)
         if not self._sessions:
             self._idle.set()
 
@@ -240,7 +242,7 @@ class Intake:
             for session in tuple(self._sessions):
                 session.abort()
             await self._wait_idle(_LAST_WAIT_S)
-        await self.journal.close()
+        await self.recorder.close()
         self.executor.shutdown(wait=False)
         self.logins.close()
 

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from relay.core.errors import StoreFull, StoreUnavailable
+from relay.intake.refusals import Rejection
 from relay.smtp import replies
 from relay.smtp.content import ContentSession
 from relay.smtp.envelope import GrammarError, mail_command, rcpt_command
-from relay.smtp.policy import Rejection
 from relay.smtp.proxy import looks_like_header
 from relay.smtp.transaction import Transaction
 from relay.telemetry import get_logger
@@ -24,9 +24,9 @@ from relay.telemetry import get_logger
 if TYPE_CHECKING:
     import asyncio
 
+    from relay.intake.rules import Addressee
     from relay.smtp.listener import Listener
-    from relay.smtp.policy import Addressee
-    from relay.smtp.server import Intake
+    from relay.smtp.server import SMTPServer
 
 log = get_logger(__name__)
 
@@ -56,7 +56,7 @@ class SMTPSession(ContentSession):
     """The methods of this protocol by verb; set below."""
 
     def __init__(
-        self, intake: Intake, loop: asyncio.AbstractEventLoop, listener: Listener
+        self, intake: SMTPServer, loop: asyncio.AbstractEventLoop, listener: Listener
     ) -> None:
         """Prepare for one connection of the intake."""
         super().__init__(intake, loop, listener)
@@ -102,7 +102,7 @@ class SMTPSession(ContentSession):
             and not self._under_tls
             and verb not in _IN_THE_CLEAR
         ):
-            rejection = Rejection(replies.TLS_REQUIRED, "tls_required", verb)
+            rejection = Rejection("tls_required", verb)
             self._refuse(rejection)
             # The bytes of a chunk must not be read as commands.
             self._over = self._over or verb == "BDAT"
@@ -198,7 +198,7 @@ class SMTPSession(ContentSession):
             return
         limits = self._intake.limits
         if not self.trusted and not limits.peers.allows(self.peer_group):
-            rejection = Rejection(replies.PEER_TOO_FAST, "peer_too_fast")
+            rejection = Rejection("peer_too_fast")
             self._refuse(rejection, mail_from=mail_from)
             self._over = True
             return
@@ -220,9 +220,7 @@ class SMTPSession(ContentSession):
     def _sender_trouble(self, mail_from: str) -> Rejection | None:  # noqa: ARG002
         """Say why this peer may not begin a mail here; subclasses know more reasons."""
         if self._listener.settings.require_client_certificate and not self._certificate:
-            return Rejection(
-                replies.CLIENT_CERTIFICATE_REQUIRED, "client_certificate_required"
-            )
+            return Rejection("client_certificate_required")
         return None
 
     def _recipient_trouble(self, addressee: Addressee) -> Rejection | None:  # noqa: ARG002
@@ -232,11 +230,11 @@ class SMTPSession(ContentSession):
     def _store_trouble(self, size_bytes: int) -> Rejection | None:
         """Say why a mail of that size could not be stored now."""
         try:
-            self._intake.room.need(size_bytes)
+            self._intake.disk_space.need(size_bytes)
         except StoreFull as error:
-            return Rejection(replies.DISK_FULL, "disk_full", str(error))
+            return Rejection("disk_full", str(error))
         except StoreUnavailable as error:
-            return Rejection(replies.STORE_UNAVAILABLE, "store_unavailable", str(error))
+            return Rejection("store_unavailable", str(error))
         return None
 
     async def smtp_RCPT(self, arg: str | None) -> None:  # noqa: N802
@@ -255,7 +253,9 @@ class SMTPSession(ContentSession):
             mail_from = transaction.mail_from
             self._complain(error, mail_from=mail_from, rcpt=_typed(arg))
             return
-        answer = self._intake.policy.recipient(path, self._intake.directory())
+        answer = self._intake.policy.recipient(
+            path.address, path.local, path.domain, self._intake.directory()
+        )
         if not isinstance(answer, Rejection):
             trouble = self._recipient_trouble(answer)
             answer = trouble or self._too_many(transaction, answer) or answer
@@ -272,10 +272,10 @@ class SMTPSession(ContentSession):
         """Say which limit keeps a recipient, who is known, from being added now."""
         intake = self._intake
         if len(transaction.addressees) >= intake.settings.max_recipients:
-            return Rejection(replies.TOO_MANY_RECIPIENTS, "too_many_recipients")
+            return Rejection("too_many_recipients")
         user_id = addressee.user_id  # None, postmaster, has a rate like everybody.
         if not self._has_no_rate and not intake.limits.users.allows(user_id):
-            return Rejection(replies.USER_TOO_FAST, "user_too_fast", user_id=user_id)
+            return Rejection("user_too_fast", user_id=user_id)
         return None
 
     async def smtp_RSET(self, arg: str | None) -> None:  # noqa: N802
@@ -317,7 +317,9 @@ class SMTPSession(ContentSession):
         self, error: GrammarError, *, mail_from: str = "", rcpt: str = ""
     ) -> None:
         """Refuse an argument that the grammar does not have."""
-        rejection = Rejection(error.reply, error.reason, values=error.values)
+        rejection = replies.OtherReply(
+            error.reason, values=error.values, reply=error.reply
+        )
         self._refuse(rejection, mail_from=mail_from, rcpt=rcpt)
 
 

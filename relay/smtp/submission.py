@@ -13,10 +13,10 @@ import base64
 from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import address_key, domain_of
+from relay.intake.refusals import Rejection
 from relay.smtp import replies
 from relay.smtp.auth import AuthRefused, exchange
 from relay.smtp.listener import is_this_machine
-from relay.smtp.policy import Rejection
 from relay.smtp.session import VERBS, SMTPSession
 from relay.telemetry import get_logger
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import asyncio
 
     from relay.core.directory import User
+    from relay.intake.rules import Addressee
     from relay.smtp.listener import Listener
-    from relay.smtp.policy import Addressee
-    from relay.smtp.server import Intake
+    from relay.smtp.server import SMTPServer
 
 log = get_logger(__name__)
 
@@ -40,7 +40,7 @@ class SubmissionSession(SMTPSession):
     """One session of a mail program."""
 
     def __init__(
-        self, intake: Intake, loop: asyncio.AbstractEventLoop, listener: Listener
+        self, intake: SMTPServer, loop: asyncio.AbstractEventLoop, listener: Listener
     ) -> None:
         """Prepare for one connection of the intake."""
         super().__init__(intake, loop, listener)
@@ -69,9 +69,9 @@ class SubmissionSession(SMTPSession):
         elif self._transaction is not None:
             self.fail(replies.AUTH_IN_MAIL)
         elif not self._offers_login:
-            self._refuse(Rejection(replies.LOGIN_NEEDS_TLS, "login_in_the_clear"))
+            self._refuse(Rejection("login_in_the_clear"))
         elif not self._intake.limits.logins.allows(self.peer_group):
-            self._refuse(Rejection(replies.TOO_MANY_LOGINS, "too_many_logins"))
+            self._refuse(Rejection("too_many_logins"))
             self._over = True
         else:
             await self._log_in(arg)
@@ -104,7 +104,7 @@ class SubmissionSession(SMTPSession):
     def _failed(self, name: str) -> None:
         self._intake.limits.logins.count(self.peer_group)
         detail = f"as {name!r}"[:200]
-        self._refuse(Rejection(replies.LOGIN_FAILED, "login_failed", detail))
+        self._refuse(Rejection("login_failed", detail))
         self._failures += 1
         if self._failures >= _MOST_FAILURES:
             self.end(replies.TOO_MANY_ERRORS, "too_many_logins")
@@ -124,7 +124,7 @@ class SubmissionSession(SMTPSession):
         """Say why this sender may not begin a mail here."""
         user = self._user()
         if user is None:
-            return Rejection(replies.LOGIN_FIRST, "login_required")
+            return Rejection("login_required")
         key = address_key(mail_from) if mail_from else None
         accepted = self._intake.directory().accepted.get(user.id, frozenset())
         own = not mail_from or (
@@ -133,18 +133,19 @@ class SubmissionSession(SMTPSession):
         if own:
             return super()._sender_trouble(mail_from)
         detail = f"{user.email} has not registered it"
-        return Rejection(replies.SENDER_NOT_OWN, "sender_not_accepted", detail, user.id)
+        return replies.OtherReply(
+            "sender_not_accepted", detail, user.id, reply=replies.SENDER_NOT_OWN
+        )
 
     def _recipient_trouble(self, addressee: Addressee) -> Rejection | None:
         """Say why this recipient is not for who has logged in."""
         user = self._user()
         if user is None:
-            return Rejection(replies.LOGIN_FIRST, "login_required")
+            return Rejection("login_required")
         if addressee.user_id in {None, user.id}:
             return super()._recipient_trouble(addressee)
         detail = f"{user.email} has logged in"
         return Rejection(
-            replies.RECIPIENT_NOT_OWN,
             "not_own_relay_address",
             detail,
             addressee.user_id,

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 from relay.core.errors import StoreFull, StoreUnavailable
 from relay.core.ids import new_message_id
 from relay.core.model import Envelope, Recipient, Step
+from relay.intake.buffer import HeaderTooLarge, TooLarge
+from relay.intake.refusals import Occasion, Rejection
 from relay.smtp import replies
-from relay.smtp.body import HeaderTooLarge, TooLarge
-from relay.smtp.journal import Occasion
-from relay.smtp.policy import Rejection
 from relay.telemetry import get_logger
 from relay.telemetry.metrics import COMMIT_SECONDS, MESSAGES_ACCEPTED
 
@@ -28,10 +27,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.core.model import RawMail, Refusal
-    from relay.smtp.body import Body
+    from relay.intake.buffer import MailBuffer
+    from relay.intake.rules import Addressee, Assessment
     from relay.smtp.chunks import Decoder
-    from relay.smtp.policy import Addressee, Assessment
-    from relay.smtp.server import Intake
+    from relay.smtp.server import SMTPServer
 
 log = get_logger(__name__)
 
@@ -93,7 +92,7 @@ class Conclusion:
 
 
 def told_too_large(
-    intake: Intake, peer: Peer, transaction: Transaction
+    intake: SMTPServer, peer: Peer, transaction: Transaction
 ) -> Conclusion | None:
     """Refuse a mail whose SIZE passes what its recipients may have, before it comes.
 
@@ -108,11 +107,11 @@ def told_too_large(
 
 
 async def conclude(
-    intake: Intake,
+    intake: SMTPServer,
     peer: Peer,
     transaction: Transaction,
     decoder: Decoder,
-    body: Body,
+    body: MailBuffer,
 ) -> Conclusion:
     """Judge a mail that has arrived to its end, and store it if anybody may have it.
 
@@ -146,18 +145,14 @@ async def conclude(
         return refuse.all(intake.policy.header_too_large())
     except StoreFull as error:
         handed_over = False
-        return refuse.all(Rejection(replies.DISK_FULL, "disk_full", str(error)))
+        return refuse.all(Rejection("disk_full", str(error)))
     except StoreUnavailable as error:
         handed_over = False
         detail = str(error)
-        return refuse.all(
-            Rejection(replies.STORE_UNAVAILABLE, "store_unavailable", detail)
-        )
+        return refuse.all(Rejection("store_unavailable", detail))
     except Exception as error:
         handed_over = False
-        conclusion = refuse.all(
-            Rejection(replies.INTERNAL_ERROR, "internal_error", type(error).__name__)
-        )
+        conclusion = refuse.all(Rejection("internal_error", type(error).__name__))
         ident = conclusion.refusals[0].id
         log.exception("smtp_internal_error", error_id=ident, peer=peer.address)
         return conclusion
@@ -174,7 +169,7 @@ async def conclude(
 
 
 def _line_end_trouble(
-    intake: Intake, peer: Peer, transaction: Transaction, decoder: Decoder
+    intake: SMTPServer, peer: Peer, transaction: Transaction, decoder: Decoder
 ) -> Rejection | None:
     """Say why the line ends of a mail keep it from being taken."""
     if decoder.bare_dot:
@@ -185,10 +180,10 @@ def _line_end_trouble(
             hint="a lone dot between bare line ends: SMTP smuggling attempt",
         )
         detail = "SMTP smuggling: a lone dot between bare line ends"
-        return Rejection(replies.BARE_DOT, "bare_dot", detail)
+        return Rejection("bare_dot", detail)
     bare = _bare(decoder)
     if bare and intake.settings.bare_newlines == "refuse":
-        return Rejection(replies.BARE_NEWLINE, "bare_newline", bare)
+        return Rejection("bare_newline", bare)
     return None
 
 
@@ -231,7 +226,9 @@ def _lines(refusals: Sequence[Refusal]) -> dict[str, str]:
 class _Refuser:
     """Makes the refusals of one transaction."""
 
-    def __init__(self, intake: Intake, peer: Peer, transaction: Transaction) -> None:
+    def __init__(
+        self, intake: SMTPServer, peer: Peer, transaction: Transaction
+    ) -> None:
         self._intake = intake
         self._peer = peer
         self._transaction = transaction
@@ -274,13 +271,12 @@ class _Refuser:
                 rfc_message_id=headers.message_id if headers else "",
             )
             whose = Rejection(
-                rejection.reply,
                 rejection.reason,
                 rejection.detail,
                 rejection.user_id or addressee.user_id,
                 rejection.values,
             )
-            result.append(self._intake.journal.refusal(occasion, whose))
+            result.append(self._intake.recorder.make(occasion, whose))
         return result
 
 
@@ -297,7 +293,7 @@ def _whence(peer: Peer) -> str:
 
 
 def _envelope(
-    intake: Intake,
+    intake: SMTPServer,
     peer: Peer,
     transaction: Transaction,
     decoder: Decoder,

@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Final
 from aiosmtpd.smtp import SMTP, TLSSetupException
 
 from relay.core.ids import new_message_id
+from relay.intake.refusals import Rejection
 from relay.smtp import proxy, replies
 from relay.smtp.inbox import Inbox
 from relay.smtp.listener import peer_address, plain_address
-from relay.smtp.policy import Rejection
 from relay.smtp.tls import hand_over
 from relay.telemetry import get_logger
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from relay.core.model import Refusal
     from relay.smtp.listener import Listener
     from relay.smtp.replies import Reply
-    from relay.smtp.server import Intake
+    from relay.smtp.server import SMTPServer
 
 log = get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Wire(SMTP, ABC):
     """A connection and its loop over command lines; verbs are in the subclass."""
 
     def __init__(
-        self, intake: Intake, loop: asyncio.AbstractEventLoop, listener: Listener
+        self, intake: SMTPServer, loop: asyncio.AbstractEventLoop, listener: Listener
     ) -> None:
         """Prepare for one connection of a listener of the intake."""
         # SMTP.__init__ is passed over on purpose (see above). The protocol class of
@@ -231,8 +231,8 @@ class Wire(SMTP, ABC):
                 data += self._inbox.take()
         except (proxy.BadHeader, TooSlow) as error:
             detail = str(error) or "none came"
-            rejection = Rejection(replies.NO_PROXY_HEADER, "no_proxy_header", detail)
-            self._intake.journal.note(self.peer, rejection)
+            rejection = Rejection("no_proxy_header", detail)
+            self._intake.recorder.count(self.peer, rejection)
             return False
         self._inbox.unread(data[header.length :])
         if header.client:
@@ -422,7 +422,7 @@ class Wire(SMTP, ABC):
 
     def end(self, reply: Reply, reason: str) -> None:
         """End the session for what its peer did, and keep a note of it."""
-        self._intake.journal.note(self.peer, Rejection(reply, reason))
+        self._intake.recorder.count(self.peer, replies.OtherReply(reason, reply=reply))
         self.say(reply)
         self._over = True
 
@@ -430,7 +430,7 @@ class Wire(SMTP, ABC):
         """Record the refusals, then write the replies."""
         if self._refusals:
             refusals, self._refusals = self._refusals, []
-            await self._intake.journal.record(refusals)
+            await self._intake.recorder.record(refusals)
         if not self._out:
             return
         data = b"".join(self._out)

@@ -19,7 +19,7 @@ from relay.smtp.session import SMTPSession
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay.smtp import Intake
+    from relay.smtp import SMTPServer
     from tests.fakes.intake import MemorySink
 
 REPLIES = {
@@ -99,7 +99,7 @@ class Said:
 
 
 async def converse(
-    intake: Intake,
+    intake: SMTPServer,
     sink: MemorySink,
     pieces: Iterable[bytes],
     kind: type[SMTPSession] = SMTPSession,

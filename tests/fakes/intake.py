@@ -13,7 +13,7 @@ from relay.config import HostPort, SMTPSettings
 from relay.core.clock import SystemClock
 from relay.core.directory import AppPassword, Directory, Role, User
 from relay.core.passwords import hash_password
-from relay.smtp import Intake
+from relay.smtp import SMTPServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -126,7 +126,9 @@ class MemorySink:
 
 
 @asynccontextmanager
-async def running(sink: MemorySink | Store, **changes: object) -> AsyncIterator[Intake]:
+async def running(
+    sink: MemorySink | Store, **changes: object
+) -> AsyncIterator[SMTPServer]:
     """Run an intake on a free loopback port; settings by name.
 
     Those of `BELOW_BOUNDS` may be smaller than an admin may set them, so that a test
@@ -146,7 +148,7 @@ async def running(sink: MemorySink | Store, **changes: object) -> AsyncIterator[
             **changes,
         }
     ).model_copy(update=small)
-    intake = Intake(
+    intake = SMTPServer(
         settings,
         sink,
         SystemClock(),

@@ -34,7 +34,7 @@ async def serve(sink):
                 stack.push_async_callback(talk.close)
                 return talk
 
-            connect.intake = intake
+            connect.server = intake
             return connect
 
         yield start
@@ -57,7 +57,7 @@ async def serve_strangers(serve):
             await talk.send(f"PROXY {ours.format(peer)} 40000 25\r\n".encode())
             return talk
 
-        connect.intake = inner.intake
+        connect.server = inner.server
         return connect
 
     return start

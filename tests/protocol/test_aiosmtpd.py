@@ -45,7 +45,7 @@ async def test_3_end_of_input_does_not_cancel_the_commit(serve, sink):
     connect = await serve()
     talk = await connect()
     await talk.begin()
-    (session,) = connect.intake._sessions
+    (session,) = connect.server._sessions
     await talk.send(HEAD + b".\r\n")
     await asyncio.wait_for(sink.begun.wait(), 3)
     talk.writer.write_eof()

@@ -138,7 +138,7 @@ async def test_half_close_is_answered(commit, serve, sink):
     connect = await serve()
     talk = await connect()
     await talk.begin()
-    (session,) = connect.intake._sessions
+    (session,) = connect.server._sessions
     await talk.send(MAIL)
     talk.writer.write_eof()
     await asyncio.wait_for(sink.begun.wait(), 3)
@@ -157,12 +157,12 @@ async def test_lost_connection_does_not_stop_the_commit(serve, sink):
     await talk.begin()
     await talk.send(MAIL)
     await asyncio.wait_for(sink.begun.wait(), 3)
-    (session,) = connect.intake._sessions
+    (session,) = connect.server._sessions
     talk.writer.transport.abort()
     await until(lambda: session._inbox._ended)
     sink.gate.set()
     await until(lambda: len(sink.stored) == 1)
-    await until(lambda: not connect.intake._sessions)
+    await until(lambda: not connect.server._sessions)
     assert len(sink.stored) == 1
 
 
@@ -179,7 +179,7 @@ async def test_cut_off_mail_is_not_stored(how, serve, sink, tmp_path):
     else:
         talk.writer.write_eof()
         assert await talk.line() == ""
-    await connect.intake.drain(1)
+    await connect.server.drain(1)
     assert sink.stored == []
     assert list(tmp_path.iterdir()) == []
 
@@ -240,7 +240,7 @@ async def test_disk_trouble_while_a_mail_arrives(
     def fail(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("relay.smtp.body.os.write", fail)
+    monkeypatch.setattr("relay.intake.buffer.os.write", fail)
     await talk.send(MAIL[:-3] + (b"x" * 998 + b"\r\n") * 2000 + b".\r\n")
     assert (await talk.reply())[0].startswith(reply)
     assert list(tmp_path.iterdir()) == []
@@ -370,8 +370,8 @@ async def test_drain(serve, sink):
     await in_commit.begin()
     await in_commit.send(MAIL)
     await asyncio.wait_for(sink.begun.wait(), 3)
-    address = connect.intake.listening[0]
-    drained = asyncio.create_task(connect.intake.drain(3))
+    address = connect.server.listening[0]
+    drained = asyncio.create_task(connect.server.drain(3))
     assert (await idle.reply())[0].startswith("421 4.3.2 ")
     assert (await between.reply())[0].startswith("421 4.3.2 ")
     with pytest.raises(ConnectionRefusedError):
@@ -394,7 +394,7 @@ async def test_drain_does_not_wait_for_ever(serve, sink):
     await talk.begin()
     await talk.send(MAIL[:10])
     async with asyncio.timeout(3):
-        await connect.intake.drain(0.2)
+        await connect.server.drain(0.2)
     assert await talk.line() == ""
     assert sink.stored == []
 

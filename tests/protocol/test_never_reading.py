@@ -29,7 +29,7 @@ def start(serve, place):
     async def start(**settings):
         table = {"address": f"unix:{place}"}
         connect = await serve(listen=(), listeners=[table], **settings)
-        return connect.intake
+        return connect.server
 
     return start
 
@@ -143,7 +143,7 @@ async def test_a_handshake_that_fails_frees_its_place(how, tls, serve, certifica
     table = {"address": "127.0.0.1:0", "tls": tls}
     files = {"tls_certificate": chain, "tls_key": key}
     connect = await serve(listen=(), listeners=[table], timeout_s=60, **files)
-    intake = connect.intake
+    intake = connect.server
     talk = await connect()
     if tls == "starttls":
         await talk.reply()
@@ -157,7 +157,7 @@ async def test_a_handshake_that_fails_frees_its_place(how, tls, serve, certifica
     else:
         await intake.drain(0.1)
     await until(lambda: not intake._sessions)
-    assert not intake.crowd.strangers
+    assert not intake.connection_limits.strangers
 
 
 async def test_who_never_answers_the_end_of_tls(serve, certificate):
@@ -165,7 +165,7 @@ async def test_who_never_answers_the_end_of_tls(serve, certificate):
     chain, key = certificate
     files = {"tls_certificate": chain, "tls_key": key}
     connect = await serve(timeout_s=0.5, **files)
-    client = socket.create_connection(connect.intake.listening[0])
+    client = socket.create_connection(connect.server.listening[0])
     client.settimeout(5)
 
     def ask(connection, command):
@@ -182,5 +182,5 @@ async def test_who_never_answers_the_end_of_tls(serve, certificate):
         return secured
 
     secured = await asyncio.to_thread(begin)
-    await until(lambda: not connect.intake._sessions)
+    await until(lambda: not connect.server._sessions)
     secured.close()

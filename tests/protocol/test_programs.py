@@ -95,7 +95,7 @@ async def test_program_delivers(program, kind, serve, authority, sink):
         tls_key=key,
         timeout_s=30,
     )
-    port = connect.intake.listening[0][1]
+    port = connect.server.listening[0][1]
     status, said = await run(*program(kind, port, authority.path), stdin=MAIL)
     assert status == 0, said
     envelope, _, content = sink.stored[0]
@@ -125,7 +125,7 @@ async def test_swaks_speaks_for_a_proxy(serve, sink):
     """swaks sends both versions of the PROXY header."""
     table = {"address": "127.0.0.1:0", "proxy_from": ["127.0.0.1"]}
     connect = await serve(listen=(), listeners=[table], timeout_s=30)
-    port = connect.intake.listening[0][1]
+    port = connect.server.listening[0][1]
     for version, family in (("1", "TCP4"), ("2", "AF_INET")):
         status, said = await run(
             *("swaks", "--server", f"127.0.0.1:{port}", "--data", "-"),
@@ -149,7 +149,7 @@ async def test_openssl_sees_no_old_tls(serve, authority):
         tls_certificate=chain,
         tls_key=key,
     )
-    place = f"127.0.0.1:{connect.intake.listening[0][1]}"
+    place = f"127.0.0.1:{connect.server.listening[0][1]}"
     found = {}
     for version in ("tls1", "tls1_1", "tls1_2", "tls1_3"):
         command = ("openssl", "s_client", "-connect", place, f"-{version}")

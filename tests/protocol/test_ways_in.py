@@ -105,7 +105,7 @@ async def test_implicit_tls_is_not_spoken_to_in_the_clear(listen, sink):
     talk = await connect()
     await talk.send(b"EHLO client.example\r\n")
     assert not (await talk.reader.read(1000)).startswith(b"220")
-    await connect.intake.drain(1)
+    await connect.server.drain(1)
     assert sink.stored == []
 
 
@@ -128,7 +128,7 @@ async def test_tls_is_required_listener_by_listener(serve, authority):
         tls_key=key,
     )
     replies = []
-    for place in connect.intake.listening:
+    for place in connect.server.listening:
         talk = await Talk.connect(*place)
         await talk.reply()
         await talk.ask("EHLO client.example")
@@ -382,7 +382,7 @@ async def test_bad_proxy_header(header, listen, sink):
     talk = await connect()
     await talk.send(header)
     assert await talk.line() == ""
-    await connect.intake.journal.close()
+    await connect.server.recorder.close()
     assert sink.reasons == ["no_proxy_header"]
 
 
@@ -391,7 +391,7 @@ async def test_proxy_header_that_came_with_the_connection(listen):
     connect = await listen(proxy_from=["127.0.0.1"])
     loop = asyncio.get_running_loop()
     transport = Wireless(loop)
-    session = SMTPSession(connect.intake, loop, connect.intake.listeners[0])
+    session = SMTPSession(connect.server, loop, connect.server.listeners[0])
     transport.set_protocol(session)
     session.connection_made(transport)
     session.data_received(v2())
@@ -443,7 +443,7 @@ async def test_drain_while_a_header_is_awaited(listen):
     talk = await connect()
     await asyncio.sleep(0.05)
     async with asyncio.timeout(2):
-        await connect.intake.drain(1)
+        await connect.server.drain(1)
     await talk.send(v2())
     assert await talk.line() == ""
 
@@ -465,7 +465,7 @@ async def test_lmtp_over_a_unix_socket(serve, sink, socket_path):
         "socket_mode": "600",
     }
     connect = await serve(listen=(), listeners=[table])
-    assert connect.intake.places == [f"unix:{socket_path}"]
+    assert connect.server.places == [f"unix:{socket_path}"]
     assert socket_path.stat().st_mode & 0o777 == 0o600
     talk = Talk(*await asyncio.open_unix_connection(socket_path))
     await talk.reply()
@@ -564,7 +564,7 @@ async def test_a_flood_of_logins_waits_its_turn(listen, monkeypatch):
         await talk.send(f"{WRONG}\r\n".encode())
     replies = [(await talk.reply())[0][:3] for talk in talks]
     assert sorted(replies) == ["454"] * 4 + ["535"] * 4
-    assert not connect.intake.logins._under_way
+    assert not connect.server.logins._under_way
 
 
 async def test_use_of_a_password_is_noted(listen, sink):
@@ -609,7 +609,7 @@ async def test_drain_in_a_login(listen):
     await talk.reply()
     await talk.ask("EHLO client.example")
     await talk.ask("AUTH LOGIN")
-    drained = asyncio.create_task(connect.intake.drain(3))
+    drained = asyncio.create_task(connect.server.drain(3))
     assert (await talk.reply())[0].startswith("421 4.3.2 ")
     await drained
 
@@ -663,7 +663,7 @@ async def test_drain_waits_for_the_last_chunk(serve, sink):
     """A mail whose chunks are under way may finish, like one behind DATA."""
     connect = await serve()
     talk = await begun(connect)
-    drained = asyncio.create_task(connect.intake.drain(3))
+    drained = asyncio.create_task(connect.server.drain(3))
     await asyncio.sleep(0.05)
     assert not drained.done()
     assert (await talk.ask("BDAT 0 LAST")).startswith("250 2.0.0 OK ")

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import StoreFull, StoreUnavailable
 from relay.core.model import RawMail
-from relay.smtp.room import Share
+from relay.intake.disk_space import DiskShare
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
-    from relay.smtp.room import Room
-    from relay.smtp.sink import Sink
+    from relay.intake.disk_space import DiskSpace
+    from relay.intake.ports import MailStore
 
 _BLOCK_BYTES: Final = 128 * 1024
 """Bytes gathered before a trip to the worker thread, which costs about 60 µs."""
@@ -48,7 +48,7 @@ class HeaderTooLarge(Exception):  # noqa: N818 - a verdict
     """The header block passes `max_header_bytes`."""
 
 
-class Body:
+class MailBuffer:
     """Collects the pieces of one mail.
 
     Use: `add` each piece, `await flush()` whenever it returns True, then `finish`; and
@@ -57,9 +57,9 @@ class Body:
 
     def __init__(
         self,
-        sink: Sink,
+        sink: MailStore,
         executor: Executor,
-        room: Room,
+        disk_space: DiskSpace,
         *,
         inline_bytes: int,
         max_message_bytes: int,
@@ -71,14 +71,14 @@ class Body:
         Args:
             sink: Names the file.
             executor: Runs the writes.
-            room: Is asked before each of them.
+            disk_space: Is asked before each of them.
             inline_bytes: What stays in memory.
             max_message_bytes: The longest mail.
             max_header_bytes: The longest header block.
             expected_bytes: The size that the peer has told; 0: none.
         """
         self._sink = sink
-        self._share = Share(room)
+        self._share = DiskShare(disk_space)
         self._expected_bytes = min(expected_bytes, max_message_bytes)
         self._executor = executor
         self._inline_bytes = inline_bytes

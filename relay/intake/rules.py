@@ -7,22 +7,20 @@ text, and a stable reason word for journal and metrics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import domain_key
+from relay.intake.refusals import Rejection
 from relay.mail import decode_header, header_fields
 from relay.sender import judge_author, read_author
-from relay.smtp import replies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from relay.config import SMTPSettings
     from relay.core.directory import Directory, User
     from relay.sender import Author
-    from relay.smtp.envelope import Path
-    from relay.smtp.replies import Reply
 
 _POSTMASTER: Final = "postmaster"
 _LONGEST_SHOWN: Final = 1000
@@ -35,24 +33,6 @@ class Addressee:
 
     rcpt: str
     user_id: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why something is refused.
-
-    `reason` is stable; `detail` is for the journal, and never shown to the peer.
-    """
-
-    reply: Reply
-    reason: str
-    detail: str = ""
-    user_id: int | None = None
-    values: Mapping[str, object] = field(default_factory=dict)
-
-    def line(self, ref: str) -> str:
-        """Return the reply line with the id of its refusal."""
-        return self.reply.line(ref=ref, **self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +70,29 @@ class Policy:
         self._settings = settings
         self._domains = frozenset(domain_key(name) for name in settings.domains)
 
-    def recipient(self, path: Path, directory: Directory) -> Addressee | Rejection:
+    def recipient(
+        self, rcpt: str, local: str, domain: str, directory: Directory
+    ) -> Addressee | Rejection:
         """Return whom an envelope address names, or why it is refused.
+
+        `rcpt` is the address in canonical form, `local` and `domain` are its parts.
 
         A disabled user is answered like an unknown one: the difference is nobody
         else's business, and stands in the refusal.
         """
-        rcpt = path.address
-        local = path.local.casefold()
-        if not path.domain:
+        local = local.casefold()
+        if not domain:
             return Addressee(rcpt, None)
-        if domain_key(path.domain) not in self._domains:
-            detail = f"{path.domain} is not in smtp.domains"
-            return Rejection(replies.UNKNOWN_RECIPIENT, "unknown_recipient", detail)
+        if domain_key(domain) not in self._domains:
+            detail = f"{domain} is not in smtp.domains"
+            return Rejection("unknown_recipient", detail)
         if local == _POSTMASTER:
             return Addressee(rcpt, None)
         user_id = directory.by_token.get(local)
         user = None if user_id is None else directory.users.get(user_id)
         if user is None:
             detail = "no user has this relay address"
-            return Rejection(replies.UNKNOWN_RECIPIENT, "unknown_recipient", detail)
+            return Rejection("unknown_recipient", detail)
         if not user.active:
             return _disabled(user)
         return Addressee(rcpt, user.id)
@@ -154,11 +137,10 @@ class Policy:
         """Say what keeps a header from being taken, whoever wrote it."""
         if headers.received >= self._settings.max_received:
             detail = f"{headers.received} Received lines"
-            return Rejection(replies.LOOP, "loop", detail)
+            return Rejection("loop", detail)
         limit = self._settings.max_header_fields
         if headers.fields > limit:
             return Rejection(
-                replies.TOO_MANY_FIELDS,
                 "too_many_header_fields",
                 f"{headers.fields} fields",
                 values={"limit": limit},
@@ -177,12 +159,12 @@ class Policy:
 
     def too_large(self, limit: int) -> Rejection:
         """Return the refusal of a mail beyond so many bytes."""
-        return Rejection(replies.TOO_LARGE, "too_large", values={"limit": limit})
+        return Rejection("too_large", values={"limit": limit})
 
     def header_too_large(self) -> Rejection:
         """Return the refusal of a header beyond `max_header_bytes`."""
         limit = {"limit": self._settings.max_header_bytes}
-        return Rejection(replies.HEADER_TOO_LARGE, "header_too_large", values=limit)
+        return Rejection("header_too_large", values=limit)
 
 
 def read_headers(head: bytes) -> Headers:
@@ -232,21 +214,19 @@ def _judge(author: Author, user_id: int, directory: Directory) -> User | Rejecti
     user = directory.users.get(user_id)
     if user is None:
         detail = "the user is gone since RCPT"
-        return Rejection(replies.UNKNOWN_RECIPIENT, "unknown_recipient", detail)
+        return Rejection("unknown_recipient", detail)
     if not user.active:
         return _disabled(user)
     accepted = directory.accepted.get(user_id, frozenset())
     verdict = judge_author(author, user, accepted)
     if verdict.accepted:
         return user
-    reply = replies.BAD_FROM if author.problem else replies.SENDER_NOT_ACCEPTED
     text = {"text": verdict.text}
-    return Rejection(reply, verdict.reason, f"for {user.name}", user.id, text)
+    return Rejection(verdict.reason, f"for {user.name}", user.id, text)
 
 
 def _disabled(user: User) -> Rejection:
     return Rejection(
-        replies.UNKNOWN_RECIPIENT,
         "unknown_recipient",
         f"{user.name} is disabled",
         user.id,

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from relay.core.errors import StoreUnavailable
-from relay.smtp.body import Body, HeaderTooLarge, TooLarge, header_end
-from relay.smtp.room import Room
+from relay.intake.buffer import HeaderTooLarge, MailBuffer, TooLarge, header_end
+from relay.intake.disk_space import DiskSpace
 from tests.fakes.intake import MemorySink
 
 HEAD = b"From: ada@corp.example\r\n\r\n"
@@ -34,8 +34,8 @@ def begin(tmp_path, executor):
             "max_header_bytes": 2000,
         }
         sink = MemorySink(tmp_path)
-        room = Room(sink, floor_bytes=1 << 20)
-        return Body(sink, executor, room, **{**limits, **changes})
+        room = DiskSpace(sink, floor_bytes=1 << 20)
+        return MailBuffer(sink, executor, room, **{**limits, **changes})
 
     return make
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from relay.core.model import Envelope, RawMail, Refusal
 
 
-class Sink(Protocol):
+class MailStore(Protocol):
     """Where accepted mail and refusals go."""
 
     async def put(self, envelope: Envelope, raw: RawMail) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from relay.config import SMTPSettings
-from relay.smtp.crowd import Crowd
+from relay.smtp.connection_limits import ConnectionLimits
 
 
 def crowd(**settings):
     """Return an empty crowd."""
-    return Crowd(SMTPSettings(**settings))
+    return ConnectionLimits(SMTPSettings(**settings))
 
 
 def fill(place, peers, *, trusted=False):

@@ -27,7 +27,7 @@ _RESERVE: Final = 10
 _NETWORK_BITS: Final = {4: 24, 6: 48}
 
 
-class Crowd:
+class ConnectionLimits:
     """The sessions of one intake, counted."""
 
     def __init__(self, settings: SMTPSettings) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from relay.core.errors import StoreUnavailable
-from relay.smtp import replies
-from relay.smtp.journal import Journal, Occasion
-from relay.smtp.policy import Rejection
+from relay.intake.refusals import Occasion, RefusalRecorder, Rejection
+from relay.smtp.replies import reply_line
 from relay.telemetry.metrics import REGISTRY
 from tests.fakes.intake import MemorySink, SetClock
 
-UNKNOWN = Rejection(replies.UNKNOWN_RECIPIENT, "unknown_recipient", "inside", 7)
-CROWDED = Rejection(replies.TOO_MANY_CONNECTIONS, "too_many_connections")
+UNKNOWN = Rejection("unknown_recipient", "inside", 7)
+CROWDED = Rejection("too_many_connections")
 
 
 def counted(reason):
@@ -22,8 +21,8 @@ def counted(reason):
 async def test_refusal_has_everything(tmp_path):
     """A refusal has its own id in its reply, what it is about, and is counted."""
     before = counted("unknown_recipient")
-    journal = Journal(MemorySink(tmp_path), SetClock())
-    refusal = journal.refusal(
+    recorder = RefusalRecorder(MemorySink(tmp_path), SetClock(), reply_line)
+    refusal = recorder.make(
         Occasion("192.0.2.1", "a@b", "c@d", "e@f", "s", "<m>"), UNKNOWN
     )
     assert refusal.reply == f"550 5.1.1 No such relay address here (ref {refusal.id})"
@@ -44,20 +43,20 @@ async def test_refusal_has_everything(tmp_path):
 async def test_record_swallows_trouble(tmp_path):
     """What the store does not take is no trouble for the dialogue."""
     sink = MemorySink(tmp_path)
-    journal = Journal(sink, SetClock())
-    refusal = journal.refusal(Occasion("192.0.2.1"), UNKNOWN)
+    recorder = RefusalRecorder(sink, SetClock(), reply_line)
+    refusal = recorder.make(Occasion("192.0.2.1"), UNKNOWN)
     for error in (StoreUnavailable("locked"), RuntimeError("bug")):
         sink.refuse_error = error
-        await journal.record([refusal])
+        await recorder.record([refusal])
     assert sink.refusals == []
     sink.refuse_error = None
-    await journal.record([refusal])
+    await recorder.record([refusal])
     assert sink.refusals == [refusal]
 
 
 async def test_record_waits_only_so_long(tmp_path, monkeypatch):
     """A store that hangs holds a reply for a while, not for ever."""
-    monkeypatch.setattr("relay.smtp.journal._WAIT_S", 0.01)
+    monkeypatch.setattr("relay.intake.refusals._WAIT_S", 0.01)
     sink = MemorySink(tmp_path)
     gate = asyncio.Event()
 
@@ -66,29 +65,29 @@ async def test_record_waits_only_so_long(tmp_path, monkeypatch):
         sink.refusals.extend(refusals)
 
     sink.refuse = hang
-    journal = Journal(sink, SetClock())
-    await journal.record([journal.refusal(Occasion("192.0.2.1"), UNKNOWN)])
+    recorder = RefusalRecorder(sink, SetClock(), reply_line)
+    await recorder.record([recorder.make(Occasion("192.0.2.1"), UNKNOWN)])
     assert sink.refusals == []
     gate.set()
-    await journal.close()
+    await recorder.close()
     assert len(sink.refusals) == 1
 
 
 async def test_refused_connections_are_summed(tmp_path):
     """A flood of connections makes one row a minute with the count of the rest."""
     sink, clock = MemorySink(tmp_path), SetClock()
-    journal = Journal(sink, clock)
+    recorder = RefusalRecorder(sink, clock, reply_line)
     for _ in range(100):
-        journal.note("192.0.2.1", CROWDED)
-    journal.note("192.0.2.2", CROWDED)
+        recorder.count("192.0.2.1", CROWDED)
+    recorder.count("192.0.2.2", CROWDED)
     await asyncio.sleep(0.01)
     assert [(one.peer, one.count) for one in sink.refusals] == [
         ("192.0.2.1", 1),
         ("192.0.2.2", 1),
     ]
     clock.uptime_s += 61
-    journal.note("192.0.2.1", CROWDED)
-    await journal.close()
+    recorder.count("192.0.2.1", CROWDED)
+    await recorder.close()
     counts = [one.count for one in sink.refusals if one.peer == "192.0.2.1"]
     assert sorted(counts) == [1, 1, 99]
     assert len({one.id for one in sink.refusals}) == len(sink.refusals)
@@ -96,11 +95,11 @@ async def test_refused_connections_are_summed(tmp_path):
 
 async def test_peers_noted_are_bounded(tmp_path, monkeypatch):
     """Many peers do not fill the memory, and no count is lost."""
-    monkeypatch.setattr("relay.smtp.journal._MOST_PEERS", 3)
+    monkeypatch.setattr("relay.intake.refusals._MOST_PEERS", 3)
     sink = MemorySink(tmp_path)
-    journal = Journal(sink, SetClock())
+    recorder = RefusalRecorder(sink, SetClock(), reply_line)
     for number in range(10):
         for _ in range(2):
-            journal.note(f"192.0.2.{number}", CROWDED)
-    await journal.close()
+            recorder.count(f"192.0.2.{number}", CROWDED)
+    await recorder.close()
     assert sum(one.count for one in sink.refusals) == 20

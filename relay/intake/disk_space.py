@@ -16,27 +16,27 @@ from typing import TYPE_CHECKING
 from relay.core.errors import StoreFull
 
 if TYPE_CHECKING:
-    from relay.smtp.sink import Sink
+    from relay.intake.ports import MailStore
 
 
-class Room:
+class DiskSpace:
     """What may still be written above the floor."""
 
-    def __init__(self, sink: Sink, floor_bytes: int) -> None:
+    def __init__(self, sink: MailStore, floor_bytes: int) -> None:
         """Take the store, and its `min_free_bytes`."""
         self._sink = sink
         self._floor_bytes = floor_bytes
         self.taken = 0
 
     def need(self, size_bytes: int, *, fresh: bool = False) -> None:
-        """Make sure that so much more has room.
+        """Make sure that there is space for so much more.
 
         Args:
             size_bytes: How much.
             fresh: Ask the disk itself, whatever it said a moment ago.
 
         Raises:
-            StoreFull: It has not.
+            StoreFull: There is not.
             StoreUnavailable: The disk does not answer.
         """
         free = self._sink.free_bytes(fresh=fresh)
@@ -47,12 +47,12 @@ class Room:
             raise StoreFull(text)
 
 
-class Share:
+class DiskShare:
     """The part of one mail: what is set aside for it, and what is being written."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, disk_space: DiskSpace) -> None:
         """Begin with nothing."""
-        self._room = room
+        self._disk_space = disk_space
         self._left = 0
         self._in_hand = 0
 
@@ -64,20 +64,20 @@ class Share:
             ahead_bytes: What is kept from now on behind it.
 
         Raises:
-            StoreFull, StoreUnavailable: As `Room.need`.
+            StoreFull, StoreUnavailable: As `DiskSpace.need`.
         """
         more = size_bytes + ahead_bytes - self._left
-        self._room.need(max(more, 0), fresh=True)
+        self._disk_space.need(max(more, 0), fresh=True)
         self._left = ahead_bytes
         self._in_hand += size_bytes
-        self._room.taken += more
+        self._disk_space.taken += more
 
     def done(self) -> None:
         """Say that the block is written: the disk itself knows of it."""
-        self._room.taken -= self._in_hand
+        self._disk_space.taken -= self._in_hand
         self._in_hand = 0
 
     def close(self) -> None:
         """Give back what was not needed; harmless when repeated."""
-        self._room.taken -= self._left + self._in_hand
+        self._disk_space.taken -= self._left + self._in_hand
         self._left = self._in_hand = 0

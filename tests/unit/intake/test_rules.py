@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from relay.config import SMTPSettings
+from relay.intake.refusals import Rejection
+from relay.intake.rules import Addressee, Policy, read_headers
 from relay.smtp.envelope import Path
-from relay.smtp.policy import Addressee, Policy, Rejection, read_headers
+from relay.smtp.replies import reply_line
 from tests.fakes.intake import ADA, PEOPLE
 
 
@@ -35,7 +37,9 @@ def policy():
 def test_recipients(policy, local, domain, user_id):
     """Relay addresses name users without regard to case; postmaster names nobody."""
     path = Path(local, domain)
-    assert policy.recipient(path, PEOPLE) == Addressee(path.address, user_id)
+    assert policy.recipient(path.address, local, domain, PEOPLE) == Addressee(
+        path.address, user_id
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,17 +56,17 @@ def test_recipients(policy, local, domain, user_id):
 )
 def test_unknown_recipients(policy, local, domain, user_id):
     """Everybody else is unknown; only the refusal knows that a user is disabled."""
-    answer = policy.recipient(Path(local, domain), PEOPLE)
+    answer = policy.recipient(Path(local, domain).address, local, domain, PEOPLE)
     assert isinstance(answer, Rejection)
     assert answer.reason == "unknown_recipient"
     assert answer.user_id == user_id
-    assert answer.line("x") == "550 5.1.1 No such relay address here (ref x)"
+    assert reply_line(answer, "x") == "550 5.1.1 No such relay address here (ref x)"
 
 
 def test_token_of_a_user_who_is_gone(policy):
     """A token without its user is unknown, not an error."""
     gone = replace(PEOPLE, users={})
-    answer = policy.recipient(Path("log-ada", "in.example"), gone)
+    answer = policy.recipient("log-ada@in.example", "log-ada", "in.example", gone)
     assert isinstance(answer, Rejection)
 
 
@@ -134,7 +138,7 @@ def test_listings_decode_no_more_than_they_show(monkeypatch):
     """Thousands of To fields cost no more than the first few."""
     decoded = []
     monkeypatch.setattr(
-        "relay.smtp.policy.decode_header", lambda v: decoded.append(v) or "x"
+        "relay.intake.rules.decode_header", lambda v: decoded.append(v) or "x"
     )
     read_headers(b"To: someone@somewhere.example\r\n" * 2000)
     assert sum(map(len, decoded)) <= 4 * 1000 + 10

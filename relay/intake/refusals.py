@@ -1,16 +1,17 @@
 """Refusals on their way into the store, the metrics and the log.
 
-Recording must never break the dialogue with a peer: what the store does not take in
-time, or at all, is logged here and the reply goes out. Refused connections are told
-apart by peer and reason and recorded at most once a minute with a count, so that a
-flood of them costs no disk.
+A `Rejection` says why something is refused; a `RefusalRecorder` makes a refusal of it,
+which has an id and the text that the peer reads, and records it. Recording must never
+break the dialogue with a peer: a refusal that the store does not take in time, or at
+all, is logged here and the reply goes out. Refused connections are counted by peer and
+reason and recorded at most once a minute, so that a flood of them costs no disk.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Protocol
 
 from relay.core.errors import RelayError
 from relay.core.ids import new_message_id
@@ -19,11 +20,10 @@ from relay.telemetry import get_logger
 from relay.telemetry.metrics import REFUSALS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from relay.core.clock import Clock
-    from relay.smtp.policy import Rejection
-    from relay.smtp.sink import Sink
+    from relay.intake.ports import MailStore
 
 log = get_logger(__name__)
 
@@ -32,6 +32,28 @@ _WAIT_S: Final = 5.0
 _QUIET_S: Final = 60.0
 """Between two rows for refused connections of one peer."""
 _MOST_PEERS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a connection, a recipient or a mail is refused.
+
+    `reason` is a stable word of the journal and the metrics; each door has a table that
+    translates it into a reply. `detail` is for the journal, and never shown to the
+    peer. `values` are the fields of the reply's text, such as a limit.
+    """
+
+    reason: str
+    detail: str = ""
+    user_id: int | None = None
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+class ReplyLine(Protocol):
+    """Translates a rejection into the text that a peer reads."""
+
+    def __call__(self, rejection: Rejection, ref: str) -> str:
+        """Return one line; it ends with `ref`, the id of the refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +68,19 @@ class Occasion:
     rfc_message_id: str = ""
 
 
-class Journal:
+class RefusalRecorder:
     """Makes refusals, counts them, and hands them to the store."""
 
-    def __init__(self, sink: Sink, clock: Clock) -> None:
-        """Take the store and the clock."""
-        self._sink = sink
+    def __init__(self, store: MailStore, clock: Clock, reply_line: ReplyLine) -> None:
+        """Take the store, the clock, and the texts of replies."""
+        self._store = store
         self._clock = clock
+        self._reply_line = reply_line
         self._late: set[asyncio.Task[None]] = set()
-        self._noted: dict[tuple[str, str], tuple[float, Refusal]] = {}
+        self._counted: dict[tuple[str, str], tuple[float, Refusal]] = {}
 
-    def refusal(
-        self, occasion: Occasion, rejection: Rejection, *, ref: str = ""
-    ) -> Refusal:
-        """Return a fresh refusal, logged and counted, not yet stored.
-
-        `ref` is the id that the reply shows, where one reply stands for several
-        refusals; without it the refusal's own id is shown.
-        """
+    def make(self, occasion: Occasion, rejection: Rejection) -> Refusal:
+        """Return a fresh refusal, logged and counted, not yet stored."""
         ident = new_message_id(self._clock)
         refusal = Refusal(
             id=ident,
@@ -72,7 +89,7 @@ class Journal:
             mail_from=occasion.mail_from,
             rcpt=occasion.rcpt,
             header_from=occasion.header_from,
-            reply=rejection.line(ref or ident),
+            reply=self._reply_line(rejection, ident),
             reason=rejection.reason,
             user_id=rejection.user_id,
             detail=rejection.detail,
@@ -95,54 +112,52 @@ class Journal:
 
     async def record(self, refusals: Sequence[Refusal]) -> None:
         """Store refusals; returns once they are, or cannot be; never raises."""
-        task = asyncio.get_running_loop().create_task(self._store(refusals))
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
-        await asyncio.wait([task], timeout=_WAIT_S)
+        await asyncio.wait([self._in_background(refusals)], timeout=_WAIT_S)
 
-    def note(self, peer: str, rejection: Rejection) -> None:
-        """Take note of a refused connection; stored in the background, in sums."""
+    def count(self, peer: str, rejection: Rejection) -> None:
+        """Count a refused connection; it is stored in the background, in sums."""
         now = self._clock.boottime_s()
         key = (peer, rejection.reason)
-        since, pending = self._noted.get(key, (-_QUIET_S, None))
+        since, pending = self._counted.get(key, (-_QUIET_S, None))
         if pending is not None and now - since < _QUIET_S:
             REFUSALS.labels(rejection.reason).inc()
-            self._noted[key] = (since, replace(pending, count=pending.count + 1))
+            self._counted[key] = (since, replace(pending, count=pending.count + 1))
             return
-        if len(self._noted) >= _MOST_PEERS:
-            self.flush_notes()
-        fresh = self.refusal(Occasion(peer), rejection)
+        if len(self._counted) >= _MOST_PEERS:
+            self.flush_counts()
+        fresh = self.make(Occasion(peer), rejection)
         due = [fresh]
         if pending is not None and pending.count:
             due.append(replace(pending, id=new_message_id(self._clock)))
-        self._noted[key] = (now, replace(fresh, count=0))
+        self._counted[key] = (now, replace(fresh, count=0))
         self._in_background(due)
 
-    def flush_notes(self) -> None:
+    def flush_counts(self) -> None:
         """Store the sums that are still open, in the background."""
         due = [
             replace(pending, id=new_message_id(self._clock))
-            for _, pending in self._noted.values()
+            for _, pending in self._counted.values()
             if pending.count
         ]
-        self._noted.clear()
+        self._counted.clear()
         if due:
             self._in_background(due)
 
     async def close(self) -> None:
         """Store what is open, and wait a moment for what is on its way."""
-        self.flush_notes()
+        self.flush_counts()
         if self._late:
             await asyncio.wait(self._late, timeout=_WAIT_S)
 
-    def _in_background(self, refusals: Sequence[Refusal]) -> None:
-        task = asyncio.get_running_loop().create_task(self._store(refusals))
+    def _in_background(self, refusals: Sequence[Refusal]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._put(refusals))
         self._late.add(task)
         task.add_done_callback(self._late.discard)
+        return task
 
-    async def _store(self, refusals: Sequence[Refusal]) -> None:
+    async def _put(self, refusals: Sequence[Refusal]) -> None:
         try:
-            await self._sink.refuse(refusals)
+            await self._store.refuse(refusals)
         except RelayError as error:
             log.warning(
                 "smtp_refusal_not_recorded",
