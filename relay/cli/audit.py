@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from relay.config import Settings
-    from relay.worker.differences import Difference, Report
+    from relay.reconcile.report import Difference, Report
 
 
 @click.command(cls=RelayCommand)
@@ -50,8 +50,8 @@ def audit(*, since: str | None, fix: bool, as_json: bool) -> None:
 
 async def _audit(loaded: Settings, since: datetime | None, *, fix: bool) -> Report:
     from relay.core.clock import SystemClock  # noqa: PLC0415
+    from relay.reconcile.records import Audit  # noqa: PLC0415
     from relay.salesforce import Org  # noqa: PLC0415 - 0.5 s
-    from relay.worker.audit import Audit  # noqa: PLC0415
 
     section, clock = loaded.require_salesforce(), SystemClock()
     org = Org(section, clock)

@@ -1,4 +1,4 @@
-"""`relay check`: what is missing before mail flows, and how to mend it."""
+"""`relay check`: what is missing before mail flows, and what helps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 @json_option
 def check(*, only_dns: bool, as_json: bool) -> None:
-    """Check settings, store, TLS, listeners, DNS and Salesforce; mends included.
+    """Check settings, store, TLS, listeners, DNS and Salesforce; with hints.
 
     With each listener that answers a session is held, as a stranger would.
 
@@ -40,32 +40,12 @@ def check(*, only_dns: bool, as_json: bool) -> None:
     if only_dns:
         _print_dns(loaded, as_json=as_json)
         return
-    findings = run(_all(loaded))
+    from relay.diagnose.check import check_all  # noqa: PLC0415 - heavy libraries
+
+    findings = run(check_all(loaded, config_path()))
     _print(findings, as_json=as_json)
     if any(finding.level is Level.FAIL for finding in findings):
         sys.exit(FAILED)
-
-
-async def _all(loaded: Settings) -> list[Finding]:
-    from relay.cli import check_org  # noqa: PLC0415 - heavy libraries
-    from relay.diagnose import dns, listeners, machine  # noqa: PLC0415
-
-    ports = await listeners.ports(loaded)
-    strangers = {
-        finding.area.partition(" ")[2]
-        for finding in ports
-        if finding.level is Level.FAIL
-    }
-    return [
-        *machine.config(loaded, config_path()),
-        *machine.secrets(config_path()),
-        *await machine.store(loaded),
-        *machine.tls(loaded),
-        *ports,
-        *await listeners.sessions(loaded, strangers),
-        *await dns.mx(loaded),
-        *await check_org.salesforce(loaded),
-    ]
 
 
 def _print_dns(loaded: Settings, *, as_json: bool) -> None:

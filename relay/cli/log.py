@@ -233,23 +233,23 @@ def show(message_id: str, *, as_json: bool) -> None:
     """
     loaded = settings()
 
-    from relay.cli.mend import mend  # noqa: PLC0415 - brings the reading of mail
+    from relay.diagnose.hints import hint_for  # noqa: PLC0415 - imports relay.mail
 
     async def job() -> tuple[Row, str]:
         async with open_store(loaded) as store:
             id_, _ = await whole_id(store, message_id)
             row = await store.show(id_)
-            return row, await mend(store, row)
+            return row, await hint_for(store, row)
 
-    row, what_helps = run(job())
+    row, hint = run(job())
     if as_json:
         print_json([row])
     else:
-        _print_whole(row, what_helps)
+        _print_whole(row, hint)
 
 
-def _print_whole(row: Row, what_helps: str) -> None:
-    facts([*_facts(row), ("hint", what_helps)])
+def _print_whole(row: Row, hint: str) -> None:
+    facts([*_facts(row), ("hint", hint)])
     if row.get("records"):
         click.echo()
         table(

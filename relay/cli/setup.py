@@ -12,17 +12,12 @@ import click
 from relay.cli.entry import FAILED, Failure, RelayCommand, RelayGroup
 from relay.cli.opening import run, settings
 from relay.cli.output import json_option, print_json, state_style, table
-from relay.diagnose.finding import Finding, Level, fail, ok, warn
+from relay.diagnose.finding import Finding, Level
 
 if TYPE_CHECKING:
     from relay.config import SalesforceSettings
-    from relay.salesforce import OrgShape
 
 OBJECTS: Final = ("Task", "EmailMessage")
-_DEPLOY: Final = (
-    "relay setup salesforce --to DIR, sf project deploy start --metadata-dir DIR, "
-    "and assign the permission set Relay_Keys to the integration user"
-)
 _OPTIONAL: Final = (
     "Mail is logged without these fields, too; with them, a write whose answer was "
     "lost is settled at once. Exit status 1 tells a script that they are not ready."
@@ -99,6 +94,7 @@ async def _verify(section: SalesforceSettings) -> list[Finding]:
     loaded = settings()
     loaded.require_salesforce()
     from relay.core.clock import SystemClock  # noqa: PLC0415
+    from relay.diagnose.org import key_field  # noqa: PLC0415
     from relay.salesforce import Org  # noqa: PLC0415 - 0.5 s
 
     org = Org(section, SystemClock())
@@ -107,30 +103,4 @@ async def _verify(section: SalesforceSettings) -> list[Finding]:
         shape = await org.shape()
     finally:
         await org.close()
-    return [fields(shape, name, section.key_field) for name in OBJECTS]
-
-
-def fields(shape: OrgShape, sobject: str, name: str) -> Finding:
-    """Say whether a field can hold the keys of an object, and what it lacks."""
-    check = f"{sobject}.{name}"
-    if not shape.has(sobject):
-        return ok(check, f"the org has no {sobject}; nothing is needed")
-    info = shape.field(sobject, name)
-    if info is None:
-        text = "is not there, or hidden from the relay's user; it is optional"
-        return warn(check, text, _DEPLOY)
-    from relay.salesforce.model import KEY_LENGTH  # noqa: PLC0415
-
-    lacks = [
-        text
-        for fits, text in (
-            (info.unique, "is not unique"),
-            (info.createable, "may not be set by the relay's user"),
-            (info.filterable, "cannot be looked up"),
-            (info.length >= KEY_LENGTH, f"is shorter than {KEY_LENGTH} characters"),
-        )
-        if not fits
-    ]
-    if lacks:
-        return fail(check, ", ".join(lacks), _DEPLOY)
-    return ok(check, "is unique and can be set")
+    return [key_field(shape, name, section.key_field) for name in OBJECTS]

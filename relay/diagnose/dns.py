@@ -209,18 +209,18 @@ def _text(answer: Any) -> str:
 # ------------------------------------------------------------------ MX
 
 
-async def mx(loaded: Settings) -> list[Finding]:
+async def mx(settings: Settings) -> list[Finding]:
     """Ask for the MX of each relay domain; nothing here is a failure.
 
     A relay behind a company's mail server needs no MX, and a machine without DNS can
     still take mail.
     """
-    unnamed = no_hostname(loaded.smtp)
+    unnamed = no_hostname(settings.smtp)
     return list(
         await asyncio.gather(
             *(
-                _mx(domain, loaded.smtp.hostname, unnamed)
-                for domain in loaded.smtp.domains
+                _mx(domain, settings.smtp.hostname, unnamed)
+                for domain in settings.smtp.domains
             )
         )
     )

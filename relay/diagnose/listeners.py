@@ -57,9 +57,9 @@ _HINTS: Final = {
 # ------------------------------------------------------------------ ports
 
 
-async def ports(loaded: Settings) -> list[Finding]:
+async def ports(settings: Settings) -> list[Finding]:
     """Return a line for each way in, in the order of the settings."""
-    smtp = loaded.smtp
+    smtp = settings.smtp
     # Together: each may take its time before it greets.
     found = list(
         await asyncio.gather(
@@ -73,8 +73,8 @@ async def ports(loaded: Settings) -> list[Finding]:
         if one.proxy_from
     ]
     for name, place in (
-        ("telemetry", loaded.telemetry.listen),
-        ("web", loaded.web.listen),
+        ("telemetry", settings.telemetry.listen),
+        ("web", settings.web.listen),
     ):
         if place is not None:
             found.append(await _http(name, place))
@@ -240,15 +240,15 @@ def _bind(place: HostPort) -> None:
 # ------------------------------------------------------------------ sessions
 
 
-async def sessions(loaded: Settings, failed: Collection[str] = ()) -> list[Finding]:
+async def sessions(settings: Settings, failed: Collection[str] = ()) -> list[Finding]:
     """Hold a session with each listener that answers.
 
     `failed` names those, as `str(place)`, that are known not to be this relay.
     """
     found = await asyncio.gather(
         *(
-            asyncio.to_thread(_session, listener, loaded.smtp)
-            for listener in loaded.smtp.all_listeners()
+            asyncio.to_thread(_session, listener, settings.smtp)
+            for listener in settings.smtp.all_listeners()
             if str(listener.address) not in failed
         )
     )

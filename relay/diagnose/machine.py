@@ -11,7 +11,8 @@ import os
 import shlex
 import shutil
 import stat
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,14 +26,14 @@ from relay.config.sources import (
     sections,
 )
 from relay.config.values import masked_url
+from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError, RelayError
 from relay.core.states import State
 from relay.diagnose.finding import Finding, fail, misconfigured, ok, warn
+from relay.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from relay.store import Store
+    from collections.abc import AsyncIterator, Iterator
 
 _NOTE: Final = "cli.check"
 _DNS_S: Final = 3.0
@@ -45,7 +46,7 @@ _KEYS: Final = ("smtp.tls_key", "salesforce.private_key_file")
 # ------------------------------------------------------------------ settings
 
 
-def config(loaded: Settings, path: Path | None) -> list[Finding]:
+def config(settings: Settings, path: Path | None) -> list[Finding]:
     """Say where the settings come from, and what is not set at all."""
     default = Path("relay.toml")
     if path is not None or default.exists():
@@ -54,12 +55,12 @@ def config(loaded: Settings, path: Path | None) -> list[Finding]:
         source = "RELAY_… in the environment alone; there is no relay.toml here"
     findings = [ok("config", source)]
     try:
-        domains = loaded.require_domains()
+        domains = settings.require_domains()
     except ConfigError as error:
         findings.append(misconfigured("relay domains", error))
     else:
         findings.append(ok("relay domains", ", ".join(domains)))
-    place = loaded.web.listen
+    place = settings.web.listen
     if place is not None and not _is_loopback(place.host):
         hint = "listen on 127.0.0.1, behind a proxy with TLS: tokens travel in clear"
         findings.append(warn("web", f"web.listen = {place} is plain HTTP", hint))
@@ -69,37 +70,70 @@ def config(loaded: Settings, path: Path | None) -> list[Finding]:
 # ------------------------------------------------------------------ store
 
 
-def unmade_store(loaded: Settings) -> Path | None:
+@dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """The store as the checks find it.
+
+    Attributes:
+        store: The open store; None if it could not be opened, or its file does not
+            exist yet. It is not made: a check in the wrong folder would leave an empty
+            store behind.
+        error: Why the store could not be opened.
+    """
+
+    store: Store | None
+    error: RelayError | ConfigError | None = None
+
+    def require(self) -> Store | None:
+        """Return the open store, or None while its file does not exist.
+
+        Raises:
+            ConfigError: The store does not fit the settings or this version.
+            RelayError: The store cannot be reached.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.store
+
+
+@asynccontextmanager
+async def store_access(settings: Settings) -> AsyncIterator[StoreAccess]:
+    """Open the store for the length of the checks; never raises for the store."""
+    if unmade_store(settings.store.url):
+        yield StoreAccess(None)
+        return
+    try:
+        store = await Store.open(settings.store, SystemClock())
+    except (ConfigError, RelayError) as error:
+        yield StoreAccess(None, error)
+        return
+    try:
+        yield StoreAccess(store)
+    finally:
+        await store.close()
+
+
+def unmade_store(url: str) -> Path | None:
     """Return where the SQLite file will be, while it does not exist."""
-    name = loaded.store.url.removeprefix("sqlite:///").partition("?")[0]
-    if not loaded.store.url.startswith("sqlite:") or Path(name).exists():
+    name = url.removeprefix("sqlite:///").partition("?")[0]
+    if not url.startswith("sqlite:") or Path(name).exists():
         return None
     return Path(name)
 
 
-async def store(loaded: Settings) -> list[Finding]:
-    """Open the store, write a note, look at disk, queue and users.
-
-    A store that is not there yet is not made: a check in the wrong folder would leave
-    an empty one behind.
-    """
-    if unmade := unmade_store(loaded):
-        return _not_there(unmade, loaded.store.min_free_bytes)
-    from relay.core.clock import SystemClock  # noqa: PLC0415
-    from relay.store import Store  # noqa: PLC0415 - SQLAlchemy costs 0.4 s
-
+async def store(settings: Settings, access: StoreAccess) -> list[Finding]:
+    """Write the time of the check into the store; look at disk and queue."""
+    floor = settings.store.min_free_bytes
     try:
-        opened = await Store.open(loaded.store, SystemClock())
-        try:
-            await opened.note_set(_NOTE, {"at": datetime.now(UTC).isoformat()})
-            return [
-                ok("store", "opened and written; the schema is this version's"),
-                _disk(opened.free_bytes(), loaded.store.min_free_bytes),
-                *await _queue(opened),
-                *await _users(opened),
-            ]
-        finally:
-            await opened.close()
+        opened = access.require()
+        if opened is None:
+            return _not_there(unmade_store(settings.store.url) or Path(), floor)
+        await opened.note_set(_NOTE, {"at": datetime.now(UTC).isoformat()})
+        return [
+            ok("store", "opened and written; the schema is this version's"),
+            _disk(opened.free_bytes(), floor),
+            *await _queue(opened),
+        ]
     except ConfigError as error:
         return [misconfigured("store", error)]
     except RelayError as error:
@@ -119,12 +153,7 @@ def _not_there(path: Path, floor: int) -> list[Finding]:
         ok("store", f"{path} will be created at first start"),
         _disk(shutil.disk_usage(folder).free, floor),
         ok("queue", "empty"),
-        _nobody(),
     ]
-
-
-def _nobody() -> Finding:
-    return warn("users", "nobody may log yet", "relay user add NAME --email ADDRESS")
 
 
 def _disk(free: int, floor: int) -> Finding:
@@ -144,21 +173,14 @@ async def _queue(opened: Store) -> list[Finding]:
     return [ok("queue", total or "empty")]
 
 
-async def _users(opened: Store) -> list[Finding]:
-    users = [user for user in await opened.users() if user.active]
-    if not users:
-        return [_nobody()]
-    return [ok("users", f"{len(users)} active")]
-
-
 # ------------------------------------------------------------------ TLS
 
 
-def tls(loaded: Settings) -> list[Finding]:
+def tls(settings: Settings) -> list[Finding]:
     """Look at the certificate's end and names; settings prove that it loads."""
-    path = loaded.smtp.tls_certificate
+    path = settings.smtp.tls_certificate
     if path is None:
-        if all(_is_loopback(place.host) for place in loaded.smtp.listen):
+        if all(_is_loopback(place.host) for place in settings.smtp.listen):
             return [ok("tls", "none; every listener is on this machine alone")]
         hint = "set smtp.tls_certificate and smtp.tls_key"
         return [warn("tls", "none: mail comes over the network unencrypted", hint)]
@@ -168,7 +190,7 @@ def tls(loaded: Settings) -> list[Finding]:
         certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
     except (OSError, ValueError) as error:
         return [fail("tls", f"{path}: {error}", "give a PEM certificate chain")]
-    return _certificate(loaded.smtp.hostname, certificate, datetime.now(UTC))
+    return _certificate(settings.smtp.hostname, certificate, datetime.now(UTC))
 
 
 def _certificate(hostname: str, certificate: object, now: datetime) -> list[Finding]:

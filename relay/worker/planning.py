@@ -20,11 +20,12 @@ from relay.core.addresses import address_key
 from relay.core.errors import OrgPaused
 from relay.core.model import LedgerUpdate
 from relay.core.states import ActivityState, Event
+from relay.diagnose.org import setting_problems
 from relay.match import Several
 from relay.outbox.backoff import GIVE_BACK_S
 from relay.telemetry import get_logger
 from relay.worker import redraft
-from relay.worker.drafting import Drafting, problems
+from relay.worker.drafting import Drafting
 from relay.worker.elsewhere import not_elsewhere
 from relay.worker.owners import Owners
 
@@ -328,7 +329,7 @@ class Planning:
         if shape is self._compared:
             return
         self._compared = shape
-        for name, problem in problems(self._settings.salesforce, shape):
+        for name, problem in setting_problems(self._settings.salesforce, shape):
             logger.error(
                 "setting_does_not_fit", setting=f"salesforce.{name}", problem=problem
             )

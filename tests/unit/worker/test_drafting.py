@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from relay.activity import Mode, Owner
 from relay.config import SalesforceSettings, Settings
 from relay.core.model import Match, Person, Place
+from relay.diagnose.org import setting_problems
 from relay.match import Several, choose
 from relay.salesforce import FieldInfo, OrgShape
-from relay.worker.drafting import Drafting, key_fields, problems, record_types
+from relay.worker.drafting import Drafting, key_fields, record_types
 from tests.fakes.values import ADA, NOON, boxes, contact, directory, email, found
 
 if TYPE_CHECKING:
@@ -73,14 +74,14 @@ def test_what_the_org_does_not_have_is_named() -> None:
         info("Flag__c", type="boolean"),
         info("Pick__c", restricted=True, values=("Red",)),
     )
-    wrong = dict(problems(section, shape(*fields)))
+    wrong = dict(setting_problems(section, shape(*fields)))
     assert set(wrong) == {
         "record_type.Task",
         *(f"fields.Task.{n}__c" for n in ("None", "Locked", "Flag", "Pick")),
     }
     section = SalesforceSettings(fields={"EmailMessage": {"Headers": "x"}})
     org = shape(info("Headers"), sobject="EmailMessage")
-    assert list(dict(problems(section, org))) == ["fields.EmailMessage.Headers"]
+    assert list(dict(setting_problems(section, org))) == ["fields.EmailMessage.Headers"]
 
 
 def test_a_record_type_that_may_be_set_is_no_problem() -> None:
@@ -88,7 +89,7 @@ def test_a_record_type_that_may_be_set_is_no_problem() -> None:
     section = SalesforceSettings(record_type={"Task": "Mail"})
     org = shape(info("RecordTypeId"), Mail="012000000000001AAA")
     assert record_types(section, org) == {"Task": "012000000000001AAA"}
-    assert "record_type.Task" not in dict(problems(section, org))
+    assert "record_type.Task" not in dict(setting_problems(section, org))
 
 
 def drafted(people: Directory, *, again: bool = False) -> dict[str, object]:

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay.cli.check_writing import writing
 from relay.config import SalesforceSettings
+from relay.diagnose.org import writing
 from relay.salesforce import OrgShape
 
 LOCATION = SimpleNamespace(createable=True)

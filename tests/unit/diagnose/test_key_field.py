@@ -7,9 +7,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from relay.cli import check_writing, setup
 from relay.config import SalesforceSettings
 from relay.diagnose import Level
+from relay.diagnose import org as diagnose
 from relay.salesforce import FieldInfo, OrgShape
 from relay.salesforce.keys_metadata import files
 
@@ -66,22 +66,22 @@ def test_a_field_that_cannot_hold_keys_is_named(
 ) -> None:
     """What it lacks is said, and the writing check does not count on it."""
     org = shape(replace(KEY, **changes))  # type: ignore[arg-type]
-    finding = setup.fields(org, "Task", NAME)
+    finding = diagnose.key_field(org, "Task", NAME)
     assert (finding.level, words in finding.text) == (Level.FAIL, True)
-    (key,) = check_writing.keys(SalesforceSettings(), org)
+    (key,) = diagnose.keys(SalesforceSettings(), org)
     assert key.level is Level.WARN
     assert "last line of Description" in key.text
 
 
 def test_a_fitting_field_and_a_missing_one() -> None:
     """Both commands tell them apart; no EmailMessage needs no field."""
-    assert setup.fields(shape(), "Task", NAME).level is Level.OK
-    assert setup.fields(shape(), "EmailMessage", NAME).level is Level.OK
-    missing = setup.fields(shape(None), "Task", NAME)
+    assert diagnose.key_field(shape(), "Task", NAME).level is Level.OK
+    assert diagnose.key_field(shape(), "EmailMessage", NAME).level is Level.OK
+    missing = diagnose.key_field(shape(None), "Task", NAME)
     # What the relay does without is no failure, as in `relay check`.
     assert missing.level is Level.WARN
     assert "optional" in missing.text
-    (key,) = check_writing.keys(SalesforceSettings(), shape())
+    (key,) = diagnose.keys(SalesforceSettings(), shape())
     assert key.text == f"in the unique field {NAME}"
-    (key,) = check_writing.keys(SalesforceSettings(), shape(None))
+    (key,) = diagnose.keys(SalesforceSettings(), shape(None))
     assert key.level is Level.OK

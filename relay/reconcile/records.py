@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.states import ActivityState
 from relay.outbox.visibility import owner_of
-from relay.worker.audit_files import FileAudit
-from relay.worker.differences import (
+from relay.reconcile.attachments import FileAudit
+from relay.reconcile.report import (
     HIDDEN,
     IN_THE_BIN,
     MENDABLE,

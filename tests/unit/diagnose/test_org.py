@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from relay.cli import check_org
 from relay.config import SalesforceSettings
 from relay.core.clock import SystemClock
-from relay.diagnose import Level
+from relay.diagnose import Level, hints, org
 from relay.salesforce import FieldInfo, OrgShape
 from relay.salesforce.budget import Budget
 
@@ -29,16 +28,16 @@ def _field(name: str, *, createable: bool = True) -> FieldInfo:
     )
 
 
-WRITTEN = {"Task": check_org.TASK, "EmailMessage": check_org.EMAIL_MESSAGE}
+WRITTEN = {"Task": org.TASK, "EmailMessage": org.EMAIL_MESSAGE}
 
 
 def _shape(
     *, hide: tuple[str, ...] = (), lock: tuple[str, ...] = (), no: tuple[str, ...] = ()
 ) -> OrgShape:
     """Return an org with everything but what is named as `Object` or `Object.Field`."""
-    names = dict(check_org.READ)
+    names = dict(org.READ)
     for name, fields in WRITTEN.items():
-        names[name] = (*fields, *check_org.OPTIONAL[name])
+        names[name] = (*fields, *org.OPTIONAL[name])
     fields = {
         name: {
             field: _field(field, createable=f"{name}.{field}" not in lock)
@@ -53,29 +52,27 @@ def _shape(
 
 
 def _results(shape: OrgShape) -> dict[str, Level]:
-    return {finding.area: finding.level for finding in check_org.permissions(shape)}
+    return {finding.area: finding.level for finding in org.permissions(shape)}
 
 
 def test_an_open_org_is_fine() -> None:
-    """With every right there is nothing to mend."""
-    findings = check_org.permissions(_shape())
+    """With every right there is nothing to do."""
+    findings = org.permissions(_shape())
     assert {finding.level for finding in findings} == {Level.OK}
-    assert [finding.area for finding in findings] == [*check_org.READ, *WRITTEN]
+    assert [finding.area for finding in findings] == [*org.READ, *WRITTEN]
 
 
 @pytest.mark.parametrize("name", ["Contact", "Lead", "Opportunity"])
 def test_a_hidden_object_fails_by_name(name: str) -> None:
     """What is not visible cannot be matched: a failure that names the right."""
-    finding = next(
-        f for f in check_org.permissions(_shape(hide=(name,))) if f.area == name
-    )
+    finding = next(f for f in org.permissions(_shape(hide=(name,))) if f.area == name)
     assert finding.level is Level.FAIL
     assert f"Read on {name}" in finding.hint
 
 
 def test_a_hidden_field_is_named() -> None:
     """Field-level security hides a field as if it did not exist."""
-    findings = check_org.permissions(_shape(hide=("Contact.Email",)))
+    findings = org.permissions(_shape(hide=("Contact.Email",)))
     (failed,) = [finding for finding in findings if finding.level is Level.FAIL]
     assert failed.area == "Contact"
     assert "Email" in failed.text
@@ -111,13 +108,14 @@ def test_spent_calls_are_told(usage: tuple[int, int] | None, result: Level) -> N
     budget = Budget(SalesforceSettings(), SystemClock())
     if usage:
         budget.told(*usage)
-    finding = check_org.calls(budget)
+    finding = org.calls(budget)
     assert finding.level is result
     if usage:
         assert "quota" in finding.text
 
 
-def test_every_reason_of_a_pause_has_a_mend() -> None:
-    """Whatever makes the org rest, the admin reads what to do."""
-    assert set(check_org.MENDS) == {"credentials", "quota", "budget", "down", "access"}
-    assert all(check_org.MENDS.values())
+def test_every_reason_of_a_pause_has_a_hint() -> None:
+    """Whatever pauses the org, the admin reads what to do."""
+    reasons = {"credentials", "quota", "budget", "down", "access"}
+    assert set(hints.PAUSE_HINTS) == reasons
+    assert all(hints.PAUSE_HINTS.values())

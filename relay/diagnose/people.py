@@ -1,20 +1,21 @@
-"""Whether each of our users is somebody in the org: their mail waits until they are."""
+"""The relay's users: is there anybody who may log, and does the org know each one?
+
+The mail of a user waits until the org has one active Salesforce user for them.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from relay.cli.opening import open_store
 from relay.core.addresses import address_key
 from relay.core.errors import ConfigError, RelayError
 from relay.diagnose.finding import Finding, ok, warn
-from relay.diagnose.machine import unmade_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.config import Settings
     from relay.core.directory import User
+    from relay.diagnose.machine import StoreAccess
     from relay.salesforce import Org, SalesforceUser
 
 _CHECK: Final = "owners"
@@ -22,19 +23,32 @@ _NAMED: Final = 10
 """Users named in one line; the others are counted."""
 
 
-async def owners(loaded: Settings, org: Org) -> list[Finding]:
-    """Look for the Salesforce user of everybody who has no id of one yet."""
-    if unmade_store(loaded):
-        return []
+async def active(access: StoreAccess) -> list[Finding]:
+    """Count the users who may log; nothing where the store cannot be read."""
     try:
-        async with open_store(loaded) as store:
-            users = [user for user in await store.users() if user.active]
+        store = access.require()
+        users = [user for user in await store.users() if user.active] if store else []
+    except (RelayError, ConfigError):
+        return []
+    if users:
+        return [ok("users", f"{len(users)} active")]
+    hint = "relay user add NAME --email ADDRESS"
+    return [warn("users", "nobody may log yet", hint)]
+
+
+async def owners(access: StoreAccess, org: Org) -> list[Finding]:
+    """Look for the Salesforce user of everybody who has no id of one yet."""
+    try:
+        store = access.require()
+        if store is None:
+            return []
+        users = [user for user in await store.users() if user.active]
         unset = [user for user in users if not user.salesforce_id]
         emails = [address_key(user.email) or user.email for user in unset]
         found = (await org.lookup([], user_emails=emails)).users if emails else ()
     except (RelayError, ConfigError) as error:
-        mend = "see the lines above; then relay check again"
-        return [warn(_CHECK, f"cannot be looked up: {error}", mend)]
+        hint = "see the lines above; then relay check again"
+        return [warn(_CHECK, f"cannot be looked up: {error}", hint)]
     return [judged(users, found)] if users else []
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from relay.core.states import ActivityState
-from relay.worker.differences import (
+from relay.reconcile.report import (
     IN_THE_BIN,
     MENDABLE,
     QUEUED,

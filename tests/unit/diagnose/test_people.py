@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from relay.cli.check_people import judged
 from relay.core.directory import Role, User
 from relay.diagnose import Level
+from relay.diagnose.people import judged
 from relay.salesforce import SalesforceUser
 
 

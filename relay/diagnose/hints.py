@@ -1,8 +1,8 @@
-"""What an admin may do about a message or refusal that `relay show` shows."""
+"""What an admin can do about a message, a refusal or a pause of the org."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.addresses import address_key, domain_of
 from relay.core.states import State
@@ -13,12 +13,21 @@ if TYPE_CHECKING:
 
     from relay.store import Store
 
+PAUSE_HINTS: Final[Mapping[str, str]] = {
+    "credentials": "correct the login, then restart the relay: it tries at once",
+    "quota": "wait, or buy calls; the relay goes on by itself",
+    "budget": "wait, raise the share, or buy calls; the relay goes on by itself",
+    "down": "see trust.salesforce.com, the network and the proxy; the relay goes on",
+    "access": "do what it says; the relay goes on by itself",
+}
+"""By the reason of a pause: what to do. Mail is accepted and kept meanwhile."""
 
-async def mend(store: Store, row: Mapping[str, Any]) -> str:
+
+async def hint_for(store: Store, row: Mapping[str, Any]) -> str:
     """Return the command that helps, or an empty text where none is known.
 
-    A refusal whose sender has been accepted meanwhile needs none: the mail is to be
-    sent again.
+    A refusal whose sender has been accepted since needs no command: the sender sends
+    the mail again.
     """
     if row.get("state") == State.UNMATCHED:
         return f"once one of its people is in Salesforce: relay retry {row['id']}"
