@@ -11,11 +11,15 @@ import it, and it imports nothing but `core`.
 
 from __future__ import annotations
 
-from relay.sandbox.app import create_app
-from relay.sandbox.config import CLIENT_ID, CLIENT_SECRET, INTEGRATION_USERNAME
+from relay.sandbox.config import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    DEFAULT_VERSION,
+    INTEGRATION_USERNAME,
+)
 from relay.sandbox.errors import SandboxError
-from relay.sandbox.org import DEFAULT_VERSION, SandboxOrg
-from relay.sandbox.server import run, serve
+from relay.sandbox.org import SandboxOrg
+from relay.sandbox.server import create_app, run, serve
 
 __all__ = [
     "CLIENT_ID",

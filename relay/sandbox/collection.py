@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.sandbox.answers import Answer
 from relay.sandbox.errors import SandboxError
-from relay.sandbox.ids import read_id
 from relay.sandbox.resources import (
     chosen_fields,
     key_field,
@@ -21,6 +20,7 @@ from relay.sandbox.resources import (
     shown,
     upsert_row,
 )
+from relay.sandbox.values import read_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.sandbox.errors import SandboxError
 from relay.sandbox.files import link_document
-from relay.sandbox.rules import ObjectRules
-from relay.sandbox.tasks import account_of, follow_status
+from relay.sandbox.objects import account_of, follow_status
+from relay.sandbox.records import ObjectRules
 from relay.sandbox.values import is_email, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from relay.sandbox.org import SandboxOrg
-    from relay.sandbox.rules import Caller, Write
+    from relay.sandbox.records import Write
+    from relay.sandbox.state import OrgState
 
 NEW: Final = "0"
 READ: Final = "1"
@@ -47,9 +47,9 @@ class EmailMessageRules(ObjectRules):
     def before_insert(self, write: Write, row: dict[str, Any]) -> None:
         """Check what a message outside a case may say, and derive its name."""
         if row.get("ParentId") is None:
-            _check_outside_case(write.org, row, write.given)
+            _check_outside_case(write.state, row, write.given)
         elif row.get("RelatedToId") not in {None, row["ParentId"]}:
-            raise _integrity("RelatedToId", "must be the case write.given as parent")
+            raise _integrity("RelatedToId", "must be the case given as parent")
         row["Status"] = row.get("Status") or NEW
         row["Name"] = (row.get("Subject") or "[No Subject]")[:_NAME]
         row["MessageDate"] = row.get("MessageDate") or row["CreatedDate"]
@@ -62,30 +62,31 @@ class EmailMessageRules(ObjectRules):
     def after_insert(self, write: Write, row: dict[str, Any]) -> None:
         """Make the relations, the file links, and the Task of Enhanced Email."""
         for relation_type, record_id, address in _relations(row):
-            if relation_type == "FromAddress" and not write.org.config.from_id_relates:
+            if (
+                relation_type == "FromAddress"
+                and not write.state.config.from_id_relates
+            ):
                 continue
-            _insert_relation(
-                write.org, row["Id"], relation_type, record_id, address, write.caller
-            )
+            _insert_relation(write, row["Id"], relation_type, record_id, address)
         for document in row.get("ContentDocumentIds") or []:
-            link_document(write.org, document, row["Id"], write.caller)
-        if write.org.config.email_mode == "enhanced" and row.get("ParentId") is None:
-            task = _insert_task(write.org, row, write.caller)
-            write.org.rows.put("EmailMessage", {**row, "ActivityId": task["Id"]})
+            link_document(write, document, row["Id"])
+        if write.state.config.email_mode == "enhanced" and row.get("ParentId") is None:
+            task = _insert_task(write, row)
+            write.state.rows.put("EmailMessage", {**row, "ActivityId": task["Id"]})
 
     def before_update(self, write: Write, row: dict[str, Any]) -> None:
         """Let nothing but the few updatable fields of a message change."""
         if write.old.get("Status") == DRAFT:
             return
-        info = write.org.records.object("EmailMessage")
+        info = write.records.object("EmailMessage")
         for name, value in write.given.items():
             read = name == "Status" and (write.old["Status"], value) == (NEW, READ)
             related = name == "RelatedToId" and write.old.get("IsClientManaged")
             free = name == "IsExternallyVisible" or info.fields[name].custom
             if not (read or related or free):
                 raise _locked(name)
-        if row.get("RelatedToId") and write.org.config.refuse_lead_with_related:
-            related_leads = write.org.rows.where(
+        if row.get("RelatedToId") and write.state.config.refuse_lead_with_related:
+            related_leads = write.state.rows.where(
                 "EmailMessageRelation", "EmailMessageId", write.old["Id"]
             )
             if any(_is_lead(each.get("RelationId")) for each in related_leads):
@@ -93,13 +94,13 @@ class EmailMessageRules(ObjectRules):
 
     def after_delete(self, write: Write, row: Mapping[str, Any]) -> None:
         """Take relations and the platform's Task along."""
-        for each in write.org.rows.where(
+        for each in write.state.rows.where(
             "EmailMessageRelation", "EmailMessageId", row["Id"]
         ):
-            write.org.records.drop("EmailMessageRelation", each, write.caller)
-        task = write.org.rows.get("Task", row.get("ActivityId") or "")
+            write.records.drop("EmailMessageRelation", each, write.caller)
+        task = write.state.rows.get("Task", row.get("ActivityId") or "")
         if task is not None:
-            write.org.records.drop("Task", task, write.caller)
+            write.records.drop("Task", task, write.caller)
 
 
 class EmailRelationRules(ObjectRules):
@@ -107,7 +108,7 @@ class EmailRelationRules(ObjectRules):
 
     def before_insert(self, write: Write, row: dict[str, Any]) -> None:
         """Fill address and type, and refuse a relation to nobody."""
-        _fill_relation(write.org, row)
+        _fill_relation(write.state, row)
         if row.get("RelationId") is None and row.get("RelationAddress") is None:
             raise SandboxError(
                 "REQUIRED_FIELD_MISSING",
@@ -124,11 +125,11 @@ class EmailRelationRules(ObjectRules):
 
     def before_update(self, write: Write, row: dict[str, Any]) -> None:
         """Fill the type again."""
-        _fill_relation(write.org, row)
+        _fill_relation(write.state, row)
 
 
 def _check_outside_case(
-    org: SandboxOrg, row: Mapping[str, Any], given: Mapping[str, Any]
+    state: OrgState, row: Mapping[str, Any], given: Mapping[str, Any]
 ) -> None:
     if row.get("Status") != SENT:
         raise _integrity("Status", "an email outside a case has status 3 (Sent)")
@@ -143,7 +144,7 @@ def _check_outside_case(
     if given.get("ReplyToEmailMessageId") is not None:
         raise _integrity("ReplyToEmailMessageId", "only emails of a case have it")
     leads = any(_is_lead(each) for name in _LISTS for each in row.get(name) or [])
-    if leads and row.get("RelatedToId") and org.config.refuse_lead_with_related:
+    if leads and row.get("RelatedToId") and state.config.refuse_lead_with_related:
         raise _lead_with_related()
 
 
@@ -162,12 +163,11 @@ def _relations(
 
 
 def _insert_relation(
-    org: SandboxOrg,
+    write: Write,
     email_id: str,
     relation_type: str,
     record_id: str | None,
     address: str | None,
-    caller: Caller,
 ) -> None:
     values = {
         "EmailMessageId": email_id,
@@ -175,45 +175,44 @@ def _insert_relation(
         "RelationId": record_id,
         "RelationAddress": address,
     }
-    _fill_relation(org, values)
-    org.records.system_insert("EmailMessageRelation", values, caller.user_id)
+    _fill_relation(write.state, values)
+    write.records.system_insert("EmailMessageRelation", values, write.caller.user_id)
 
 
-def _fill_relation(org: SandboxOrg, row: dict[str, Any]) -> None:
+def _fill_relation(state: OrgState, row: dict[str, Any]) -> None:
     record_id = row.get("RelationId")
-    target = org.schema.of_id(record_id) if record_id else None
+    target = state.schema.of_id(record_id) if record_id else None
     row["RelationObjectType"] = target.name if target else None
     if target and record_id and row.get("RelationAddress") is None:
-        person = org.rows.get(target.name, record_id) or {}
+        person = state.rows.get(target.name, record_id) or {}
         row["RelationAddress"] = person.get("Email")
 
 
-def _insert_task(
-    org: SandboxOrg, row: Mapping[str, Any], caller: Caller
-) -> dict[str, Any]:
+def _insert_task(write: Write, row: Mapping[str, Any]) -> dict[str, Any]:
     """Make the Task of a message; it belongs to the caller, not to the sender."""
+    state = write.state
     everyone = [each for name in _LISTS for each in row.get(name) or []]
     people = [each for each in everyone if each.startswith(("003", "00Q"))]
     who = people[0] if people else None
     values: dict[str, Any] = {
         "Subject": f"Email: {row.get('Subject') or ''}".strip()[:_NAME],
         "Description": (row.get("TextBody") or "")[:_COMMENT] or None,
-        "Status": org.first_closed_status,
+        "Status": state.first_closed_status,
         "Priority": "Normal",
         "TaskSubtype": "Email",
         "ActivityDate": row["MessageDate"][:10],
         "WhoId": who,
         "WhatId": row.get("RelatedToId"),
     }
-    follow_status(org, values, None)
-    values["CompletedDateTime"] = stamp(org.clock.now())
-    values["AccountId"] = account_of(org, values)
-    if org.config.shared_activities:
+    follow_status(state, values, None)
+    values["CompletedDateTime"] = stamp(state.clock.now())
+    values["AccountId"] = account_of(state, values)
+    if state.config.shared_activities:
         contacts = [each for each in people if each.startswith("003")]
         values["TaskWhoIds"] = contacts if who and who.startswith("003") else people[:1]
         values["WhoCount"] = len(values["TaskWhoIds"])
         values["WhatCount"] = int(bool(values["WhatId"]))
-    return org.records.system_insert("Task", values, caller.user_id)
+    return write.records.system_insert("Task", values, write.caller.user_id)
 
 
 def _is_lead(record_id: str | None) -> bool:

@@ -13,13 +13,13 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.sandbox.errors import SandboxError
-from relay.sandbox.rules import ObjectRules
+from relay.sandbox.records import ObjectRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from relay.sandbox.org import SandboxOrg
-    from relay.sandbox.rules import Caller, Write
+    from relay.sandbox.records import Write
+    from relay.sandbox.state import OrgState
 
 DRAFT: Final = "5"
 _KINDS: Final = {
@@ -49,8 +49,8 @@ class VersionRules(ObjectRules):
             return  # The engine names the missing fields.
         name = path.replace("\\", "/").rpartition("/")[2]
         ending = name.rpartition(".")[2].lower() if "." in name else ""
-        check_file(write.org, ending)
-        write.org.blobs[row["Id"]] = data
+        check_file(write.state, ending)
+        write.state.blobs[row["Id"]] = data
         row.update(
             Title=row.get("Title") or name.rpartition(".")[0] or name,
             FileExtension=ending[:40] or None,
@@ -58,7 +58,9 @@ class VersionRules(ObjectRules):
             ContentSize=len(data),
             # The platform's own choice for this field; no security hangs on it.
             Checksum=hashlib.md5(data, usedforsecurity=False).hexdigest(),
-            VersionData=write.org.blob_url("ContentVersion", row["Id"], "VersionData"),
+            VersionData=write.state.blob_url(
+                "ContentVersion", row["Id"], "VersionData"
+            ),
             IsLatest=True,
             PublishStatus="P",
         )
@@ -68,20 +70,20 @@ class VersionRules(ObjectRules):
         older = 0
         document_id = row.get("ContentDocumentId")
         if document_id is None:
-            document_id = _insert_document(write.org, row, write.caller)
+            document_id = _insert_document(write, row)
         else:
-            for each in write.org.rows.where(
+            for each in write.state.rows.where(
                 "ContentVersion", "ContentDocumentId", document_id
             ):
                 older += each["Id"] != row["Id"]
                 if each["Id"] != row["Id"] and each["IsLatest"]:
-                    write.org.rows.put("ContentVersion", {**each, "IsLatest": False})
-        write.org.rows.put(
+                    write.state.rows.put("ContentVersion", {**each, "IsLatest": False})
+        write.state.rows.put(
             "ContentVersion",
             {**row, "ContentDocumentId": document_id, "VersionNumber": str(older + 1)},
         )
-        document = write.org.rows.get("ContentDocument", document_id) or {}
-        write.org.rows.put(
+        document = write.state.rows.get("ContentDocument", document_id) or {}
+        write.state.rows.put(
             "ContentDocument",
             {
                 **document,
@@ -91,13 +93,13 @@ class VersionRules(ObjectRules):
             },
         )
         if row.get("FirstPublishLocationId") and not older:
-            link_document(
-                write.org, document_id, row["FirstPublishLocationId"], write.caller
-            )
+            link_document(write, document_id, row["FirstPublishLocationId"])
 
     def before_delete(self, write: Write, row: Mapping[str, Any]) -> None:
         """Let a version go with its document only."""
-        document = write.org.rows.get("ContentDocument", row["ContentDocumentId"]) or {}
+        document = (
+            write.state.rows.get("ContentDocument", row["ContentDocumentId"]) or {}
+        )
         if not document.get("IsDeleted"):
             raise SandboxError(
                 "INSUFFICIENT_ACCESS_OR_READONLY", "a version cannot be deleted"
@@ -110,8 +112,8 @@ class DocumentRules(ObjectRules):
     def after_delete(self, write: Write, row: Mapping[str, Any]) -> None:
         """Take versions and links along."""
         for name in ("ContentVersion", "ContentDocumentLink"):
-            for each in write.org.rows.where(name, "ContentDocumentId", row["Id"]):
-                write.org.records.drop(name, each, write.caller)
+            for each in write.state.rows.where(name, "ContentDocumentId", row["Id"]):
+                write.records.drop(name, each, write.caller)
 
 
 class DocumentLinkRules(ObjectRules):
@@ -122,7 +124,7 @@ class DocumentLinkRules(ObjectRules):
         row["Visibility"] = row.get("Visibility") or "AllUsers"
         document, target = row.get("ContentDocumentId"), row.get("LinkedEntityId")
         if document and target:
-            _check_link(write.org, document, target)
+            _check_link(write.state, document, target)
 
 
 class AttachmentRules(ObjectRules):
@@ -130,65 +132,63 @@ class AttachmentRules(ObjectRules):
 
     def before_insert(self, write: Write, row: dict[str, Any]) -> None:
         """Keep the body apart from the row."""
-        self._keep(write.org, row, write.given)
+        self._keep(write.state, row, write.given)
 
     def before_update(self, write: Write, row: dict[str, Any]) -> None:
         """Keep another body."""
-        self._keep(write.org, row, write.given)
+        self._keep(write.state, row, write.given)
 
     def _keep(
-        self, org: SandboxOrg, row: dict[str, Any], given: Mapping[str, Any]
+        self, state: OrgState, row: dict[str, Any], given: Mapping[str, Any]
     ) -> None:
         if given.get("Body") is None:
             return
         name = row.get("Name") or ""
-        check_file(org, name.rpartition(".")[2].lower() if "." in name else "")
-        org.blobs[row["Id"]] = given["Body"]
+        check_file(state, name.rpartition(".")[2].lower() if "." in name else "")
+        state.blobs[row["Id"]] = given["Body"]
         row["BodyLength"] = len(given["Body"])
-        row["Body"] = org.blob_url("Attachment", row["Id"], "Body")
+        row["Body"] = state.blob_url("Attachment", row["Id"], "Body")
 
 
-def check_file(org: SandboxOrg, ending: str) -> None:
+def check_file(state: OrgState, ending: str) -> None:
     """Refuse a file when the org is full or does not take its kind.
 
     Raises:
         SandboxError: No such file, or no file at all, is taken now.
     """
-    if org.config.storage_full:
+    if state.config.storage_full:
         raise SandboxError("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded")
-    if ending in org.config.blocked_extensions:
+    if ending in state.config.blocked_extensions:
         html = ending in {"html", "htm", "svg"}
         code = "HTML_FILE_UPLOAD_NOT_ALLOWED" if html else "FILE_EXTENSION_NOT_ALLOWED"
         raise SandboxError(code, f"files of this kind cannot be uploaded: {ending}")
 
 
-def link_document(
-    org: SandboxOrg, document_id: str, target_id: str, caller: Caller
-) -> None:
+def link_document(write: Write, document_id: str, target_id: str) -> None:
     """Link a document to a record as the platform does it by itself.
 
     Raises:
         SandboxError: The record takes no link.
     """
-    _check_link(org, document_id, target_id)
+    _check_link(write.state, document_id, target_id)
     values = {
         "ContentDocumentId": document_id,
         "LinkedEntityId": target_id,
         "ShareType": "V",
         "Visibility": "AllUsers",
     }
-    org.records.system_insert("ContentDocumentLink", values, caller.user_id)
+    write.records.system_insert("ContentDocumentLink", values, write.caller.user_id)
 
 
-def _check_link(org: SandboxOrg, document_id: str, target_id: str) -> None:
-    for each in org.rows.where("ContentDocumentLink", "LinkedEntityId", target_id):
+def _check_link(state: OrgState, document_id: str, target_id: str) -> None:
+    for each in state.rows.where("ContentDocumentLink", "LinkedEntityId", target_id):
         if each["ContentDocumentId"] == document_id:
             raise SandboxError(
                 "DUPLICATE_VALUE",
                 "duplicate value found: <unknown> duplicates value on record with id: "
                 "<unknown>",
             )
-    email = org.rows.get("EmailMessage", target_id)
+    email = state.rows.get("EmailMessage", target_id)
     if email and not (email.get("IsClientManaged") or email.get("Status") == DRAFT):
         raise SandboxError(
             "INSUFFICIENT_ACCESS_OR_READONLY",
@@ -197,12 +197,12 @@ def _check_link(org: SandboxOrg, document_id: str, target_id: str) -> None:
         )
 
 
-def _insert_document(org: SandboxOrg, row: Mapping[str, Any], caller: Caller) -> str:
+def _insert_document(write: Write, row: Mapping[str, Any]) -> str:
     values = {
         name: row.get(name)
         for name in ("Title", "FileType", "FileExtension", "Description", "OwnerId")
     }
-    document = org.records.system_insert(
-        "ContentDocument", {**values, "PublishStatus": "P"}, caller.user_id
+    document = write.records.system_insert(
+        "ContentDocument", {**values, "PublishStatus": "P"}, write.caller.user_id
     )
     return str(document["Id"])

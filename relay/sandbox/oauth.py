@@ -14,7 +14,6 @@ import base64
 import binascii
 import hmac
 import secrets
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -27,7 +26,6 @@ from relay.sandbox.answers import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from jwt.types import Options
 
@@ -58,40 +56,6 @@ class OAuthError(Exception):
         super().__init__(f"{error}: {description}")
         self.error = error
         self.description = description
-
-
-class Sessions:
-    """The tokens that are good now."""
-
-    def __init__(self, org: SandboxOrg) -> None:
-        """Start without any."""
-        self._org = org
-        self._used: dict[str, tuple[str, datetime]] = {}
-
-    def open(self, user_id: str) -> str:
-        """Return a fresh token for a user."""
-        token = f"00DHq0000000000!{secrets.token_urlsafe(48)}"
-        self._used[token] = (user_id, self._org.clock.now())
-        return token
-
-    def user_of(self, token: str) -> str | None:
-        """Return whose token it is, or None; each use makes it last longer."""
-        user_id, used_at = self._used.get(token, ("", None))
-        now = self._org.clock.now()
-        if used_at is None:
-            return None
-        if now - used_at > timedelta(seconds=self._org.config.session_s):
-            del self._used[token]
-            return None
-        user = self._org.rows.get("User", user_id)
-        if user is None or not user["IsActive"]:
-            return None
-        self._used[token] = (user_id, now)
-        return user_id
-
-    def revoke_all(self) -> None:
-        """End every session."""
-        self._used.clear()
 
 
 def token_answer(org: SandboxOrg, headers: Mapping[str, str], raw: bytes) -> Answer:
@@ -143,7 +107,7 @@ def _client_credentials(
     expected = org.config.client_secret
     if not expected or not hmac.compare_digest(secret.encode(), expected.encode()):
         raise OAuthError("invalid_client", "invalid client credentials")
-    user_id = org.integration_user_id
+    user_id = org.state.integration_user_id
     if not user_id:
         raise OAuthError("invalid_grant", "no client credentials user enabled")
     return user_id
@@ -173,7 +137,7 @@ def _jwt_bearer(org: SandboxOrg, assertion: str) -> str:
     approved = org.config.jwt_users or [org.config.run_as]
     if subject.lower() not in {name.lower() for name in approved}:
         raise OAuthError("invalid_grant", "user hasn't approved this consumer")
-    user = org.user_by_name(subject)
+    user = org.state.user_by_name(subject)
     if user is None:
         raise OAuthError("inactive_user", "user is inactive")
     return str(user["Id"])

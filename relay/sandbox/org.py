@@ -1,8 +1,7 @@
-"""The org: one object that holds everything the stand-in knows, in memory.
+"""The org: the facade in front of everything the stand-in knows and does.
 
-`SandboxOrg` ties the parts together: metadata, rows, clock, dice, users, sharing,
-usage, faults, sessions. It knows nothing of HTTP. One lock (`lock`) guards it: who
-calls from a thread of its own takes it first.
+`SandboxOrg` builds the parts and plants the first rows. It knows nothing of HTTP. One
+lock (`lock`) guards it: who calls from a thread of its own takes it first.
 """
 
 from __future__ import annotations
@@ -12,37 +11,51 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.sandbox.clock import SandboxClock
-from relay.sandbox.config import INTEGRATION_USERNAME, OrgConfig
-from relay.sandbox.faults import FaultBook
-from relay.sandbox.ids import IdMint
-from relay.sandbox.metadata import ACTIVITY, Schema, custom_field, record_type_field
-from relay.sandbox.oauth import Sessions
-from relay.sandbox.paging import Cursors
-from relay.sandbox.records import Records
-from relay.sandbox.rows import Rows
-from relay.sandbox.rules import Caller
+from relay.sandbox.config import DEFAULT_VERSION
+from relay.sandbox.emails import EmailMessageRules, EmailRelationRules
+from relay.sandbox.files import (
+    AttachmentRules,
+    DocumentLinkRules,
+    DocumentRules,
+    VersionRules,
+)
+from relay.sandbox.objects import (
+    CaseRules,
+    EventRules,
+    OpportunityRules,
+    PersonRules,
+    TaskRelationRules,
+    TaskRules,
+)
+from relay.sandbox.queries import Cursors, OrgSource
+from relay.sandbox.records import Caller, ObjectRules, Records
 from relay.sandbox.seed import plant_basics, plant_people
 from relay.sandbox.soql import Result, parse, run
-from relay.sandbox.source import OrgSource
-from relay.sandbox.usage import ApiUsage, CallLog
+from relay.sandbox.state import OrgState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from relay.core.clock import Clock
+    from relay.sandbox.config import OrgConfig
+    from relay.sandbox.metadata import Schema
 
-VERSIONS: Final = {
-    "63.0": "Spring '25",
-    "64.0": "Summer '25",
-    "65.0": "Winter '26",
-    "66.0": "Spring '26",
-    "67.0": "Summer '26",
-    "68.0": "Winter '27",
+
+RULES: Final[Mapping[str, ObjectRules]] = {
+    "Lead": PersonRules("Lead"),
+    "Contact": PersonRules("Contact"),
+    "Opportunity": OpportunityRules(),
+    "Case": CaseRules(),
+    "Task": TaskRules(),
+    "Event": EventRules(),
+    "TaskRelation": TaskRelationRules(),
+    "EmailMessage": EmailMessageRules(),
+    "EmailMessageRelation": EmailRelationRules(),
+    "ContentVersion": VersionRules(),
+    "ContentDocument": DocumentRules(),
+    "ContentDocumentLink": DocumentLinkRules(),
+    "Attachment": AttachmentRules(),
 }
-"""API versions that the stand-in answers to, with their labels."""
-
-DEFAULT_VERSION: Final = "66.0"
 
 
 class SandboxOrg:
@@ -76,24 +89,34 @@ class SandboxOrg:
         """Start over as on the first day: rows, switches, faults, sessions, log."""
         first_seed, first_random, first_config = self._first
         seed = first_seed if seed is None else seed
-        self.random = Random(first_random if random_seed is None else random_seed)  # noqa: S311 - dice for tests, no secret
-        self.clock = SandboxClock(self._inner_clock)
-        self.config = OrgConfig()
-        self.rows = Rows()
-        self.mint = IdMint()
-        self.blobs: dict[str, bytes] = {}
-        self.usage = ApiUsage(self.clock)
-        self.calls = CallLog()
-        self.faults = FaultBook(self.random, self.clock)
-        self.sessions = Sessions(self)
-        self.cursors = Cursors(self)
-        self.records = Records(self)
+        dice = Random(first_random if random_seed is None else random_seed)  # noqa: S311 - dice for tests, no secret
+        self.state = state = OrgState(dice, self._inner_clock)
+        self.random, self.clock, self.rows = state.random, state.clock, state.rows
+        self.usage, self.calls, self.faults = state.usage, state.calls, state.faults
+        self.sessions, self.blobs = state.sessions, state.blobs
+        self.records = Records(state, RULES)
+        self.cursors = Cursors(state)
         self.configure(first_config)
-        plant_basics(self)
+        plant_basics(self.records)
         if seed:
-            plant_people(self)
-        self._read_picklists()
+            plant_people(self.records)
+        state.read_picklists()
         self.rows.commit()
+
+    @property
+    def config(self) -> OrgConfig:
+        """Return the switches as they are set."""
+        return self.state.config
+
+    @property
+    def schema(self) -> Schema:
+        """Return the metadata that follows from the switches."""
+        return self.state.schema
+
+    @property
+    def integration_user_id(self) -> str:
+        """Return the id of the user as whom the registered app acts."""
+        return self.state.integration_user_id
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Set switches; those not named stay.
@@ -101,13 +124,7 @@ class SandboxOrg:
         Raises:
             ValueError: A switch is unknown, or its value is; nothing changed.
         """
-        config = self.config.changed(settings)
-        custom = [custom_field(each) for each in config.custom_fields]
-        custom += [(name, record_type_field()) for name in config.record_types]
-        schema = Schema(config.features, config.hidden_fields, custom)
-        self.config, self.schema = config, schema
-        self.shaped_at = self.clock.now().replace(microsecond=0)
-        self.rows.reshape(schema)
+        self.state.configure(settings)
         self._make_record_types()
 
     def _make_record_types(self) -> None:
@@ -130,54 +147,9 @@ class SandboxOrg:
                     )
         self.rows.commit()
 
-    def _read_picklists(self) -> None:
-        closed = [
-            row["ApiName"] for row in self.rows.all("TaskStatus") if row["IsClosed"]
-        ]
-        self.closed_statuses = frozenset(closed)
-        self.first_closed_status = closed[0]
-        self.high_priorities = frozenset(
-            row["ApiName"]
-            for row in self.rows.all("TaskPriority")
-            if row["IsHighPriority"]
-        )
-
-    # -------------------------------------------------------------- people
-
-    def user_by_name(self, username: str) -> dict[str, Any] | None:
-        """Return the active user of that username, found without case."""
-        for row in self.rows.lookup("User", "Username", [username]) or ():
-            if row["IsActive"]:
-                return row
-        return None
-
-    @property
-    def integration_user_id(self) -> str:
-        """Return the id of the user as whom the registered app acts."""
-        name = self.config.run_as or INTEGRATION_USERNAME
-        user = self.user_by_name(name)
-        return str(user["Id"]) if user else ""
-
     def caller(self, **options: bool) -> Caller:
         """Return the integration user as a caller, for tests that need no HTTP."""
         return Caller(self.integration_user_id, **options)
-
-    def can_see(self, user_id: str, record_id: str) -> bool:
-        """Ask sharing whether a user may see a record."""
-        if self.views_all(user_id):
-            return True
-        if record_id in self.config.hidden_rows.get(user_id, ()):
-            return False
-        info = self.schema.of_id(record_id)
-        if not self.config.private_activities or info is None:
-            return True
-        row = self.rows.get(info.name, record_id) if info.name in ACTIVITY else None
-        return row is None or row["OwnerId"] == user_id
-
-    def views_all(self, user_id: str) -> bool:
-        """Say whether a user has the permission View All Data."""
-        user = self.rows.get("User", user_id) or {}
-        return user.get("Username") in self.config.view_all_data
 
     # -------------------------------------------------------------- reading
 
@@ -194,13 +166,8 @@ class SandboxOrg:
         Raises:
             SOQLError: The query is refused.
         """
-        source = OrgSource(self, user_id or self.integration_user_id, version)
+        source = OrgSource(self.state, user_id or self.integration_user_id, version)
         return run(parse(text), source, all_rows=all_rows)
-
-    def blob_url(self, name: str, record_id: str, field: str) -> str:
-        """Return the path under which a blob is read."""
-        base = f"/services/data/v{DEFAULT_VERSION}/sobjects"
-        return f"{base}/{name}/{record_id}/{field}"
 
     def dump(self, name: str | None = None) -> dict[str, list[dict[str, Any]]]:
         """Return every row of every object, deleted ones included."""
@@ -230,7 +197,7 @@ class SandboxOrg:
                 values.setdefault("Name", full)
             made = self.records.system_insert(name, values, self.integration_user_id)
             ids.append(made["Id"])
-        self._read_picklists()
+        self.state.read_picklists()
         self.rows.commit()
         return ids
 

@@ -2,7 +2,9 @@
 
 One write either stores everything that it entails or nothing: whatever is refused half
 way is taken back. Order: fault injection, fields, values, references, the object's own
-rules, required fields, unique fields.
+rules, required fields, unique fields. What an object does beyond that is an
+`ObjectRules`, which the engine calls at fixed moments; a refusal is raised, and takes
+the whole write of that record back.
 
 Source: Salesforce Object Reference; SOAP API Developer Guide, "Core Data Types Used in
 API Calls" (error codes).
@@ -10,60 +12,81 @@ API Calls" (error codes).
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.sandbox.emails import EmailMessageRules, EmailRelationRules
 from relay.sandbox.errors import SandboxError, deleted, not_found
-from relay.sandbox.files import (
-    AttachmentRules,
-    DocumentLinkRules,
-    DocumentRules,
-    VersionRules,
-)
-from relay.sandbox.ids import read_id
-from relay.sandbox.rules import (
-    CaseRules,
-    ObjectRules,
-    OpportunityRules,
-    PersonRules,
-    Write,
-)
-from relay.sandbox.tasks import EventRules, TaskRelationRules, TaskRules
-from relay.sandbox.values import check_value, stamp
+from relay.sandbox.values import check_value, read_id, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from relay.sandbox.metadata import FieldInfo, ObjectInfo
-    from relay.sandbox.org import SandboxOrg
-    from relay.sandbox.rules import Caller
+    from relay.sandbox.state import OrgState
 
-RULES: Final[Mapping[str, ObjectRules]] = {
-    "Lead": PersonRules("Lead"),
-    "Contact": PersonRules("Contact"),
-    "Opportunity": OpportunityRules(),
-    "Case": CaseRules(),
-    "Task": TaskRules(),
-    "Event": EventRules(),
-    "TaskRelation": TaskRelationRules(),
-    "EmailMessage": EmailMessageRules(),
-    "EmailMessageRelation": EmailRelationRules(),
-    "ContentVersion": VersionRules(),
-    "ContentDocument": DocumentRules(),
-    "ContentDocumentLink": DocumentLinkRules(),
-    "Attachment": AttachmentRules(),
-}
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who writes, and what the request's headers say about rules of the org."""
+
+    user_id: str
+    allow_duplicates: bool = False
+    auto_assign: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write under way.
+
+    Attributes:
+        records: The engine, for what a write entails in other objects.
+        caller: Who writes.
+        given: The fields that came in, checked one by one; empty for a delete.
+        old: The row before an update; empty for an insert.
+    """
+
+    records: Records
+    caller: Caller
+    given: Mapping[str, Any] = field(default_factory=dict)
+    old: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> OrgState:
+        """Return what the org holds."""
+        return self.records.state
+
+
+class ObjectRules:
+    """An object without behaviour of its own."""
+
+    def before_insert(self, write: Write, row: dict[str, Any]) -> None:
+        """Check and complete a row that is not stored yet."""
+
+    def after_insert(self, write: Write, row: dict[str, Any]) -> None:
+        """Make what belongs to a row that is stored now."""
+
+    def before_update(self, write: Write, row: dict[str, Any]) -> None:
+        """Check and complete the row that takes the place of an old one."""
+
+    def before_delete(self, write: Write, row: Mapping[str, Any]) -> None:
+        """Check whether a row may go."""
+
+    def after_delete(self, write: Write, row: Mapping[str, Any]) -> None:
+        """Take along what belongs to a row that is gone."""
+
+
 _PLAIN: Final = ObjectRules()
 _ACTIVITY_LINKS: Final = frozenset({"WhoId", "WhatId", "RelatedToId"})
 
 
 class Records:
-    """The write operations of an org."""
+    """The write operations of an state."""
 
-    def __init__(self, org: SandboxOrg) -> None:
-        """Serve one org."""
-        self._org = org
+    def __init__(self, state: OrgState, rules: Mapping[str, ObjectRules]) -> None:
+        """Write to `state`; `rules` are what single objects do beside."""
+        self.state = state
+        self._rules = rules
 
     def create(self, name: str, fields: Mapping[str, Any], caller: Caller) -> str:
         """Store a new record, and return its id.
@@ -71,16 +94,16 @@ class Records:
         Raises:
             SandboxError: Salesforce would refuse it; nothing was stored.
         """
-        org = self._org
+        state = self.state
         info = self.object(name)
         if not info.createable:
             raise SandboxError(
                 "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
                 f"entity type cannot be inserted: {info.label}",
             )
-        mark = org.rows.savepoint()
-        record_id = org.mint.new(info.prefix)
-        org.faults.check_record(name, record_id)
+        mark = state.rows.savepoint()
+        record_id = state.mint.new(info.prefix)
+        state.faults.check_record(name, record_id)
         given = self._read(info, fields, creating=True)
         self._check_references(info, given, caller)
         row = dict(info.template)
@@ -98,14 +121,14 @@ class Records:
         self._stamp(info, row, caller.user_id, created=True)
         self._check_owner(info, row)
         self._check_unique(info, row, given, caller)
-        rules = RULES.get(name, _PLAIN)
-        write = Write(org, caller, given)
+        rules = self._rules.get(name, _PLAIN)
+        write = Write(self, caller, given)
         try:
             rules.before_insert(write, row)
-            org.rows.put(name, row)
+            state.rows.put(name, row)
             rules.after_insert(write, row)
         except SandboxError:
-            org.rows.rollback(mark)
+            state.rows.rollback(mark)
             raise
         return record_id
 
@@ -123,7 +146,7 @@ class Records:
         Raises:
             SandboxError: Salesforce would refuse it; nothing was changed.
         """
-        org = self._org
+        state = self.state
         info = self.object(name)
         old = self.existing(name, record_id, caller)
         if unmodified_since is not None and old["LastModifiedDate"] > stamp(
@@ -137,7 +160,7 @@ class Records:
                 "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
                 f"entity type cannot be updated: {info.label}",
             )
-        org.faults.check_record(name, old["Id"])
+        state.faults.check_record(name, old["Id"])
         given = self._read(info, fields, creating=False)
         self._check_references(info, given, caller)
         missing = [
@@ -151,14 +174,14 @@ class Records:
         self._stamp(info, row, caller.user_id, created=False)
         if given.get("OwnerId", old.get("OwnerId")) != old.get("OwnerId"):
             self._check_owner(info, row)
-        mark = org.rows.savepoint()
-        write = Write(org, caller, given, old)
+        mark = state.rows.savepoint()
+        write = Write(self, caller, given, old)
         try:
-            RULES.get(name, _PLAIN).before_update(write, row)
+            self._rules.get(name, _PLAIN).before_update(write, row)
             self._check_unique(info, row, given, caller)
-            org.rows.put(name, row)
+            state.rows.put(name, row)
         except SandboxError:
-            org.rows.rollback(mark)
+            state.rows.rollback(mark)
             raise
 
     def delete(self, name: str, record_id: str, caller: Caller) -> None:
@@ -167,7 +190,7 @@ class Records:
         Raises:
             SandboxError: It is not there, deleted already, or may not be deleted.
         """
-        org = self._org
+        state = self.state
         info = self.object(name)
         row = self.existing(name, record_id, caller)
         if not info.deletable:
@@ -175,24 +198,24 @@ class Records:
                 "INSUFFICIENT_ACCESS_OR_READONLY",
                 f"entity type cannot be deleted: {info.label}",
             )
-        org.faults.check_record(name, row["Id"])
-        mark = org.rows.savepoint()
+        state.faults.check_record(name, row["Id"])
+        mark = state.rows.savepoint()
         try:
             self.drop(name, row, caller)
         except SandboxError:
-            org.rows.rollback(mark)
+            state.rows.rollback(mark)
             raise
 
     def drop(self, name: str, row: Mapping[str, Any], caller: Caller) -> None:
         """Mark a row as deleted with its companions, without asking who may."""
         if row.get("IsDeleted"):
             return
-        rules = RULES.get(name, _PLAIN)
-        write = Write(self._org, caller)
+        rules = self._rules.get(name, _PLAIN)
+        write = Write(self, caller)
         rules.before_delete(write, row)
         gone = {**row, "IsDeleted": True}
         self._stamp(self.object(name), gone, caller.user_id, created=False)
-        self._org.rows.put(name, gone)
+        self.state.rows.put(name, gone)
         rules.after_delete(write, gone)
 
     def undelete(self, name: str, record_id: str, caller: Caller) -> None:
@@ -201,15 +224,15 @@ class Records:
         Raises:
             SandboxError: It is not in the bin, or a unique value is taken meanwhile.
         """
-        org = self._org
+        state = self.state
         info = self.object(name)
-        row = org.rows.get(name, read_id(record_id) or "")
+        row = state.rows.get(name, read_id(record_id) or "")
         if row is None or not row.get("IsDeleted") or not info.undeletable:
             raise SandboxError("UNDELETE_FAILED", "Entity is not in the recycle bin")
         back = {**row, "IsDeleted": False}
         self._check_unique(info, back, back, caller)
         self._stamp(info, back, caller.user_id, created=False)
-        org.rows.put(name, back)
+        state.rows.put(name, back)
 
     def system_insert(
         self, name: str, values: Mapping[str, Any], user_id: str
@@ -218,9 +241,9 @@ class Records:
         info = self.object(name)
         row = {**info.template, **values}
         row.setdefault("Id", None)
-        row["Id"] = row["Id"] or self._org.mint.new(info.prefix)
+        row["Id"] = row["Id"] or self.state.mint.new(info.prefix)
         self._stamp(info, row, user_id, created=True, keep=values)
-        self._org.rows.put(name, row)
+        self.state.rows.put(name, row)
         return row
 
     def object(self, name: str) -> ObjectInfo:
@@ -229,7 +252,7 @@ class Records:
         Raises:
             SandboxError: There is no such object, in this org or for this caller.
         """
-        info = self._org.schema.find(name)
+        info = self.state.schema.find(name)
         if info is None:
             raise SandboxError(
                 "INVALID_TYPE", f"sObject type '{name}' is not supported."
@@ -247,8 +270,8 @@ class Records:
             raise SandboxError(
                 "MALFORMED_ID", f"malformed id {record_id}", fields=("Id",)
             )
-        row = self._org.rows.get(name, whole)
-        if row is None or not self._org.can_see(caller.user_id, whole):
+        row = self.state.rows.get(name, whole)
+        if row is None or not self.state.can_see(caller.user_id, whole):
             raise not_found()
         if row.get("IsDeleted"):
             raise deleted(404)
@@ -304,7 +327,7 @@ class Records:
         Raises:
             SandboxError: Wrong object, no row, deleted, or hidden from the caller.
         """
-        target = self._org.schema.of_id(value)
+        target = self.state.schema.of_id(value)
         if target is None or target.name not in field.refs:
             code = (
                 "FIELD_INTEGRITY_EXCEPTION"
@@ -316,7 +339,7 @@ class Records:
                 f"{field.label}: id value of incorrect type: {value}",
                 fields=(field.name,),
             )
-        row = self._org.rows.get(target.name, value)
+        row = self.state.rows.get(target.name, value)
         if row is None:
             raise SandboxError(
                 "INVALID_CROSS_REFERENCE_KEY",
@@ -325,7 +348,7 @@ class Records:
             )
         if row.get("IsDeleted"):
             raise deleted()
-        if not self._org.can_see(caller.user_id, value):
+        if not self.state.can_see(caller.user_id, value):
             raise SandboxError(
                 "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY",
                 f"insufficient access rights on cross-reference id: {value[:15]}",
@@ -333,7 +356,7 @@ class Records:
             )
 
     def _check_record_type(self, info: ObjectInfo, value: str) -> None:
-        row = self._org.rows.get("RecordType", value)
+        row = self.state.rows.get("RecordType", value)
         if row is None or row["SobjectType"] != info.name or not row["IsActive"]:
             raise SandboxError(
                 "INVALID_CROSS_REFERENCE_KEY",
@@ -345,7 +368,7 @@ class Records:
         owner = row.get("OwnerId")
         if owner is None:
             return
-        user = self._org.rows.get("User", owner)
+        user = self.state.rows.get("User", owner)
         if user is not None and not user["IsActive"]:
             raise SandboxError(
                 "INACTIVE_OWNER_OR_USER",
@@ -353,7 +376,7 @@ class Records:
                 f"{info.label.lower()}",
                 fields=("OwnerId",),
             )
-        group = self._org.rows.get("Group", owner)
+        group = self.state.rows.get("Group", owner)
         if group is not None and group["Type"] != "Queue":
             raise SandboxError(
                 "INVALID_CROSS_REFERENCE_KEY",
@@ -368,21 +391,21 @@ class Records:
         given: Mapping[str, Any],
         caller: Caller,
     ) -> None:
-        for field in info.fields.values():
-            value = row.get(field.name)
-            if not field.unique or value is None or field.name not in given:
+        for column in info.fields.values():
+            value = row.get(column.name)
+            if not column.unique or value is None or column.name not in given:
                 continue
-            for other in self._org.rows.lookup(info.name, field.name, [value]) or ():
-                same = other[field.name] == value or not field.case_sensitive
+            for other in self.state.rows.lookup(info.name, column.name, [value]) or ():
+                same = other[column.name] == value or not column.case_sensitive
                 if same and other["Id"] != row["Id"] and not other.get("IsDeleted"):
-                    raise self._duplicate(field, other["Id"], caller)
+                    raise self._duplicate(column, other["Id"], caller)
 
     def _duplicate(
         self, field: FieldInfo, record_id: str, caller: Caller
     ) -> SandboxError:
         # A rival that is not committed yet, or that the caller may not see, has no
         # name that could be told.
-        told = not self._org.rows.is_fresh(record_id) and self._org.can_see(
+        told = not self.state.rows.is_fresh(record_id) and self.state.can_see(
             caller.user_id, record_id
         )
         name, rival = (field.name, record_id[:15]) if told else ("<unknown>",) * 2
@@ -401,7 +424,7 @@ class Records:
         created: bool,
         keep: Mapping[str, Any] | None = None,
     ) -> None:
-        now = stamp(self._org.clock.now())
+        now = stamp(self.state.clock.now())
         values = {
             "LastModifiedDate": now,
             "SystemModstamp": now,

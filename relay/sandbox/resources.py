@@ -1,26 +1,34 @@
-"""Rows over REST: create, read, update, delete, upsert, and blobs.
+"""Objects and rows over REST: describe, rows, keys, blobs, changes, queries.
 
-Source: REST API Developer Guide, "sObject Basic Information", "sObject Rows", "sObject
-Rows by External ID", "sObject Blob Get".
+Describe is the contract between org and client: a field hidden by field-level security
+is not in it, and lengths in it are the ones that writes are held to.
+
+`updated` and `deleted` ignore seconds on the way in, and their answer never claims to
+cover the moment of asking: a transaction commits after its stamp.
+
+Source: REST API Developer Guide, "Describe Global", "sObject Describe", "sObject Basic
+Information", "sObject Rows", "sObject Rows by External ID", "sObject Blob Get",
+"sObject Get Updated", "sObject Get Deleted", "Query".
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from relay.sandbox.answers import Answer
-from relay.sandbox.describe import describe_basic, describe_object
 from relay.sandbox.errors import SandboxError, not_found
-from relay.sandbox.ids import read_id
+from relay.sandbox.soql import SOQLError
+from relay.sandbox.values import read_id, read_stamp, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from relay.sandbox.answers import Call
     from relay.sandbox.metadata import FieldInfo, ObjectInfo
     from relay.sandbox.org import SandboxOrg
+    from relay.sandbox.state import Rows
 
 
 def object_info(org: SandboxOrg, name: str) -> ObjectInfo:
@@ -44,12 +52,12 @@ def basic(org: SandboxOrg, call: Call, info: ObjectInfo) -> Answer:
 def describe(org: SandboxOrg, call: Call, info: ObjectInfo) -> Answer:
     """Answer `GET /sobjects/X/describe`; 304 where nothing changed since."""
     since = _date_header(call, "if-modified-since")
-    if since is not None and since >= org.shaped_at:
+    if since is not None and since >= org.state.shaped_at:
         return Answer(304)
     return Answer(
         200,
         describe_object(org, info, call.version),
-        {"Last-Modified": org.shaped_at.strftime("%a, %d %b %Y %H:%M:%S GMT")},
+        {"Last-Modified": org.state.shaped_at.strftime("%a, %d %b %Y %H:%M:%S GMT")},
     )
 
 
@@ -124,7 +132,7 @@ def rows_by_key(
         row
         for row in org.rows.lookup(info.name, field.name, [value]) or ()
         if not row.get("IsDeleted")
-        and org.can_see(call.user_id, row["Id"])
+        and org.state.can_see(call.user_id, row["Id"])
         and (row[field.name] == value or not field.case_sensitive)
     ]
 
@@ -249,7 +257,11 @@ def row_for_reading(
     if whole is None:
         raise SandboxError("MALFORMED_ID", f"malformed id {record_id}")
     row = org.rows.get(info.name, whole)
-    if row is None or row.get("IsDeleted") or not org.can_see(call.user_id, whole):
+    if (
+        row is None
+        or row.get("IsDeleted")
+        or not org.state.can_see(call.user_id, whole)
+    ):
         return None
     return row
 
@@ -268,3 +280,280 @@ def _date_header(call: Call, name: str) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else None
+
+
+# ------------------------------------------------------------------- queries
+
+
+def query(org: SandboxOrg, call: Call) -> Answer:
+    """Answer `query` and `queryAll`, and their further pages."""
+    for locator in call.segments[1:]:
+        return Answer(200, org.cursors.next(locator, call))
+    text = call.query.get("q")
+    if not text:
+        raise SandboxError("MALFORMED_QUERY", "q is missing")
+    try:
+        result = org.query(
+            text,
+            user_id=call.user_id,
+            all_rows=call.segments[0] == "queryAll",
+            version=call.version,
+        )
+    except SOQLError as error:
+        raise SandboxError(error.code, error.message) from None
+    return Answer(200, org.cursors.first(result.records, result.total_size, call))
+
+
+# ------------------------------------------------------------------- changes
+
+
+UPDATED_REACH: Final = timedelta(days=30)
+DELETED_REACH: Final = timedelta(days=15)
+MAX_IDS: Final = 600_000
+_LAG: Final = timedelta(minutes=1)
+
+
+def updated(org: SandboxOrg, call: Call, info: ObjectInfo) -> Answer:
+    """Answer the ids of rows that changed, by SystemModstamp."""
+    start, end, covered = _window(org, call, UPDATED_REACH)
+    ids = [
+        row["Id"]
+        for row in _changed(org, call, info, start, end)
+        if not row.get("IsDeleted")
+    ]
+    return Answer(200, {"ids": ids, "latestDateCovered": stamp(covered)})
+
+
+def deleted(org: SandboxOrg, call: Call, info: ObjectInfo) -> Answer:
+    """Answer the rows that went to the Recycle Bin."""
+    start, end, covered = _window(org, call, DELETED_REACH)
+    records = [
+        {"id": row["Id"], "deletedDate": row["SystemModstamp"]}
+        for row in _changed(org, call, info, start, end)
+        if row.get("IsDeleted")
+    ]
+    body = {
+        "deletedRecords": records,
+        "earliestDateAvailable": stamp(org.clock.now() - DELETED_REACH),
+        "latestDateCovered": stamp(covered),
+    }
+    return Answer(200, body)
+
+
+def _changed(
+    org: SandboxOrg, call: Call, info: ObjectInfo, start: datetime, end: datetime
+) -> list[dict[str, Any]]:
+    if "SystemModstamp" not in info.fields:
+        raise SandboxError("INVALID_TYPE", f"{info.name} is not replicable")
+    first, last = stamp(start), stamp(end)
+    found = [
+        row
+        for row in org.rows.all(info.name)
+        if first <= row["SystemModstamp"] < last
+        and org.state.can_see(call.user_id, row["Id"])
+    ]
+    if len(found) > MAX_IDS:
+        raise SandboxError("EXCEEDED_ID_LIMIT", f"more than {MAX_IDS} ids")
+    return found
+
+
+def _window(
+    org: SandboxOrg, call: Call, reach: timedelta
+) -> tuple[datetime, datetime, datetime]:
+    """Return start, end, and how far the answer may say it covers."""
+    bounds = []
+    for name in ("start", "end"):
+        moment = read_stamp(call.query.get(name, ""))
+        if moment is None:
+            raise SandboxError(
+                "INVALID_REPLICATION_DATE", f"{name} is no date with a zone"
+            )
+        bounds.append(moment.astimezone(UTC).replace(second=0, microsecond=0))
+    start, end = bounds
+    now = org.clock.now()
+    if start >= end:
+        raise SandboxError(
+            "INVALID_REPLICATION_DATE", "startDate before endDate is required"
+        )
+    if start < now - reach - _LAG:
+        raise SandboxError(
+            "INVALID_REPLICATION_DATE",
+            f"startDate cannot be more than {reach.days} days ago",
+        )
+    covered = min(end, now.replace(second=0, microsecond=0) - _LAG)
+    return start, end, covered
+
+
+# ------------------------------------------------------------------ describe
+
+
+_NO_QUERY: Final = frozenset({"junctionidlist"})
+_SOAP: Final = {
+    "id": "tns:ID",
+    "reference": "tns:ID",
+    "boolean": "xsd:boolean",
+    "int": "xsd:int",
+    "double": "xsd:double",
+    "currency": "xsd:double",
+    "percent": "xsd:double",
+    "date": "xsd:date",
+    "datetime": "xsd:dateTime",
+    "base64": "xsd:base64Binary",
+    "junctionidlist": "tns:ID",
+}
+
+
+def describe_global(org: SandboxOrg, version: str) -> dict[str, Any]:
+    """Return the list of objects."""
+    return {
+        "encoding": "UTF-8",
+        "maxBatchSize": 200,
+        "sobjects": [_summary(info, version) for info in org.schema.objects.values()],
+    }
+
+
+def describe_basic(info: ObjectInfo, version: str) -> dict[str, Any]:
+    """Return what `GET /sobjects/X/` tells."""
+    return {"objectDescribe": _summary(info, version), "recentItems": []}
+
+
+def describe_object(org: SandboxOrg, info: ObjectInfo, version: str) -> dict[str, Any]:
+    """Return everything about one object and its visible fields."""
+    return {
+        **_summary(info, version),
+        "fields": [_described(each, info, org.rows) for each in info.visible.values()],
+        "childRelationships": [
+            {
+                "relationshipName": name,
+                "childSObject": child,
+                "field": field,
+                "cascadeDelete": False,
+                "restrictedDelete": False,
+                "deprecatedAndHidden": False,
+            }
+            for name, (child, field) in info.children.items()
+        ],
+        "recordTypeInfos": [
+            _record_type("Master", "012000000000000AAA", master=True),
+            *(
+                _record_type(row["DeveloperName"], row["Id"], master=False)
+                for row in org.rows.all("RecordType")
+                if row["SobjectType"] == info.name and row["IsActive"]
+            ),
+        ],
+    }
+
+
+def _record_type(name: str, record_id: str, *, master: bool) -> dict[str, Any]:
+    return {
+        "active": True,
+        "available": True,
+        "defaultRecordTypeMapping": master,
+        "developerName": name,
+        "master": master,
+        "name": name.replace("_", " "),
+        "recordTypeId": record_id,
+    }
+
+
+def _summary(info: ObjectInfo, version: str) -> dict[str, Any]:
+    base = f"/services/data/v{version}/sobjects/{info.name}"
+    return {
+        "name": info.name,
+        "label": info.label,
+        "labelPlural": f"{info.label}s",
+        "keyPrefix": info.prefix,
+        "createable": info.createable,
+        "updateable": info.updateable,
+        "deletable": info.deletable,
+        "undeletable": info.undeletable,
+        "queryable": True,
+        "retrieveable": True,
+        "replicateable": "SystemModstamp" in info.fields,
+        "searchable": False,
+        "triggerable": info.createable,
+        "layoutable": info.createable,
+        "mergeable": info.name in {"Lead", "Contact", "Account"},
+        "activateable": False,
+        "custom": False,
+        "customSetting": False,
+        "deprecatedAndHidden": False,
+        "urls": {
+            "sobject": base,
+            "describe": f"{base}/describe",
+            "rowTemplate": f"{base}/{{ID}}",
+        },
+    }
+
+
+def _described(field: FieldInfo, info: ObjectInfo, rows: Rows) -> dict[str, Any]:
+    text = field.type in {"string", "textarea", "email", "phone", "url", "combobox"}
+    units = field.length if text or field.type == "picklist" else 0
+    return {
+        "name": field.name,
+        "label": field.label,
+        "type": field.type,
+        "soapType": _SOAP.get(field.type, "xsd:string"),
+        "length": field.length if field.type not in _NO_QUERY else 0,
+        "byteLength": units * 3,
+        "digits": 9 if field.type == "int" else 0,
+        "precision": 18 if field.type in {"double", "currency", "percent"} else 0,
+        "scale": 2 if field.type in {"double", "currency", "percent"} else 0,
+        "createable": field.createable and info.createable,
+        "updateable": field.updateable and info.updateable,
+        "nillable": field.nillable,
+        "defaultedOnCreate": field.defaulted or field.type == "boolean",
+        "filterable": field.filterable,
+        "sortable": field.sortable,
+        "groupable": field.groupable,
+        "aggregatable": field.aggregatable,
+        "permissionable": field.nillable and field.createable,
+        "custom": field.custom,
+        "unique": field.unique,
+        "externalId": field.external_id,
+        "idLookup": field.id_lookup,
+        "caseSensitive": field.case_sensitive,
+        "calculated": False,
+        "autoNumber": False,
+        "nameField": field.name == _name_field(info),
+        "namePointing": len(field.refs) > 1,
+        "polymorphicForeignKey": len(field.refs) > 1,
+        "referenceTo": list(field.refs),
+        "relationshipName": field.relationship or None,
+        "restrictedPicklist": field.restricted,
+        "picklistValues": [
+            {
+                "active": True,
+                "defaultValue": value == field.default,
+                "label": label,
+                "value": value,
+                "validFor": None,
+            }
+            for value, label in _values(field, info, rows)
+        ],
+        "defaultValue": False if field.type == "boolean" else None,
+        "inlineHelpText": None,
+        "deprecatedAndHidden": False,
+        "encrypted": False,
+        "htmlFormatted": False,
+        "dependentPicklist": False,
+        "controllerName": None,
+        "compoundFieldName": None,
+    }
+
+
+def _name_field(info: ObjectInfo) -> str:
+    return next(
+        (name for name in ("Name", "Subject", "Title") if name in info.fields), ""
+    )
+
+
+def _values(field: FieldInfo, info: ObjectInfo, rows: Rows) -> list[tuple[str, str]]:
+    source = {
+        ("Task", "Status"): "TaskStatus",
+        ("Task", "Priority"): "TaskPriority",
+        ("Opportunity", "StageName"): "OpportunityStage",
+    }.get((info.name, field.name))
+    if source is None:
+        return [(value, value) for value in field.picklist]
+    return [(row["ApiName"], row["MasterLabel"]) for row in rows.all(source)]

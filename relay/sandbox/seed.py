@@ -14,7 +14,7 @@ from relay.sandbox.config import INTEGRATION_USERNAME
 from relay.sandbox.values import stamp
 
 if TYPE_CHECKING:
-    from relay.sandbox.org import SandboxOrg
+    from relay.sandbox.records import Records
 
 _STATUSES: Final = (
     ("Not Started", False, True),
@@ -117,11 +117,11 @@ _OPPORTUNITIES: Final = (
 )
 
 
-def plant_basics(org: SandboxOrg) -> None:
+def plant_basics(records: Records) -> None:
     """Plant the organisation, its picklists, users, and a queue."""
-    profile = org.mint.new("00e")
-    owner = org.mint.new("005")
-    insert = org.records.system_insert
+    profile = records.state.mint.new("00e")
+    owner = records.state.mint.new("005")
+    insert = records.system_insert
     insert(
         "Organization",
         {
@@ -176,9 +176,9 @@ def plant_basics(org: SandboxOrg) -> None:
         insert("OpportunityStage", {**_entry(name, order), **stage}, owner)
 
 
-def plant_people(org: SandboxOrg) -> None:
+def plant_people(records: Records) -> None:
     """Plant accounts, contacts, leads, and opportunities with contact roles."""
-    planter = _Planter(org)
+    planter = _Planter(records)
     accounts = [
         planter.plant(
             "Account",
@@ -224,7 +224,7 @@ def plant_people(org: SandboxOrg) -> None:
         )
     for name, account, stage, amount, owner, roles in _OPPORTUNITIES:
         _plant_opportunity(
-            org,
+            records,
             planter,
             owner,
             [(contacts[contact], role) for contact, role in roles],
@@ -238,7 +238,7 @@ def plant_people(org: SandboxOrg) -> None:
 
 
 def _plant_opportunity(
-    org: SandboxOrg,
+    records: Records,
     planter: _Planter,
     owner: str,
     roles: list[tuple[str, str]],
@@ -246,7 +246,7 @@ def _plant_opportunity(
 ) -> None:
     stage = next(
         row
-        for row in org.rows.all("OpportunityStage")
+        for row in records.state.rows.all("OpportunityStage")
         if row["ApiName"] == values["StageName"]
     )
     opportunity = planter.plant(
@@ -275,21 +275,22 @@ def _plant_opportunity(
 class _Planter:
     """Plants rows as if people had entered them, one every three days."""
 
-    def __init__(self, org: SandboxOrg) -> None:
-        self._org = org
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._state = records.state
         self._age = timedelta(days=400)
 
     def day(self, ago: int) -> str:
         """Return the date so many days ago."""
-        return (self._org.clock.now() - timedelta(days=ago)).date().isoformat()
+        return (self._state.clock.now() - timedelta(days=ago)).date().isoformat()
 
     def plant(self, name: str, owner: str, **values: Any) -> str:
         """Store a row that belongs to a user, and return its id."""
-        made = stamp(self._org.clock.now() - self._age)
+        made = stamp(self._state.clock.now() - self._age)
         self._age -= timedelta(days=3)
-        user = self._org.user_by_name(f"{owner}@corp.example")
-        user_id = str(user["Id"]) if user else self._org.integration_user_id
-        info = self._org.records.object(name)
+        user = self._state.user_by_name(f"{owner}@corp.example")
+        user_id = str(user["Id"]) if user else self._state.integration_user_id
+        info = self._records.object(name)
         audit = {
             "CreatedDate": made,
             "LastModifiedDate": made,
@@ -297,7 +298,7 @@ class _Planter:
             "OwnerId": user_id,
         }
         values |= {field: audit[field] for field in audit if field in info.fields}
-        return str(self._org.records.system_insert(name, values, user_id)["Id"])
+        return str(self._records.system_insert(name, values, user_id)["Id"])
 
 
 def _entry(name: str, order: int) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """One value of one field: what a client may send, and what is stored.
 
 Strict where Salesforce is strict, and strict where nobody knows: a number in a text
-field, a date without a day, a text one UTF-16 unit too long are refused, never mended
-or cut. White space around text is trimmed and empty text is null, as the platform
-does.
+field, a date without a day, a text one UTF-16 unit too long are refused, never
+corrected or cut. White space around text is trimmed and empty text is null, as the
+platform does.
 
-Source: Salesforce Object Reference, "Primitive Data Types"; "Core Data Types Used in
-API Calls", error codes.
+A record id is a key prefix, a pod, a reserved digit and a counter in base 62: 15
+characters that differ by case, and three checksum characters. The API takes both
+lengths and answers 18.
+
+Source: Salesforce Object Reference, "Primitive Data Types", "ID Field Type"; "Core Data
+Types Used in API Calls", error codes.
 """
 
 from __future__ import annotations
@@ -18,13 +22,14 @@ import re
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from relay.core.ids import record_id
 from relay.sandbox.errors import SandboxError, parser_error
-from relay.sandbox.ids import read_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay.sandbox.metadata import FieldInfo
+
 
 _TEXT: Final = frozenset(
     {"string", "textarea", "phone", "url", "combobox", "picklist", "email"}
@@ -182,14 +187,14 @@ def _datetime(info: FieldInfo, value: Any) -> str:
 def _id(info: FieldInfo, value: Any) -> str:
     if not isinstance(value, str):
         raise _mismatch("string", value)
-    record_id = read_id(value)
-    if record_id is None:
+    whole = read_id(value)
+    if whole is None:
         raise SandboxError(
             "MALFORMED_ID",
             f"{info.label}: id value of incorrect type: {_shown(value)}",
             fields=(info.name,),
         )
-    return record_id
+    return whole
 
 
 def _id_list(info: FieldInfo, value: Any) -> list[str]:
@@ -236,3 +241,38 @@ def _mismatch(kind: str, value: Any) -> SandboxError:
     }.get(type(value), "VALUE_NULL")
     text = f" value {_shown(value)}" if isinstance(value, str) else ""
     return parser_error(f"Cannot deserialize instance of {kind} from {token}{text}")
+
+
+_CHECKSUM: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+LONG: Final = 18
+"""Length of an id with its checksum."""
+
+
+def read_id(text: str) -> str | None:
+    """Return the 18-character form of what a client sent, or None if it is no id.
+
+    A 15-character id is taken as it stands. In an 18-character one the checksum must
+    hold; one that a system without case has folded as a whole gets its case back.
+    """
+    proven = record_id(text)
+    if (
+        proven is not None
+        or len(text) != LONG
+        or not (text.isascii() and text.isalnum())
+    ):
+        return proven
+    if text not in {text.lower(), text.upper()}:
+        return None
+    return _unfold(text)
+
+
+def _unfold(text: str) -> str | None:
+    letters = list(text[:15].lower())
+    for block, mark in enumerate(text[15:].upper()):
+        bits = _CHECKSUM.find(mark)
+        if bits < 0:
+            return None
+        for bit in range(5):
+            if bits >> bit & 1:
+                letters[block * 5 + bit] = letters[block * 5 + bit].upper()
+    return record_id("".join(letters) + text[15:].upper())

@@ -110,7 +110,7 @@ def test_a_jwt_of_the_registered_key_opens_a_session(sandbox, key):
     assert ask(sandbox, bearer(key, exp=exp)).status_code == 200
     sandbox.admin("config", {"jwt_users": ["ada@corp.example"]})
     body = ask(sandbox, bearer(key, sub="Ada@corp.example")).json()
-    ada = sandbox.org.user_by_name("ada@corp.example")["Id"]
+    ada = sandbox.org.state.user_by_name("ada@corp.example")["Id"]
     assert body["id"].endswith(ada)
     assert ask(sandbox, bearer(key)).json()["error"] == "invalid_grant"
 

@@ -260,7 +260,7 @@ def test_old_closed_tasks_are_archived(sandbox):
 
 def test_duplicate_and_assignment_rules(sandbox):
     """Checklist 41: alert passes with allowSave; assignment can be switched off."""
-    ben = sandbox.org.user_by_name("ben@corp.example")["Id"]
+    ben = sandbox.org.state.user_by_name("ben@corp.example")["Id"]
     sandbox.admin("config", {"duplicate_rules": "alert", "lead_assignment_owner": ben})
     lead = {"LastName": "X", "Company": "Y", "Email": "mara@acme.example"}
     reply = sandbox.call("POST", "sobjects/Lead/", json=lead)

@@ -19,7 +19,7 @@ from relay.core.errors import (
 from relay.salesforce import OrgShape, WriteState, answers, errors, filing
 from relay.salesforce.filing import Files, Upload, UploadBrokenOffError
 from relay.salesforce.transport import TooLateError
-from relay.sandbox.multipart import read_multipart
+from relay.sandbox.answers import read_multipart
 
 if TYPE_CHECKING:
     from collections.abc import Callable

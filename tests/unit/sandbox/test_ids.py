@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from relay.core.ids import record_id
-from relay.sandbox.ids import IdMint, read_id
+from relay.sandbox.state import IdMint
+from relay.sandbox.values import read_id
 
 KNOWN = "001R0000006hfeZIAQ"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from relay.core.ids import record_id
-from relay.sandbox.faults import EARLY, read_fault
+from relay.sandbox.config import EARLY, read_fault
 from relay.sandbox.metadata import Schema
 from relay.sandbox.org import SandboxOrg
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.sandbox.errors import SandboxError
-from relay.sandbox.rules import Caller
+from relay.sandbox.records import Caller
 
 
 @pytest.mark.parametrize(

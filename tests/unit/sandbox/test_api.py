@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.sandbox.gate import Inbound, process
+from relay.sandbox.api import Inbound, process
 from relay.sandbox.org import SandboxOrg
 
 BASE = "/services/data/v66.0"

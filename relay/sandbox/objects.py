@@ -1,9 +1,11 @@
-"""Task: who and what, the closed state, recurrence, and Shared Activities.
+"""Objects with behaviour of their own: people, opportunities, cases, tasks and events.
 
-The rules that cost other products their records: a Lead never together with a WhatId,
-derived fields that nobody may write, CompletedDateTime that is set, kept and cleared.
+The rules of tasks that cost other products their records: a Lead never together with a
+WhatId, derived fields that nobody may write, CompletedDateTime that is set, kept and
+cleared. E-mails and files have modules of their own.
 
-Source: Salesforce Object Reference, "Task", "TaskRelation", "TaskWhoRelation".
+Source: Salesforce Object Reference, "Lead", "Opportunity", "Case", "Task",
+"TaskRelation", "TaskWhoRelation".
 """
 
 from __future__ import annotations
@@ -11,14 +13,94 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.sandbox.errors import SandboxError
-from relay.sandbox.rules import ObjectRules
+from relay.sandbox.records import ObjectRules
 from relay.sandbox.values import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from relay.sandbox.org import SandboxOrg
-    from relay.sandbox.rules import Caller, Write
+    from relay.sandbox.records import Write
+    from relay.sandbox.state import OrgState
+
+
+class PersonRules(ObjectRules):
+    """Lead and Contact: the full name, duplicate rules, assignment, conversion."""
+
+    def __init__(self, name: str) -> None:
+        """Serve Lead or Contact."""
+        self._name = name
+
+    def before_insert(self, write: Write, row: dict[str, Any]) -> None:
+        """Name the person, refuse duplicates, hand a Lead to its assigned owner."""
+        row["Name"] = full_name(row)
+        rules, email = write.state.config.duplicate_rules, row.get("Email")
+        known = email and any(
+            each
+            for name in ("Lead", "Contact")
+            for each in write.state.rows.lookup(name, "Email", [email]) or ()
+            if not each["IsDeleted"]
+        )
+        if known and (
+            rules == "block" or (rules == "alert" and not write.caller.allow_duplicates)
+        ):
+            raise SandboxError(
+                "DUPLICATES_DETECTED", "Use one of these records?", fields=("Email",)
+            )
+        owner = write.state.config.lead_assignment_owner
+        if self._name == "Lead" and owner and write.caller.auto_assign:
+            row["OwnerId"] = owner
+
+    def before_update(self, write: Write, row: dict[str, Any]) -> None:
+        """Rename the person; a converted Lead stays as it is."""
+        if write.old.get("IsConverted"):
+            raise SandboxError(
+                "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead"
+            )
+        row["Name"] = full_name(row)
+
+
+class OpportunityRules(ObjectRules):
+    """Opportunity: closed and won follow the stage."""
+
+    def before_insert(self, write: Write, row: dict[str, Any]) -> None:
+        """Read the stage."""
+        self._follow_stage(write.state, row)
+
+    def before_update(self, write: Write, row: dict[str, Any]) -> None:
+        """Read the stage where it is another one."""
+        if write.old.get("StageName") != row.get("StageName"):
+            self._follow_stage(write.state, row)
+
+    def _follow_stage(self, state: OrgState, row: dict[str, Any]) -> None:
+        for stage in state.rows.all("OpportunityStage"):
+            if stage["ApiName"] == row.get("StageName"):
+                for name in ("IsClosed", "IsWon", "ForecastCategoryName"):
+                    row[name] = stage[name]
+                row["ForecastCategory"] = stage["ForecastCategory"]
+                row["Probability"] = stage["DefaultProbability"]
+
+
+class CaseRules(ObjectRules):
+    """Case: its number, and closed by its status."""
+
+    def before_insert(self, write: Write, row: dict[str, Any]) -> None:
+        """Number the case."""
+        row["CaseNumber"] = (
+            f"{1_000 + sum(1 for _ in write.state.rows.all('Case')):08d}"
+        )
+        row["IsClosed"] = row.get("Status") == "Closed"
+
+    def before_update(self, write: Write, row: dict[str, Any]) -> None:
+        """Read the status."""
+        del write
+        row["IsClosed"] = row.get("Status") == "Closed"
+
+
+def full_name(row: Mapping[str, Any]) -> str:
+    """Return first and last name as the platform joins them."""
+    parts = (row.get("FirstName"), row.get("LastName"))
+    return " ".join(part for part in parts if part)
+
 
 MAX_WHO: Final = 50
 """Contacts on one task with Shared Activities."""
@@ -44,14 +126,14 @@ class TaskRules(ObjectRules):
             raise _refused("TaskSubtype", "Cadence cannot be set through the API")
         row["TaskSubtype"] = row.get("TaskSubtype") or "Task"
         _check_recurrence(row, write.given)
-        _settle_who(write.org, row, write.given)
-        check_links(write.org, row)
-        follow_status(write.org, row, None)
-        row["AccountId"] = account_of(write.org, row)
+        _settle_who(write.state, row, write.given)
+        check_links(write.state, row)
+        follow_status(write.state, row, None)
+        row["AccountId"] = account_of(write.state, row)
 
     def after_insert(self, write: Write, row: dict[str, Any]) -> None:
         """Make the relations that Shared Activities shows."""
-        _relate(write.org, row, write.caller)
+        _relate(write, row)
 
     def before_update(self, write: Write, row: dict[str, Any]) -> None:
         """Check again with the new values, and derive again."""
@@ -61,22 +143,22 @@ class TaskRules(ObjectRules):
                     raise _refused(name, "cannot be set on a recurring task")
         elif any(write.given.get(name) is not None for name in _RECURRENCE):
             raise _refused("IsRecurrence", "a task never becomes a recurring one")
-        _settle_who(write.org, row, write.given, write.old)
+        _settle_who(write.state, row, write.given, write.old)
         if {"WhoId", "WhatId", "TaskWhoIds"} & set(write.given):
-            check_links(write.org, row)
-            row["AccountId"] = account_of(write.org, row)
-        follow_status(write.org, row, write.old)
+            check_links(write.state, row)
+            row["AccountId"] = account_of(write.state, row)
+        follow_status(write.state, row, write.old)
         if {"WhoId", "WhatId", "TaskWhoIds"} & set(write.given):
-            _unrelate(write.org, row["Id"], write.caller)
-            _relate(write.org, row, write.caller)
+            _unrelate(write, row["Id"])
+            _relate(write, row)
 
     def after_delete(self, write: Write, row: Mapping[str, Any]) -> None:
         """Take the e-mail of this activity, and the occurrences of a series, along."""
-        _unrelate(write.org, row["Id"], write.caller)
-        for email in write.org.rows.where("EmailMessage", "ActivityId", row["Id"]):
-            write.org.records.drop("EmailMessage", email, write.caller)
-        for each in write.org.rows.where("Task", "RecurrenceActivityId", row["Id"]):
-            write.org.records.drop("Task", each, write.caller)
+        _unrelate(write, row["Id"])
+        for email in write.state.rows.where("EmailMessage", "ActivityId", row["Id"]):
+            write.records.drop("EmailMessage", email, write.caller)
+        for each in write.state.rows.where("Task", "RecurrenceActivityId", row["Id"]):
+            write.records.drop("Task", each, write.caller)
 
 
 class EventRules(ObjectRules):
@@ -91,13 +173,13 @@ class EventRules(ObjectRules):
                 "Required fields are missing: [ActivityDateTime]",
                 fields=("ActivityDateTime",),
             )
-        check_links(write.org, row)
-        row["AccountId"] = account_of(write.org, row)
+        check_links(write.state, row)
+        row["AccountId"] = account_of(write.state, row)
 
     def before_update(self, write: Write, row: dict[str, Any]) -> None:
         """Check the links again."""
-        check_links(write.org, row)
-        row["AccountId"] = account_of(write.org, row)
+        check_links(write.state, row)
+        row["AccountId"] = account_of(write.state, row)
 
 
 class TaskRelationRules(ObjectRules):
@@ -109,14 +191,14 @@ class TaskRelationRules(ObjectRules):
         row["IsWhat"] = (row.get("RelationId") or "")[:3] not in {"003", "00Q"}
 
 
-def check_links(org: SandboxOrg, row: Mapping[str, Any]) -> None:
+def check_links(state: OrgState, row: Mapping[str, Any]) -> None:
     """Refuse a Lead with a WhatId, and a Lead that is converted.
 
     Raises:
         SandboxError: The links of an activity do not go together.
     """
     who = row.get("WhoId")
-    lead = org.rows.get("Lead", who) if who else None
+    lead = state.rows.get("Lead", who) if who else None
     if lead is None:
         return
     if row.get("WhatId"):
@@ -125,7 +207,7 @@ def check_links(org: SandboxOrg, row: Mapping[str, Any]) -> None:
             "Related To ID: a lead cannot be combined with a related record",
             fields=("WhatId",),
         )
-    if lead.get("IsConverted") and org.config.refuse_converted_leads:
+    if lead.get("IsConverted") and state.config.refuse_converted_leads:
         raise SandboxError(
             "CANNOT_UPDATE_CONVERTED_LEAD",
             "cannot reference converted lead",
@@ -134,32 +216,32 @@ def check_links(org: SandboxOrg, row: Mapping[str, Any]) -> None:
 
 
 def follow_status(
-    org: SandboxOrg, row: dict[str, Any], old: Mapping[str, Any] | None
+    state: OrgState, row: dict[str, Any], old: Mapping[str, Any] | None
 ) -> None:
     """Set what follows from Status and Priority.
 
     CompletedDateTime is set on a save to a closed status, kept while that status
     stays, and emptied when the task is opened again.
     """
-    row["IsClosed"] = row.get("Status") in org.closed_statuses
-    row["IsHighPriority"] = row.get("Priority") in org.high_priorities
+    row["IsClosed"] = row.get("Status") in state.closed_statuses
+    row["IsHighPriority"] = row.get("Priority") in state.high_priorities
     if not row["IsClosed"]:
         row["CompletedDateTime"] = None
     elif old is None or old.get("Status") != row["Status"]:
-        row["CompletedDateTime"] = stamp(org.clock.now())
+        row["CompletedDateTime"] = stamp(state.clock.now())
 
 
-def account_of(org: SandboxOrg, row: Mapping[str, Any]) -> str | None:
+def account_of(state: OrgState, row: Mapping[str, Any]) -> str | None:
     """Return the account that an activity belongs to, derived from its links."""
     what = row.get("WhatId")
     if what:
         if what.startswith("001"):
             return str(what)
-        opportunity = org.rows.get("Opportunity", what)
+        opportunity = state.rows.get("Opportunity", what)
         if opportunity is not None:
             return opportunity.get("AccountId")
     who = row.get("WhoId")
-    contact = org.rows.get("Contact", who) if who else None
+    contact = state.rows.get("Contact", who) if who else None
     return contact.get("AccountId") if contact else None
 
 
@@ -184,13 +266,13 @@ def _check_recurrence(row: Mapping[str, Any], given: Mapping[str, Any]) -> None:
 
 
 def _settle_who(
-    org: SandboxOrg,
+    state: OrgState,
     row: dict[str, Any],
     given: Mapping[str, Any],
     old: Mapping[str, Any] | None = None,
 ) -> None:
     """Bring WhoId and TaskWhoIds in line (Object Reference, Task, "TaskWhoIds")."""
-    if not org.config.shared_activities:
+    if not state.config.shared_activities:
         return
     if "TaskWhoIds" in given:
         everyone = list(given["TaskWhoIds"] or [])
@@ -216,28 +298,29 @@ def _settle_who(
     row["WhoCount"], row["WhatCount"] = len(everyone), int(bool(row.get("WhatId")))
 
 
-def _relate(org: SandboxOrg, row: Mapping[str, Any], caller: Caller) -> None:
-    if not org.config.shared_activities:
+def _relate(write: Write, row: Mapping[str, Any]) -> None:
+    user_id, insert = write.caller.user_id, write.records.system_insert
+    if not write.state.config.shared_activities:
         return
     for who in row.get("TaskWhoIds") or []:
-        contact = org.rows.get("Contact", who)
+        contact = write.state.rows.get("Contact", who)
         values = {
             "TaskId": row["Id"],
             "RelationId": who,
             "AccountId": contact.get("AccountId") if contact else None,
         }
-        org.records.system_insert("TaskRelation", values, caller.user_id)
+        insert("TaskRelation", values, user_id)
         values["Type"] = "Lead" if who.startswith("00Q") else "Contact"
-        org.records.system_insert("TaskWhoRelation", values, caller.user_id)
+        insert("TaskWhoRelation", values, user_id)
     if row.get("WhatId"):
         values = {"TaskId": row["Id"], "RelationId": row["WhatId"], "IsWhat": True}
-        org.records.system_insert("TaskRelation", values, caller.user_id)
+        insert("TaskRelation", values, user_id)
 
 
-def _unrelate(org: SandboxOrg, task_id: str, caller: Caller) -> None:
+def _unrelate(write: Write, task_id: str) -> None:
     for name in ("TaskRelation", "TaskWhoRelation"):
-        for each in org.rows.where(name, "TaskId", task_id):
-            org.records.drop(name, each, caller)
+        for each in write.state.rows.where(name, "TaskId", task_id):
+            write.records.drop(name, each, write.caller)
 
 
 def _refused(field: str, text: str) -> SandboxError:

@@ -1,0 +1,167 @@
+"""Queries of an org: what one user's query sees, and the pages of its answer.
+
+A cursor belongs to the user who made it and ends after two days. The page size is a
+hint in both directions: a client that counts on full pages is wrong.
+
+Source: REST API Developer Guide, "Query", "Query Options Header".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from relay.sandbox.errors import SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
+
+    from relay.sandbox.answers import Call
+    from relay.sandbox.soql.source import ObjectMeta, Row
+    from relay.sandbox.state import OrgState
+
+
+PERMISSIONS: Final = "UserPermissionAccess"
+"""What the asking user may do; Object Reference, "UserPermissionAccess"."""
+_NO_ID: Final = "000000000000000AAA"
+
+
+class OrgSource:
+    """Rows of an org through the eyes of one user."""
+
+    def __init__(self, state: OrgState, user_id: str, version: str) -> None:
+        """Bind user and API version."""
+        self._state = state
+        self._user_id = user_id
+        self.version = version
+
+    def now(self) -> datetime:
+        """Return the time in the user's zone."""
+        user = self._state.rows.get("User", self._user_id) or {}
+        try:
+            zone = ZoneInfo(user.get("TimeZoneSidKey") or "UTC")
+        except (ZoneInfoNotFoundError, ValueError):
+            zone = ZoneInfo("UTC")
+        return self._state.clock.now().astimezone(zone)
+
+    def describe(self, name: str) -> ObjectMeta | None:
+        """Return what the user may know about an object."""
+        return self._state.schema.meta(name)
+
+    def rows(self, name: str, *, all_rows: bool) -> Iterable[Row]:
+        """Return every row; the evaluator leaves out deleted ones."""
+        del all_rows
+        if name == PERMISSIONS:
+            # One row, made for whoever asks.
+            granted = self._state.views_all(self._user_id)
+            return [{"Id": _NO_ID, "PermissionsViewAllData": granted}]
+        return self._state.rows.all(name)
+
+    def lookup(
+        self, name: str, field: str, values: Collection[str]
+    ) -> Iterable[Row] | None:
+        """Return rows by an index, where the field has one."""
+        return self._state.rows.lookup(name, field, values)
+
+    def find(self, record_id: str) -> tuple[str, Row] | None:
+        """Return object and row of an id."""
+        info = self._state.schema.of_id(record_id)
+        row = self._state.rows.get(info.name, record_id) if info else None
+        return (info.name, row) if info and row is not None else None
+
+    def visible(self, name: str, row: Row) -> bool:
+        """Ask sharing."""
+        del name
+        return self._state.can_see(self._user_id, row["Id"])
+
+    def shuffle(self, rows: list[Any]) -> None:
+        """Shuffle with the org's dice."""
+        self._state.random.shuffle(rows)
+
+    def required_filters(self, name: str) -> Collection[str]:
+        """Return the filters without which ContentDocumentLink tells nothing."""
+        if name == "ContentDocumentLink":
+            return ("Id", "ContentDocumentId", "LinkedEntityId")
+        return ()
+
+
+LIFETIME: Final = timedelta(days=2)
+_SMALLEST: Final = 200
+_LOCATOR: Final = re.compile(r"(01g[A-Za-z0-9]{15})-(\d{1,9})")
+_HINT: Final = re.compile(r"batchSize\s*=\s*(\d{1,9})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """What is left of an answer that did not fit on one page."""
+
+    user_id: str
+    made_at: datetime
+    records: list[dict[str, Any]]
+    size: int
+
+
+class Cursors:
+    """The cursors of an org."""
+
+    def __init__(self, state: OrgState) -> None:
+        """Start without any."""
+        self._state = state
+        self._cursors: dict[str, Cursor] = {}
+
+    def first(
+        self, records: list[dict[str, Any]], total: int, call: Call
+    ) -> dict[str, Any]:
+        """Return the first page of an answer."""
+        found = _HINT.search(call.headers.get("sforce-query-options", ""))
+        limit = self._state.config.page_size
+        asked = max(int(found[1]), _SMALLEST) if found else limit
+        cursor = Cursor(
+            call.user_id, self._state.clock.now(), records, max(1, min(asked, limit))
+        )
+        name = ""
+        if len(records) > cursor.size:
+            name = self._state.mint.new("01g")
+            self._cursors[name] = cursor
+        return self._page(name, cursor, 0, total, call.version)
+
+    def next(self, locator: str, call: Call) -> dict[str, Any]:
+        """Return a later page.
+
+        Raises:
+            SandboxError: No such cursor, not this user's, or too old.
+        """
+        found = _LOCATOR.fullmatch(locator)
+        cursor = self._cursors.get(found[1]) if found else None
+        if (
+            found is None
+            or cursor is None
+            or cursor.user_id != call.user_id
+            or self._state.clock.now() - cursor.made_at > LIFETIME
+            or int(found[2]) >= len(cursor.records)
+        ):
+            raise SandboxError("INVALID_QUERY_LOCATOR", "invalid query locator")
+        total = len(cursor.records)
+        return self._page(found[1], cursor, int(found[2]), total, call.version)
+
+    def _page(
+        self, name: str, cursor: Cursor, start: int, total: int, version: str
+    ) -> dict[str, Any]:
+        rest = len(cursor.records) - start
+        size = cursor.size
+        if rest > size and self._state.config.loose_pages:
+            size -= self._state.random.randrange(size // 10 + 1)
+        records = cursor.records[start : start + size]
+        end = start + len(records)
+        page: dict[str, Any] = {
+            "totalSize": total,
+            "done": end >= len(cursor.records),
+            "records": records,
+        }
+        if not page["done"]:
+            page["nextRecordsUrl"] = f"/services/data/v{version}/query/{name}-{end}"
+        return page
