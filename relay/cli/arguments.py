@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from relay.core.addresses import MAX_ADDRESS, address_key
+from relay.core.addresses import MAX_ADDRESS, address_key, domain_of
 from relay.core.ids import record_id
 
 _AGO: Final = re.compile(r"(\d{1,6})\s*([smhdw])")
@@ -63,15 +63,17 @@ def email_address(text: str, *, hint: str = "ADDRESS") -> str:
     # network may have them. Put below an ordinary name, they are read like any other.
     tail = ".example" if last_label in SPECIAL_USE_DOMAIN_NAMES else ""
     try:
-        valid = validate_email(text.strip() + tail, check_deliverability=False)
+        validate_email(text.strip() + tail, check_deliverability=False)
     except EmailNotValidError as error:
         problem = f"{text!r} is no e-mail address: {error}"
         raise click.BadParameter(problem, param_hint=hint) from None
-    key = address_key(valid.normalized.removesuffix(tail))
-    if key is None or len(key) > MAX_ADDRESS:
+    # `valid` has the local part in Unicode's form NFC, which makes a `k` of the Kelvin
+    # sign; mail is compared as it is written, and so is this.
+    key = address_key(text)
+    if key is None or len(key) > MAX_ADDRESS or not domain_of(key).isascii():
         problem = f"{text!r} is no e-mail address of at most {MAX_ADDRESS} characters"
         raise click.BadParameter(problem, param_hint=hint)
-    domain = key.rpartition("@")[2]
+    domain = domain_of(key)
     if "." not in domain and domain != "localhost":
         problem = f"{text!r} names no whole domain; write {key}.com or what it is"
         raise click.BadParameter(problem, param_hint=hint)

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from relay.core.addresses import domain_key
+from relay.core.addresses import domain_key, fold_ascii
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -81,7 +81,7 @@ def _host_port(value: object) -> HostPort:
         # Digits behind the last dot are an IPv4 address or a slip, and no name that
         # DNS should be asked for (RFC 3696 section 2).
         numeric = host.rpartition(".")[2].isdigit()
-        known = _ip_version(host) == 4 if numeric else is_domain(host.lower())  # noqa: PLR2004 - IPv4
+        known = _ip_version(host) == 4 if numeric else is_domain(fold_ascii(host))  # noqa: PLR2004 - IPv4
     if not (colon and known):
         raise mistake("is not host:port", _HOST_PORT_MEND)
     if not (port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):

@@ -1,41 +1,74 @@
 """E-mail addresses as they come in traffic: told apart, and compared.
 
 Traffic holds addresses that strict validators refuse (`a..b@`, quoted local parts,
-underscores in domains); a recipient is never dropped for that. So there are two
-doors: `address_key` for what other people wrote, and, for what an admin enters,
-`email-validator` at the command line and the console, whose result is passed
-through `address_key` as well, so that both sides compare equal.
+underscores in domains); a recipient is never dropped for that. `address_key` reads what
+other people wrote and what an admin enters alike, so that both sides compare equal; for
+an admin's input `email-validator` checks first.
+
+Domains are read by IDNA 2008 with the mapping of UTS 46, non-transitional:
+`straße.example` is `xn--strae-oqa.example`, and never `strasse.example`, which may
+belong to another owner. (Python's codec `idna` is IDNA 2003 and takes both for one.)
+The same holds for ς, ZWJ and ZWNJ. A domain that IDNA 2008 has no form for (an emoji,
+a joiner out of place, a label of more than 63 octets) stays as it was written, ASCII
+letters small: it equals only itself, since every encoded domain is ASCII.
+
+Only ASCII letters of a local part are compared without case: `weiß` is not `weiss`, and
+the Kelvin sign is not `k`. Which other spellings name one mailbox, only the server of
+that mailbox knows (RFC 5321 section 2.4; RFC 6532 section 3.1).
+
+Source: RFC 5891 section 4; Unicode Technical Standard 46 section 4.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 MAX_ADDRESS: Final = 254
 """Longest forward-path that fits RFC 5321 section 4.5.3.1.3, without brackets."""
 
-_HOST: Final = re.compile(r"[a-z0-9_.-]+")
 _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f<>]")
+_DOTS: Final = re.compile("[.\u3002\uff0e\uff61]")
+"""What separates labels (RFC 3490 section 3.1, still read by UTS 46 section 2.3)."""
+_LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
+"""A label that needs no encoding; with the underscore that real domains have."""
+_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+_MAX_DOMAIN: Final = 255
+"""Characters of a domain that may have an ASCII form (RFC 1035 section 2.3.4)."""
+_REMEMBERED: Final = 4096
+"""Domains whose other form is remembered: encoding one takes some 20 µs."""
 
 
 def address_key(address: str) -> str | None:
     """Return the form under which two spellings of an address are equal, or None.
 
-    The whole address is case-folded (Salesforce compares without case, and no mail
-    system in use tells two people apart by case); an internationalised domain becomes
-    its ASCII form, so that `@bücher.example` equals `@xn--bcher-kva.example`. None
-    means that the text is no address at all: no `@`, an empty side, or white space,
-    control characters or angle brackets in it.
+    ASCII letters become small (Salesforce compares without case, and no mail system
+    in use tells two people apart by it); an internationalised domain becomes its ASCII
+    form, so that `@bücher.example` equals `@xn--bcher-kva.example`. None means that the
+    text is no address at all: no `@`, an empty side, or white space, control characters
+    or angle brackets in it. A key is its own key.
     """
     address = address.strip()
     local, at, domain = address.rpartition("@")
-    if not (at and local and domain) or _FORBIDDEN.search(address):
+    if not (at and local) or _FORBIDDEN.search(address):
         return None
-    domain = domain.rstrip(".")
+    domain = domain_key(domain)
     if not domain:
         return None
-    return f"{_fold_local(local)}@{domain_key(domain)}"
+    return f"{_fold_local(local)}@{domain}"
+
+
+def domain_key(domain: str) -> str:
+    """Return the ASCII form of a domain, in small letters and without a last dot.
+
+    A domain that has none is returned as written, ASCII letters small.
+    """
+    if domain.isascii():
+        return domain.lower().rstrip(".")
+    if len(domain) > _MAX_DOMAIN:
+        return _written(domain)
+    return _encoded(domain)
 
 
 def ascii_domain(address: str) -> str:
@@ -46,30 +79,32 @@ def ascii_domain(address: str) -> str:
     local, at, domain = address.rpartition("@")
     if not at or domain.isascii():
         return address
-    return f"{local}@{domain_key(domain)}"
+    key = domain_key(domain)
+    return f"{local}@{key}" if key.isascii() else address
 
 
-def domain_key(domain: str) -> str:
-    """Return the case-folded ASCII form of a domain; a strange one is only folded."""
-    domain = domain.casefold().rstrip(".")
-    if domain.isascii():
-        return domain
-    try:
-        name = domain.encode("idna").decode("ascii").rstrip(".")
-    except UnicodeError:
-        return domain
-    # IDNA makes an `@` of a full-width one, and a blank of a lone diaeresis.
-    return name if _HOST.fullmatch(name) else domain
+def unicode_domain(domain: str) -> str:
+    """Return a domain key as people read it: A-labels become U-labels.
+
+    A label that only looks like an A-label stays; `domain_key` leads back.
+    """
+    return _decoded(domain) if "xn--" in domain else domain
 
 
-def _fold_local(local: str) -> str:
-    """Fold case, and unquote a quoted local part that needed no quotes."""
-    local = local.casefold()
-    if len(local) > len('""') and local[0] == local[-1] == '"':
-        inner = re.sub(r"\\(.)", r"\1", local[1:-1])
-        if re.fullmatch(r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]+", inner):
-            return inner
-    return local
+def spellings(key: str) -> tuple[str, ...]:
+    """Return the forms in which an address may be kept elsewhere, the key first.
+
+    Salesforce keeps what was typed and does not know that `a@xn--bcher-kva.example` and
+    `a@bücher.example` are one address: both have to be asked for.
+    """
+    local, _, domain = key.rpartition("@")
+    shown = unicode_domain(domain)
+    return (key,) if shown == domain else (key, f"{local}@{shown}")
+
+
+def fold_ascii(text: str) -> str:
+    """Return a text with ASCII letters small, all others as they are."""
+    return text.lower() if text.isascii() else text.translate(_LOWER)
 
 
 def domain_of(key: str) -> str:
@@ -85,3 +120,58 @@ def covers(pattern: str, key: str) -> bool:
     if pattern.startswith("*@"):
         return domain_of(key) == pattern[2:]
     return pattern == key
+
+
+def _fold_local(local: str) -> str:
+    """Fold ASCII case, and unquote a quoted local part that needed no quotes."""
+    local = fold_ascii(local)
+    if len(local) > len('""') and local[0] == local[-1] == '"':
+        inner = re.sub(r"\\(.)", r"\1", local[1:-1])
+        if re.fullmatch(r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]+", inner):
+            return inner
+    return local
+
+
+def _written(domain: str) -> str:
+    return fold_ascii(_DOTS.sub(".", domain)).rstrip(".")
+
+
+@lru_cache(_REMEMBERED)
+def _encoded(domain: str) -> str:
+    written = _written(domain)
+    if written.isascii():
+        return written
+    labels = [_a_label(label) for label in written.split(".")]
+    known = [label for label in labels if label is not None]
+    return ".".join(known) if len(known) == len(labels) else written
+
+
+@lru_cache(_REMEMBERED)
+def _decoded(domain: str) -> str:
+    return ".".join([_u_label(label) for label in domain.split(".")])
+
+
+def _a_label(label: str) -> str | None:
+    """Return the ASCII form of one label; None: IDNA 2008 has none."""
+    import idna  # noqa: PLC0415 - 15 ms, and most relays never meet such a domain
+
+    if label.isascii():
+        return label if _LABEL.fullmatch(label) else None
+    try:
+        mapped = idna.uts46_remap(label, std3_rules=True)
+        return idna.alabel(mapped).decode("ascii")
+    except idna.IDNAError:
+        return None
+
+
+def _u_label(label: str) -> str:
+    """Return the U-label of an A-label; any other label as it is."""
+    import idna  # noqa: PLC0415 - see `_a_label`
+
+    if not label.startswith("xn--"):
+        return label
+    try:
+        shown = idna.ulabel(label)
+    except idna.IDNAError:
+        return label
+    return shown if _a_label(shown) == label else label

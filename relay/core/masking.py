@@ -17,6 +17,8 @@ import re
 from html import unescape
 from typing import TYPE_CHECKING, Final
 
+from relay.core.addresses import domain_key, unicode_domain
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
@@ -48,7 +50,7 @@ class Mask:
         """Prepare to look for addresses in these domains, not in those below them."""
         names = {form for domain in domains for form in _forms(domain)}
         # Most mails are done with here: each address has its longest label unbroken.
-        self._labels = {max(name.split("."), key=len) for name in names}
+        self._labels = {max(name.split("."), key=len).casefold() for name in names}
         patterns = (
             f"{_GAP}{_DOT}{_GAP}".join(map(re.escape, name.split(".")))
             for name in sorted(names)
@@ -97,23 +99,10 @@ def mask(domains: frozenset[str]) -> Mask:
     return Mask(domains)
 
 
-def _forms(domain: str) -> Iterator[str]:
-    """Yield a domain in ASCII and, where it is internationalised, as people read it."""
-    domain = domain.casefold()
-    yield domain
-    for change in (_to_ascii, _to_unicode):
-        try:
-            yield change(domain)
-        except UnicodeError:
-            continue
-
-
-def _to_ascii(domain: str) -> str:
-    return domain.encode("idna").decode("ascii")
-
-
-def _to_unicode(domain: str) -> str:
-    return domain.encode("ascii").decode("idna")
+def _forms(domain: str) -> set[str]:
+    """Return a domain in ASCII and as people read it; the same unless it is an IDN."""
+    key = domain_key(domain)
+    return {key, unicode_domain(key)}
 
 
 def _local_part(before: str) -> tuple[str, str]:

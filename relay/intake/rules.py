@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from relay.core.addresses import domain_key
+from relay.core.addresses import domain_key, fold_ascii
 from relay.intake.refusals import Rejection
 from relay.mail import decode_header, header_fields
 from relay.sender import judge_author, read_author
@@ -80,7 +80,7 @@ class Policy:
         A disabled user is answered like an unknown one: the difference is nobody
         else's business, and stands in the refusal.
         """
-        local = local.casefold()
+        local = fold_ascii(local)
         if not domain:
             return Addressee(rcpt, None)
         if domain_key(domain) not in self._domains:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.core.addresses import address_key
+from relay.core.addresses import address_key, spellings
 from relay.core.ids import record_id
 from relay.core.model import Candidate, Found, OpportunityRole
 from relay.salesforce import soql
@@ -25,7 +25,7 @@ from relay.salesforce.model import LookupResult, SalesforceUser
 from relay.salesforce.soql import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from relay.core.model import Json
     from relay.salesforce.model import OrgShape
@@ -95,6 +95,12 @@ def _asks(kind: Kind, values: Sequence[str]) -> list[Ask]:
     return [Ask(kind, tuple(p)) for p in soql.chunks(values, _OVERHEAD[kind])]
 
 
+def _spelt(keys: Iterable[str]) -> Iterator[str]:
+    """Yield each address in every form in which an org may hold it."""
+    for key in keys:
+        yield from spellings(key)
+
+
 def _distinct(keys: Iterable[str], longest: int) -> list[str]:
     """Return what can be an address in Salesforce, each once, in order."""
     return [
@@ -113,14 +119,15 @@ def plan(
 ) -> list[Ask]:
     """Return the queries for these address keys, users' address keys and user ids.
 
-    Objects that do not exist for our user are left out.
+    Objects that do not exist for our user are left out. An internationalised address
+    is asked for in ASCII and as people read it: Salesforce keeps what was typed.
     """
-    people = _distinct(addresses, MAX_EMAIL)
+    people = _distinct(_spelt(addresses), MAX_EMAIL)
     roles = shape.has("OpportunityContactRole") and shape.has("Opportunity")
     asks = _asks(Kind.CONTACTS_WITH_ROLES if roles else Kind.CONTACTS, people)
     if shape.has("Lead"):
         asks += _asks(Kind.LEADS, people)
-    asks += _asks(Kind.USERS, _distinct(user_emails, MAX_USER_EMAIL))
+    asks += _asks(Kind.USERS, _distinct(_spelt(user_emails), MAX_USER_EMAIL))
     ids = dict.fromkeys(sfid for i in user_ids if (sfid := record_id(i)))
     return asks + _asks(Kind.USERS_BY_ID, list(ids))
 

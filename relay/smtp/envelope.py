@@ -37,7 +37,7 @@ _PATH: Final = re.compile(
     rf"<(?:{_ROUTE})?"
     rf"(?P<local>{_DOT_STRING}|{_QUOTED})@(?P<domain>{_DOMAIN}|{_LITERAL})>"
 )
-_POSTMASTER: Final = re.compile(r"<postmaster>", re.IGNORECASE)
+_POSTMASTER: Final = re.compile(r"<postmaster>", re.IGNORECASE | re.ASCII)
 _PARAMETER: Final = re.compile(
     rf"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<value>[\x21-\x3c\x3e-\x7e{_UTF8}]+))?"
 )

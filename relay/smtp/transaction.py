@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from relay.core.addresses import fold_ascii
 from relay.core.errors import StoreFull, StoreUnavailable
 from relay.core.ids import new_message_id
 from relay.core.model import Envelope, Recipient, Step
@@ -72,9 +73,9 @@ class Transaction:
 
     def add(self, addressee: Addressee) -> None:
         """Add a recipient; one that is named again is the same, and one message."""
-        rcpt = addressee.rcpt.casefold()
+        rcpt = fold_ascii(addressee.rcpt)
         self.accepted.append(rcpt)
-        if all(rcpt != known.rcpt.casefold() for known in self.addressees):
+        if all(rcpt != fold_ascii(known.rcpt) for known in self.addressees):
             self.addressees.append(addressee)
 
 
@@ -215,12 +216,12 @@ def _accepted(
         line = replies.TAKEN_SEVERAL.line(count=len(recipients), id=first)
     lines = _lines(refusals)
     for one in recipients:
-        lines[one.rcpt.casefold()] = replies.TAKEN.line(id=one.message_id)
+        lines[fold_ascii(one.rcpt)] = replies.TAKEN.line(id=one.message_id)
     return Conclusion(line, True, refusals, lines)
 
 
 def _lines(refusals: Sequence[Refusal]) -> dict[str, str]:
-    return {refusal.rcpt.casefold(): refusal.reply for refusal in refusals}
+    return {fold_ascii(refusal.rcpt): refusal.reply for refusal in refusals}
 
 
 class _Refuser:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import delete, exists, insert, or_, select, update
 
-from relay.core.addresses import address_key
+from relay.core.addresses import address_key, fold_ascii
 from relay.core.directory import (
     AcceptedAddress,
     Directory,
@@ -113,7 +113,7 @@ class DirectoryEdits(Access):
         Raises:
             Conflict: A user with this address exists; nothing was changed.
         """
-        key = address_key(email) or email.casefold()
+        key = address_key(email) or fold_ascii(email)
 
         def work(edit: Edit) -> User:
             users = schema.users

@@ -143,6 +143,40 @@ def test_nobody_known_waits_as_unmatched_and_can_be_retried(
     )
 
 
+def test_two_addresses_that_are_not_one(
+    idle: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """straße is not strasse, and weiß not weiss: for the rep and for a Contact."""
+    rep = sandbox.rows("User")[0]["Id"]
+    eva = "eva@xn--strae-oqa.example"
+    rcpt = idle.add_user("Eva Rep", eva, "--salesforce-id", rep)
+    idle.run("address", "add", eva, "rep@straße.example")
+    people = {
+        address: sandbox.person("Contact", address)
+        for address in (
+            "mara@strasse.example",
+            "mara@xn--strae-oqa.example",
+            "weiss@acme.example",
+        )
+    }
+    idle.start()
+
+    def raw(sender: str, to: str) -> bytes:
+        mail = mail_to("kim@customer.example", From="eva@corp.example").as_string()
+        mail = mail.replace("eva@corp.example", sender)
+        return mail.replace("kim@customer.example", to).encode()
+
+    mail = raw(eva, "Mara <mara@straße.example>")
+    row = idle.settled(idle.send(mail, rcpt))
+    assert row["state"] == "logged", row
+    (task,) = sandbox.rows("Task")
+    assert task["WhoId"] == people["mara@xn--strae-oqa.example"]
+    mail = raw("Eva <rep@straße.example>", "Weiß <weiß@acme.example>")
+    assert idle.settled(idle.send(mail, rcpt))["state"] == "unmatched"
+    with pytest.raises(smtplib.SMTPDataError, match="is not accepted"):
+        idle.send(raw("eva@strasse.example", "mara@straße.example"), rcpt)
+
+
 def test_a_stranger_is_refused_and_recorded(relay: RelayProcess, ada: str) -> None:
     """Nobody else writes into the CRM, and every refusal is shown (R11)."""
     with pytest.raises(smtplib.SMTPDataError) as caught:

@@ -33,7 +33,14 @@ PEOPLE = Directory(
     users={1: ADA, 2: BEN, 3: CLEO},
     by_token={"log-ada": 1, "log-ben": 2, "old": 2, "log-cleo": 3},
     accepted={
-        1: frozenset({"ada@corp.example", "*@ada.example", "jürgen@corp.example"}),
+        1: frozenset(
+            {
+                "ada@corp.example",
+                "*@ada.example",
+                "jürgen@corp.example",
+                "ada@xn--strae-oqa.example",
+            }
+        ),
         2: frozenset({"ben@corp.example"}),
         3: frozenset({"cleo@corp.example"}),
     },

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.core.addresses import address_key
+from relay.core.addresses import (
+    address_key,
+    domain_key,
+    fold_ascii,
+    spellings,
+    unicode_domain,
+)
 from relay.core.errors import UnparsableMessage
 from relay.core.model import Mailbox
 from relay.mail import (
@@ -366,3 +372,51 @@ def test_mails_of_the_standard_library_read_as_they_were_written(
     assert [(item.name, item.size_bytes) for item in email.attachments] == [
         (f"f{number}.bin", len(data)) for number, (_, data) in enumerate(files)
     ]
+
+
+# Labels in which readings of IDNA differ: deviations, joiners, wide forms, emoji,
+# right to left, false A-labels; and any text at all.
+LABELS = st.one_of(
+    st.text("ßẞs\u017fς\u03c3\u200c\u200dक्षüÜu\u0308aAK\u212a-_0❤א\u00ad", max_size=8),
+    st.text("ab-", max_size=6).map(lambda text: f"xn--{text}"),
+    st.text(max_size=8),
+)
+DOMAINS = st.lists(LABELS, min_size=1, max_size=4).flatmap(
+    lambda labels: st.sampled_from(".\u3002\uff0e\uff61").map(
+        lambda dot: dot.join(labels)
+    )
+)
+
+
+@given(DOMAINS)
+def test_a_domain_key_is_its_own_key(domain: str) -> None:
+    """A key is ASCII, or what was written; its U-labels lead back to it."""
+    key = domain_key(domain)
+    assert domain_key(key) == key
+    assert domain_key(unicode_domain(key)) == key
+    if not key.isascii():
+        written = re.sub("[\u3002\uff0e\uff61]", ".", domain)
+        assert key == fold_ascii(written).rstrip(".")
+
+
+@given(DOMAINS)
+def test_what_idna_2003_took_for_one_domain_is_two(domain: str) -> None:
+    """ß is not ss, final sigma not sigma, and a joiner is part of its name."""
+    folds = {"ß": "ss", "ẞ": "ss", "ς": "\u03c3", "\u200c": "", "\u200d": ""}
+    folded = domain.translate(str.maketrans(folds))
+    if folded != domain:
+        assert domain_key(folded) != domain_key(domain)
+
+
+@given(st.text(min_size=1, max_size=6), DOMAINS)
+def test_local_parts_are_folded_in_ascii_alone(local: str, domain: str) -> None:
+    """A key keeps every character beyond ASCII, and all its spellings have it."""
+    key = address_key(f"{local}@{domain}")
+    if key is None:
+        return
+    kept = key.rpartition("@")[0]
+    if not kept.isascii():
+        assert [c for c in kept if c > "\x7f"] == [
+            c for c in local.strip() if c > "\x7f"
+        ]
+    assert {address_key(spelt) for spelt in spellings(key)} == {key}

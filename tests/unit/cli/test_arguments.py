@@ -60,6 +60,12 @@ def test_since_names_the_forms_it_takes(text: str) -> None:
         ("ada@localhost", "ada@localhost"),
         ("ada+x@bücher.example", "ada+x@xn--bcher-kva.example"),
         ("o'neil@corp.example", "o'neil@corp.example"),
+        ("eva@straße.example", "eva@xn--strae-oqa.example"),
+        ("eva@xn--strae-oqa.example", "eva@xn--strae-oqa.example"),
+        ("eva@strasse.example", "eva@strasse.example"),
+        ("eva@straße.test", "eva@xn--strae-oqa.test"),
+        ("Weiß@corp.example", "weiß@corp.example"),
+        ("\u212aim@corp.example", "\u212aim@corp.example"),
     ],
 )
 def test_addresses_come_back_as_keys(text: str, key: str) -> None:
@@ -69,7 +75,18 @@ def test_addresses_come_back_as_keys(text: str, key: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "ada", "ada@", "@corp.example", "a b@corp.example", "ada@corp", "a@b@c.d"],
+    [
+        "",
+        "ada",
+        "ada@",
+        "@corp.example",
+        "a b@corp.example",
+        "ada@corp",
+        "a@b@c.d",
+        "ada@i❤.example",
+        "ada@x_ü.example",
+        "ada@ab\u200dc.example",
+    ],
 )
 def test_wrong_addresses_are_refused(text: str) -> None:
     """A slip of the keyboard is seen before it is stored."""
@@ -81,6 +98,7 @@ def test_patterns_cover_a_domain_with_a_star() -> None:
     """`*@domain` is the one form for a whole domain, folded like an address."""
     assert arguments.address_pattern("*@Corp.Example") == "*@corp.example"
     assert arguments.address_pattern("Ada@Corp.Example") == "ada@corp.example"
+    assert arguments.address_pattern("*@Straße.Example") == "*@xn--strae-oqa.example"
 
 
 @pytest.mark.parametrize("text", ["@corp.example", "corp.example"])

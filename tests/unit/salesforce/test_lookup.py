@@ -57,6 +57,31 @@ def test_what_cannot_be_in_salesforce_is_not_asked_for():
     assert lookup.plan(addresses, ["y" * 127 + "@x"], ["//evil"], EVERYTHING) == []
 
 
+def test_an_internationalised_address_is_asked_for_as_it_may_have_been_typed():
+    """Both forms are one address, whichever the record holds; strasse is another."""
+    asks = lookup.plan(
+        ["a@xn--strae-oqa.x"], ["u@xn--strae-oqa.x"], [], OrgShape({"Contact": {}})
+    )
+    assert [ask.values for ask in asks] == [
+        ("a@xn--strae-oqa.x", "a@straße.x"),
+        ("u@xn--strae-oqa.x", "u@straße.x"),
+    ]
+    rows = [
+        contact(1, "A@Straße.x"),
+        contact(2, "a@xn--strae-oqa.x"),
+        contact(3, "a@strasse.x"),
+        contact(4, "weiß@x"),
+        contact(5, "weiss@x"),
+    ]
+    found = lookup.read([(asks[0], rows)]).found.candidates
+    assert {key: [c.name for c in some] for key, some in found.items()} == {
+        "a@xn--strae-oqa.x": ["C1", "C2"],
+        "a@strasse.x": ["C3"],
+        "weiß@x": ["C4"],
+        "weiss@x": ["C5"],
+    }
+
+
 def test_an_address_is_asked_for_once():
     """Duplicates cost nothing."""
     asks = lookup.plan(["a@x", "b@x", "a@x"], [], [], EVERYTHING)
