@@ -115,7 +115,7 @@ async def fill(config: Path, first: int, count: int) -> None:
     clock = SystemClock()
     store = await Store.open(settings.store, clock)
     try:
-        users = await store.users()
+        users = await store.directory.users()
         user = users[0] if users else await _add(store)
 
         async def put(number: int) -> None:
@@ -132,7 +132,9 @@ async def fill(config: Path, first: int, count: int) -> None:
                 recipients=(recipient,),
                 header_from="ada@corp.example",
             )
-            await store.put(envelope, RawMail(len(raw), sha256(raw).hexdigest(), raw))
+            await store.messages.put(
+                envelope, RawMail(len(raw), sha256(raw).hexdigest(), raw)
+            )
 
         for start in range(first, first + count, 500):
             end = min(start + 500, first + count)
@@ -142,14 +144,16 @@ async def fill(config: Path, first: int, count: int) -> None:
 
 
 async def _add(store: Store) -> Any:
-    return await store.user_add("Ada", "ada@corp.example", Role.REP, None, "bench")
+    return await store.directory.add_user(
+        "Ada", "ada@corp.example", Role.REP, None, "bench"
+    )
 
 
 async def left(config: Path) -> dict[State, int]:
     """Return how many messages are in each state."""
     store = await Store.open(load(config).store, SystemClock())
     try:
-        return dict(await store.counts())
+        return dict(await store.queue.counts())
     finally:
         await store.close()
 

@@ -225,8 +225,8 @@ class App:
         """End the leases of processes of this host that are no more."""
         shared = not self.settings.store.url.startswith("sqlite")
         alive = functools.partial(is_alive, shared=shared)
-        await self.store.files_release_dead(self.owner, alive)
-        freed = await self.store.release_dead(self.owner, alive)
+        await self.store.attachments.release_dead(self.owner, alive)
+        freed = await self.store.queue.release_dead(self.owner, alive)
         if freed:
             logger.info("leases_taken_back", count=freed)
 
@@ -252,7 +252,7 @@ class App:
 
     async def _read_directory(self, store: Store) -> None:
         """Take over what an admin edited; from here on it holds in this process."""
-        self._directory = await store.directory()
+        self._directory = await store.directory.load()
         logger.info("directory_read", revision=self._directory.revision)
 
     async def _follow_directory(self) -> None:
@@ -260,7 +260,7 @@ class App:
         while True:
             await asyncio.sleep(REFRESH_S)
             try:
-                revision = await self.store.revision()
+                revision = await self.store.directory.revision()
                 if revision != self.directory().revision:
                     await self._read_directory(self.store)
             except StoreUnavailable as error:
@@ -270,12 +270,12 @@ class App:
 
     async def _update_gauges(self) -> None:
         """Bring the queue's gauges up to date, before each scrape."""
-        counts = await self.store.counts()
+        counts = await self.store.queue.counts()
         for state in State:
             metrics.QUEUE.labels(str(state)).set(counts.get(state, 0))
-        for file_state, count in (await self.store.file_counts()).items():
+        for file_state, count in (await self.store.attachments.counts()).items():
             metrics.FILES_NOW.labels(str(file_state)).set(count)
-        oldest = await self.store.oldest_queued()
+        oldest = await self.store.queue.oldest_queued()
         age = (self.clock.now() - oldest).total_seconds() if oldest else 0.0
         metrics.QUEUE_OLDEST.set(max(0.0, age))
 
@@ -284,10 +284,10 @@ class App:
     async def _probe_store(self) -> tuple[bool, str]:
         # By the committer, as mail goes: that the store can be read proves little.
         try:
-            await self.store.try_write()
+            await self.store.messages.try_write()
         except StoreUnavailable as error:
             return False, str(error)
-        free = self.store.free_bytes()
+        free = self.store.messages.free_bytes()
         if free < self.settings.store.min_free_bytes:
             return False, f"{free} bytes free, below store.min_free_bytes"
         return True, f"{free} bytes free"
@@ -334,10 +334,10 @@ async def explain(settings: Settings, raw: bytes, user_text: str) -> dict[str, A
     store = await Store.open(settings.store, clock)
     org = Org(settings.salesforce, clock)
     try:
-        user = await store.user_find(user_text)
+        user = await store.directory.find_user(user_text)
         await org.start()
         mode = WriteMode(settings.salesforce, store, clock)
-        directory = await store.directory()
+        directory = await store.directory.load()
         return await explain_mail(
             settings,
             org,

@@ -103,7 +103,7 @@ class FileLedger:
         """
         if not updates:
             return
-        done = await self._store.files_update(self._owner, updates)
+        done = await self._store.attachments.update(self._owner, updates)
         for update in updates:
             row = hand.rows[update.key]
             if update.key in done:
@@ -141,7 +141,7 @@ class FileLedger:
             FileUpdate(row.key, ActivityState.SENT, sent_at=now, keep=True)
             for row in rows
         ]
-        ours = await self._store.files_update(self._owner, updates, lease_s)
+        ours = await self._store.attachments.update(self._owner, updates, lease_s)
         for update in updates:
             if update.key in ours:
                 hand.take(update)

@@ -133,7 +133,7 @@ class Attachments:
 
     async def _turn(self) -> bool:
         """See to the files that are due; return whether there were any."""
-        rows = await self._store.files_claim(
+        rows = await self._store.attachments.claim(
             self._owner, MAILS, self._settings.worker.lease_s
         )
         if not rows:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from relay.core.model import Json
     from relay.salesforce import Org, OrgShape, WriteOutcome
     from relay.store import Store
-    from relay.store.files import RawReader
+    from relay.store.messages import RawReader
 
 BATCH_BYTES: Final = 2 * 1024 * 1024
 """Content of small files in one call; a few copies of it are in memory for a moment."""
@@ -168,7 +168,7 @@ class Uploading:
 
     async def _open(self, hand: LeasedFiles, row: FileRow) -> RawReader | None:
         try:
-            return await self._store.open_raw(row.draft.blob_id)
+            return await self._store.messages.open(row.draft.blob_id)
         except NotFound as error:
             update = FileUpdate(row.key, ActivityState.REFUSED, error=str(error))
         except RawUnreadable as error:

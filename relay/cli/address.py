@@ -28,8 +28,8 @@ def add(who: str, pattern: str) -> None:
 
     async def job() -> str:
         async with open_store(loaded) as store:
-            found = await store.user_find(who)
-            new = await store.address_add(found.id, key, actor())
+            found = await store.directory.find_user(who)
+            new = await store.directory.add_address(found.id, key, actor())
             return f"{key} may send for {found.email}{'' if new else ' already'}."
 
     click.echo(run(job()))
@@ -45,8 +45,8 @@ def remove(who: str, pattern: str) -> None:
 
     async def job() -> str:
         async with open_store(loaded) as store:
-            found = await store.user_find(who)
-            await store.address_remove(found.id, key, actor())
+            found = await store.directory.find_user(who)
+            await store.directory.remove_address(found.id, key, actor())
             return found.email
 
     click.echo(f"{key} may no longer send for {run(job())}.")
@@ -61,9 +61,9 @@ def list_(who: str | None, *, as_json: bool) -> None:
 
     async def job() -> list[dict[str, object]]:
         async with open_store(loaded) as store:
-            found = await store.user_find(who) if who else None
-            users = {one.id: one.email for one in await store.users()}
-            accepted = await store.addresses(found.id if found else None)
+            found = await store.directory.find_user(who) if who else None
+            users = {one.id: one.email for one in await store.directory.users()}
+            accepted = await store.directory.addresses(found.id if found else None)
             return [
                 {
                     "user": users.get(one.user_id, ""),

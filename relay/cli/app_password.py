@@ -49,8 +49,8 @@ def add(who: str, name: str, *, as_json: bool) -> None:
 
     async def job() -> User:
         async with open_store(loaded) as store:
-            found = await store.user_find(who)
-            await store.app_password_add(found.id, name, hashed, actor())
+            found = await store.directory.find_user(who)
+            await store.credentials.add_app_password(found.id, name, hashed, actor())
             return found
 
     found = run(job())
@@ -75,9 +75,9 @@ def list_(who: str | None, *, as_json: bool) -> None:
 
     async def job() -> tuple[dict[int, User], list[AppPassword]]:
         async with open_store(loaded) as store:
-            only = None if who is None else (await store.user_find(who)).id
-            users = {one.id: one for one in await store.users()}
-            return users, await store.app_passwords(only)
+            only = None if who is None else (await store.directory.find_user(who)).id
+            users = {one.id: one for one in await store.directory.users()}
+            return users, await store.credentials.app_passwords(only)
 
     users, found = run(job())
     rows = [_row(users[one.user_id], one) for one in found]
@@ -111,9 +111,11 @@ def remove(who: str, name: str | None) -> None:
 
     async def job() -> tuple[User, str]:
         async with open_store(loaded) as store:
-            found = await store.user_find(who)
-            chosen = name or _only(found, await store.app_passwords(found.id))
-            await store.app_password_remove(found.id, chosen, actor())
+            found = await store.directory.find_user(who)
+            chosen = name or _only(
+                found, await store.credentials.app_passwords(found.id)
+            )
+            await store.credentials.remove_app_password(found.id, chosen, actor())
             return found, chosen
 
     found, chosen = run(job())

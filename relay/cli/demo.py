@@ -189,7 +189,7 @@ async def _add_users(loaded: Settings, people: Cast) -> str:
 
     async with open_store(loaded) as store:
         rep, _ = [
-            await store.user_add(
+            await store.directory.add_user(
                 str(row["Name"]), str(row["Email"]), Role.REP, None, "demo"
             )
             for row in (people.rep, people.colleague)
@@ -254,7 +254,7 @@ async def _settled(
     deadline = loop.time() + SETTLE_S
     while waiting and loop.time() < deadline:
         for index, id_ in list(waiting.items()):
-            rows[index] = row = await stage.app.store.show(id_)
+            rows[index] = row = await stage.app.store.log.show(id_)
             if row["state"] in RESTING:
                 del waiting[index]
                 step(f"{row['state']}: {row.get('subject') or id_}", 1)
@@ -265,9 +265,9 @@ async def _settled(
 async def _refusal(stage: Stage, scene: Scene) -> Mapping[str, Any] | None:
     """Return the newest refusal of this sender."""
     store = stage.app.store
-    for row in await store.log(LogFilter(refused=True, newest_first=True)):
+    for row in await store.log.find(LogFilter(refused=True, newest_first=True)):
         if row["mail_from"] == scene.mail_from:
-            return await store.show(row["id"])
+            return await store.log.show(row["id"])
     return None
 
 
@@ -316,5 +316,5 @@ async def _stay(stage: Stage, *, as_json: bool) -> None:
     else:
         demo_show.instructions(stage)
     everything = LogFilter()
-    shown = await stage.app.store.log(everything)
+    shown = await stage.app.store.log.find(everything)
     await follow_log(stage.app.store, everything, shown, as_json=as_json)

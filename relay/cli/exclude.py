@@ -41,13 +41,13 @@ def add(pattern: str, who: str | None, skip: str) -> None:
 
     async def job() -> str:
         async with open_store(loaded) as store:
-            found = await store.user_find(who) if who else None
+            found = await store.directory.find_user(who) if who else None
             before = [
                 one.skip.value
-                for one in await store.exclusions()
+                for one in await store.directory.exclusions()
                 if one.pattern == key and one.user_id == (found.id if found else None)
             ]
-            new = await store.exclude_add(
+            new = await store.directory.add_exclusion(
                 key, found.id if found else None, SkipKind(skip), actor()
             )
             what = "mail with" if skip == SkipKind.MAIL else "the address"
@@ -70,8 +70,10 @@ def remove(pattern: str, who: str | None) -> None:
 
     async def job() -> str:
         async with open_store(loaded) as store:
-            found = await store.user_find(who) if who else None
-            await store.exclude_remove(key, found.id if found else None, actor())
+            found = await store.directory.find_user(who) if who else None
+            await store.directory.remove_exclusion(
+                key, found.id if found else None, actor()
+            )
             return found.email if found else "everybody"
 
     click.echo(f"{key} is no longer left out for {run(job())}.")
@@ -85,14 +87,14 @@ def list_(*, as_json: bool) -> None:
 
     async def job() -> list[dict[str, object]]:
         async with open_store(loaded) as store:
-            users = {one.id: one.email for one in await store.users()}
+            users = {one.id: one.email for one in await store.directory.users()}
             return [
                 {
                     "pattern": one.pattern,
                     "user": users.get(one.user_id) if one.user_id else None,
                     "skip": one.skip.value,
                 }
-                for one in await store.exclusions()
+                for one in await store.directory.exclusions()
             ]
 
     rows = run(job())

@@ -93,8 +93,8 @@ async def _import(
         text = "no mail found: name .eml or mbox files, or folders with .eml or Maildir"
         raise Failure(text)
     async with open_store(loaded) as store:
-        user = await store.user_find(who)
-        directory = await store.directory()
+        user = await store.directory.find_user(who)
+        directory = await store.directory.load()
         batches = _Importer(
             user,
             Handover(
@@ -104,7 +104,7 @@ async def _import(
                 directory=lambda: directory,
                 peer=PEER,
             ),
-            await store.digests(user.id, PEER),
+            await store.messages.digests(user.id, PEER),
             oldest,
             loaded.smtp.max_message_bytes,
         )

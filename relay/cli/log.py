@@ -75,7 +75,7 @@ def log(
 
     async def job() -> None:
         async with open_store(loaded) as store:
-            found = await store.user_find(who) if who else None
+            found = await store.directory.find_user(who) if who else None
             wanted = LogFilter(
                 state=State(state) if state else None,
                 user_id=found.id if found else None,
@@ -104,7 +104,7 @@ async def _print_all(store: Store, wanted: LogFilter) -> None:
     last: str | None = None
     while True:
         page = replace(wanted, after_id=last, limit=_PAGE)
-        rows = await store.log(page)
+        rows = await store.log.find(page)
         print_json(rows)
         if len(rows) < _PAGE:
             return
@@ -114,7 +114,7 @@ async def _print_all(store: Store, wanted: LogFilter) -> None:
 async def _latest(store: Store, wanted: LogFilter, limit: int) -> list[Row]:
     """Return the latest rows, oldest first."""
     newest = replace(wanted, limit=limit, newest_first=True)
-    return (await store.log(newest))[::-1]
+    return (await store.log.find(newest))[::-1]
 
 
 async def follow_log(
@@ -238,7 +238,7 @@ def show(message_id: str, *, as_json: bool) -> None:
     async def job() -> tuple[Row, str]:
         async with open_store(loaded) as store:
             id_, _ = await whole_id(store, message_id)
-            row = await store.show(id_)
+            row = await store.log.show(id_)
             return row, await hint_for(store, row)
 
     row, hint = run(job())

@@ -87,7 +87,7 @@ async def whole_id(store: Store, text: str) -> tuple[str, str]:
             "characters of one; `relay log` lists them"
         )
         raise NotFound(problem)
-    return await store.find_id(text)
+    return await store.log.find_id(text)
 
 
 def run(job: Coroutine[Any, Any, T]) -> T:

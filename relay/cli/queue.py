@@ -75,7 +75,7 @@ def _apply(
     async def job() -> list[Change]:
         async with open_store(loaded) as store:
             wanted = [await _message_id(store, text, event) for text in ids]
-            return await store.apply(
+            return await store.queue.apply(
                 event, list(dict.fromkeys(wanted)) or None, state, actor()
             )
 

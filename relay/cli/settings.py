@@ -81,7 +81,7 @@ def set_(key: str, value: str) -> None:
 
     async def job() -> None:
         async with open_store(loaded) as store:
-            await store.setting_set(key, checked, actor())
+            await store.directory.set_setting(key, checked, actor())
 
     run(job())
     click.echo(f"{key} is {_text(checked)} now.")
@@ -96,7 +96,7 @@ def unset(key: str) -> None:
 
     async def job() -> None:
         async with open_store(loaded) as store:
-            await store.setting_set(key, None, actor())
+            await store.directory.set_setting(key, None, actor())
 
     run(job())
     row = next(row for row in _rows() if row["key"] == key)
@@ -172,7 +172,7 @@ def _rows() -> list[dict[str, Any]]:
 
     async def job() -> dict[str, Json]:
         async with open_store(loaded) as store:
-            return dict(await store.settings())
+            return dict(await store.directory.settings())
 
     kept = run(job())
     rows = []

@@ -43,10 +43,10 @@ def add(name: str, who: str | None, *, as_json: bool) -> None:
 
     async def job() -> str | None:
         async with open_store(loaded) as store:
-            user = None if who is None else await store.user_find(who)
+            user = None if who is None else await store.directory.find_user(who)
             user_id = None if user is None else user.id
             hashed = sha256(secret.encode()).hexdigest()
-            await store.api_token_add(name, hashed, user_id, actor())
+            await store.credentials.add_api_token(name, hashed, user_id, actor())
             return None if user is None else user.email
 
     email = run(job())
@@ -64,8 +64,8 @@ def list_(*, as_json: bool) -> None:
 
     async def job() -> list[dict[str, Any]]:
         async with open_store(loaded) as store:
-            emails = {user.id: user.email for user in await store.users()}
-            return [_row(one, emails) for one in await store.api_tokens()]
+            emails = {user.id: user.email for user in await store.directory.users()}
+            return [_row(one, emails) for one in await store.credentials.api_tokens()]
 
     rows = run(job())
     if as_json:
@@ -95,7 +95,7 @@ def remove(name: str) -> None:
 
     async def job() -> None:
         async with open_store(loaded) as store:
-            await store.api_token_remove(name, actor())
+            await store.credentials.remove_api_token(name, actor())
 
     run(job())
     click.echo(f"{name} is removed.")

@@ -52,7 +52,9 @@ def add(
 
     async def job() -> User:
         async with open_store(loaded) as store:
-            return await store.user_add(name, email, Role(role), record, actor())
+            return await store.directory.add_user(
+                name, email, Role(role), record, actor()
+            )
 
     added = run(job())
     _print_address(loaded, added, f"{name} puts this into BCC", as_json=as_json)
@@ -66,7 +68,7 @@ def list_(*, as_json: bool) -> None:
 
     async def job() -> list[User]:
         async with open_store(loaded) as store:
-            return await store.users()
+            return await store.directory.users()
 
     rows = [_row(loaded, one) for one in run(job())]
     if as_json:
@@ -101,8 +103,8 @@ def show(who: str, *, as_json: bool) -> None:
 
     async def job() -> tuple[User, list[str]]:
         async with open_store(loaded) as store:
-            found = await store.user_find(who)
-            accepted = await store.addresses(found.id)
+            found = await store.directory.find_user(who)
+            accepted = await store.directory.addresses(found.id)
             return found, [one.address for one in accepted]
 
     found, accepted = run(job())
@@ -149,8 +151,8 @@ def _set_active(text: str, *, active: bool, as_json: bool) -> None:
 
     async def job() -> User:
         async with open_store(loaded) as store:
-            found = await store.user_find(text)
-            return await store.user_set_active(found.id, active, actor())
+            found = await store.directory.find_user(text)
+            return await store.directory.set_active(found.id, active, actor())
 
     changed = run(job())
     if as_json:
@@ -180,8 +182,10 @@ def rotate(who: str, *, at_once: bool, as_json: bool) -> None:
 
     async def job() -> User:
         async with open_store(loaded) as store:
-            found = await store.user_find(who)
-            return await store.user_rotate(found.id, timedelta(days=days), actor())
+            found = await store.directory.find_user(who)
+            return await store.directory.rotate_address(
+                found.id, timedelta(days=days), actor()
+            )
 
     rotated = run(job())
     _print_address(loaded, rotated, "the new address for BCC", as_json=as_json)
@@ -221,11 +225,13 @@ def set_(
 
     async def job() -> User:
         async with open_store(loaded) as store:
-            found = await store.user_find(who)
+            found = await store.directory.find_user(who)
             if role is not None:
-                found = await store.user_set_role(found.id, Role(role), actor())
+                found = await store.directory.set_role(found.id, Role(role), actor())
             if salesforce_id is not None:
-                found = await store.user_set_salesforce_id(found.id, record, actor())
+                found = await store.directory.set_salesforce_id(
+                    found.id, record, actor()
+                )
             return found
 
     changed = run(job())

@@ -36,8 +36,8 @@ async def hint_for(store: Store, row: Mapping[str, Any]) -> str:
     key = address_key(sender)
     if row.get("reason") != NOT_ACCEPTED or not row.get("user") or key is None:
         return ""
-    user = await store.user_find(str(row["user"]))
-    accepted = {one.address for one in await store.addresses(user.id)}
+    user = await store.directory.find_user(str(row["user"]))
+    accepted = {one.address for one in await store.directory.addresses(user.id)}
     if {key, f"*@{domain_of(key)}"} & accepted:
         return ""
     return acceptance(user.email, sender)

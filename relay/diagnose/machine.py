@@ -128,10 +128,10 @@ async def store(settings: Settings, access: StoreAccess) -> list[Finding]:
         opened = access.require()
         if opened is None:
             return _not_there(unmade_store(settings.store.url) or Path(), floor)
-        await opened.note_set(_NOTE, {"at": datetime.now(UTC).isoformat()})
+        await opened.shared.set(_NOTE, {"at": datetime.now(UTC).isoformat()})
         return [
             ok("store", "opened and written; the schema is this version's"),
-            _disk(opened.free_bytes(), floor),
+            _disk(opened.messages.free_bytes(), floor),
             *await _queue(opened),
         ]
     except ConfigError as error:
@@ -165,7 +165,7 @@ def _disk(free: int, floor: int) -> Finding:
 
 
 async def _queue(opened: Store) -> list[Finding]:
-    counts = await opened.counts()
+    counts = await opened.queue.counts()
     total = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     if counts.get(State.DEAD):
         hint = "see relay log --state dead; then relay retry --state dead"

@@ -130,8 +130,8 @@ async def _pause(access: StoreAccess, org: Org) -> list[Finding]:
         store = access.require()
         if store is None:
             return [ok(area, "none")]
-        org.budget.load(await store.note_get(USAGE_NOTE))
-        pause = read_pause(await store.note_get(PAUSE_NOTE))
+        org.budget.load(await store.shared.get(USAGE_NOTE))
+        pause = read_pause(await store.shared.get(PAUSE_NOTE))
     except (RelayError, ConfigError) as error:
         return [warn(area, f"the store cannot be asked: {error}", "see store")]
     if pause is None:
@@ -219,7 +219,7 @@ async def visibility(
             return []
         if await org.views_all():
             return [ok(_VISIBILITY, "the user has View All Data")]
-        rows = await store.ledger_latest("Task", LATEST)
+        rows = await store.ledger.latest("Task", LATEST)
         reps = {owner_of(row) for row in rows} - {"", await org.me()}
         blind = await Visibility(store, org).blind(reps)
     except (RelayError, ConfigError) as error:

@@ -27,7 +27,11 @@ async def active(access: StoreAccess) -> list[Finding]:
     """Count the users who may log; nothing where the store cannot be read."""
     try:
         store = access.require()
-        users = [user for user in await store.users() if user.active] if store else []
+        users = (
+            [user for user in await store.directory.users() if user.active]
+            if store
+            else []
+        )
     except (RelayError, ConfigError):
         return []
     if users:
@@ -42,7 +46,7 @@ async def owners(access: StoreAccess, org: Org) -> list[Finding]:
         store = access.require()
         if store is None:
             return []
-        users = [user for user in await store.users() if user.active]
+        users = [user for user in await store.directory.users() if user.active]
         unset = [user for user in users if not user.salesforce_id]
         emails = [address_key(user.email) or user.email for user in unset]
         found = (await org.lookup([], user_emails=emails)).users if emails else ()

@@ -172,7 +172,7 @@ class MailBuffer:
         try:
             self._share.begin(size, ahead_bytes=self._ahead_bytes())
             if self._fd < 0:
-                self._path = self._sink.spool_temporary()
+                self._path = self._sink.messages.spool_temporary()
                 flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
                 self._fd = os.open(self._path, flags, 0o600)
                 self._window = _BLOCK_BYTES

@@ -39,7 +39,7 @@ class DiskSpace:
             StoreFull: There is not.
             StoreUnavailable: The disk does not answer.
         """
-        free = self._sink.free_bytes(fresh=fresh)
+        free = self._sink.messages.free_bytes(fresh=fresh)
         if free - self.taken - size_bytes < self._floor_bytes:
             text = f"{free} bytes free"
             if self.taken:

@@ -1,4 +1,4 @@
-"""What the intake needs of a store, as a protocol: `relay.store.Store` is one."""
+"""What the intake needs of a store, as protocols; `relay.store.Store` has them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from relay.core.model import Envelope, RawMail, Refusal
 
 
-class MailStore(Protocol):
-    """Where accepted mail and refusals go."""
+class MessageSink(Protocol):
+    """Where accepted mail goes."""
 
     async def put(self, envelope: Envelope, raw: RawMail) -> None:
         """Store one transaction durably, all messages or none; then 250 may be said.
@@ -22,20 +22,6 @@ class MailStore(Protocol):
         Raises:
             StoreUnavailable: Nothing was stored.
             StoreFull: Nothing was stored, the disk is below its floor.
-        """
-
-    async def refuse(self, refusals: Sequence[Refusal]) -> None:
-        """Record refusals.
-
-        Raises:
-            StoreUnavailable: Nothing was recorded.
-        """
-
-    async def app_password_used(self, user_id: int, name: str) -> None:
-        """Note that somebody has logged in with an app password.
-
-        Raises:
-            StoreUnavailable: It was not noted.
         """
 
     def free_bytes(self, *, fresh: bool = False) -> int:
@@ -49,3 +35,41 @@ class MailStore(Protocol):
 
     def spool_temporary(self) -> Path:
         """Return the path of a new temporary file for one large mail."""
+
+
+class RefusalSink(Protocol):
+    """Where refusals go."""
+
+    async def record(self, refusals: Sequence[Refusal]) -> None:
+        """Record refusals.
+
+        Raises:
+            StoreUnavailable: Nothing was recorded.
+        """
+
+
+class LoginSink(Protocol):
+    """Where the use of app passwords is recorded."""
+
+    async def app_password_used(self, user_id: int, name: str) -> None:
+        """Record that a user has logged in with an app password.
+
+        Raises:
+            StoreUnavailable: It was not recorded.
+        """
+
+
+class MailStore(Protocol):
+    """The parts of a store that the intake writes to."""
+
+    @property
+    def messages(self) -> MessageSink:
+        """Return where accepted mail goes."""
+
+    @property
+    def refusals(self) -> RefusalSink:
+        """Return where refusals go."""
+
+    @property
+    def credentials(self) -> LoginSink:
+        """Return where the use of app passwords is recorded."""

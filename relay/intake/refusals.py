@@ -157,7 +157,7 @@ class RefusalRecorder:
 
     async def _put(self, refusals: Sequence[Refusal]) -> None:
         try:
-            await self._store.refuse(refusals)
+            await self._store.refusals.record(refusals)
         except RelayError as error:
             log.warning(
                 "smtp_refusal_not_recorded",

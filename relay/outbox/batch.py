@@ -80,7 +80,7 @@ class Batch:
         changes = [*self.pending, *ledger]
         while True:
             try:
-                settled = await store.advance(
+                settled = await store.ledger.advance(
                     self.owner,
                     plans=plans,
                     ledger=changes,

@@ -155,9 +155,9 @@ class CircuitBreaker:
     async def start(self) -> None:
         """Take over what was used before a restart; a restart ends a pause."""
         try:
-            self._org.budget.load(await self._store.note_get(USAGE_NOTE))
-            if await self._store.note_get(PAUSE_NOTE) is not None:
-                await self._store.note_set(PAUSE_NOTE, None)
+            self._org.budget.load(await self._store.shared.get(USAGE_NOTE))
+            if await self._store.shared.get(PAUSE_NOTE) is not None:
+                await self._store.shared.set(PAUSE_NOTE, None)
         except StoreUnavailable as error:
             logger.warning("note_not_read", error=str(error))
 
@@ -295,7 +295,7 @@ class CircuitBreaker:
 
     async def _keep(self, key: str, value: Json) -> None:
         try:
-            await self._store.note_set(key, value)
+            await self._store.shared.set(key, value)
         except StoreUnavailable as error:
             logger.warning("note_not_kept", note=key, error=str(error))
 

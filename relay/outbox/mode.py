@@ -63,7 +63,7 @@ class WriteMode:
         if not _can_log_email_messages(shape):
             return Mode.TASK
         if self._remembered is None:
-            note = await self._store.note_get(NOTE)
+            note = await self._store.shared.get(NOTE)
             if isinstance(note, dict) and note.get("org") == self._org():
                 self._remembered = Mode(note["mode"])
         return self._remembered
@@ -75,7 +75,7 @@ class WriteMode:
     async def remember(self, mode: Mode, reason: str) -> None:
         """Keep what the first write showed, until the org's address changes."""
         self._remembered = mode
-        await self._store.note_set(
+        await self._store.shared.set(
             NOTE,
             {
                 "mode": str(mode),

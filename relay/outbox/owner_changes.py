@@ -51,7 +51,7 @@ class OwnerChanges:
             StoreUnavailable: Nothing was taken, or what was done is not noted.
         """
         hold_s = max(60.0, 4 * self._settings.timeout_s)
-        due = await self._store.handovers(BATCH, hold_s)
+        due = await self._store.ledger.claim_owner_changes(BATCH, hold_s)
         if not due:
             return 0
         try:
@@ -60,7 +60,7 @@ class OwnerChanges:
         except RelayError as error:
             logger.warning("handover_put_off", count=len(due), error=str(error))
             return 0
-        await self._store.handed_over(done)
+        await self._store.ledger.settle_owner_changes(done)
         logger.info("handed_over", count=len(done))
         return len(due)
 

@@ -207,7 +207,7 @@ class Recovery:
         """
         me = await self._org.me()
         ids = [r.id for records in by_identifier.values() for r in records]
-        taken = await self._store.holders(ids) if ids else {}
+        taken = await self._store.ledger.holders(ids) if ids else {}
         found: dict[str, FoundRecord] = {}
         for row in sorted(mails, key=lambda row: (since[row.key], row.key)):
             fitting = [

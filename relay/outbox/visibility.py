@@ -54,7 +54,7 @@ class Visibility:
         others = set(owners) - {"", await self._org.me()} if owners else set()
         if not others or await self._org.views_all():
             return frozenset()
-        ours = by_owner(await self._store.ledger_latest("Task", LATEST), others)
+        ours = by_owner(await self._store.ledger.latest("Task", LATEST), others)
         found = await self._org.existing(
             "Task", [i for ids in ours.values() for i in ids]
         )

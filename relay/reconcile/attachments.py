@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from relay.salesforce import Org
     from relay.salesforce.filing import FoundFile
     from relay.store import Store
-    from relay.store.walk import FileLedgerRow
+    from relay.store.attachments import FileLedgerRow
 
 OBJECT: Final = "ContentVersion"
 PAGE: Final = 1000
@@ -59,7 +59,7 @@ class FileAudit:
             since: Judge what was.
         """
         after = compared = 0
-        while rows := await self._store.files_page(start, after, PAGE):
+        while rows := await self._store.attachments.page(start, after, PAGE):
             after = rows[-1].number
             self._know(rows)
             judged = [row for row in rows if _judged(row, since)]
@@ -76,7 +76,7 @@ class FileAudit:
     async def catch_up(self, began: datetime) -> None:
         """Read again what was planned or sent since the audit began."""
         after = 0
-        while rows := await self._store.files_page(began, after, PAGE):
+        while rows := await self._store.attachments.page(began, after, PAGE):
             after = rows[-1].number
             self._know(rows)
 
@@ -95,7 +95,9 @@ class FileAudit:
     async def judge(self) -> list[Difference]:
         """Return doubled and orphaned files."""
         found = []
-        known = await self._store.files_known(self._living.keys() - self._rows.keys())
+        known = await self._store.attachments.known(
+            self._living.keys() - self._rows.keys()
+        )
         for key, files in self._living.items():
             ids = tuple(f.version_id for f in files.values() if not f.is_deleted)
             row = self._rows.get(key)
@@ -126,12 +128,12 @@ class FileAudit:
         deleted = [_told(Kind.DELETED, r, IN_THE_BIN) for r in self._deleted.values()]
         if fix:
             keys = {d.key for d in missing if d.detail == MENDABLE}
-            queued = await self._store.files_rewrite(keys, actor)
+            queued = await self._store.attachments.rewrite(keys, actor)
             missing = [
                 replace(d, mended=True, detail=QUEUED) if d.key in queued else d
                 for d in missing
             ]
-            await self._store.files_gone({d.key for d in deleted})
+            await self._store.attachments.mark_gone({d.key for d in deleted})
             deleted = [replace(d, mended=True) for d in deleted]
         return [*missing, *deleted]
 

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from relay.salesforce import Org, OrgShape
     from relay.salesforce.census import OwnRecord
     from relay.store import Store
-    from relay.store.walk import LedgerRow
+    from relay.store.ledger import LedgerRow
 
 PAGE: Final = 1000
 """Rows of the ledger that are compared at a time."""
@@ -142,9 +142,9 @@ class Audit:
 
     async def _walk_ledger(self, since: datetime | None) -> None:
         start = None if since is None else since - SLACK
-        self._total = 2 * await self._store.ledger_count(start)
+        self._total = 2 * await self._store.ledger.count(start)
         after = 0
-        while rows := await self._store.ledger_page(start, after, PAGE):
+        while rows := await self._store.ledger.page(start, after, PAGE):
             after = rows[-1].number
             judged = [row for row in rows if _judged(row.activity, since)]
             await self._compare(judged)
@@ -159,7 +159,7 @@ class Audit:
         that was read is newer than what is known of its row.
         """
         after = 0
-        while rows := await self._store.ledger_page(began - CLOCKS, after, PAGE):
+        while rows := await self._store.ledger.page(began - CLOCKS, after, PAGE):
             after = rows[-1].number
             for row in rows:
                 self._know(row)
@@ -305,7 +305,7 @@ class Audit:
             for d in self._report.differences
             if d.kind is Kind.ORPHANED and not d.messages
         }
-        return await self._store.ledger_known(unknown & set(keys)) if unknown else set()
+        return await self._store.ledger.known(unknown & set(keys)) if unknown else set()
 
     async def _conclude(self, since: datetime | None, *, fix: bool, actor: str) -> None:
         found = self._report.differences
@@ -333,7 +333,9 @@ class Audit:
         ]
         if fix:
             mendable = {d.key for d in missing if d.detail == MENDABLE}
-            queued = await self._store.rewrite(mendable, actor) if mendable else {}
+            queued = (
+                await self._store.ledger.rewrite(mendable, actor) if mendable else {}
+            )
             missing = [
                 replace(
                     d,
@@ -345,7 +347,7 @@ class Audit:
                 else d
                 for d in missing
             ]
-            await self._store.ledger_gone({d.key for d in deleted})
+            await self._store.ledger.mark_gone({d.key for d in deleted})
             deleted = [replace(d, mended=True) for d in deleted]
         files = await self._files.conclude(since, fix=fix, actor=actor)
         found += await self._files.judge()

@@ -199,7 +199,7 @@ class Logins:
 
     async def _store_use(self, kept: AppPassword) -> None:
         try:
-            await self._sink.app_password_used(kept.user_id, kept.name)
+            await self._sink.credentials.app_password_used(kept.user_id, kept.name)
         except RelayError as error:
             log.warning("app_password_use_not_noted", error=str(error))
 

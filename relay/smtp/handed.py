@@ -121,7 +121,7 @@ class Handover:
         if found.refused:
             return await self._refuse(addressee, found.refused[0][1], found)
         envelope = self._envelope(addressee, found, raw.size_bytes, whence)
-        await self._sink.put(envelope, raw)
+        await self._sink.messages.put(envelope, raw)
         MESSAGES_ACCEPTED.inc()
         return envelope.recipients[0].message_id
 
@@ -155,7 +155,7 @@ class Handover:
             rfc_message_id=found.headers.message_id if found else "",
         )
         refusal = self._recorder.make(occasion, rejection)
-        await self._sink.refuse([refusal])
+        await self._sink.refusals.record([refusal])
         return refusal
 
     def _envelope(

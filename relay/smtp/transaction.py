@@ -138,7 +138,7 @@ async def conclude(
             return refuse.each(assessment)
         envelope = _envelope(intake, peer, transaction, decoder, assessment, raw)
         handed_over = True
-        await intake.sink.put(envelope, raw)
+        await intake.sink.messages.put(envelope, raw)
     except TooLarge:
         largest = intake.policy.largest(transaction.addressees)
         return refuse.all(intake.policy.too_large(largest))

@@ -8,7 +8,7 @@ the new value. Editors are serialised by the lock on the row of `meta`.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, exists, insert, or_, select, update
 
@@ -21,27 +21,25 @@ from relay.core.directory import (
     SkipKind,
     User,
 )
-from relay.core.errors import Conflict, NotFound
+from relay.core.errors import NotFound
 from relay.store import schema
-from relay.store.access import Access
-from relay.store.audit import audit_row, write_audit
+from relay.store.context import Part
+from relay.store.edits import audit_row, edit_directory, raise_revision
 from relay.store.snapshot import (
     read_directory,
     read_exclusions,
     read_settings,
     read_users,
 )
-from relay.store.values import SECOND, dump, iso, load, moment
+from relay.store.values import SECOND, iso, moment, replace_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import timedelta
 
     from sqlalchemy import Connection
 
     from relay.core.model import Json
-
-T = TypeVar("T")
+    from relay.store.edits import Edit
 
 _BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _TOKEN_LENGTH: Final = 20
@@ -54,35 +52,37 @@ def new_token() -> str:
     return "log-" + "".join(secrets.choice(_BASE32) for _ in range(_TOKEN_LENGTH))
 
 
-class DirectoryEdits(Access):
+class DirectoryStore(Part):
     """Operations on the directory."""
 
-    async def directory(self) -> Directory:
+    async def load(self) -> Directory:
         """Return everybody and everything an admin edits, as of one moment."""
-        now = self._now()
-        return await self._read(lambda connection: read_directory(connection, now))
+        now = self._context.now()
+        return await self._context.read(
+            lambda connection: read_directory(connection, now)
+        )
 
     async def revision(self) -> int:
         """Return a number that rises with every edit; cheap, made to be asked often.
 
         Relay addresses whose grace time is over are dropped here, which is an edit.
         """
-        now = self._now()
+        now = self._context.now()
         lapsed = exists().where(schema.relay_addresses.c.expires_at <= now)
         query = select(schema.meta.c.revision, lapsed)
-        revision, due = await self._read(lambda c: c.execute(query).one())
+        revision, due = await self._context.read(lambda c: c.execute(query).one())
         if due:
-            revision = await self._write(lambda c: _drop_lapsed(c, now))
+            revision = await self._context.write(lambda c: _drop_lapsed(c, now))
         return int(revision)
 
     # ---------------------------------------------------------------- users
 
     async def users(self) -> list[User]:
         """Return everybody, by name."""
-        now = self._now()
-        return await self._read(lambda connection: read_users(connection, now))
+        now = self._context.now()
+        return await self._context.read(lambda connection: read_users(connection, now))
 
-    async def user_find(self, text: str) -> User:
+    async def find_user(self, text: str) -> User:
         """Return the user with this e-mail address, or with this name if only one has.
 
         Raises:
@@ -105,7 +105,7 @@ class DirectoryEdits(Access):
             problem = f"there is no user {what} {text!r}; `relay user list` shows all"
         raise NotFound(problem)
 
-    async def user_add(
+    async def add_user(
         self, name: str, email: str, role: Role, salesforce_id: str | None, actor: str
     ) -> User:
         """Add a user with a relay address; their own address may send at once.
@@ -141,9 +141,9 @@ class DirectoryEdits(Access):
             edit.done("user_add", email, None, {**new, "salesforce_id": salesforce_id})
             return edit.user(user_id)
 
-        return await self._edit(actor, work)
+        return await edit_directory(self._context, actor, work)
 
-    async def user_set_active(
+    async def set_active(
         self,
         user_id: int,
         active: bool,  # noqa: FBT001 - a value, no switch
@@ -156,7 +156,7 @@ class DirectoryEdits(Access):
         """
         return await self._user_set(user_id, "active", active, actor)
 
-    async def user_set_salesforce_id(
+    async def set_salesforce_id(
         self, user_id: int, salesforce_id: str | None, actor: str = SYSTEM
     ) -> User:
         """Say which Salesforce user this user is.
@@ -166,7 +166,7 @@ class DirectoryEdits(Access):
         """
         return await self._user_set(user_id, "salesforce_id", salesforce_id, actor)
 
-    async def user_set_role(self, user_id: int, role: Role, actor: str) -> User:
+    async def set_role(self, user_id: int, role: Role, actor: str) -> User:
         """Say what a user may do in the relay.
 
         Raises:
@@ -174,7 +174,7 @@ class DirectoryEdits(Access):
         """
         return await self._user_set(user_id, "role", role.value, actor)
 
-    async def user_set_time_zone(
+    async def set_time_zone(
         self, user_id: int, zone: str | None, actor: str = SYSTEM
     ) -> User:
         """Set the user's time zone, an IANA name.
@@ -184,7 +184,7 @@ class DirectoryEdits(Access):
         """
         return await self._user_set(user_id, "time_zone", zone, actor)
 
-    async def user_rotate(self, user_id: int, grace: timedelta, actor: str) -> User:
+    async def rotate_address(self, user_id: int, grace: timedelta, actor: str) -> User:
         """Give the user a new relay address; the old one works for `grace` longer.
 
         No older one outlives it: with a grace of zero the new one alone works.
@@ -217,7 +217,7 @@ class DirectoryEdits(Access):
             edit.done("user_rotate", user.email, None, {"old_until": iso(until)})
             return edit.user(user_id)
 
-        return await self._edit(actor, work)
+        return await edit_directory(self._context, actor, work)
 
     async def _user_set(
         self, user_id: int, column: str, value: Any, actor: str
@@ -234,7 +234,7 @@ class DirectoryEdits(Access):
                 edit.done(f"user_{column}", user.email, old, value)
             return edit.user(user_id)
 
-        return await self._edit(actor, work)
+        return await edit_directory(self._context, actor, work)
 
     # ---------------------------------------------------------------- addresses
 
@@ -244,7 +244,7 @@ class DirectoryEdits(Access):
         query = select(accepted).order_by(accepted.c.user_id, accepted.c.id)
         if user_id is not None:
             query = query.where(accepted.c.user_id == user_id)
-        return await self._read(
+        return await self._context.read(
             lambda connection: [
                 AcceptedAddress(
                     row.user_id, row.address, moment(row.added_at), row.added_by
@@ -253,7 +253,7 @@ class DirectoryEdits(Access):
             ]
         )
 
-    async def address_add(self, user_id: int, key: str, actor: str) -> bool:
+    async def add_address(self, user_id: int, key: str, actor: str) -> bool:
         """Let an address key, or `*@domain`, send for a user; False: it may already.
 
         Raises:
@@ -267,9 +267,9 @@ class DirectoryEdits(Access):
             edit.done("address_add", user.email, None, key)
             return True
 
-        return await self._edit(actor, work)
+        return await edit_directory(self._context, actor, work)
 
-    async def address_remove(self, user_id: int, key: str, actor: str) -> None:
+    async def remove_address(self, user_id: int, key: str, actor: str) -> None:
         """Take an accepted address from a user.
 
         Raises:
@@ -289,15 +289,17 @@ class DirectoryEdits(Access):
                 raise NotFound(text)
             edit.done("address_remove", user.email, key, None)
 
-        await self._edit(actor, work)
+        await edit_directory(self._context, actor, work)
 
     # ---------------------------------------------------------------- exclusions
 
     async def exclusions(self) -> list[Exclusion]:
         """Return the exclusions, oldest first."""
-        return await self._read(lambda connection: list(read_exclusions(connection)))
+        return await self._context.read(
+            lambda connection: list(read_exclusions(connection))
+        )
 
-    async def exclude_add(
+    async def add_exclusion(
         self, pattern: str, user_id: int | None, skip: SkipKind, actor: str
     ) -> bool:
         """Leave an address key, or `*@domain`, out; False: it is left out already.
@@ -332,9 +334,9 @@ class DirectoryEdits(Access):
             edit.done("exclude_add", whose, None, [pattern, skip.value])
             return True
 
-        return await self._edit(actor, work)
+        return await edit_directory(self._context, actor, work)
 
-    async def exclude_remove(
+    async def remove_exclusion(
         self, pattern: str, user_id: int | None, actor: str
     ) -> None:
         """Take an exclusion away, whatever it skips.
@@ -357,39 +359,29 @@ class DirectoryEdits(Access):
                 raise NotFound(text)
             edit.done("exclude_remove", whose, pattern, None)
 
-        await self._edit(actor, work)
+        await edit_directory(self._context, actor, work)
 
     # ---------------------------------------------------------------- settings
 
     async def settings(self) -> dict[str, Json]:
         """Return what admins have set at run time, by key."""
-        return await self._read(read_settings)
+        return await self._context.read(read_settings)
 
-    async def setting_get(self, key: str) -> Json:
+    async def setting(self, key: str) -> Json:
         """Return a setting, None where nobody has set it."""
         return (await self.settings()).get(key)
 
-    async def setting_set(self, key: str, value: Json, actor: str) -> None:
+    async def set_setting(self, key: str, value: Json, actor: str) -> None:
         """Set a setting; None takes it back to its default."""
 
         def work(edit: Edit) -> None:
             old = read_settings(edit.connection).get(key)
             if old == value:
                 return
-            _replace(edit.connection, schema.settings, key, value)
+            replace_value(edit.connection, schema.settings, key, value)
             edit.done("setting_set", key, old, value)
 
-        await self._edit(actor, work)
-
-    async def note_get(self, key: str) -> Json:
-        """Return what the relay noted for itself under a key, or None."""
-        query = select(schema.notes.c.value).where(schema.notes.c.key == key)
-        value = await self._read(lambda connection: connection.scalar(query))
-        return None if value is None else load(value)
-
-    async def note_set(self, key: str, value: Json) -> None:
-        """Note something for the relay itself; neither an edit nor audited."""
-        await self._write(lambda c: _replace(c, schema.notes, key, value))
+        await edit_directory(self._context, actor, work)
 
     async def audit(self, limit: int = 100) -> list[dict[str, Json]]:
         """Return the latest edits, newest first: who, when, what, old and new."""
@@ -398,75 +390,10 @@ class DirectoryEdits(Access):
         def read(connection: Connection) -> list[dict[str, Json]]:
             return [audit_row(row) for row in connection.execute(query)]
 
-        return await self._read(read)
-
-    async def _edit(self, actor: str, work: Callable[[Edit], T]) -> T:
-        now = self._now()
-        return await self._write(lambda connection: work(Edit(connection, actor, now)))
-
-
-class Edit:
-    """One edit in its transaction; `done` raises the revision and writes the audit."""
-
-    def __init__(self, connection: Connection, actor: str, now: int) -> None:
-        self.connection = connection
-        self.actor = actor
-        self.now = now
-        # Locks out other editors (PostgreSQL); on SQLite nobody else writes anyway.
-        connection.execute(select(schema.meta.c.revision).with_for_update())
-
-    def done(self, action: str, subject: str, old: Json, new: Json) -> None:
-        """Raise the revision, and write who changed what."""
-        raise_revision(self.connection)
-        change = (subject, old, new)
-        write_audit(self.connection, self.now, self.actor, action, change)
-
-    def user(self, user_id: int) -> User:
-        """Return a user, or raise NotFound."""
-        for user in read_users(self.connection, self.now, user_id):
-            return user
-        text = f"there is no user {user_id}"
-        raise NotFound(text)
-
-    def whose(self, user_id: int | None) -> str:
-        """Return for the audit whom an edit is about."""
-        return "everybody" if user_id is None else self.user(user_id).email
-
-    def refuse_if(self, query: Any, text: str) -> None:
-        """Raise Conflict where a query finds something."""
-        if self.connection.scalar(query) is not None:
-            raise Conflict(text)
-
-    def add_address(self, user_id: int, key: str) -> bool:
-        """Accept an address; False: it was accepted already."""
-        accepted = schema.accepted_addresses
-        known = select(accepted.c.id).where(
-            accepted.c.user_id == user_id, accepted.c.address == key
-        )
-        if self.connection.scalar(known) is not None:
-            return False
-        self.connection.execute(
-            insert(accepted).values(
-                user_id=user_id, address=key, added_at=self.now, added_by=self.actor
-            )
-        )
-        return True
-
-
-def raise_revision(connection: Connection) -> int:
-    """Raise the revision and return it."""
-    meta = schema.meta
-    raised = update(meta).values(revision=meta.c.revision + 1)
-    return int(connection.execute(raised.returning(meta.c.revision)).scalar_one())
+        return await self._context.read(read)
 
 
 def _drop_lapsed(connection: Connection, now: int) -> int:
     addresses = schema.relay_addresses
     connection.execute(delete(addresses).where(addresses.c.expires_at <= now))
     return raise_revision(connection)
-
-
-def _replace(connection: Connection, table: Any, key: str, value: Json) -> None:
-    connection.execute(delete(table).where(table.c.key == key))
-    if value is not None:
-        connection.execute(insert(table).values(key=key, value=dump(value)))

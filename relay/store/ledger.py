@@ -7,22 +7,34 @@ successor. What Salesforce has answered is taken from anybody, for it is a fact.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.errors import IllegalTransition, LeaseLost, NotFound
-from relay.core.model import Activity
-from relay.core.states import ACTIVITY_TRANSITIONS, SETTLED, ActivityState
+from relay.core.model import Activity, OwnerChange
+from relay.core.states import (
+    ACTIVITY_BY_AUDIT,
+    ACTIVITY_TRANSITIONS,
+    FILE_BY_AUDIT,
+    SETTLED,
+    ActivityState,
+    Event,
+    State,
+)
 from relay.store import schema
-from relay.store.access import Access
-from relay.store.files import add_files, drop_files
+from relay.store.attachments import add_files, drop_files, messages_of_mails
+from relay.store.context import SLOWEST_ROWS_S, Part
+from relay.store.edits import write_audit
+from relay.store.interventions import apply_event
 from relay.store.settlement import settle
-from relay.store.values import chunks, dump, load, maybe_moment, stamp, text
+from relay.store.values import SECOND, chunks, dump, load, maybe_moment, stamp, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Row
 
@@ -32,9 +44,21 @@ if TYPE_CHECKING:
 
 mails = schema.mails
 activities = schema.activities
+a = schema.activities.c
+f = schema.files.c
+m = schema.messages.c
 
 
-class LedgerOperations(Access):
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """A row of the ledger, its place in the walk, and the messages it is for."""
+
+    number: int
+    activity: Activity
+    messages: tuple[str, ...]
+
+
+class ActivityLedger(Part):
     """Writing down what is planned, sent and answered for mails."""
 
     async def holders(self, salesforce_ids: Sequence[str]) -> dict[str, str]:
@@ -54,7 +78,7 @@ class LedgerOperations(Access):
                 }
             return found
 
-        return await self._read(work)
+        return await self._context.read(work)
 
     async def advance(
         self,
@@ -82,7 +106,7 @@ class LedgerOperations(Access):
             IllegalTransition: A change is not in the tables. Nothing was changed.
             NotFound: A ledger row does not exist. Nothing was changed.
         """
-        name, now = str(owner), self._now()
+        name, now = str(owner), self._context.now()
 
         def work(connection: Connection) -> set[str]:
             _take_back(connection, name, unsent)
@@ -90,7 +114,163 @@ class LedgerOperations(Access):
             add_files(connection, files, now)
             return settle(connection, name, settlements, now)
 
-        return await self._write(work)
+        return await self._context.write(work)
+
+    # ------------------------------------------------------------ for the audit
+
+    async def count(self, since: datetime | None) -> int:
+        """Return how many rows a walk will see."""
+        query = select(func.count()).select_from(schema.activities).where(*_from(since))
+        return await self._context.read(lambda c: int(c.scalar(query) or 0))
+
+    async def page(
+        self, since: datetime | None, after: int, limit: int
+    ) -> list[LedgerRow]:
+        """Return the next rows, planned or sent since then, of whatever state.
+
+        Args:
+            since: None for all.
+            after: `number` of the last row seen; 0 at first.
+            limit: How many at most.
+        """
+        query = (
+            select(schema.activities)
+            .where(a.id > after, *_from(since))
+            .order_by(a.id)
+            .limit(limit)
+        )
+
+        def work(connection: Connection) -> list[LedgerRow]:
+            rows = connection.execute(query).all()
+            of_mail = messages_of_mails(connection, rows)
+            return [
+                LedgerRow(row.id, activity_of(row), of_mail.get(row.mail_id, ()))
+                for row in rows
+            ]
+
+        return await self._context.read(work)
+
+    async def latest(self, sobject: str, limit: int) -> list[Activity]:
+        """Return the rows of an object that were written last, the newest first."""
+        query = (
+            select(schema.activities)
+            .where(a.object == sobject, a.state == ActivityState.WRITTEN)
+            .order_by(a.id.desc())
+            .limit(limit)
+        )
+        return await self._context.read(
+            lambda c: [activity_of(row) for row in c.execute(query)]
+        )
+
+    async def known(self, keys: Collection[str]) -> set[str]:
+        """Return those of the keys that have a row, of whatever age."""
+
+        def work(connection: Connection) -> set[str]:
+            found: set[str] = set()
+            for part in chunks(sorted(keys)):
+                found.update(connection.scalars(select(a.key).where(a.key.in_(part))))
+            return found
+
+        return await self._context.read(work)
+
+    async def mark_gone(self, keys: Collection[str]) -> int:
+        """Note that somebody has deleted these records; return how many were new."""
+
+        def work(connection: Connection) -> int:
+            count = 0
+            for part in chunks(sorted(keys)):
+                changed = connection.execute(
+                    update(schema.activities)
+                    .where(a.key.in_(part), a.state == ActivityState.WRITTEN)
+                    .values(state=ActivityState.GONE.value)
+                    .returning(a.id)
+                )
+                count += len(changed.all())
+            return count
+
+        return await self._context.write(work, more_s=len(keys) / SLOWEST_ROWS_S)
+
+    async def rewrite(self, keys: Collection[str], actor: str) -> dict[str, list[str]]:
+        """Have records written again that Salesforce does not have any more.
+
+        A row becomes planned, and the logged messages of its mail are queued. A mail
+        that a worker holds, or of which no message is logged, is left as it is.
+
+        Returns:
+            The requeued messages by key; a key that was left out is not in it.
+        """
+        now = self._context.now()
+
+        def work(connection: Connection) -> dict[str, list[str]]:
+            rows: list[Row[Any]] = []
+            for part in chunks(sorted(keys)):
+                rows += connection.execute(_free(part, now)).all()
+            ids = {row.mail_id for row in rows}
+            messages = _logged(connection, ids)
+            rows = [row for row in rows if row.mail_id in messages]
+            if not rows:
+                return {}
+            for part in chunks(sorted(row.key for row in rows)):
+                connection.execute(
+                    update(schema.activities)
+                    .where(a.key.in_(part))
+                    .values(
+                        state=ActivityState.PLANNED.value,
+                        salesforce_id=None,
+                        sent_at=None,
+                        lookups=0,
+                        error="",
+                    )
+                )
+                # Their files are there, and hang on a record that is not.
+                connection.execute(
+                    update(schema.files)
+                    .where(
+                        f.activity_key.in_(part),
+                        f.state.in_([state.value for state in FILE_BY_AUDIT]),
+                    )
+                    .values(state=ActivityState.WRITTEN.value, due_at=now, lookups=0)
+                )
+            queued = [message for found in messages.values() for message in found]
+            apply_event(connection, Event.REQUEUE, queued, actor, now)
+            subject = f"{len(rows)} missing records"
+            write_audit(connection, now, actor, "ledger_rewrite", (subject, None, None))
+            return {row.key: [x.id for x in messages[row.mail_id]] for row in rows}
+
+        done = await self._context.write(work, more_s=len(keys) / SLOWEST_ROWS_S)
+        if done:
+            self._context.ring()
+        return done
+
+    # ------------------------------------------------------------ owner changes
+
+    async def claim_owner_changes(self, limit: int, hold_s: float) -> list[OwnerChange]:
+        """Take Tasks to be given to their reps, the oldest first.
+
+        They come back after `hold_s` unless `settle_owner_changes` ends them.
+
+        Raises:
+            StoreUnavailable: Nothing was taken.
+        """
+        now = self._context.now()
+        until = now + int(hold_s * SECOND)
+        if not await self._context.read(lambda c: _any_due(c, now)):
+            return []
+        return await self._context.write(lambda c: _take(c, now, until, limit))
+
+    async def settle_owner_changes(self, keys: Sequence[str]) -> None:
+        """Settle handovers: done, or never to be done.
+
+        Raises:
+            StoreUnavailable: They are still to be done.
+        """
+        if not keys:
+            return
+
+        def work(connection: Connection) -> None:
+            _set_due(connection, keys, None)
+
+        await self._context.write(work)
 
 
 def activity_of(row: Row[Any]) -> Activity:
@@ -274,4 +454,81 @@ def _said_before(row: Row[Any], old: ActivityState, change: LedgerUpdate) -> boo
         old is change.state
         and old in SETTLED
         and change.salesforce_id in (None, row.salesforce_id)
+    )
+
+
+# ------------------------------------------------------------------ the audit
+
+
+def _from(since: datetime | None) -> list[Any]:
+    if since is None:
+        return []
+    at = stamp(since)
+    return [or_(a.created_at >= at, a.sent_at >= at)]
+
+
+def _free(keys: Sequence[str], now: int) -> Any:
+    """Return the rows that may be taken back: written, and nobody works on the mail."""
+    fit = [state.value for state in ACTIVITY_BY_AUDIT]
+    free = or_(mails.c.lease_owner.is_(None), mails.c.lease_until < now)
+    return (
+        select(schema.activities)
+        .join(mails, mails.c.id == a.mail_id)
+        .where(a.key.in_(keys), a.state.in_(fit), free)
+        .order_by(a.id)
+        .with_for_update()
+    )
+
+
+def _logged(connection: Connection, mail_ids: set[int]) -> dict[int, list[Row[Any]]]:
+    found: dict[int, list[Row[Any]]] = {}
+    for part in chunks(sorted(mail_ids)):
+        query = select(schema.messages).where(
+            m.mail_id.in_(part), m.state == State.LOGGED
+        )
+        for row in connection.execute(query.order_by(m.id).with_for_update()):
+            found.setdefault(row.mail_id, []).append(row)
+    return found
+
+
+# ------------------------------------------------------------------ owner changes
+
+
+def _any_due(connection: Connection, now: int) -> bool:
+    a = activities.c
+    query = select(a.id).where(a.owner_due_at <= now, a.state == ActivityState.WRITTEN)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _take(
+    connection: Connection, now: int, until: int, limit: int
+) -> list[OwnerChange]:
+    a = activities.c
+    query = (
+        select(a.key, a.salesforce_id, a.owner, a.fields)
+        .where(a.owner_due_at <= now, a.state == ActivityState.WRITTEN)
+        .order_by(a.owner_due_at, a.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found = [
+        OwnerChange(
+            row.key,
+            row.salesforce_id,
+            row.owner,
+            str(load(row.fields).get("FromAddress") or ""),
+        )
+        for row in connection.execute(query)
+    ]
+    if found:
+        _set_due(connection, [one.key for one in found], until)
+    return found
+
+
+def _set_due(connection: Connection, keys: Sequence[str], due: int | None) -> None:
+    connection.execute(
+        update(activities)
+        .where(activities.c.key == bindparam("the_key"))
+        .values(owner_due_at=bindparam("due")),
+        [{"the_key": key, "due": due} for key in keys],
     )

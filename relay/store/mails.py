@@ -15,8 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.model import MailState
 from relay.store import schema
-from relay.store.access import Access
-from relay.store.held import messages_held
+from relay.store.context import Part
+from relay.store.leased import messages_leased
 from relay.store.ledger import activity_of
 from relay.store.values import chunks, text
 
@@ -36,7 +36,7 @@ Copy = tuple[str, str, str, str]
 """Message id, key 1, key 2, RFC Message-ID."""
 
 
-class Mails(Access):
+class Mails(Part):
     """Assigning messages to mails."""
 
     async def join(
@@ -52,14 +52,14 @@ class Mails(Access):
         Raises:
             StoreUnavailable: Nothing was changed.
         """
-        name, now = str(owner), self._now()
-        return await self._write(lambda c: _join(c, name, copies, now))
+        name, now = str(owner), self._context.now()
+        return await self._context.write(lambda c: _join(c, name, copies, now))
 
 
 def _join(
     connection: Connection, owner: str, copies: Sequence[Copy], now: int
 ) -> dict[str, MailState]:
-    held = messages_held(connection, owner, [copy[0] for copy in copies])
+    held = messages_leased(connection, owner, [copy[0] for copy in copies])
     known = {i: row.mail_id for i, row in held.items() if row.mail_id is not None}
     new = [copy for copy in copies if copy[0] in held and copy[0] not in known]
     known |= _assign(connection, new, now)

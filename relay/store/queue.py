@@ -11,28 +11,38 @@ travels, its process gets nothing else: else the crash would again be anybody's.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, false, func, insert, select, true, update
 
+from relay.core.errors import StoreUnavailable
 from relay.core.queue import Claimed
-from relay.core.states import Event, State, next_state
+from relay.core.states import Event, State, next_state, sources
 from relay.store import schema
-from relay.store.access import Access
 from relay.store.attempts import attempt_record
-from relay.store.held import FREE, failing_since, held_by
-from relay.store.unanswered import Unanswered, give_back_messages
+from relay.store.context import SLOWEST_ROWS_S, Part
+from relay.store.interventions import (
+    BY_PEOPLE,
+    CHUNK,
+    DUE_AGAIN,
+    apply_event,
+    in_state,
+    named,
+    rows_of,
+)
+from relay.store.late_claims import LateClaims, give_back_messages
+from relay.store.leased import FREE, failing_since, leased_by
 from relay.store.values import SECOND, chunks, maybe_moment, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row
 
-    from relay.core.clock import Clock
     from relay.core.queue import LeaseOwner
-    from relay.store.database import Database
+    from relay.store.context import StoreContext
 
 ALONE_AFTER: Final = 2
 """Crashes after which a message is claimed alone."""
@@ -44,13 +54,13 @@ CLAIM_BYTES: Final = 64 * 1024 * 1024
 m = schema.messages.c
 
 
-class Queue(Access):
-    """Operations of the worker on messages."""
+class Queue(Part):
+    """Operations on messages: those of the worker, and those of people."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Take over an open database; nothing is claimed yet."""
-        super().__init__(database, clock)
-        self._late_claims = Unanswered()
+    def __init__(self, context: StoreContext) -> None:
+        """Take the shared context; nothing is claimed yet."""
+        super().__init__(context)
+        self._late_claims = LateClaims()
 
     async def claim(
         self,
@@ -71,7 +81,7 @@ class Queue(Access):
             StoreUnavailable: Nothing was claimed; or what was comes back with the next
                 claim, as if it had not been.
         """
-        now = self._now()
+        now = self._context.now()
         late = self._late_claims.now()
         taken: dict[str, int] = {}
 
@@ -85,7 +95,7 @@ class Queue(Access):
             return claimed, seen
 
         with self._late_claims.kept(str(owner), taken):
-            claimed, seen = await self._write(work)
+            claimed, seen = await self._context.write(work)
         self._late_claims.forget(seen | taken.keys())
         return claimed
 
@@ -94,7 +104,7 @@ class Queue(Access):
     ) -> set[str]:
         """Prolong the leases on messages and their mails; return those still held."""
         wanted, name = sorted(ids), str(owner)
-        until = self._now() + int(lease_s * SECOND)
+        until = self._context.now() + int(lease_s * SECOND)
         mails = schema.mails
 
         def work(connection: Connection) -> set[str]:
@@ -103,7 +113,7 @@ class Queue(Access):
             for part in chunks(wanted):
                 rows = connection.execute(
                     update(schema.messages)
-                    .where(m.id.in_(part), held_by(name))
+                    .where(m.id.in_(part), leased_by(name))
                     .values(lease_until=until)
                     .returning(m.id, m.mail_id)
                 )
@@ -119,7 +129,7 @@ class Queue(Access):
                 )
             return held
 
-        return await self._write(work)
+        return await self._context.write(work)
 
     async def release_dead(
         self, owner: LeaseOwner, is_alive: Callable[[str], bool]
@@ -130,7 +140,7 @@ class Queue(Access):
         run out. Each message counts a crash.
         """
         host = f"{owner.host}/"
-        now = self._now()
+        now = self._context.now()
         mails = schema.mails
 
         def holders(connection: Connection) -> set[str]:
@@ -159,12 +169,14 @@ class Queue(Access):
             return count
 
         dead = [
-            name for name in sorted(await self._read(holders)) if not is_alive(name)
+            name
+            for name in sorted(await self._context.read(holders))
+            if not is_alive(name)
         ]
         if not dead:
             return 0
-        count = await self._write(work)
-        self._ring()
+        count = await self._context.write(work)
+        self._context.ring()
         return count
 
     async def wait_for_work(self, timeout_s: float) -> None:
@@ -174,16 +186,18 @@ class Queue(Access):
         """
         try:
             async with asyncio.timeout(timeout_s):
-                await self._database.wake.listen(self._bell.set)
-                await self._bell.wait()
+                await self._context.database.wake.listen(self._context.bell.set)
+                await self._context.bell.wait()
         except TimeoutError:
             return
-        self._bell.clear()
+        self._context.bell.clear()
 
     async def counts(self) -> dict[State, int]:
         """Return how many messages are in each state."""
         query = select(m.state, func.count()).group_by(m.state)
-        rows = await self._read(lambda connection: connection.execute(query).all())
+        rows = await self._context.read(
+            lambda connection: connection.execute(query).all()
+        )
         found = {row[0]: int(row[1]) for row in rows}
         return {state: found.get(state.value, 0) for state in State}
 
@@ -192,8 +206,78 @@ class Queue(Access):
         # Ids sort by time of receipt, and the index has them: no row is read but one.
         first = select(func.min(m.id)).where(m.state == State.QUEUED).scalar_subquery()
         query = select(m.received_at).where(m.id == first)
-        found = await self._read(lambda connection: connection.scalar(query))
+        found = await self._context.read(lambda connection: connection.scalar(query))
         return None if found is None else moment(found)
+
+    # ------------------------------------------------------------ interventions
+
+    async def apply(
+        self,
+        event: Event,
+        ids: Sequence[str] | None,
+        state: State | None,
+        actor: str,
+    ) -> list[tuple[str, State, State]]:
+        """Do what a person asked for to messages; return (id, old state, new state).
+
+        With `ids`, all of them or none. Without, those that are in `state`, as far as
+        the event is possible there, many transactions for many messages; mail for
+        postmaster, which is never logged, is requeued by its id alone. A released or
+        requeued message is due at once, and its failures and crashes are forgotten.
+
+        Raises:
+            IllegalTransition: One of `ids` cannot take the event; nothing was changed.
+            NotFound: One of `ids` does not exist; nothing was changed.
+            StoreUnavailable: Without `ids`, the text says how many were changed before.
+        """
+        if ids is None:
+            return await self._apply_by_state(event, state, actor)
+        return await self._apply_to(
+            event,
+            lambda connection: named(connection, event, ids),
+            actor,
+            len(ids),
+        )
+
+    async def _apply_by_state(
+        self, event: Event, state: State | None, actor: str
+    ) -> list[tuple[str, State, State]]:
+        """Go through the messages of a state by their ids, a chunk at a time."""
+        if state is None or event not in BY_PEOPLE or state not in sources(event):
+            return []
+        changed: list[tuple[str, State, State]] = []
+        more = True
+        while more:
+            query = in_state(event, state, after=changed[-1][0] if changed else "")
+            try:
+                part = await self._apply_to(
+                    event, partial(rows_of, query), actor, CHUNK
+                )
+            except StoreUnavailable as error:
+                if not changed:
+                    raise
+                text = f"{error}; {len(changed)} messages were changed before"
+                raise StoreUnavailable(text) from error
+            changed += part
+            more = len(part) == CHUNK
+        return changed
+
+    async def _apply_to(
+        self,
+        event: Event,
+        find: Callable[[Connection], list[Row[Any]]],
+        actor: str,
+        count: int,
+    ) -> list[tuple[str, State, State]]:
+        """Do it to the messages that `find` locks, some `count`, in one transaction."""
+        now = self._context.now()
+        changed = await self._context.write(
+            lambda c: apply_event(c, event, find(c), actor, now),
+            more_s=count / SLOWEST_ROWS_S,
+        )
+        if event in DUE_AGAIN and changed:
+            self._context.ring()
+        return changed
 
 
 # ------------------------------------------------------------------ claims

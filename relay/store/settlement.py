@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, exists, insert, update
 from relay.core.states import NO_ATTEMPT, Event, State, next_state
 from relay.store import schema
 from relay.store.attempts import attempt_record
-from relay.store.held import FREE, failing_since, messages_held
+from relay.store.leased import FREE, failing_since, messages_leased
 from relay.store.values import chunks, dump_steps, stamp, text
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def settle(
     connection: Connection, owner: str, settlements: Sequence[Settlement], now: int
 ) -> set[str]:
     """End the claims that `owner` still holds; return their messages' ids."""
-    held = messages_held(connection, owner, [s.message_id for s in settlements])
+    held = messages_leased(connection, owner, [s.message_id for s in settlements])
     values: list[dict[str, Any]] = []
     records: list[dict[str, Any]] = []
     given_back: list[str] = []

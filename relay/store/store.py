@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING, TypeVar
 
 from relay.core.errors import ConfigError, StoreUnavailable
 from relay.store import migrate
-from relay.store.access import in_thread
-from relay.store.api_tokens import APITokens
-from relay.store.app_passwords import AppPasswords
+from relay.store.attachments import Attachments
+from relay.store.context import StoreContext, in_thread
+from relay.store.credentials import Credentials
 from relay.store.database import (
     SQLiteDatabase,
     masked,
     parse_url,
     prepare_file,
 )
+from relay.store.directory import DirectoryStore
 from relay.store.errors import code, translate
-from relay.store.files import FileOperations
-from relay.store.handovers import Handovers
-from relay.store.interventions import Interventions
-from relay.store.journal import Journal
-from relay.store.ledger import LedgerOperations
+from relay.store.ledger import ActivityLedger
+from relay.store.log import LogQueries
 from relay.store.mails import Mails
+from relay.store.messages import MessageStore
 from relay.store.postgres import PostgresDatabase
 from relay.store.queue import Queue
+from relay.store.refusals import Refusals
+from relay.store.shared import SharedFacts
 from relay.store.spool import Spool, private_temporary_folder
-from relay.store.walk import LedgerWalk
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -44,27 +44,42 @@ T = TypeVar("T")
 log = get_logger(__name__)
 
 
-class Store(
-    FileOperations,
-    AppPasswords,
-    APITokens,
-    Queue,
-    Interventions,
-    Mails,
-    LedgerOperations,
-    Handovers,
-    LedgerWalk,
-    Journal,
-):
-    """Everything the relay must not forget; each method is one transaction.
+class Store:
+    """Everything the relay must not forget, in parts; each call is one transaction.
 
-    All methods raise `StoreUnavailable` when the database cannot be used; what they
+    All operations raise `StoreUnavailable` when the database cannot be used; what they
     were to change is then unchanged. Several stores, in one process or several, may be
     open on one database.
+
+    Attributes:
+        context: What the parts share.
+        owner: The process that opened the store, where it was named at `open`.
+        messages: Accepted mail, its raw bytes, and the disk it needs.
+        refusals: What was refused.
+        log: Queries over messages and refusals, for people.
+        queue: The worker's claims on messages, and what people do to messages.
+        mails: Which messages are copies of one mail.
+        ledger: What is written to Salesforce for each mail, and how far it is.
+        attachments: The files of mails, and how far they are.
+        directory: Users, addresses, exclusions and settings.
+        credentials: App passwords and API tokens.
+        shared: Facts that all relays on one database share.
     """
 
-    owner: LeaseOwner | None = None
-    """Whose process this is, where it was said at `open`."""
+    def __init__(self, context: StoreContext, owner: LeaseOwner | None = None) -> None:
+        """Make the parts over an open database; use `open`."""
+        self.context = context
+        self.owner = owner
+        self.messages = MessageStore(context)
+        self.refusals = Refusals(context)
+        self.log = LogQueries(context)
+        self.queue = Queue(context)
+        self.mails = Mails(context)
+        self.ledger = ActivityLedger(context)
+        self.attachments = Attachments(context)
+        self.directory = DirectoryStore(context)
+        self.credentials = Credentials(context)
+        self.shared = SharedFacts(context)
 
     @classmethod
     async def open(
@@ -89,9 +104,8 @@ class Store(
             else:
                 migrate.check(revision)
             database.timeout_s = settings.timeout_s
-            store = cls(database, clock, settings, spool)
-            store.owner = owner
-            await store.sweep()
+            store = cls(StoreContext(database, clock, settings, spool), owner)
+            await store.messages.sweep()
         except BaseException:
             await database.close()
             raise
@@ -113,16 +127,16 @@ class Store(
 
     async def tidy(self) -> None:
         """Remove files left behind, and old refusals; to be done every hour or so."""
-        await self.sweep()
-        purged = await self.purge_refusals()
+        await self.messages.sweep()
+        purged = await self.refusals.purge()
         if purged:
             log.info("refusals_purged", count=purged)
 
     async def close(self) -> None:
         """Finish what is under way, then close; later calls fail."""
-        self._closed = True
-        await self._finish_puts()
-        await self._database.close()
+        self.context.refuse_calls()
+        await self.messages.finish()
+        await self.context.database.close()
 
 
 async def _connect(settings: StoreSettings) -> tuple[Database, Spool]:

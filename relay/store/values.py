@@ -11,10 +11,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy import delete, insert
+
 from relay.core.ascii_json import ascii_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from sqlalchemy import Connection
 
     from relay.core.model import Json, Step
 
@@ -79,3 +83,10 @@ def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
     iterator = iter(values)
     while part := list(islice(iterator, _CHUNK)):
         yield part
+
+
+def replace_value(connection: Connection, table: Any, key: str, value: Json) -> None:
+    """Set the value of a key in a table of keys and values; None removes it."""
+    connection.execute(delete(table).where(table.c.key == key))
+    if value is not None:
+        connection.execute(insert(table).values(key=key, value=dump(value)))

@@ -69,17 +69,33 @@ class Reception(Protocol):
         """Let go of what it holds."""
 
 
-class People(Protocol):
-    """What is needed of the store."""
+class Tokens(Protocol):
+    """Where API tokens are looked up."""
 
-    async def api_token_find(self, hashed: str) -> APIToken | None:
+    async def find_api_token(self, hashed: str) -> APIToken | None:
         """Return the token with this digest."""
 
-    async def user_find(self, text: str) -> User:
+
+class Users(Protocol):
+    """Where users are looked up."""
+
+    async def find_user(self, text: str) -> User:
         """Return the user with this address or name, or raise NotFound."""
 
     async def users(self) -> list[User]:
         """Return everybody."""
+
+
+class People(Protocol):
+    """The parts of the store that are needed here."""
+
+    @property
+    def credentials(self) -> Tokens:
+        """Return where API tokens are looked up."""
+
+    @property
+    def directory(self) -> Users:
+        """Return where users are looked up."""
 
 
 class Problem(Exception):  # noqa: N818 - an answer, no failure of ours
@@ -140,7 +156,9 @@ class _Messages:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         found = None
         if scheme.lower() == "bearer" and secret.strip():
-            found = await self._people.api_token_find(digest(secret.strip()))
+            found = await self._people.credentials.find_api_token(
+                digest(secret.strip())
+            )
         if found is None:
             text = "send Authorization: Bearer TOKEN; relay token add makes one"
             raise Problem(401, "unauthorized", text)
@@ -152,7 +170,7 @@ class _Messages:
             text = "say for whom: ?user=ADDRESS, or make a token with --user"
             raise Problem(400, "no_user", text)
         try:
-            found = await self._people.user_find(named) if named else None
+            found = await self._people.directory.find_user(named) if named else None
         except NotFound as error:
             raise Problem(404, "unknown_user", str(error)) from error
         if token.user_id is None:
@@ -162,7 +180,9 @@ class _Messages:
         if found is not None and found.id != token.user_id:
             text = "this token is for another user; leave ?user= out"
             raise Problem(403, "not_your_user", text)
-        return next(u for u in await self._people.users() if u.id == token.user_id)
+        return next(
+            u for u in await self._people.directory.users() if u.id == token.user_id
+        )
 
     async def _mail(self, request: Request, user: User, whence: str) -> str | Refusal:
         kind = request.headers.get("content-type", "").partition(";")[0].strip()

@@ -250,7 +250,7 @@ class Worker:
         """Claim what there is room for beside what is in the batch already."""
         count, max_bytes = self._room(batch, limit)
         lease_s = self._settings.worker.lease_s
-        return await self._store.claim(owner, count, lease_s, max_bytes=max_bytes)
+        return await self._store.queue.claim(owner, count, lease_s, max_bytes=max_bytes)
 
     def _room(self, batch: Sequence[Claimed], limit: int) -> tuple[int, int]:
         """Return how many messages and bytes fit; a full batch has no room for any."""
@@ -261,7 +261,7 @@ class Worker:
 
     async def _wait_for_work(self, timeout_s: float) -> None:
         waits = [
-            asyncio.ensure_future(self._store.wait_for_work(timeout_s)),
+            asyncio.ensure_future(self._store.queue.wait_for_work(timeout_s)),
             asyncio.ensure_future(self._stopping.wait()),
         ]
         _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -364,7 +364,7 @@ class Worker:
             for claimed in batch
         ]
         try:
-            await self._store.advance(owner, settlements=settlements)
+            await self._store.ledger.advance(owner, settlements=settlements)
         except StoreUnavailable as error:
             logger.warning("not_handed_back", error=str(error))
 
@@ -437,6 +437,6 @@ class Worker:
                 held.setdefault(owner, []).append(message_id)
             for owner, ids in held.items():
                 try:
-                    await self._store.renew(owner, ids, lease_s)
+                    await self._store.queue.renew(owner, ids, lease_s)
                 except StoreUnavailable as error:
                     logger.warning("lease_not_renewed", error=str(error))

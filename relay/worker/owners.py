@@ -96,11 +96,11 @@ class Owners:
         if owner is None:
             return None
         if not user.salesforce_id:
-            await self._store.user_set_salesforce_id(
+            await self._store.directory.set_salesforce_id(
                 user.id, owner.salesforce_id, "relay"
             )
         if owner.time_zone and not (user.salesforce_id and user.time_zone):
-            await self._store.user_set_time_zone(user.id, owner.time_zone)
+            await self._store.directory.set_time_zone(user.id, owner.time_zone)
         return owner
 
 

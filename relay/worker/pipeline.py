@@ -194,7 +194,7 @@ class Pipeline:
         ]
         if not copies:
             return []
-        states = await self._store.join(run.owner, copies)
+        states = await self._store.mails.join(run.owner, copies)
         works: dict[int, BatchMail] = {}
         for item in items:
             state = states.get(item.claimed.id)

@@ -52,7 +52,7 @@ async def _read_group(
     store: Store, executor: Executor, blob_ids: Sequence[str]
 ) -> dict[str, Read]:
     """Load and parse one group. The bytes are let go of on return."""
-    raws = await store.raws(blob_ids)
+    raws = await store.messages.raws(blob_ids)
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(executor, _parse_all, raws)
 

@@ -82,14 +82,14 @@ class Relay:
         """Store messages for the first user, as the intake does; return their ids."""
 
         async def job(store: Store) -> list[str]:
-            (user, *_) = await store.users()
+            (user, *_) = await store.directory.users()
             at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
             ids = []
             for subject in subjects:
                 id_ = new_message_id(SystemClock())
                 rcpt = f"{user.relay_token}@in.relay.example"
                 raw = f"Subject: {subject}\r\n\r\nHello\r\n".encode()
-                await store.put(
+                await store.messages.put(
                     Envelope(
                         mail_from=user.email,
                         peer="127.0.0.1",
@@ -125,7 +125,7 @@ class Relay:
                 reply=reply,
                 reason="unknown_recipient",
             )
-            await store.refuse([refusal])
+            await store.refusals.record([refusal])
             return id_
 
         return self.in_store(job)

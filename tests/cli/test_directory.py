@@ -104,7 +104,7 @@ def test_rotate_gives_another_address(relay: Any, ada: Any) -> None:
     new = relay("user", "rotate", "Ada Byron").stdout.strip()
     assert new != ada["relay_address"]
     assert relay.json("user", "list") == [ada | {"relay_address": new}]
-    directory = relay.in_store(lambda store: store.directory())
+    directory = relay.in_store(lambda store: store.directory.load())
     assert ada["relay_address"].partition("@")[0] in directory.by_token
 
 
@@ -127,7 +127,7 @@ def test_rotate_now_ends_every_old_address(relay: Any, ada: Any) -> None:
     relay("user", "rotate", "Ada Byron")
     said = relay("user", "rotate", "Ada Byron", "--now")
     assert "No old address works any more." in said.stderr
-    directory = relay.in_store(lambda store: store.directory())
+    directory = relay.in_store(lambda store: store.directory.load())
     assert list(directory.by_token) == [said.stdout.partition("@")[0]]
     assert relay.json("user", "show", "Ada Byron")[0]["old_addresses"] == []
 
@@ -190,7 +190,7 @@ def test_settings_override_the_file(relay: Any) -> None:
         "oldest",
         "store",
     )
-    directory = relay.in_store(lambda store: store.directory())
+    directory = relay.in_store(lambda store: store.directory.load())
     assert directory.settings == {"match.several": "oldest"}
 
 

@@ -76,8 +76,8 @@ def test_an_mbox_gives_each_mail_unquoted(relay: Any, ada: Any, tmp_path: Path) 
         from relay.core.queue import LeaseOwner
 
         owner = LeaseOwner("host", "boot", 1, "1")
-        claimed = await store.claim(owner, 10, 60)
-        return [await store.raw(one.blob_id) for one in claimed]
+        claimed = await store.queue.claim(owner, 10, 60)
+        return [await store.messages.raw(one.blob_id) for one in claimed]
 
     first, second = relay.in_store(raws)
     assert first == mail(1).replace(b"\n", b"\r\n")
@@ -153,7 +153,7 @@ def test_text_that_begins_with_from_stays(relay: Any, ada: Any, tmp_path: Path) 
     assert second["note"] == ""
 
     async def raw(store: Any) -> bytes:
-        return await store.raw(first["id"])
+        return await store.messages.raw(first["id"])
 
     assert relay.in_store(raw) == body.replace(b"\n", b"\r\n")
     done = relay("import", str(box), "--user", "ada@corp.example")

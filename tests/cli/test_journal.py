@@ -181,10 +181,12 @@ def test_records_that_are_only_planned_are_shown(relay: Any, ada: Any) -> None:
 
     async def plan(store: Any) -> None:
         owner = LeaseOwner("host", "boot", 1, "1")
-        await store.claim(owner, 10, 60)
-        ((_, mail),) = (await store.join(owner, [(id_, "k1", "k2", "<a@b>")])).items()
+        await store.queue.claim(owner, 10, 60)
+        ((_, mail),) = (
+            await store.mails.join(owner, [(id_, "k1", "k2", "<a@b>")])
+        ).items()
         draft = Draft("email", "key", "Task", {"Subject": "One"}, "Contact.Email")
-        await store.advance(owner, plans=[(mail.id, [draft])])
+        await store.ledger.advance(owner, plans=[(mail.id, [draft])])
 
     relay.in_store(plan)
     (row,) = relay.json("show", id_)
@@ -205,11 +207,11 @@ def test_records_that_are_only_planned_are_shown(relay: Any, ada: Any) -> None:
 def _settle(relay: Any, id_: str, event: Event, reason: str) -> None:
     async def settle(store: Any) -> None:
         owner = LeaseOwner("host", "boot", 1, "1")
-        (claimed,) = await store.claim(owner, 10, 60)
+        (claimed,) = await store.queue.claim(owner, 10, 60)
         end = Settlement(
             id_, claimed.attempt, event, reason, retry_at=claimed.received_at
         )
-        await store.advance(owner, settlements=[end])
+        await store.ledger.advance(owner, settlements=[end])
 
     relay.in_store(settle)
 
@@ -236,7 +238,7 @@ def test_an_attempt_that_does_not_count_says_so(relay: Any, ada: Any) -> None:
 
 def _refuse_sender(relay: Any, **sender: str) -> str:
     async def job(store: Any) -> str:
-        (user,) = await store.users()
+        (user,) = await store.directory.users()
         id_ = new_message_id(SystemClock())
         values = {"mail_from": "bounce@host.example", "header_from": ""} | sender
         refusal = Refusal(
@@ -249,7 +251,7 @@ def _refuse_sender(relay: Any, **sender: str) -> str:
             user_id=user.id,
             **values,
         )
-        await store.refuse([refusal])
+        await store.refusals.record([refusal])
         return id_
 
     return str(relay.in_store(job))

@@ -33,7 +33,7 @@ class Store:
     """Raw mails, and the ledger of each."""
 
     raws_by_id: dict = field(default_factory=dict)
-    mails: dict = field(default_factory=dict)
+    mail_ids: dict = field(default_factory=dict)
     rows: dict = field(default_factory=dict)
     busy: set = field(default_factory=set)
     lost: set = field(default_factory=set)
@@ -41,13 +41,16 @@ class Store:
     late: bool = False
     """The next commit is done, and its caller told that it was not."""
 
+    def __post_init__(self):
+        self.messages = self.mails = self.ledger = self.directory = self
+
     async def raws(self, blob_ids):
         return {i: self.raws_by_id[i] for i in blob_ids if i in self.raws_by_id}
 
     async def join(self, owner, copies):
         states = {}
         for message, key1, _, _ in copies:
-            mail = self.mails.setdefault(key1, len(self.mails) + 1)
+            mail = self.mail_ids.setdefault(key1, len(self.mail_ids) + 1)
             rows = tuple(row for row in self.rows.values() if row.mail_id == mail)
             if message not in self.lost:
                 leased = message not in self.busy
@@ -87,12 +90,12 @@ class Store:
             raise StoreUnavailable("the store does not answer")
         return {settlement.message_id for settlement in settlements}
 
-    async def user_set_time_zone(self, user_id, zone):
+    async def set_time_zone(self, user_id, zone):
         pass
 
     def state(self, message):
         """Return the states of a message's rows, by the contact that each names."""
-        mail = self.mails[f"key1 of {message}"]
+        mail = self.mail_ids[f"key1 of {message}"]
         mine = [row for row in self.rows.values() if row.mail_id == mail]
         return {row.fields["WhoId"]: row.state for row in mine}
 

@@ -76,7 +76,7 @@ class SetClock:
 
 
 class MemorySink:
-    """Keeps what the intake hands over, and fails when told to.
+    """Keeps what the intake hands over, and fails when told to; it is all its parts.
 
     `gate` cleared makes `put` wait, as a slow disk does; `begun` says that it waits.
     """
@@ -84,7 +84,7 @@ class MemorySink:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stored: list[tuple[Envelope, RawMail, bytes]] = []
-        self.refusals: list[Refusal] = []
+        self.refused: list[Refusal] = []
         self.free = GIB
         self.put_error: Exception | None = None
         self.refuse_error: Exception | None = None
@@ -93,6 +93,7 @@ class MemorySink:
         self.begun = asyncio.Event()
         self.logins: list[tuple[int, str]] = []
         self._numbers = itertools.count()
+        self.messages = self.refusals = self.credentials = self
 
     async def put(self, envelope: Envelope, raw: RawMail) -> None:
         """Keep one transaction."""
@@ -108,11 +109,11 @@ class MemorySink:
             raw.path.unlink()
         self.stored.append((envelope, raw, content))
 
-    async def refuse(self, refusals: Sequence[Refusal]) -> None:
+    async def record(self, refusals: Sequence[Refusal]) -> None:
         """Keep refusals."""
         if self.refuse_error is not None:
             raise self.refuse_error
-        self.refusals.extend(refusals)
+        self.refused.extend(refusals)
 
     async def app_password_used(self, user_id: int, name: str) -> None:
         """Keep who has logged in."""
@@ -129,7 +130,7 @@ class MemorySink:
     @property
     def reasons(self) -> list[str]:
         """The reasons of all refusals, in order."""
-        return [refusal.reason for refusal in self.refusals]
+        return [refusal.reason for refusal in self.refused]
 
 
 @asynccontextmanager

@@ -67,7 +67,7 @@ class StoreStates(RuleBasedStateMachine):
         self.settings = StoreSettings(url=url, min_free_bytes=0)
         self.store = self.run(Store.open(self.settings, self.clock))
         self.user = self.run(
-            self.store.user_add("A", "a@b.example", Role.REP, None, "x")
+            self.store.directory.add_user("A", "a@b.example", Role.REP, None, "x")
         )
         self.state: dict[str, State] = {}
         self.held: dict[str, tuple[LeaseOwner, int, datetime]] = {}
@@ -90,7 +90,7 @@ class StoreStates(RuleBasedStateMachine):
             message_id = new_message_id(self.clock)
             recipient = Recipient(message_id, "log-a@in.example", self.user.id)
             envelope = Envelope("", "p", "h", False, self.clock.now(), (recipient,))
-            self.run(self.store.put(envelope, RawMail(1, "0", b"x")))
+            self.run(self.store.messages.put(envelope, RawMail(1, "0", b"x")))
             self.state[message_id] = State.QUEUED
             ids.append(message_id)
         return multiple(*ids)
@@ -102,13 +102,13 @@ class StoreStates(RuleBasedStateMachine):
         for message_id, (_, _, until) in list(self.held.items()):
             if until < now:
                 del self.held[message_id]
-                state = State(self.run(self.store.show(message_id))["state"])
+                state = State(self.run(self.store.log.show(message_id))["state"])
                 assert state is State.CLAIMED
                 self.state[message_id] = State.QUEUED
-        claimed = self.run(self.store.claim(worker, limit, LEASE_S))
+        claimed = self.run(self.store.queue.claim(worker, limit, LEASE_S))
         assert len(claimed) <= limit
         assert len(claimed) == 1 or not any(c.alone for c in claimed)
-        for row in self.run(self.store.log(LogFilter(state=State.DEAD))):
+        for row in self.run(self.store.log.find(LogFilter(state=State.DEAD))):
             if row["reason"] == "exhausted" and self.state[row["id"]] is State.QUEUED:
                 self.state[row["id"]] = State.DEAD
         for one in claimed:
@@ -127,7 +127,7 @@ class StoreStates(RuleBasedStateMachine):
         """A settlement counts only from the holder of that attempt."""
         holder, attempt, _ = self.held.get(message, (None, 1, None))
         settlement = Settlement(message, attempt + stale, event)
-        settled = self.run(self.store.advance(worker, settlements=[settlement]))
+        settled = self.run(self.store.ledger.advance(worker, settlements=[settlement]))
         rightful = holder == worker and not stale
         assert settled == ({message} if rightful else set())
         if rightful:
@@ -140,7 +140,7 @@ class StoreStates(RuleBasedStateMachine):
         old = self.state[message]
         try:
             ((_, was, now),) = self.run(
-                self.store.apply(event, [message], None, "person")
+                self.store.queue.apply(event, [message], None, "person")
             )
         except IllegalTransition:
             assert event not in BY_PEOPLE or event not in TRANSITIONS[old]
@@ -159,7 +159,7 @@ class StoreStates(RuleBasedStateMachine):
     def renew(self, worker):
         """A worker renews what it holds, and nothing else."""
         mine = {i for i, (holder, _, _) in self.held.items() if holder == worker}
-        assert self.run(self.store.renew(worker, self.held, LEASE_S)) == mine
+        assert self.run(self.store.queue.renew(worker, self.held, LEASE_S)) == mine
         until = self.clock.now() + timedelta(seconds=LEASE_S)
         for message_id in mine:
             self.held[message_id] = (worker, self.held[message_id][1], until)
@@ -173,7 +173,7 @@ class StoreStates(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self):
         """Every message is there, in the state that the table gives."""
-        rows = self.run(self.store.log(LogFilter()))
+        rows = self.run(self.store.log.find(LogFilter()))
         assert {row["id"]: State(row["state"]) for row in rows} == self.state
 
 

@@ -72,7 +72,7 @@ async def test_5_nothing_is_decoded_in_the_envelope(serve, sink):
     await talk.ask("MAIL FROM:<=?utf-8?q?boss?=@corp.example>")
     reply = await talk.ask("RCPT TO:<=?utf-8?q?log-ada?=@in.example>")
     assert reply.startswith("550 5.1.1 ")
-    assert sink.refusals[0].mail_from == "=?utf-8?q?boss?=@corp.example"
+    assert sink.refused[0].mail_from == "=?utf-8?q?boss?=@corp.example"
 
 
 async def test_6_null_sender_is_empty(serve, sink):

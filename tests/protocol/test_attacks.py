@@ -45,7 +45,7 @@ async def test_smuggling(dot, size, serve, sink):
     assert await talk.ask("NOOP") == "250 2.0.0 OK"
     assert sink.stored == []
     assert sink.reasons == ["bare_dot"]
-    assert "smuggling" in sink.refusals[0].detail
+    assert "smuggling" in sink.refused[0].detail
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ async def test_connections_of_one_peer(serve_strangers, sink):
     assert (await fourth.reply())[0].startswith("220 ")
     await connect.server.recorder.close()
     assert set(sink.reasons) == {"too_many_connections_of_peer"}
-    assert sum(refusal.count for refusal in sink.refusals) == 3
-    assert len(sink.refusals) == 2
+    assert sum(refusal.count for refusal in sink.refused) == 3
+    assert len(sink.refused) == 2
 
 
 async def test_connections_in_all(serve, sink):

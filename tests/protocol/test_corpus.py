@@ -33,7 +33,7 @@ async def stored(store, tmp_path, message_id):
             (message_id,),
         ).fetchone()
     database.close()
-    return await store.raw(row[0]), row[1]
+    return await store.messages.raw(row[0]), row[1]
 
 
 async def send(talk, case, size=0):

@@ -84,7 +84,7 @@ async def test_store_trouble_is_temporary(name, serve, sink):
     assert line.startswith(reply)
     assert str(error) not in line
     assert sink.reasons == [reason]
-    assert f"(ref {sink.refusals[0].id})" in line
+    assert f"(ref {sink.refused[0].id})" in line
     sink.put_error = None
     assert (await talk.ask("MAIL FROM:<ada@corp.example>")).startswith("250 ")
 
@@ -95,7 +95,7 @@ async def test_disk_that_does_not_answer(serve, sink):
     def fail(**_):
         raise StoreUnavailable("no answer")
 
-    sink.free_bytes = fail
+    sink.messages.free_bytes = fail
     talk = await (await serve())()
     await talk.reply()
     await talk.ask("EHLO client.example")

@@ -92,13 +92,13 @@ async def test_time_is_up_while_a_refusal_is_recorded(start, visit, sink):
     """A timer that goes off between the last command and the close is armed anew."""
     intake = await start(max_connections=1, timeout_s=0.5)
     recorded = asyncio.Event()
-    record = sink.refuse
+    record = sink.refusals.record
 
     async def slow(refusals):
         await recorded.wait()
         await record(refusals)
 
-    sink.refuse = slow
+    sink.refusals.record = slow
     last = b"MAIL FROM:<a@b>\r\nRCPT TO:<nobody@in.example>\r\nQUIT\r\n"
     _, session = await ask_and_never_read(intake, visit, last)
     await asyncio.sleep(0.8)

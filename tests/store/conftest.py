@@ -94,7 +94,9 @@ async def other(store, settings, clock) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def user(store):
-    return await store.user_add("Ada", "ada@corp.example", Role.REP, None, "test")
+    return await store.directory.add_user(
+        "Ada", "ada@corp.example", Role.REP, None, "test"
+    )
 
 
 @pytest.fixture
@@ -147,7 +149,7 @@ def put(store, make, user):
         ids = []
         for _ in range(count):
             envelope, raw = make(user.id)
-            await store.put(envelope, raw)
+            await store.messages.put(envelope, raw)
             ids.append(envelope.recipients[0].message_id)
         return ids
 

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 
 from relay.core.errors import StoreUnavailable
 from relay.core.states import Event, State
-from relay.store import interventions, schema
+from relay.store import queue, schema
 
 COUNT = 2500
 ROW_S = 0.0004
@@ -35,7 +35,7 @@ async def dead(store, put):
         connection.execute(messages.delete())
         connection.execute(insert(messages), rows)
 
-    await store._write(fill, more_s=20)
+    await store.context.write(fill, more_s=20)
     return sorted(ids)
 
 
@@ -43,30 +43,30 @@ async def dead(store, put):
 def slowly(monkeypatch):
     """Have each row take its time: all of them together take a second."""
     seen = []
-    apply_event = interventions.apply_event
+    apply_event = queue.apply_event
 
     def slow(connection, event, rows, actor, now):
         seen.append(len(rows))
         time.sleep(ROW_S * len(rows))
         return apply_event(connection, event, rows, actor, now)
 
-    monkeypatch.setattr(interventions, "apply_event", slow)
+    monkeypatch.setattr(queue, "apply_event", slow)
     return seen
 
 
 async def test_all_of_a_state_are_changed_in_parts(store, dead, slowly):
     """Who asks for many is told what was done, each once and in order."""
-    changed = await store.apply(Event.REQUEUE, None, State.DEAD, "ada")
+    changed = await store.queue.apply(Event.REQUEUE, None, State.DEAD, "ada")
     assert changed == [(i, State.DEAD, State.QUEUED) for i in dead]
     assert slowly == [1000, 1000, 500]
-    assert (await store.counts())[State.QUEUED] == COUNT
-    subjects = [line["subject"] for line in await store.audit(3)]
+    assert (await store.queue.counts())[State.QUEUED] == COUNT
+    subjects = [line["subject"] for line in await store.directory.audit(3)]
     assert Counter(subjects) == {"1000 messages": 2, "500 messages": 1}
 
 
 async def test_many_by_name_are_all_or_none_and_take_their_time(store, dead, slowly):
     """One transaction, which may take longer the more there is to do."""
-    changed = await store.apply(Event.DISCARD, dead, None, "ada")
+    changed = await store.queue.apply(Event.DISCARD, dead, None, "ada")
     assert [one[0] for one in changed] == dead
     assert slowly == [COUNT]
 
@@ -75,15 +75,15 @@ async def test_what_was_changed_before_a_failure_is_told(
     store, dead, slowly, monkeypatch
 ):
     """The second part fails: the first is done, and the error says so."""
-    slow = interventions.apply_event
+    slow = queue.apply_event
 
     def fail(*arguments):
         if slowly:
             raise StoreUnavailable("the disk is gone")
         return slow(*arguments)
 
-    monkeypatch.setattr(interventions, "apply_event", fail)
+    monkeypatch.setattr(queue, "apply_event", fail)
     with pytest.raises(StoreUnavailable, match="gone; 1000 messages were changed"):
-        await store.apply(Event.REQUEUE, None, State.DEAD, "ada")
-    counts = await store.counts()
+        await store.queue.apply(Event.REQUEUE, None, State.DEAD, "ada")
+    counts = await store.queue.counts()
     assert (counts[State.QUEUED], counts[State.DEAD]) == (1000, COUNT - 1000)

@@ -42,11 +42,11 @@ def stopped(pid):
 async def committing(store):
     """Return the pid of the server's process behind the committer."""
     unit = text("SELECT pg_backend_pid()")
-    return await store._database.committer.submit(lambda c: c.scalar(unit))
+    return await store.context.database.committer.submit(lambda c: c.scalar(unit))
 
 
 async def subjects(store):
-    return {row["subject"] for row in await store.log(LogFilter())}
+    return {row["subject"] for row in await store.log.find(LogFilter())}
 
 
 async def results(*calls):
@@ -58,19 +58,20 @@ async def results(*calls):
 @on_postgres
 async def test_a_frozen_committer_is_unavailable_then_replaced(store, make, user):
     """Who waits is told within the limit; the next mail goes by a new connection."""
-    await store.put(*make(user.id, subject="before"))
+    await store.messages.put(*make(user.id, subject="before"))
     with stopped(await committing(store)):
         began = time.monotonic()
         probe, *came = await results(
-            store.try_write(), *(store.put(*make(user.id)) for _ in range(5))
+            store.messages.try_write(),
+            *(store.messages.put(*make(user.id)) for _ in range(5)),
         )
         assert time.monotonic() - began < 4
         assert {type(one) for one in came} == {StoreUnavailable}
         assert isinstance(probe, StoreUnavailable)
         assert "does not answer" in str(probe)
         # The frozen process is left alone: another one serves.
-        await store.try_write()
-        await store.put(*make(user.id, subject="after"))
+        await store.messages.try_write()
+        await store.messages.put(*make(user.id, subject="after"))
         assert await subjects(store) == {"before", "after"}
 
 
@@ -81,14 +82,14 @@ async def test_what_was_answered_is_there_after_a_thaw(store, make, user):
     for number in range(3):
         with stopped(await committing(store)):
             mails = [make(user.id, subject=f"{number} {n}") for n in range(3)]
-            came = await results(*(store.put(*mail) for mail in mails))
+            came = await results(*(store.messages.put(*mail) for mail in mails))
         told += [
             mail[0].subject
             for mail, one in zip(mails, came, strict=True)
             if one is None
         ]
         last = make(user.id)
-        await store.put(*last)
+        await store.messages.put(*last)
         told.append(last[0].subject)
     assert await subjects(store) >= set(told)
 
@@ -96,31 +97,33 @@ async def test_what_was_answered_is_there_after_a_thaw(store, make, user):
 @on_postgres
 async def test_a_frozen_pool_is_unavailable_too(store, make, user):
     """Large mail and reading go by the pool: neither waits for ever."""
-    pid = await store._write(lambda c: c.scalar(text("SELECT pg_backend_pid()")))
+    pid = await store.context.write(lambda c: c.scalar(text("SELECT pg_backend_pid()")))
     with stopped(pid):
-        (came,) = await results(store.put(*make(user.id, data=LARGE)))
+        (came,) = await results(store.messages.put(*make(user.id, data=LARGE)))
         assert isinstance(came, StoreUnavailable)
-        await store.put(*make(user.id, data=LARGE))
-        assert len(await store.log(LogFilter())) == 1
+        await store.messages.put(*make(user.id, data=LARGE))
+        assert len(await store.log.find(LogFilter())) == 1
 
 
 @on_postgres
 async def test_a_frozen_notification_is_not_the_last(store, other, make, user):
     """Mail that came while the server hung is no reason to stop waking a worker."""
-    await other.wait_for_work(0.1)
-    await store.put(*make(user.id))  # The committer has its own connection now.
-    pid = await store._write(lambda c: c.scalar(text("SELECT pg_backend_pid()")))
+    await other.queue.wait_for_work(0.1)
+    await store.messages.put(
+        *make(user.id)
+    )  # The committer has its own connection now.
+    pid = await store.context.write(lambda c: c.scalar(text("SELECT pg_backend_pid()")))
     with stopped(pid):
-        await store.put(*make(user.id))
-        sending = store._database.wake._sending
+        await store.messages.put(*make(user.id))
+        sending = store.context.database.wake._sending
         assert sending
         async with asyncio.timeout(8):
             await asyncio.wait([sending])
-    await other.wait_for_work(0.3)
+    await other.queue.wait_for_work(0.3)
     began = time.monotonic()
-    waiting = asyncio.create_task(other.wait_for_work(8))
+    waiting = asyncio.create_task(other.queue.wait_for_work(8))
     await asyncio.sleep(0.1)
-    await store.put(*make(user.id))
+    await store.messages.put(*make(user.id))
     await waiting
     assert time.monotonic() - began < 3
 
@@ -129,10 +132,10 @@ async def test_a_frozen_notification_is_not_the_last(store, other, make, user):
 async def test_a_statement_that_hangs_is_cut_off(store, make, user):
     """A lock that somebody keeps in the server is no reason to wait either."""
     with pytest.raises(StoreUnavailable, match="does not answer"):
-        await store._write(lambda c: c.execute(text("SELECT pg_sleep(20)")))
+        await store.context.write(lambda c: c.execute(text("SELECT pg_sleep(20)")))
     with pytest.raises(StoreUnavailable, match="does not answer"):
-        await store._read(lambda c: c.execute(text("SELECT pg_sleep(20)")))
-    await store.put(*make(user.id))
+        await store.context.read(lambda c: c.execute(text("SELECT pg_sleep(20)")))
+    await store.messages.put(*make(user.id))
 
 
 @on_postgres
@@ -141,7 +144,7 @@ async def test_a_frozen_server_does_not_keep_the_store_from_closing(
 ):
     """A relay that ends does not wait for a server that never says goodbye."""
     store = await Store.open(settings, clock)
-    await store.put(*make(None))
+    await store.messages.put(*make(None))
     with stopped(await committing(store)):
         async with asyncio.timeout(8):
             await store.close()
@@ -158,19 +161,19 @@ async def test_a_disk_that_hangs_is_unavailable_and_loses_nothing(
         begun.set()
         assert gate.wait(20)
 
-    hanging = asyncio.ensure_future(store._write(hang))
+    hanging = asyncio.ensure_future(store.context.write(hang))
     await asyncio.to_thread(begun.wait, 5)
     came = await results(
         hanging,
-        store.put(*make(user.id, subject="small")),
-        store.put(*make(user.id, subject="large", data=LARGE)),
-        store.try_write(),
+        store.messages.put(*make(user.id, subject="small")),
+        store.messages.put(*make(user.id, subject="large", data=LARGE)),
+        store.messages.try_write(),
     )
     assert {type(one) for one in came} == {StoreUnavailable}
     # What may still be written keeps its file: the row could come.
-    assert len(list(store.spool_dir.glob("*.eml"))) == 1
+    assert len(list(store.messages.spool_dir.glob("*.eml"))) == 1
     gate.set()
-    await store.put(*make(user.id, subject="later"))
+    await store.messages.put(*make(user.id, subject="later"))
     assert await subjects(store) == {"later"}
 
 
@@ -180,26 +183,26 @@ async def test_large_mail_put_off_leaves_no_file(store, url, make, user):
     lock = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     for _ in range(5):
-        (came,) = await results(store.put(*make(user.id, data=LARGE)))
+        (came,) = await results(store.messages.put(*make(user.id, data=LARGE)))
         assert isinstance(came, StoreUnavailable)
         with pytest.raises(StoreUnavailable):
-            await store.try_write()
-    assert list(store.spool_dir.iterdir()) == []
+            await store.messages.try_write()
+    assert list(store.messages.spool_dir.iterdir()) == []
     lock.execute("ROLLBACK")
     lock.close()
-    await store.try_write()
-    await store.put(*make(user.id, data=LARGE))
-    assert len(list(store.spool_dir.glob("*.eml"))) == 1
+    await store.messages.try_write()
+    await store.messages.put(*make(user.id, data=LARGE))
+    assert len(list(store.messages.spool_dir.glob("*.eml"))) == 1
 
 
 @on_sqlite
 async def test_a_file_whose_row_is_there_stays(store, make, user):
     """The same mail put twice fails the second time; the first one's file stays."""
     envelope, raw = make(user.id, data=LARGE)
-    await store.put(envelope, raw)
+    await store.messages.put(envelope, raw)
     with pytest.raises(StoreUnavailable):
-        await store.put(envelope, raw)
-    assert await store.raw(envelope.recipients[0].message_id) == LARGE
+        await store.messages.put(envelope, raw)
+    assert await store.messages.raw(envelope.recipients[0].message_id) == LARGE
 
 
 @on_sqlite
@@ -213,5 +216,5 @@ async def test_a_file_that_cannot_be_made_durable_is_removed(
 
     monkeypatch.setattr("relay.store.spool.sync_folder", fail)
     with pytest.raises(StoreUnavailable):
-        await store.put(*make(user.id, data=LARGE))
-    assert list(store.spool_dir.iterdir()) == []
+        await store.messages.put(*make(user.id, data=LARGE))
+    assert list(store.messages.spool_dir.iterdir()) == []

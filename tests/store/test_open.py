@@ -31,7 +31,7 @@ async def test_an_empty_store_is_made_and_opened_again(settings, clock):
     """The first open creates the newest schema, the second finds it."""
     for _ in range(2):
         store = await Store.open(settings, clock)
-        assert await store.log(LogFilter()) == []
+        assert await store.log.find(LogFilter()) == []
         await store.close()
     assert await Store.upgrade(settings) == (HEAD, HEAD)
 
@@ -49,7 +49,7 @@ async def test_migrations_make_the_schema_of_the_code(store):
         context = MigrationContext.configure(connection, opts=options)
         return compare_metadata(context, metadata)
 
-    assert await store._read(differences) == []
+    assert await store.context.read(differences) == []
 
 
 async def test_the_schema_of_the_code_makes_the_same_tables(store, settings):
@@ -79,14 +79,14 @@ async def test_the_schema_of_the_code_makes_the_same_tables(store, settings):
             for table in metadata.tables
         }
 
-    migrated = await store._read(described)
+    migrated = await store.context.read(described)
 
     def rebuild(connection):
         metadata.drop_all(connection)
         metadata.create_all(connection)
         return described(connection)
 
-    assert await store._write(rebuild) == migrated
+    assert await store.context.write(rebuild) == migrated
 
 
 def test_head_is_the_newest_script():
@@ -102,7 +102,7 @@ def test_head_is_the_newest_script():
 async def test_a_schema_that_is_not_ours_is_refused(settings, clock, revision, mend):
     """A store of an unknown revision stops the start, and is not touched."""
     store = await Store.open(settings, clock)
-    await store._write(
+    await store.context.write(
         lambda c: c.execute(
             text(f"UPDATE alembic_version SET version_num='{revision}'")
         )
@@ -124,7 +124,7 @@ def test_an_older_schema_names_the_command(monkeypatch):
 async def test_a_database_of_another_program_is_left_alone(settings, clock):
     """Foreign tables without our version stop the start."""
     store = await Store.open(settings, clock)
-    await store._write(lambda c: c.execute(text("DROP TABLE alembic_version")))
+    await store.context.write(lambda c: c.execute(text("DROP TABLE alembic_version")))
     await store.close()
     with pytest.raises(ConfigError, match="another program"):
         await Store.open(settings, clock)
@@ -207,9 +207,11 @@ async def test_sqlite_is_set_up_for_durability(tmp_path, clock):
     def pragmas(connection):
         return [connection.scalar(text(f"PRAGMA {name}")) for name in names]
 
-    assert await store._write(pragmas) == ["wal", 2, 1]
+    assert await store.context.write(pragmas) == ["wal", 2, 1]
     with pytest.raises(StoreUnavailable):
-        await store._read(lambda c: c.execute(text("UPDATE meta SET revision = 9")))
+        await store.context.read(
+            lambda c: c.execute(text("UPDATE meta SET revision = 9"))
+        )
     await store.close()
     with sqlite3.connect(path) as raw:
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -9,7 +9,7 @@ from relay.core.directory import Role
 from relay.core.errors import NotFound
 from relay.core.model import LogFilter
 from relay.core.states import Event, State
-from relay.store import Store, intake, purge, schema
+from relay.store import Store, messages, purge, schema
 
 LARGE = b"x" * 5000
 """More than `inline_bytes`: a file on SQLite, chunks on PostgreSQL."""
@@ -18,9 +18,9 @@ LARGE = b"x" * 5000
 @pytest.fixture
 async def few(settings, clock, monkeypatch):
     """A store that keeps three mails for postmaster, and looks at each put."""
-    monkeypatch.setattr(intake, "PURGE_EVERY", 1)
+    monkeypatch.setattr(messages, "PURGE_EVERY", 1)
     monkeypatch.setattr(purge, "BATCH", 2)
-    monkeypatch.setattr(intake, "BATCH", 2)
+    monkeypatch.setattr(messages, "BATCH", 2)
     store = await Store.open(settings.model_copy(update={"postmaster_keep": 3}), clock)
     yield store
     await store.close()
@@ -29,7 +29,7 @@ async def few(settings, clock, monkeypatch):
 async def put(store, make, *user_ids, data=LARGE):
     """Store a mail, and wait for what it sets off; return the ids of its messages."""
     envelope, raw = make(*user_ids, data=data)
-    await store.put(envelope, raw)
+    await store.messages.put(envelope, raw)
     await store._finish_puts()
     return [recipient.message_id for recipient in envelope.recipients]
 
@@ -37,7 +37,7 @@ async def put(store, make, *user_ids, data=LARGE):
 async def rows(store, table):
     """Return how many rows a table has."""
     query = select(func.count()).select_from(table)
-    return await store._read(lambda connection: connection.scalar(query))
+    return await store.context.read(lambda connection: connection.scalar(query))
 
 
 async def test_the_newest_are_kept(few, make):

@@ -18,12 +18,12 @@ LEASE_S = 120
 
 
 async def state_of(store, message_id):
-    return (await store.show(message_id))["state"]
+    return (await store.log.show(message_id))["state"]
 
 
 async def crash(store, owner, clock, limit=100):
     """Claim, then let the lease run out."""
-    claimed = await store.claim(owner, limit, LEASE_S)
+    claimed = await store.queue.claim(owner, limit, LEASE_S)
     clock.move(LEASE_S + 1)
     return claimed
 
@@ -31,14 +31,14 @@ async def crash(store, owner, clock, limit=100):
 async def test_claim_takes_due_messages_oldest_first(store, put, owner, clock):
     """A claim raises the attempt and hands out in order, up to the limit."""
     ids = await put(5)
-    first = await store.claim(owner, 3, LEASE_S)
+    first = await store.queue.claim(owner, 3, LEASE_S)
     assert [(c.id, c.attempt, c.alone) for c in first] == [
         (i, 1, False) for i in ids[:3]
     ]
-    assert [c.id for c in await store.claim(owner, 3, LEASE_S)] == ids[3:]
-    assert await store.claim(owner, 3, LEASE_S) == []
-    assert (await store.counts())[State.CLAIMED] == 5
-    assert await store.oldest_queued() is None
+    assert [c.id for c in await store.queue.claim(owner, 3, LEASE_S)] == ids[3:]
+    assert await store.queue.claim(owner, 3, LEASE_S) == []
+    assert (await store.queue.counts())[State.CLAIMED] == 5
+    assert await store.queue.oldest_queued() is None
 
 
 async def test_a_claim_is_bounded_by_bytes(store, make, user, owner):
@@ -46,10 +46,10 @@ async def test_a_claim_is_bounded_by_bytes(store, make, user, owner):
     ids = []
     for size in (100, 100, 900, 100, 5000, 100):
         envelope, raw = make(user.id, data=b"x" * size)
-        await store.put(envelope, raw)
+        await store.messages.put(envelope, raw)
         ids.append(envelope.recipients[0].message_id)
     claims = []
-    while claimed := await store.claim(owner, 100, LEASE_S, max_bytes=1000):
+    while claimed := await store.queue.claim(owner, 100, LEASE_S, max_bytes=1000):
         claims.append([ids.index(c.id) for c in claimed])
     assert claims == [[0, 1], [2, 3], [4], [5]]
 
@@ -57,14 +57,14 @@ async def test_a_claim_is_bounded_by_bytes(store, make, user, owner):
 async def test_what_is_not_due_is_not_claimed(store, put, owner, clock):
     """A retry waits for its time."""
     (message_id,) = await put()
-    (claimed,) = await store.claim(owner, 1, LEASE_S)
+    (claimed,) = await store.queue.claim(owner, 1, LEASE_S)
     later = clock.now() + timedelta(seconds=30)
-    await store.advance(
+    await store.ledger.advance(
         owner, settlements=[Settlement(message_id, 1, Event.TRANSIENT, retry_at=later)]
     )
-    assert await store.claim(owner, 1, LEASE_S) == []
+    assert await store.queue.claim(owner, 1, LEASE_S) == []
     clock.move(30)
-    (again,) = await store.claim(owner, 1, LEASE_S)
+    (again,) = await store.queue.claim(owner, 1, LEASE_S)
     assert (again.attempt, again.failures) == (2, 1)
     assert claimed.failures == 0
 
@@ -74,10 +74,10 @@ DAY_S = 86_400.0
 
 async def end(store, owner, clock, event, *, wait_s=60.0):
     """Claim the only message and end the attempt, with a retry; return the claim."""
-    (claimed,) = await store.claim(owner, 1, LEASE_S)
+    (claimed,) = await store.queue.claim(owner, 1, LEASE_S)
     later = clock.now() + timedelta(seconds=wait_s)
     settlement = Settlement(claimed.id, claimed.attempt, event, retry_at=later)
-    await store.advance(owner, settlements=[settlement])
+    await store.ledger.advance(owner, settlements=[settlement])
     return claimed
 
 
@@ -106,15 +106,15 @@ async def test_age_counts_the_time_in_which_somebody_tried(store, put, owner, cl
     assert claimed.failing_since == first + late, "the org rested"
 
     clock.move(60)
-    await store.claim(owner, 1, LEASE_S)
+    await store.queue.claim(owner, 1, LEASE_S)
     clock.move(3 * DAY_S)
     late += timedelta(days=3)
     claimed = await end(store, owner, clock, Event.TRANSIENT)
     assert claimed.failing_since == first + late, "the machine was off"
 
-    await store.apply(Event.HOLD, [message_id], None, "ada")
-    await store.apply(Event.RELEASE, [message_id], None, "ada")
-    (claimed,) = await store.claim(owner, 1, LEASE_S)
+    await store.queue.apply(Event.HOLD, [message_id], None, "ada")
+    await store.queue.apply(Event.RELEASE, [message_id], None, "ada")
+    (claimed,) = await store.queue.claim(owner, 1, LEASE_S)
     assert claimed.failing_since is None, "a person wants it tried anew"
 
 
@@ -141,9 +141,9 @@ async def test_an_expired_lease_counts_a_crash_and_queues_again(
     """A worker that vanishes loses the message; the trace says so."""
     (message_id,) = await put()
     await crash(store, owner, clock)
-    (again,) = await store.claim(rival, 1, LEASE_S)
+    (again,) = await store.queue.claim(rival, 1, LEASE_S)
     assert (again.id, again.attempt, again.alone) == (message_id, 2, False)
-    trace = (await store.show(message_id))["trace"]
+    trace = (await store.log.show(message_id))["trace"]
     assert [s["result"] for s in trace if s["step"] == "attempt"] == ["lease_expired"]
 
 
@@ -152,11 +152,11 @@ async def test_two_crashes_make_a_message_travel_alone(store, put, owner, clock)
     await put(2)
     for _ in range(ALONE_AFTER):
         assert len(await crash(store, owner, clock)) == 2
-    (one,) = await store.claim(owner, 100, LEASE_S)
+    (one,) = await store.queue.claim(owner, 100, LEASE_S)
     assert one.alone
-    assert await store.claim(replace(owner, worker="1"), 100, LEASE_S) == []
-    await store.advance(owner, settlements=[Settlement(one.id, 3, Event.LOGGED)])
-    (two,) = await store.claim(owner, 100, LEASE_S)
+    assert await store.queue.claim(replace(owner, worker="1"), 100, LEASE_S) == []
+    await store.ledger.advance(owner, settlements=[Settlement(one.id, 3, Event.LOGGED)])
+    (two,) = await store.queue.claim(owner, 100, LEASE_S)
     assert two.alone
     assert two.id != one.id
 
@@ -170,17 +170,17 @@ async def test_a_lone_message_waits_for_what_its_process_holds(
         await crash(store, owner, clock)
     rest = await put(2)
     colleague, elsewhere = replace(owner, worker="1"), replace(owner, pid=77)
-    in_hand = await store.claim(owner, 100, LEASE_S)
+    in_hand = await store.queue.claim(owner, 100, LEASE_S)
     assert [c.id for c in in_hand] == rest
-    assert await store.claim(colleague, 100, LEASE_S) == []
-    await store.advance(
+    assert await store.queue.claim(colleague, 100, LEASE_S) == []
+    await store.ledger.advance(
         owner, settlements=[Settlement(c.id, 1, Event.LOGGED) for c in in_hand]
     )
-    (claimed,) = await store.claim(colleague, 100, LEASE_S)
+    (claimed,) = await store.queue.claim(colleague, 100, LEASE_S)
     assert (claimed.id, claimed.alone) == (lone, True)
     more = await put(1)
-    assert await store.claim(owner, 100, LEASE_S) == []
-    assert [c.id for c in await store.claim(elsewhere, 100, LEASE_S)] == more
+    assert await store.queue.claim(owner, 100, LEASE_S) == []
+    assert [c.id for c in await store.queue.claim(elsewhere, 100, LEASE_S)] == more
 
 
 async def test_three_crashes_alone_exhaust_a_message(store, put, owner, clock):
@@ -188,8 +188,8 @@ async def test_three_crashes_alone_exhaust_a_message(store, put, owner, clock):
     (message_id,) = await put()
     for _ in range(ALONE_AFTER + LONE_CRASHES):
         assert len(await crash(store, owner, clock)) == 1
-    assert await store.claim(owner, 1, LEASE_S) == []
-    shown = await store.show(message_id)
+    assert await store.queue.claim(owner, 1, LEASE_S) == []
+    shown = await store.log.show(message_id)
     assert (shown["state"], shown["reason"]) == ("dead", "exhausted")
     assert "3 times" in shown["trace"][-1]["detail"]
 
@@ -197,13 +197,13 @@ async def test_three_crashes_alone_exhaust_a_message(store, put, owner, clock):
 async def test_renewed_leases_last(store, put, owner, rival, clock):
     """A renewal prolongs; what is not held any more is left out."""
     ids = await put(2)
-    await store.claim(owner, 2, LEASE_S)
-    await store.advance(owner, settlements=[Settlement(ids[0], 1, Event.LOGGED)])
+    await store.queue.claim(owner, 2, LEASE_S)
+    await store.ledger.advance(owner, settlements=[Settlement(ids[0], 1, Event.LOGGED)])
     clock.move(100)
-    assert await store.renew(owner, ids, LEASE_S) == {ids[1]}
-    assert await store.renew(rival, ids, LEASE_S) == set()
+    assert await store.queue.renew(owner, ids, LEASE_S) == {ids[1]}
+    assert await store.queue.renew(rival, ids, LEASE_S) == set()
     clock.move(100)
-    assert await store.claim(rival, 2, LEASE_S) == []
+    assert await store.queue.claim(rival, 2, LEASE_S) == []
 
 
 async def test_leases_of_dead_processes_end_at_once(store, put, owner, clock):
@@ -211,70 +211,72 @@ async def test_leases_of_dead_processes_end_at_once(store, put, owner, clock):
     ids = await put(3)
     alive, elsewhere = replace(owner, pid=20), replace(owner, host="far")
     for holder in (owner, alive, elsewhere):
-        await store.claim(holder, 1, LEASE_S)
+        await store.queue.claim(holder, 1, LEASE_S)
     me = LeaseOwner("host", "boot", 30, "2")
-    assert await store.release_dead(me, lambda name: name == str(alive)) == 1
-    assert [c.id for c in await store.claim(me, 10, LEASE_S)] == ids[:1]
-    assert await store.release_dead(me, lambda _name: True) == 0
+    assert await store.queue.release_dead(me, lambda name: name == str(alive)) == 1
+    assert [c.id for c in await store.queue.claim(me, 10, LEASE_S)] == ids[:1]
+    assert await store.queue.release_dead(me, lambda _name: True) == 0
 
 
 async def test_people_move_messages_by_the_table(store, put, owner):
     """Hold, release, discard: each changes the state and the trace, and is audited."""
     a, b = await put(2)
-    assert await store.apply(Event.HOLD, [a, b], None, "eve") == [
+    assert await store.queue.apply(Event.HOLD, [a, b], None, "eve") == [
         (a, State.QUEUED, State.HELD),
         (b, State.QUEUED, State.HELD),
     ]
-    assert await store.claim(owner, 2, LEASE_S) == []
-    await store.apply(Event.RELEASE, [a], None, "eve")
-    await store.apply(Event.DISCARD, [b], None, "eve")
+    assert await store.queue.claim(owner, 2, LEASE_S) == []
+    await store.queue.apply(Event.RELEASE, [a], None, "eve")
+    await store.queue.apply(Event.DISCARD, [b], None, "eve")
     assert await state_of(store, b) == "discarded"
-    assert [c.id for c in await store.claim(owner, 2, LEASE_S)] == [a]
-    last = (await store.show(b))["trace"][-1]
+    assert [c.id for c in await store.queue.claim(owner, 2, LEASE_S)] == [a]
+    last = (await store.log.show(b))["trace"][-1]
     assert (last["step"], last["result"], last["detail"]) == (
         "discard",
         "discarded",
         "by eve",
     )
-    assert (await store.audit(1))[0]["action"] == "message_discard"
+    assert (await store.directory.audit(1))[0]["action"] == "message_discard"
 
 
 async def test_illegal_changes_change_nothing(store, put, owner):
     """Named messages change all or none; events of the worker are not for people."""
     a, b = await put(2)
-    await store.apply(Event.DISCARD, [b], None, "eve")
+    await store.queue.apply(Event.DISCARD, [b], None, "eve")
     with pytest.raises(IllegalTransition):
-        await store.apply(Event.HOLD, [a, b], None, "eve")
+        await store.queue.apply(Event.HOLD, [a, b], None, "eve")
     with pytest.raises(NotFound):
-        await store.apply(Event.HOLD, [a, "0" * 26], None, "eve")
+        await store.queue.apply(Event.HOLD, [a, "0" * 26], None, "eve")
     with pytest.raises(IllegalTransition):
-        await store.apply(Event.CLAIM, [a], None, "eve")
+        await store.queue.apply(Event.CLAIM, [a], None, "eve")
     assert await state_of(store, a) == "queued"
-    await store.claim(owner, 1, LEASE_S)
+    await store.queue.claim(owner, 1, LEASE_S)
     with pytest.raises(IllegalTransition):
-        await store.apply(Event.DISCARD, [a], None, "eve")
+        await store.queue.apply(Event.DISCARD, [a], None, "eve")
 
 
 async def test_by_state_only_what_can_is_changed(store, put, owner):
     """With a state and no ids, impossible events touch nothing."""
     ids = await put(3)
-    assert await store.apply(Event.REQUEUE, None, State.QUEUED, "eve") == []
-    assert await store.apply(Event.CLAIM, None, State.QUEUED, "eve") == []
-    changed = await store.apply(Event.HOLD, None, State.QUEUED, "eve")
+    assert await store.queue.apply(Event.REQUEUE, None, State.QUEUED, "eve") == []
+    assert await store.queue.apply(Event.CLAIM, None, State.QUEUED, "eve") == []
+    changed = await store.queue.apply(Event.HOLD, None, State.QUEUED, "eve")
     assert [row[0] for row in changed] == ids
-    assert len(await store.log(LogFilter(state=State.HELD))) == 3
+    assert len(await store.log.find(LogFilter(state=State.HELD))) == 3
 
 
 async def test_mail_for_postmaster_is_requeued_by_its_id_alone(store, make, put):
     """All that is skipped goes again, but what is never logged rests in peace."""
     (mail,) = await put()
     letter, raw = make(None)
-    await store.put(letter, raw)
+    await store.messages.put(letter, raw)
     (recipient,) = letter.recipients
-    await store.apply(Event.HOLD, [mail], None, "cli")
-    assert await store.apply(Event.REQUEUE, None, State.SKIPPED, "cli") == []
+    await store.queue.apply(Event.HOLD, [mail], None, "cli")
+    assert await store.queue.apply(Event.REQUEUE, None, State.SKIPPED, "cli") == []
     assert await state_of(store, recipient.message_id) == "skipped"
-    changed = await store.apply(Event.REQUEUE, [recipient.message_id], None, "cli")
+    changed = await store.queue.apply(
+        Event.REQUEUE, [recipient.message_id], None, "cli"
+    )
     assert changed == [(recipient.message_id, State.SKIPPED, State.QUEUED)]
 
 
@@ -283,20 +285,20 @@ async def test_a_requeued_message_starts_afresh(store, put, owner, clock):
     (message_id,) = await put()
     for _ in range(ALONE_AFTER):
         await crash(store, owner, clock)
-    (claimed,) = await store.claim(owner, 1, LEASE_S)
-    await store.advance(
+    (claimed,) = await store.queue.claim(owner, 1, LEASE_S)
+    await store.ledger.advance(
         owner,
         settlements=[Settlement(message_id, claimed.attempt, Event.PERMANENT, "x")],
     )
-    await store.apply(Event.REQUEUE, [message_id], None, "eve")
-    (fresh,) = await store.claim(owner, 1, LEASE_S)
+    await store.queue.apply(Event.REQUEUE, [message_id], None, "eve")
+    (fresh,) = await store.queue.claim(owner, 1, LEASE_S)
     assert (fresh.alone, fresh.failures, fresh.attempt) == (False, 0, 4)
 
 
 async def test_waiting_ends_when_mail_comes(store, put):
     """`wait_for_work` returns at once after a put, else when the time is over."""
-    await store.wait_for_work(0)
-    waiter = asyncio.ensure_future(store.wait_for_work(5))
+    await store.queue.wait_for_work(0)
+    waiter = asyncio.ensure_future(store.queue.wait_for_work(5))
     await asyncio.sleep(0)
     await put()
     await asyncio.wait_for(waiter, 1)

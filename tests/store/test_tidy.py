@@ -40,10 +40,10 @@ async def gone(path):
 
 async def test_what_a_crash_left_goes_without_a_restart(intake):
     """Old files without a row are removed while the relay runs; young ones stay."""
-    young = intake.store.spool_temporary()
+    young = intake.store.messages.spool_temporary()
     young.touch()
-    orphan = intake.store.spool_dir / ("0" * 26 + ".eml")
-    for path in (orphan, intake.store.spool_temporary()):
+    orphan = intake.store.messages.spool_dir / ("0" * 26 + ".eml")
+    for path in (orphan, intake.store.messages.spool_temporary()):
         path.touch()
         old = time.time() - 7200
         os.utime(path, (old, old))
@@ -53,11 +53,11 @@ async def test_what_a_crash_left_goes_without_a_restart(intake):
 
 async def test_trouble_does_not_end_it(intake, monkeypatch):
     """A look that fails is followed by another."""
-    spool = intake.store._spool
+    spool = intake.store.context.spool
     monkeypatch.setattr(spool, "folder", spool.folder.with_name("away"))
     await asyncio.sleep(0.2)
     monkeypatch.undo()
-    orphan = intake.store.spool_dir / ("0" * 26 + ".eml")
+    orphan = intake.store.messages.spool_dir / ("0" * 26 + ".eml")
     orphan.touch()
     os.utime(orphan, (1, 1))
     await gone(orphan)

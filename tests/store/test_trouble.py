@@ -45,7 +45,7 @@ async def sender(store, size):
             "a@b.example", "192.0.2.1", "c", False, datetime.now(UTC),
             (Recipient(message_id, "log-x@in.example", None),),
         )
-        await store.put(envelope, RawMail(len(data), "0" * 64, data))
+        await store.messages.put(envelope, RawMail(len(data), "0" * 64, data))
         print(message_id, len(data), flush=True)
 
 async def main():
@@ -74,17 +74,17 @@ async def test_a_locked_database_is_unavailable_then_recovers(url, store, make, 
     assert await locker.stdout.readline() == b"locked\n"
     mails = [make(user.id) for _ in range(5)]
     results = await asyncio.gather(
-        *(store.put(*mail) for mail in mails), return_exceptions=True
+        *(store.messages.put(*mail) for mail in mails), return_exceptions=True
     )
     assert [type(error) for error in results] == [StoreUnavailable] * 5
     assert "SQLITE_BUSY" in str(results[0])
     assert isinstance(results[0].__cause__, Exception)
-    assert await store.log(LogFilter()) == []  # Readers are not blocked.
+    assert await store.log.find(LogFilter()) == []  # Readers are not blocked.
     locker.stdin.close()
     await locker.wait()
     for mail in mails:
-        await store.put(*mail)
-    assert len(await store.log(LogFilter())) == 5
+        await store.messages.put(*mail)
+    assert len(await store.log.find(LogFilter())) == 5
 
 
 @on_sqlite
@@ -98,20 +98,23 @@ async def test_a_full_disk_is_said_and_recovers(store, make, user):
 
         return work
 
-    await store._write(limit(3))
+    await store.context.write(limit(3))
     results = await asyncio.gather(
-        *(store.put(*make(user.id, data=os.urandom(4000))) for _ in range(20)),
+        *(store.messages.put(*make(user.id, data=os.urandom(4000))) for _ in range(20)),
         return_exceptions=True,
     )
     full = [error for error in results if error is not None]
     assert full
     assert {type(error) for error in full} == {StoreFull}
-    stored = await store.log(LogFilter())
+    stored = await store.log.find(LogFilter())
     assert len(stored) == 20 - len(full)
-    await store._write(limit(10_000))
-    await store.put(*make(user.id, data=os.urandom(4000)))
-    assert len(await store.log(LogFilter())) == len(stored) + 1
-    assert await store._read(lambda c: c.scalar(text("PRAGMA integrity_check"))) == "ok"
+    await store.context.write(limit(10_000))
+    await store.messages.put(*make(user.id, data=os.urandom(4000)))
+    assert len(await store.log.find(LogFilter())) == len(stored) + 1
+    assert (
+        await store.context.read(lambda c: c.scalar(text("PRAGMA integrity_check")))
+        == "ok"
+    )
 
 
 @on_sqlite
@@ -124,41 +127,41 @@ async def test_a_large_mail_on_a_full_disk_leaves_no_file(store, make, user):
 
     async def fill():
         while True:
-            await store.put(*make(user.id, data=os.urandom(4000)))
+            await store.messages.put(*make(user.id, data=os.urandom(4000)))
 
-    await store._write(full)
+    await store.context.write(full)
     with pytest.raises(StoreFull):
         await fill()
-    kept = set(store.spool_dir.iterdir())
+    kept = set(store.messages.spool_dir.iterdir())
 
     async def fill_with_files():
         nonlocal kept
         while True:
-            await store.put(*make(user.id, data=os.urandom(9000)))
-            kept = set(store.spool_dir.iterdir())
+            await store.messages.put(*make(user.id, data=os.urandom(9000)))
+            kept = set(store.messages.spool_dir.iterdir())
 
     with pytest.raises(StoreFull):
         await fill_with_files()
-    assert set(store.spool_dir.iterdir()) == kept
+    assert set(store.messages.spool_dir.iterdir()) == kept
 
 
 async def test_a_failing_unit_fails_alone(store, make, user, put):
     """An error of one caller's unit leaves what shares its transaction alone."""
     (message_id,) = await put()
     results = await asyncio.gather(
-        store.put(*make(user.id)),
-        store.apply(Event.HOLD, ["0" * 26], None, "eve"),
-        store.apply(Event.HOLD, [message_id], None, "eve"),
-        store.setting_set("a", 1, "eve"),
-        store._write(lambda c: c.execute(text("SELECT nonsense FROM nowhere"))),
-        store.put(*make(user.id)),
+        store.messages.put(*make(user.id)),
+        store.queue.apply(Event.HOLD, ["0" * 26], None, "eve"),
+        store.queue.apply(Event.HOLD, [message_id], None, "eve"),
+        store.directory.set_setting("a", 1, "eve"),
+        store.context.write(lambda c: c.execute(text("SELECT nonsense FROM nowhere"))),
+        store.messages.put(*make(user.id)),
         return_exceptions=True,
     )
     assert isinstance(results[1], NotFound)
     assert isinstance(results[4], StoreUnavailable)
     assert [r for i, r in enumerate(results) if i not in {1, 2, 4}] == [None] * 3
-    assert await store.setting_get("a") == 1
-    counts = await store.counts()
+    assert await store.directory.setting("a") == 1
+    counts = await store.queue.counts()
     assert (counts[State.HELD], counts[State.QUEUED]) == (1, 2)
 
 
@@ -170,10 +173,12 @@ async def test_a_mistake_in_a_unit_reaches_its_caller_only(store, make, user):
         raise ZeroDivisionError(msg)
 
     results = await asyncio.gather(
-        store._write(broken), store.put(*make(user.id)), return_exceptions=True
+        store.context.write(broken),
+        store.messages.put(*make(user.id)),
+        return_exceptions=True,
     )
     assert isinstance(results[0], ZeroDivisionError)
-    assert (await store.counts())[State.QUEUED] == 1
+    assert (await store.queue.counts())[State.QUEUED] == 1
 
 
 @on_sqlite
@@ -183,35 +188,37 @@ async def test_a_transaction_lost_midway_is_noticed(store, make, user):
     def lose(connection):
         connection.connection.dbapi_connection.rollback()
 
-    put = asyncio.ensure_future(store.put(*make(user.id)))
+    put = asyncio.ensure_future(store.messages.put(*make(user.id)))
     await asyncio.sleep(0)
-    results = await asyncio.gather(put, store._write(lose), return_exceptions=True)
+    results = await asyncio.gather(
+        put, store.context.write(lose), return_exceptions=True
+    )
     assert isinstance(results[1], StoreUnavailable)
-    stored = (await store.counts())[State.QUEUED]
+    stored = (await store.queue.counts())[State.QUEUED]
     assert stored == (1 if results[0] is None else 0)
 
 
 @on_postgres
 async def test_a_lost_connection_is_unavailable_then_recovers(store, other, make, user):
     """When the server drops our connections, the next try makes new ones."""
-    await store.put(*make(user.id))
+    await store.messages.put(*make(user.id))
     kill = text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE pid <> pg_backend_pid() AND datname = current_database()"
     )
-    await other._write(lambda c: c.execute(kill))
+    await other.context.write(lambda c: c.execute(kill))
     with pytest.raises(StoreUnavailable):
-        await store.put(*make(user.id))
-    await store.put(*make(user.id))
-    assert len(await store.log(LogFilter())) == 2
+        await store.messages.put(*make(user.id))
+    await store.messages.put(*make(user.id))
+    assert len(await store.log.find(LogFilter())) == 2
 
 
 async def test_error_texts_hold_no_data(store, make, user):
     """No text of an error, nor of its causes, quotes what was to be stored."""
     envelope, raw = make(user.id, data=b"secret body", subject="secret subject")
-    await store.put(envelope, raw)
+    await store.messages.put(envelope, raw)
     with pytest.raises(StoreUnavailable) as caught:
-        await store.put(envelope, raw)
+        await store.messages.put(envelope, raw)
     error = caught.value
     assert "secret" not in str(error)
     assert "secret" not in str(error.__cause__)
@@ -247,9 +254,11 @@ async def test_what_put_returned_survives_sigkill(url, settings, clock, tmp_path
     said += [line.split() for line in rest[: rest.rfind(b"\n") + 1].splitlines()]
     store = await Store.open(settings, clock)
     try:
-        known = {row["id"] for row in await store.log(LogFilter())}
+        known = {row["id"] for row in await store.log.find(LogFilter())}
         for message_id, size in ((a.decode(), int(b)) for a, b in said if b):
             assert message_id in known
-            assert await store.raw(message_id) == message_id.encode() * (size // 26)
+            assert await store.messages.raw(message_id) == message_id.encode() * (
+                size // 26
+            )
     finally:
         await store.close()

@@ -13,7 +13,7 @@ LONG_S = 8.0
 
 async def woken_by(work, other) -> float:
     """Return how long `other` waited, while `work` was done by its neighbour."""
-    waiting = asyncio.create_task(other.wait_for_work(LONG_S))
+    waiting = asyncio.create_task(other.queue.wait_for_work(LONG_S))
     await asyncio.sleep(0.3)
     assert not waiting.done()
     began = time.monotonic()
@@ -24,8 +24,8 @@ async def woken_by(work, other) -> float:
 
 async def settle_first_ring(other):
     """Let the start of listening, which rings once, pass."""
-    await other.wait_for_work(0.3)
-    await other.wait_for_work(0.1)
+    await other.queue.wait_for_work(0.3)
+    await other.queue.wait_for_work(0.1)
 
 
 async def test_a_put_wakes_another_process(store, other, put):
@@ -39,11 +39,11 @@ async def test_people_wake_it_too(store, other, put):
     """What a person releases in another process is looked at at once."""
     await settle_first_ring(other)
     (message,) = await put()
-    await store.apply(Event.HOLD, [message], None, "test")
+    await store.queue.apply(Event.HOLD, [message], None, "test")
     await settle_first_ring(other)
 
     async def release():
-        await store.apply(Event.RELEASE, [message], None, "test")
+        await store.queue.apply(Event.RELEASE, [message], None, "test")
 
     assert await woken_by(release, other) < 1
 

@@ -25,7 +25,7 @@ from relay.core.states import FILE_TRANSITIONS, ActivityState
 from relay.outbox.backoff import Backoff
 from relay.salesforce import OrgShape, WriteOutcome, WriteState
 from relay.salesforce.filing import FoundFile, Places
-from relay.store.files import RawReader
+from relay.store.messages import RawReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,6 +61,7 @@ class MemoryStore:
         self.rows: dict[str, FileRow] = {}
         self.raw: Exception | bytes = bytes(LARGE)
         self.lost: set[str] = set()
+        self.attachments = self.messages = self
 
     def add(
         self, key: str, state: ActivityState = ActivityState.PLANNED, **more: Any
@@ -79,7 +80,7 @@ class MemoryStore:
         } | more
         self.rows[key] = FileRow(len(self.rows), draft, state, **values)
 
-    async def files_claim(self, *_: object) -> list[FileRow]:
+    async def claim(self, *_: object) -> list[FileRow]:
         """Return all, those that are due as the caller's."""
         now = self.clock.now()
         rows = [
@@ -88,7 +89,7 @@ class MemoryStore:
         ]
         return rows if any(row.mine for row in rows) else []
 
-    async def files_update(
+    async def update(
         self, _: object, updates: Sequence[FileUpdate], __: object = None
     ) -> set[str]:
         """Change rows as the real store does."""
@@ -112,7 +113,7 @@ class MemoryStore:
             )
         return done
 
-    async def open_raw(self, _: str) -> RawReader:
+    async def open(self, _: str) -> RawReader:
         """Return the mail, or raise."""
         if isinstance(self.raw, Exception):
             raise self.raw
@@ -442,7 +443,7 @@ async def test_raw_mail_in_trouble(
 ) -> None:
     """Gone is final, unreadable is tried again."""
     store.add("a", size=size)
-    store.raw = error
+    store.messages.raw = error
     assert await turn() == {"a": state}
     assert store.rows["a"].error == str(error)
 
@@ -474,6 +475,6 @@ async def test_what_nobody_foresaw_is_tried_again(
 async def test_a_store_in_trouble_stops_the_turn(store: MemoryStore, turn: Any) -> None:
     """Leases run out by themselves; nothing else is tried."""
     store.add("a")
-    store.raw = StoreUnavailable("full")
+    store.messages.raw = StoreUnavailable("full")
     with pytest.raises(StoreUnavailable):
         await turn()

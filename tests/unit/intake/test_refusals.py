@@ -48,10 +48,10 @@ async def test_record_swallows_trouble(tmp_path):
     for error in (StoreUnavailable("locked"), RuntimeError("bug")):
         sink.refuse_error = error
         await recorder.record([refusal])
-    assert sink.refusals == []
+    assert sink.refused == []
     sink.refuse_error = None
     await recorder.record([refusal])
-    assert sink.refusals == [refusal]
+    assert sink.refused == [refusal]
 
 
 async def test_record_waits_only_so_long(tmp_path, monkeypatch):
@@ -62,15 +62,15 @@ async def test_record_waits_only_so_long(tmp_path, monkeypatch):
 
     async def hang(refusals):
         await gate.wait()
-        sink.refusals.extend(refusals)
+        sink.refused.extend(refusals)
 
-    sink.refuse = hang
+    sink.refusals.record = hang
     recorder = RefusalRecorder(sink, SetClock(), reply_line)
     await recorder.record([recorder.make(Occasion("192.0.2.1"), UNKNOWN)])
-    assert sink.refusals == []
+    assert sink.refused == []
     gate.set()
     await recorder.close()
-    assert len(sink.refusals) == 1
+    assert len(sink.refused) == 1
 
 
 async def test_refused_connections_are_summed(tmp_path):
@@ -81,16 +81,16 @@ async def test_refused_connections_are_summed(tmp_path):
         recorder.count("192.0.2.1", CROWDED)
     recorder.count("192.0.2.2", CROWDED)
     await asyncio.sleep(0.01)
-    assert [(one.peer, one.count) for one in sink.refusals] == [
+    assert [(one.peer, one.count) for one in sink.refused] == [
         ("192.0.2.1", 1),
         ("192.0.2.2", 1),
     ]
     clock.uptime_s += 61
     recorder.count("192.0.2.1", CROWDED)
     await recorder.close()
-    counts = [one.count for one in sink.refusals if one.peer == "192.0.2.1"]
+    counts = [one.count for one in sink.refused if one.peer == "192.0.2.1"]
     assert sorted(counts) == [1, 1, 99]
-    assert len({one.id for one in sink.refusals}) == len(sink.refusals)
+    assert len({one.id for one in sink.refused}) == len(sink.refused)
 
 
 async def test_peers_noted_are_bounded(tmp_path, monkeypatch):
@@ -102,4 +102,4 @@ async def test_peers_noted_are_bounded(tmp_path, monkeypatch):
         for _ in range(2):
             recorder.count(f"192.0.2.{number}", CROWDED)
     await recorder.close()
-    assert sum(one.count for one in sink.refusals) == 20
+    assert sum(one.count for one in sink.refused) == 20

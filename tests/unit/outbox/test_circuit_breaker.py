@@ -42,11 +42,12 @@ class Notes:
     def __init__(self):
         self.kept = {}
         self.fails = False
+        self.shared = self
 
-    async def note_get(self, key):
+    async def get(self, key):
         return self.kept.get(key)
 
-    async def note_set(self, key, value):
+    async def set(self, key, value):
         if self.fails:
             raise StoreUnavailable("locked")
         self.kept[key] = value

@@ -22,14 +22,15 @@ class Store:
         """Have these due."""
         self.due = list(due)
         self.done: list[str] = []
+        self.ledger = self
 
-    async def handovers(self, limit: int, hold_s: float) -> list[OwnerChange]:
+    async def claim_owner_changes(self, limit: int, hold_s: float) -> list[OwnerChange]:
         """Give out everything."""
         assert limit
         assert hold_s
         return self.due
 
-    async def handed_over(self, keys: list[str]) -> None:
+    async def settle_owner_changes(self, keys: list[str]) -> None:
         """Keep the keys."""
         self.done += keys
 

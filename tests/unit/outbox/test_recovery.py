@@ -86,11 +86,12 @@ class Store:
 
     def __init__(self, *latest: Activity) -> None:
         """Hold these rows as written."""
-        self.latest = list(latest)
+        self.written = list(latest)
+        self.ledger = self
 
-    async def ledger_latest(self, sobject: str, limit: int) -> list[Activity]:
+    async def latest(self, sobject: str, limit: int) -> list[Activity]:
         """Return what was written last."""
-        return self.latest
+        return self.written
 
     async def holders(self, ids: list[str]) -> dict[str, str]:
         """Know nothing."""

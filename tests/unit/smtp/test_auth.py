@@ -93,7 +93,7 @@ async def test_a_known_password_costs_no_hash(tmp_path, monkeypatch):
     async def fail(*_):
         raise StoreUnavailable("locked")
 
-    sink.app_password_used = fail
+    sink.credentials.app_password_used = fail
     logins = Logins(sink)
     try:
         right = Credentials(ADA.email, "aaaabbbb")

@@ -45,6 +45,7 @@ class Store:
         self.script = []
         self.claims = []
         self.settled = {}
+        self.queue = self.ledger = self.shared = self
 
     async def claim(self, owner, limit, lease_s, **more):
         self.claims.append(limit)
@@ -58,7 +59,7 @@ class Store:
             self.settled[settlement.message_id] = settlement.event
         return {settlement.message_id for settlement in settlements}
 
-    async def note_set(self, key, value):
+    async def set(self, key, value):
         pass
 
     async def wait_for_work(self, timeout_s):

@@ -18,6 +18,7 @@ class Blobs:
     def __init__(self, **found):
         self.found = found
         self.groups = []
+        self.messages = self
 
     async def raws(self, blob_ids):
         self.groups.append(list(blob_ids))

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from relay.core.errors import NotFound
 from relay.core.states import ActivityState
 from relay.store import schema
-from relay.store.access import Access
+from relay.store.context import Part
 from relay.store.interventions import BY_PEOPLE
 from relay.store.values import chunks, iso, load, stamp
 
@@ -37,25 +37,25 @@ _NAMED = 5
 """Ids named where a shortened one fits several."""
 
 
-class Journal(Access):
+class LogQueries(Part):
     """Operations that only look."""
 
-    async def log(self, wanted: LogFilter) -> list[dict[str, Json]]:
+    async def find(self, wanted: LogFilter) -> list[dict[str, Json]]:
         """Return messages and refusals that fit, oldest first unless asked otherwise.
 
         Ordered by id, which sorts by time of receipt; `after_id` goes on behind a row
         already seen. A row can appear before one that was listed earlier when its
         session began earlier: who follows looks a little back.
         """
-        return await self._read(lambda connection: _log(connection, wanted))
+        return await self._context.read(lambda connection: _log(connection, wanted))
 
     async def show(self, row_id: str) -> dict[str, Json]:
-        """Return one message or refusal as `log` does, and its decision `trace`.
+        """Return one message or refusal as `find` does, and its decision `trace`.
 
         Raises:
             NotFound: There is no such message and no such refusal.
         """
-        return await self._read(lambda connection: _show(connection, row_id))
+        return await self._context.read(lambda connection: _show(connection, row_id))
 
     async def find_id(self, text: str) -> tuple[str, str]:
         """Return the id that begins so, and its kind: `message` or `refusal`.
@@ -63,7 +63,7 @@ class Journal(Access):
         Raises:
             NotFound: There is none, or there are several; some of them are named.
         """
-        return await self._read(lambda connection: _find_id(connection, text))
+        return await self._context.read(lambda connection: _find_id(connection, text))
 
 
 def _find_id(connection: Connection, text: str) -> tuple[str, str]:

@@ -26,18 +26,18 @@ FREE: Final[dict[str, Any]] = {
 """Columns of a message that nobody holds."""
 
 
-def held_by(owner: str) -> Any:
+def leased_by(owner: str) -> Any:
     """Return the condition that the owner holds a message."""
     return (m.state == State.CLAIMED.value) & (m.lease_owner == owner)
 
 
-def messages_held(
+def messages_leased(
     connection: Connection, owner: str, ids: Iterable[str]
 ) -> dict[str, Row[Any]]:
     """Return the messages that the owner holds, locked, by id."""
     found: dict[str, Row[Any]] = {}
     for part in chunks(sorted(set(ids))):
-        query = select(schema.messages).where(m.id.in_(part), held_by(owner))
+        query = select(schema.messages).where(m.id.in_(part), leased_by(owner))
         for row in connection.execute(query.order_by(m.id).with_for_update()):
             found[row.id] = row
     return found

@@ -11,9 +11,12 @@ there were single rows, so that memory is bounded too.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.peers import peer_network, peer_site
+from relay.store.context import Part
+from relay.store.purge import REFUSALS_BATCH, purge_refusals
 from relay.store.values import SECOND, stamp, text
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from relay.core.model import Refusal
     from relay.store.commit import Rows
+    from relay.store.context import StoreContext
 
 SINGLE_REFUSALS: Final = 500
 """Refusals of one peer in an hour that get a row each; further ones are counted."""
@@ -30,6 +34,43 @@ HOURLY_REFUSALS: Final = 5000
 """The same for all peers together."""
 _HOUR: Final = 3600 * SECOND
 _EVERYBODY: Final = "*"
+
+
+class Refusals(Part):
+    """The record of what was refused."""
+
+    def __init__(self, context: StoreContext) -> None:
+        """Take the shared context; nothing has been counted yet."""
+        super().__init__(context)
+        self._probing = Probing()
+
+    async def record(self, refusals: Sequence[Refusal]) -> None:
+        """Record refusals; those of a peer that probes are counted in one row.
+
+        Below `store.min_free_bytes` all are only counted.
+
+        Raises:
+            StoreUnavailable: None of them was recorded.
+        """
+        low = self._context.free_bytes() < self._context.settings.min_free_bytes
+        rows = self._probing.rows(refusals, count_only=low)
+        if rows:
+            await self._context.database.committer.submit(rows)
+
+    async def purge(self) -> int:
+        """Remove refusals older than `store.refusal_keep_days`; return how many."""
+        before = stamp(
+            self._context.clock.now()
+            - timedelta(days=self._context.settings.refusal_keep_days)
+        )
+        gone = 0
+        while True:
+            count = await self._context.write(
+                lambda connection: purge_refusals(connection, before)
+            )
+            gone += count
+            if count < REFUSALS_BATCH:
+                return gone
 
 
 class Probing:

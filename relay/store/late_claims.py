@@ -32,7 +32,7 @@ Taken = tuple[str, dict[Any, int]]
 attempt, or the end of a file's lease. Complete once the transaction has ended."""
 
 
-class Unanswered:
+class LateClaims:
     """What the claims of one process may have taken unawares."""
 
     def __init__(self) -> None:

@@ -9,66 +9,81 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+import io
+import tempfile
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from sqlalchemy import insert, select, update
 
 from relay.core.errors import NotFound, RawUnreadable, StoreFull, StoreUnavailable
 from relay.core.states import State
 from relay.store import schema
-from relay.store.access import Access, in_thread
-from relay.store.errors import code, surely_undone, translate
-from relay.store.probing import Probing
-from relay.store.purge import BATCH, REFUSALS_BATCH, purge_postmaster, purge_refusals
-from relay.store.spool import FINAL, free_bytes, without_row
+from relay.store.context import Part, in_thread
+from relay.store.errors import code, surely_undone
+from relay.store.purge import BATCH, purge_postmaster
+from relay.store.spool import FINAL, without_row
 from relay.store.values import chunks, dump_steps, stamp, text
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection
 
-    from relay.config import StoreSettings
-    from relay.core.clock import Clock
-    from relay.core.model import Envelope, RawMail, Refusal
+    from relay.core.model import Envelope, RawMail
     from relay.store.commit import Rows
-    from relay.store.database import Database
-    from relay.store.spool import Spool
+    from relay.store.context import StoreContext
 
 log = get_logger(__name__)
 
 CHUNK_BYTES: Final = 1024 * 1024
+_PIECE_BYTES: Final = 1 << 18
 POSTMASTER: Final = "postmaster"
 """Reason of mail for postmaster: kept and shown, never logged."""
 PURGE_EVERY: Final = 50
 """Mails for postmaster after which the oldest ones are removed."""
 _SLOWEST_BYTES_S: Final = 1024 * 1024
 """How fast a large mail goes into PostgreSQL at least; slower is given up."""
-_FREE_FOR_S: Final = 0.1
-"""How long the free space is believed: asking for each mail costs more than its row."""
 
 
-class Intake(Access):
-    """Operations of the SMTP side, and reading of raw mail."""
+class RawReader:
+    """The bytes of one mail, read where they are wanted. Not to be shared by threads.
 
-    def __init__(
-        self, database: Database, clock: Clock, settings: StoreSettings, spool: Spool
-    ) -> None:
-        """Take over an open database and its spool folder."""
-        super().__init__(database, clock)
-        self._spool = spool
-        self._inline_bytes = settings.inline_bytes
-        self._min_free_bytes = settings.min_free_bytes
-        self._free_bytes = 0
-        self._free_until = 0.0
-        self._probing = Probing()
-        self._refusal_keep = timedelta(days=settings.refusal_keep_days)
+    Its methods block; call them in a thread.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Take over an open file."""
+        self._file = file
+
+    def pieces(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield the bytes between two offsets.
+
+        Raises:
+            OSError: They cannot be read.
+        """
+        self._file.seek(start)
+        while start < end and (
+            piece := self._file.read(min(_PIECE_BYTES, end - start))
+        ):
+            start += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+class MessageStore(Part):
+    """Accepted mail: storing it, reading its raw bytes, removing what nobody needs."""
+
+    def __init__(self, context: StoreContext) -> None:
+        """Take the shared context; no mail is under way yet."""
+        super().__init__(context)
+        self._spool = context.spool
+        self._database = context.database
         self._running: set[asyncio.Task[None]] = set()
-        self._postmaster_keep = settings.postmaster_keep
         self._since_purge = PURGE_EVERY
 
     @property
@@ -88,18 +103,7 @@ class Intake(Access):
         Raises:
             StoreUnavailable: A disk does not answer.
         """
-        now = time.monotonic()
-        if now < self._free_until and not fresh:
-            return self._free_bytes
-        folders = [self._spool.folder]
-        if self._database.folder is not None:
-            folders.append(self._database.folder)
-        try:
-            self._free_bytes = min(map(free_bytes, folders))
-        except OSError as error:
-            raise translate(error) from error
-        self._free_until = now + _FREE_FOR_S
-        return self._free_bytes
+        return self._context.free_bytes(fresh=fresh)
 
     async def put(self, envelope: Envelope, raw: RawMail) -> None:
         """Store one SMTP transaction, a message for each recipient, all or none.
@@ -122,16 +126,16 @@ class Intake(Access):
         """
         # A file has been counted block by block as it came.
         need = raw.size_bytes if raw.path is None else 0
-        if self.free_bytes() - need < self._min_free_bytes:
+        if self.free_bytes() - need < self._context.settings.min_free_bytes:
             raise StoreFull("the disk is below store.min_free_bytes")
         data = raw.data
-        if data is not None and len(data) <= self._inline_bytes:
+        if data is not None and len(data) <= self._context.settings.inline_bytes:
             await self._database.committer.submit(_rows(envelope, raw, data=data))
         elif self._database.is_sqlite:
             await self._shielded(self._put_file(envelope, raw))
         else:
             await self._shielded(self._put_chunks(envelope, raw))
-        self._ring()
+        self._context.ring()
         if any(recipient.user_id is None for recipient in envelope.recipients):
             self._since_purge += 1
             if self._since_purge >= PURGE_EVERY:
@@ -146,7 +150,9 @@ class Intake(Access):
             .join(schema.messages, m.blob_id == b.id)
             .where(m.user_id == user_id, m.peer == peer)
         )
-        return set(await self._read(lambda connection: connection.scalars(query).all()))
+        return set(
+            await self._context.read(lambda connection: connection.scalars(query).all())
+        )
 
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
         """Finish several steps although the caller may be cancelled between them."""
@@ -161,10 +167,10 @@ class Intake(Access):
 
     async def _purge(self) -> None:
         """Remove the oldest mail for postmaster; what fails is left for next time."""
-        keep, removed = self._postmaster_keep, 0
+        keep, removed = self._context.settings.postmaster_keep, 0
         try:
             while True:
-                count, files = await self._write(
+                count, files = await self._context.write(
                     lambda connection: purge_postmaster(connection, keep)
                 )
                 removed += count
@@ -208,7 +214,7 @@ class Intake(Access):
         path = self._spool.folder / name
         own = select(schema.blobs.c.id).where(schema.blobs.c.id == path.stem)
         try:
-            row = await self._read(lambda connection: connection.scalar(own))
+            row = await self._context.read(lambda connection: connection.scalar(own))
         except StoreUnavailable:
             return
         if row is None:
@@ -234,7 +240,7 @@ class Intake(Access):
                     )
                 )
 
-        await self._write(work, more_s=raw.size_bytes / _SLOWEST_BYTES_S)
+        await self._context.write(work, more_s=raw.size_bytes / _SLOWEST_BYTES_S)
         if raw.path is not None:
             self._spool.discard(raw.path)
 
@@ -250,21 +256,8 @@ class Intake(Access):
             nobody = update(schema.meta).where(schema.meta.c.id < 0)
             connection.execute(nobody.values(revision=same))
 
-        self._need_open()
+        self._context.need_open()
         await self._database.committer.submit(work)
-
-    async def refuse(self, refusals: Sequence[Refusal]) -> None:
-        """Record refusals; those of a peer that probes are counted in one row.
-
-        Below `store.min_free_bytes` all are only counted.
-
-        Raises:
-            StoreUnavailable: None of them was recorded.
-        """
-        low = self.free_bytes() < self._min_free_bytes
-        rows = self._probing.rows(refusals, count_only=low)
-        if rows:
-            await self._database.committer.submit(rows)
 
     # ---------------------------------------------------------------- raw mail
 
@@ -293,7 +286,9 @@ class Intake(Access):
             StoreUnavailable: The database cannot be read.
         """
         wanted = list(dict.fromkeys(blob_ids))
-        data, files = await self._read(lambda connection: _load(connection, wanted))
+        data, files = await self._context.read(
+            lambda connection: _load(connection, wanted)
+        )
         found: dict[str, bytes | RawUnreadable] = {**data}
         if files:
             found |= await in_thread(lambda: self._files(files))
@@ -311,6 +306,55 @@ class Intake(Access):
                 if raw is not None:
                     found[blob_id] = raw
         return found
+
+    async def open(self, blob_id: str) -> RawReader:
+        """Open the bytes of one SMTP transaction; a large mail is not loaded.
+
+        The caller closes it.
+
+        Raises:
+            NotFound: There is no such blob, or its file is gone.
+            RawUnreadable: Its file cannot be read now.
+            StoreUnavailable: The store cannot be read now.
+        """
+        b = schema.blobs.c
+        query = select(b.data, b.file, b.chunks).where(b.id == blob_id)
+        row = await self._context.read(
+            lambda connection: connection.execute(query).first()
+        )
+        problem = f"there is no raw mail {blob_id}"
+        if row is None:
+            raise NotFound(problem)
+        if row.data is not None:
+            return RawReader(io.BytesIO(row.data))
+        if row.file is None:
+            return await self._from_chunks(blob_id, row.chunks)
+        path = self._spool.folder / row.file
+        try:
+            # A file that is open can be read to its end although it is removed.
+            return RawReader(await asyncio.to_thread(path.open, "rb"))
+        except FileNotFoundError:
+            raise NotFound(problem) from None
+        except OSError as error:
+            problem = f"the raw mail {blob_id} cannot be read now ({code(error)})"
+            raise RawUnreadable(problem) from error
+
+    async def _from_chunks(self, blob_id: str, count: int) -> RawReader:
+        """Copy chunk rows into a nameless temporary file, one at a time."""
+        c = schema.blob_chunks.c
+        # The reader closes it.
+        file = await in_thread(
+            lambda: tempfile.TemporaryFile(dir=self._spool.folder)  # noqa: SIM115
+        )
+        try:
+            for number in range(count):
+                query = select(c.data).where(c.blob_id == blob_id, c.number == number)
+                data = await self._context.read(_scalar(query))
+                await in_thread(_writing(file, data or b""))
+        except BaseException:
+            file.close()
+            raise
+        return RawReader(file)
 
     async def sweep(self) -> int:
         """Remove files that were left behind; return how many.
@@ -331,28 +375,24 @@ class Intake(Access):
             ]
 
         if kept:
-            kept = without_row(kept, await self._read(known))
+            kept = without_row(kept, await self._context.read(known))
         gone = await in_thread(lambda: self._spool.discard(*temporaries, *kept))
         if gone:
             log.info("spool_swept", files=gone)
         return gone
 
-    async def purge_refusals(self) -> int:
-        """Remove refusals older than `store.refusal_keep_days`; return how many."""
-        before = stamp(self._clock.now() - self._refusal_keep)
-        gone = 0
-        while True:
-            count = await self._write(
-                lambda connection: purge_refusals(connection, before)
-            )
-            gone += count
-            if count < REFUSALS_BATCH:
-                return gone
-
-    async def _finish_puts(self) -> None:
+    async def finish(self) -> None:
         """Wait for puts that outlive their callers."""
         while self._running:
             await asyncio.wait(self._running)
+
+
+def _scalar(query: Any) -> Callable[[Connection], bytes | None]:
+    return lambda connection: connection.scalar(query)
+
+
+def _writing(file: BinaryIO, data: bytes) -> Callable[[], int]:
+    return lambda: file.write(data)
 
 
 def _pieces(raw: RawMail) -> Iterable[bytes]:

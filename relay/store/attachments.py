@@ -8,127 +8,55 @@ that hangs on several records is sent once.
 
 from __future__ import annotations
 
-import asyncio
-import io
-import tempfile
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from relay.core.errors import IllegalTransition, NotFound, RawUnreadable
+from relay.core.errors import IllegalTransition, NotFound
 from relay.core.files import FileDraft, FileRow
-from relay.core.states import FILE_TRANSITIONS, ActivityState
+from relay.core.states import FILE_BY_AUDIT, FILE_TRANSITIONS, ActivityState
 from relay.store import schema
-from relay.store.access import in_thread
-from relay.store.errors import code
-from relay.store.intake import Intake
-from relay.store.unanswered import Unanswered, give_back_files
+from relay.store.context import SLOWEST_ROWS_S, Part
+from relay.store.edits import write_audit
+from relay.store.late_claims import LateClaims, give_back_files
 from relay.store.values import SECOND, chunks, maybe_moment, moment, stamp, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Row, Select
 
-    from relay.config import StoreSettings
-    from relay.core.clock import Clock
     from relay.core.files import FileUpdate
     from relay.core.queue import LeaseOwner
-    from relay.store.database import Database
-    from relay.store.spool import Spool
-
-PIECE_BYTES: Final = 1 << 18
+    from relay.store.context import StoreContext
 
 files = schema.files
 f = schema.files.c
 a = schema.activities.c
+m = schema.messages.c
 
 
-class RawReader:
-    """The bytes of one mail, read where they are wanted. Not to be shared by threads.
+@dataclass(frozen=True, slots=True)
+class FileLedgerRow:
+    """A file on a record, its place in the walk, and the messages it is for."""
 
-    Its methods block; call them in a thread.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        """Take over an open file."""
-        self._file = file
-
-    def pieces(self, start: int, end: int) -> Iterator[bytes]:
-        """Yield the bytes between two offsets.
-
-        Raises:
-            OSError: They cannot be read.
-        """
-        self._file.seek(start)
-        while start < end and (piece := self._file.read(min(PIECE_BYTES, end - start))):
-            start += len(piece)
-            yield piece
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+    number: int
+    file: FileRow
+    messages: tuple[str, ...]
 
 
-class FileOperations(Intake):
-    """Operations of the worker's file stage."""
+class Attachments(Part):
+    """The files of mails: claims, progress, counts, and pages for the audit."""
 
-    def __init__(
-        self, database: Database, clock: Clock, settings: StoreSettings, spool: Spool
-    ) -> None:
-        """Take over an open database and its spool folder; nothing is claimed yet."""
-        super().__init__(database, clock, settings, spool)
-        self._late_files = Unanswered()
+    def __init__(self, context: StoreContext) -> None:
+        """Take the shared context; nothing is claimed yet."""
+        super().__init__(context)
+        self._late_files = LateClaims()
 
-    async def open_raw(self, blob_id: str) -> RawReader:
-        """Open the bytes of one SMTP transaction; a large mail is not loaded.
-
-        The caller closes it.
-
-        Raises:
-            NotFound: There is no such blob, or its file is gone.
-            RawUnreadable: Its file cannot be read now.
-            StoreUnavailable: The store cannot be read now.
-        """
-        b = schema.blobs.c
-        query = select(b.data, b.file, b.chunks).where(b.id == blob_id)
-        row = await self._read(lambda connection: connection.execute(query).first())
-        problem = f"there is no raw mail {blob_id}"
-        if row is None:
-            raise NotFound(problem)
-        if row.data is not None:
-            return RawReader(io.BytesIO(row.data))
-        if row.file is None:
-            return await self._from_chunks(blob_id, row.chunks)
-        path = self.spool_dir / row.file
-        try:
-            # A file that is open can be read to its end although it is removed.
-            return RawReader(await asyncio.to_thread(path.open, "rb"))
-        except FileNotFoundError:
-            raise NotFound(problem) from None
-        except OSError as error:
-            problem = f"the raw mail {blob_id} cannot be read now ({code(error)})"
-            raise RawUnreadable(problem) from error
-
-    async def _from_chunks(self, blob_id: str, count: int) -> RawReader:
-        """Copy chunk rows into a nameless temporary file, one at a time."""
-        c = schema.blob_chunks.c
-        # The reader closes it.
-        file = await in_thread(
-            lambda: tempfile.TemporaryFile(dir=self.spool_dir)  # noqa: SIM115
-        )
-        try:
-            for number in range(count):
-                query = select(c.data).where(c.blob_id == blob_id, c.number == number)
-                data = await self._read(_scalar(query))
-                await in_thread(_writing(file, data or b""))
-        except BaseException:
-            file.close()
-            raise
-        return RawReader(file)
-
-    async def files_claim(
+    async def claim(
         self, owner: LeaseOwner, limit: int, lease_s: float
     ) -> list[FileRow]:
         """Take the waiting files of up to `limit` mails, the longest due first.
@@ -140,7 +68,7 @@ class FileOperations(Intake):
             StoreUnavailable: Nothing was taken; or what was is free again with the
                 next call.
         """
-        now = self._now()
+        now = self._context.now()
         until = now + int(lease_s * SECOND)
         late = self._late_files.now()
         taken: dict[int, int] = {}
@@ -153,11 +81,11 @@ class FileOperations(Intake):
             return rows, seen
 
         with self._late_files.kept(str(owner), taken):
-            rows, seen = await self._write(work)
+            rows, seen = await self._context.write(work)
         self._late_files.forget(seen | taken.keys())
         return rows
 
-    async def files_update(
+    async def update(
         self,
         owner: LeaseOwner,
         updates: Sequence[FileUpdate],
@@ -178,16 +106,18 @@ class FileOperations(Intake):
         """
         if not updates:
             return set()
-        until = None if lease_s is None else self._now() + int(lease_s * SECOND)
-        return await self._write(lambda c: _update(c, str(owner), updates, until))
+        until = None if lease_s is None else self._context.now() + int(lease_s * SECOND)
+        return await self._context.write(
+            lambda c: _update(c, str(owner), updates, until)
+        )
 
-    async def files_release_dead(
+    async def release_dead(
         self, owner: LeaseOwner, is_alive: Callable[[str], bool]
     ) -> None:
         """End the leases of dead processes of this host."""
         host = f"{owner.host}/"
         query = select(f.lease_owner).where(f.lease_owner.is_not(None)).distinct()
-        names = await self._read(lambda c: c.scalars(query).all())
+        names = await self._context.read(lambda c: c.scalars(query).all())
         dead = [n for n in names if n and n.startswith(host) and not is_alive(n)]
         if dead:
             free = (
@@ -195,22 +125,108 @@ class FileOperations(Intake):
                 .where(f.lease_owner.in_(dead))
                 .values(lease_owner=None, lease_until=None)
             )
-            await self._write(lambda c: c.execute(free))
+            await self._context.write(lambda c: c.execute(free))
 
-    async def file_counts(self) -> dict[ActivityState, int]:
+    async def counts(self) -> dict[ActivityState, int]:
         """Return how many files are in each state."""
         query = select(f.state, func.count()).group_by(f.state)
-        rows = await self._read(lambda connection: connection.execute(query).all())
+        rows = await self._context.read(
+            lambda connection: connection.execute(query).all()
+        )
         found = {row[0]: int(row[1]) for row in rows}
         return {state: found.get(state.value, 0) for state in ActivityState}
 
+    async def page(
+        self, since: datetime | None, after: int, limit: int
+    ) -> list[FileLedgerRow]:
+        """Return the next files, as the ledger's `page` returns records."""
+        begins = (
+            []
+            if since is None
+            else [or_(f.created_at >= (at := stamp(since)), f.sent_at >= at)]
+        )
+        query = (
+            files_on_records().where(f.id > after, *begins).order_by(f.id).limit(limit)
+        )
 
-def _scalar(query: Any) -> Callable[[Connection], bytes | None]:
-    return lambda connection: connection.scalar(query)
+        def work(connection: Connection) -> list[FileLedgerRow]:
+            rows = connection.execute(query).all()
+            of_mail = messages_of_mails(connection, rows)
+            return [
+                FileLedgerRow(row.id, file_of(row), of_mail.get(row.mail_id, ()))
+                for row in rows
+            ]
 
+        return await self._context.read(work)
 
-def _writing(file: BinaryIO, data: bytes) -> Callable[[], int]:
-    return lambda: file.write(data)
+    async def known(self, keys: Collection[str]) -> set[str]:
+        """Return those of the keys that a file has, of whatever age."""
+
+        def work(connection: Connection) -> set[str]:
+            found: set[str] = set()
+            for part in chunks(sorted(keys)):
+                found.update(connection.scalars(select(f.key).where(f.key.in_(part))))
+            return found
+
+        return await self._context.read(work)
+
+    async def mark_gone(self, keys: Collection[str]) -> None:
+        """Note that somebody has deleted these files."""
+        await self._move_files(
+            keys, {"state": ActivityState.GONE.value, "due_at": None}
+        )
+
+    async def rewrite(self, keys: Collection[str], actor: str) -> set[str]:
+        """Have files sent again that Salesforce does not have any more.
+
+        Returns:
+            The keys for which that was done; a file in a worker's hands is left alone.
+        """
+        now = self._context.now()
+        values = {
+            "state": ActivityState.PLANNED.value,
+            "version_id": None,
+            "document_id": None,
+            "sent_at": None,
+            "due_at": now,
+            "error": "",
+            "lookups": 0,
+            "failures": 0,
+        }
+        subject = f"{len(keys)} missing files"
+        return await self._move_files(keys, values, (actor, subject))
+
+    async def _move_files(
+        self,
+        keys: Collection[str],
+        values: dict[str, Any],
+        noted: tuple[str, str] | None = None,
+    ) -> set[str]:
+        """Change files that are linked and in nobody's hands; return their keys."""
+        if not keys:
+            return set()
+        now = self._context.now()
+        free = or_(f.lease_until.is_(None), f.lease_until < now)
+        fit = [state.value for state in FILE_BY_AUDIT]
+
+        def work(connection: Connection) -> set[str]:
+            done: set[str] = set()
+            for part in chunks(sorted(keys)):
+                changed = connection.execute(
+                    update(schema.files)
+                    .where(f.key.in_(part), f.state.in_(fit), free)
+                    .values(values)
+                    .returning(f.key)
+                )
+                done.update(row.key for row in changed)
+            if done and noted:
+                actor, subject = noted
+                write_audit(
+                    connection, now, actor, "files_rewrite", (subject, None, None)
+                )
+            return done
+
+        return await self._context.write(work, more_s=len(keys) / SLOWEST_ROWS_S)
 
 
 # ------------------------------------------------------------------ planning
@@ -390,3 +406,16 @@ def _changed(
         "lease_owner": row.lease_owner if keep else None,
         "lease_until": (until or row.lease_until) if keep else None,
     }
+
+
+def messages_of_mails(
+    connection: Connection, rows: Sequence[Row[Any]]
+) -> dict[int, tuple[str, ...]]:
+    """Return the messages of each mail that one of the rows is for."""
+    of_mail: dict[int, tuple[str, ...]] = {}
+    for part in chunks({row.mail_id for row in rows}):
+        named = select(m.id, m.mail_id).where(m.mail_id.in_(part))
+        for message in connection.execute(named.order_by(m.id)):
+            before = of_mail.get(message.mail_id, ())
+            of_mail[message.mail_id] = (*before, message.id)
+    return of_mail

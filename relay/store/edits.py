@@ -1,0 +1,129 @@
+"""Edits of an admin, each one transaction, and the audit of who changed what and when.
+
+An edit changes rows, raises the revision of the directory (so that a running relay sees
+the edit within its next look) and leaves an audit row with the old and the new value.
+Rows of the audit are never changed. Editors are serialised by the lock on the row of
+`meta`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import insert, select, update
+
+from relay.core.errors import Conflict, NotFound
+from relay.store import schema
+from relay.store.snapshot import read_users
+from relay.store.values import dump, iso, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Row
+
+    from relay.core.directory import User
+    from relay.core.model import Json
+    from relay.store.context import StoreContext
+
+T = TypeVar("T")
+
+Change = tuple[str, "Json", "Json"]
+"""What was changed, its old value, its new one."""
+
+
+def write_audit(
+    connection: Connection, now: int, actor: str, action: str, change: Change
+) -> None:
+    """Write who did what; rows of the audit are never changed."""
+    subject, old, new = change
+    connection.execute(
+        insert(schema.audit).values(
+            at=now,
+            actor=actor,
+            action=action,
+            subject=subject,
+            old=None if old is None else dump(old),
+            new=None if new is None else dump(new),
+        )
+    )
+
+
+def audit_row(row: Row[Any]) -> dict[str, Json]:
+    """Return a row of the audit for people."""
+    return {
+        "at": iso(row.at),
+        "actor": row.actor,
+        "action": row.action,
+        "subject": row.subject,
+        "old": None if row.old is None else load(row.old),
+        "new": None if row.new is None else load(row.new),
+    }
+
+
+async def edit_directory(
+    context: StoreContext, actor: str, work: Callable[[Edit], T]
+) -> T:
+    """Run an edit in one transaction; return what `work` returns.
+
+    Raises:
+        StoreUnavailable: Nothing was changed, or the transaction was not answered in
+            time and may still be committed.
+    """
+    now = context.now()
+    return await context.write(lambda connection: work(Edit(connection, actor, now)))
+
+
+class Edit:
+    """One edit in its transaction; `done` raises the revision and writes the audit."""
+
+    def __init__(self, connection: Connection, actor: str, now: int) -> None:
+        self.connection = connection
+        self.actor = actor
+        self.now = now
+        # Locks out other editors (PostgreSQL); on SQLite nobody else writes anyway.
+        connection.execute(select(schema.meta.c.revision).with_for_update())
+
+    def done(self, action: str, subject: str, old: Json, new: Json) -> None:
+        """Raise the revision, and write who changed what."""
+        raise_revision(self.connection)
+        change = (subject, old, new)
+        write_audit(self.connection, self.now, self.actor, action, change)
+
+    def user(self, user_id: int) -> User:
+        """Return a user, or raise NotFound."""
+        for user in read_users(self.connection, self.now, user_id):
+            return user
+        text = f"there is no user {user_id}"
+        raise NotFound(text)
+
+    def whose(self, user_id: int | None) -> str:
+        """Return for the audit whom an edit is about."""
+        return "everybody" if user_id is None else self.user(user_id).email
+
+    def refuse_if(self, query: Any, text: str) -> None:
+        """Raise Conflict where a query finds something."""
+        if self.connection.scalar(query) is not None:
+            raise Conflict(text)
+
+    def add_address(self, user_id: int, key: str) -> bool:
+        """Accept an address; False: it was accepted already."""
+        accepted = schema.accepted_addresses
+        known = select(accepted.c.id).where(
+            accepted.c.user_id == user_id, accepted.c.address == key
+        )
+        if self.connection.scalar(known) is not None:
+            return False
+        self.connection.execute(
+            insert(accepted).values(
+                user_id=user_id, address=key, added_at=self.now, added_by=self.actor
+            )
+        )
+        return True
+
+
+def raise_revision(connection: Connection) -> int:
+    """Raise the revision and return it."""
+    meta = schema.meta
+    raised = update(meta).values(revision=meta.c.revision + 1)
+    return int(connection.execute(raised.returning(meta.c.revision)).scalar_one())
