@@ -1,21 +1,29 @@
 """From a match to the Salesforce records that are to be written. Pure.
 
-`draft` makes them; `files` says which files hang on them; `text` cuts text to what a
-field holds; `keys` makes the idempotency keys. Which shape is wanted (EmailMessage or
-Task) is the caller's to say; writing is left to `relay.salesforce`, remembering to
-`relay.store`.
+`draft` makes them, with their idempotency keys; `extras` is what the admin adds;
+`attachments` says which files hang on them; `text` cuts text to what a field holds.
+The caller says in which shape a mail is logged (EmailMessage or Task). Writing is left
+to `relay.salesforce`, remembering to `relay.store`.
 """
 
-from relay.activity.draft import Mode, OrgFields, Owner, draft
-from relay.activity.extras import Extras
-from relay.activity.files import FilePlan, FileRules, plan_files
-from relay.activity.keys import (
+from relay.activity.attachments import FilePlan, FileRules, plan_files
+from relay.activity.draft import (
     KEY_LINE,
+    Mode,
+    Owner,
     activity_key,
+    draft,
     message_identifier,
     named,
+    without_secrets,
 )
-from relay.activity.secrets import without_secrets
+from relay.activity.extras import (
+    Extras,
+    RecordSettings,
+    colleagues,
+    key_fields,
+    record_types,
+)
 from relay.activity.text import cut, units
 
 __all__ = [
@@ -24,14 +32,17 @@ __all__ = [
     "FilePlan",
     "FileRules",
     "Mode",
-    "OrgFields",
     "Owner",
+    "RecordSettings",
     "activity_key",
+    "colleagues",
     "cut",
     "draft",
+    "key_fields",
     "message_identifier",
     "named",
     "plan_files",
+    "record_types",
     "units",
     "without_secrets",
 ]

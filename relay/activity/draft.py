@@ -9,24 +9,28 @@ Source: Salesforce Object Reference, "Task", "EmailMessage", "TaskRelation".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from relay.activity.extras import NO_EXTRAS, Extras
-from relay.activity.keys import KEY_LINE, activity_key, message_identifier
-from relay.activity.secrets import without_secrets
 from relay.activity.text import LENGTHS, cut, cut_html, one_line, units
 from relay.core import template
 from relay.core.addresses import address_key, ascii_domain, domain_of
+from relay.core.masking import mask
 from relay.core.model import Draft, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from relay.core.model import Chosen, Email, Json, Mailbox, Match
+    from relay.core.model import Attachment, Chosen, Email, Json, Mailbox, Match
+    from relay.core.org import OrgSchema
+
+KEY_LINE: Final = "relay-key: "
+"""Starts the last line of a Task's Description, which holds the record's key."""
 
 MAX_SHARED_CONTACTS: Final = 50
 """Contacts on one Task with Shared Activities (Object Reference, "TaskRelation")."""
@@ -38,6 +42,12 @@ _NEVER: Final = frozenset({("EmailMessage", "Headers")})
 _MAX_HEADER_LINE: Final = 1000
 _EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 _FUTURE: Final = timedelta(days=1)
+_MAX_IDENTIFIER: Final = 765
+"""Length of EmailMessage.MessageIdentifier (Salesforce Field Reference)."""
+_LINKS: Final = ("WhoId", "WhatId", "RelatedToId")
+_LISTS: Final = ("TaskWhoIds", "ToIds", "CcIds", "BccIds")
+
+_Named = TypeVar("_Named", "Mailbox", "Attachment")
 
 
 class Mode(StrEnum):
@@ -45,24 +55,6 @@ class Mode(StrEnum):
 
     EMAIL_MESSAGE = "email_message"
     TASK = "task"
-
-
-class OrgFields(Protocol):
-    """What describe says of the org."""
-
-    @property
-    def shared_activities(self) -> bool:
-        """Whether one Task may relate to many contacts."""
-
-    @property
-    def closed_statuses(self) -> tuple[str, ...]:
-        """Values of Task.Status that close a Task; empty if unknown."""
-
-    def length(self, sobject: str, field: str) -> int | None:
-        """Return the length of a text field, or None if it is unknown."""
-
-    def createable(self, sobject: str, field: str) -> bool:
-        """Say whether our user may set the field on create."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +72,7 @@ def draft(  # noqa: PLR0913 - what a draft is made of
     mail_key: str,
     owner: Owner,
     mode: Mode,
-    org: OrgFields,
+    org: OrgSchema,
     received_at: datetime,
     relay_domains: Collection[str] = (),
     extras: Extras = NO_EXTRAS,
@@ -138,7 +130,7 @@ class _Drafter:
         *,
         mail_key: str,
         owner: Owner,
-        org: OrgFields,
+        org: OrgSchema,
         received_at: datetime,
         relay_domains: frozenset[str],
         extras: Extras,
@@ -443,3 +435,78 @@ def _rules(chosen: Sequence[Chosen]) -> str:
 
 def _header(name: str, value: str) -> str:
     return f"{name}: {cut(one_line(value), _MAX_HEADER_LINE)}" if value else ""
+
+
+# ---------------------------------------------------------------- keys
+
+
+def activity_key(mail_key: str, slot: str) -> str:
+    """Return the key of one record: 40 hexadecimal digits.
+
+    Args:
+        mail_key: The stored identity of the mail.
+        slot: The record's job within the mail, such as `email`.
+    """
+    return hashlib.sha256(f"{mail_key}\n{slot}".encode()).hexdigest()[:40]
+
+
+def message_identifier(
+    message_id: str | None, mail_key: str, length: int | None = None
+) -> str:
+    """Return what goes into EmailMessage.MessageIdentifier.
+
+    It is the mail's own Message-ID; where that is missing or longer than the field,
+    one made from the identity of the mail takes its place, in the same form.
+
+    Args:
+        message_id: The Message-ID, if the mail has one.
+        mail_key: The stored identity of the mail.
+        length: UTF-16 units that the org's field holds, if describe tells.
+    """
+    if message_id and units(message_id) <= (length or _MAX_IDENTIFIER):
+        return message_id
+    return f"<{mail_key}@relay.invalid>"
+
+
+def named(fields: Mapping[str, Json]) -> frozenset[str]:
+    """Return the ids of the records that a draft puts the mail on."""
+    ids = {fields[name] for name in _LINKS if fields.get(name)}
+    for name in _LISTS:
+        ids.update(fields.get(name) or ())
+    return frozenset(ids)
+
+
+# ---------------------------------------------------------------- secrets
+
+
+def without_secrets(email: Email, domains: frozenset[str]) -> Email:
+    """Return the mail with relay addresses masked in subject, texts and names.
+
+    Whoever answers all quotes them. Addresses of the mail itself stay: what is written
+    of those, the draft chooses.
+
+    Args:
+        email: The mail.
+        domains: The domains of relay addresses.
+    """
+    if not domains:
+        return email
+    hide = mask(domains).text
+    return replace(
+        email,
+        subject=hide(email.subject),
+        text=hide(email.text),
+        html=email.html and hide(email.html),
+        from_=_named(email.from_, hide),
+        to=_named(email.to, hide),
+        cc=_named(email.cc, hide),
+        bcc=_named(email.bcc, hide),
+        attachments=_named(email.attachments, mask(domains).name),
+    )
+
+
+def _named(things: Sequence[_Named], hide: Callable[[str], str]) -> tuple[_Named, ...]:
+    return tuple(
+        replace(each, name=hide(each.name)) if "@" in each.name else each
+        for each in things
+    )

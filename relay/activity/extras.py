@@ -1,14 +1,41 @@
-"""What goes into records beside the mail itself, and what must not."""
+"""What goes into records beside the mail: keys, record types, the fields of an admin.
+
+`Extras` holds it for the drafts of one mail. The admin names fields and record types
+in `[salesforce]`; describe says which of them the org has. What it does not have is
+left out, so that the mail is logged all the same; `relay.diagnose` names it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
+
+from relay.core.addresses import address_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from relay.core.directory import Directory
     from relay.core.model import Json
+    from relay.core.org import OrgSchema
+
+OBJECTS: Final = ("Task", "EmailMessage")
+
+
+class RecordSettings(Protocol):
+    """What an admin sets for records, by the names of the section `[salesforce]`."""
+
+    @property
+    def key_field(self) -> str:
+        """Name of the unique field for the key; empty for none."""
+
+    @property
+    def record_type(self) -> Mapping[str, str]:
+        """Developer names of record types, by object."""
+
+    @property
+    def fields(self) -> Mapping[str, Mapping[str, Json]]:
+        """Constants and templates, by object and field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +61,42 @@ class Extras:
 
 
 NO_EXTRAS: Final = Extras()
+
+
+def colleagues(directory: Directory) -> dict[str, str]:
+    """Return the Salesforce ids of active users by their addresses.
+
+    A user's own mailbox counts for that user, whoever else may send from it.
+    """
+    known = {
+        user.id: user.salesforce_id
+        for user in directory.users.values()
+        if user.active and user.salesforce_id
+    }
+    accepted = {
+        key: known[user_id]
+        for user_id, keys in directory.accepted.items()
+        if user_id in known
+        for key in keys
+        if not key.startswith("*")
+    }
+    return accepted | {
+        key: known[user.id]
+        for user in directory.users.values()
+        if user.id in known and (key := address_key(user.email))
+    }
+
+
+def key_fields(settings: RecordSettings, schema: OrgSchema) -> dict[str, str]:
+    """Return the field that holds the key, for each object that has it."""
+    name = settings.key_field
+    return {each: name for each in OBJECTS if name and schema.holds_key(each, name)}
+
+
+def record_types(settings: RecordSettings, schema: OrgSchema) -> dict[str, str]:
+    """Return the ids of the record types that are set and that the org has."""
+    found: dict[str, str] = {}
+    for sobject, name in settings.record_type.items():
+        if sfid := schema.record_types.get(sobject, {}).get(name):
+            found[sobject] = sfid
+    return found

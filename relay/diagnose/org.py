@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from relay.activity import Mode
 from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError, CredentialsRefused, RelayError
+from relay.core.org import KEY_LENGTH
 from relay.diagnose.finding import Finding, fail, misconfigured, ok, warn
 from relay.diagnose.hints import PAUSE_HINTS
 from relay.diagnose.people import owners
@@ -18,7 +19,6 @@ from relay.outbox.circuit_breaker import PAUSE_NOTE, USAGE_NOTE, read_pause
 from relay.outbox.mode import WriteMode
 from relay.outbox.visibility import LATEST, RIGHT, Visibility, owner_of
 from relay.salesforce import Org
-from relay.salesforce.model import KEY_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,19 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relay.salesforce.model import (
-    FieldInfo,
-    Filed,
-    FoundRecord,
-    LookupResult,
-    OrgShape,
-    SalesforceUser,
-    WriteOutcome,
-    WriteState,
-)
+from relay.core.org import FieldInfo, LookupResult, OrgSchema, SalesforceUser
+from relay.salesforce.model import Filed, FoundRecord, WriteOutcome, WriteState
 
 if TYPE_CHECKING:
     from relay.salesforce.org import Org
+
+OrgShape = OrgSchema
+"""The former name."""
 
 __all__ = [
     "FieldInfo",
@@ -32,6 +27,7 @@ __all__ = [
     "FoundRecord",
     "LookupResult",
     "Org",
+    "OrgSchema",
     "OrgShape",
     "SalesforceUser",
     "WriteOutcome",

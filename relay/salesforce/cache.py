@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from relay.core.model import Found
-from relay.salesforce.model import LookupResult
+from relay.core.org import LookupResult
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.model import Candidate, OpportunityRole
-    from relay.salesforce.model import SalesforceUser
+    from relay.core.org import SalesforceUser
 
 MAX_ENTRIES: Final = 10_000
 """Addresses that are remembered at a time."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.errors import OrgPaused
 from relay.core.ids import record_id
+from relay.core.org import FieldInfo, OrgSchema
 from relay.salesforce import answers
-from relay.salesforce.model import FieldInfo, OrgShape
 from relay.salesforce.soql import Query
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _STATUSES: Final = Query(
 )
 
 
-def ask(client: Client) -> OrgShape:
+def ask(client: Client) -> OrgSchema:
     """Ask for the shape.
 
     Raises:
@@ -56,7 +56,7 @@ def ask(client: Client) -> OrgShape:
     return read(results)
 
 
-def read(results: Sequence[Part | None]) -> OrgShape:
+def read(results: Sequence[Part | None]) -> OrgSchema:
     """Return the shape from the answers: one per object, then the statuses.
 
     Raises:
@@ -86,7 +86,7 @@ def read(results: Sequence[Part | None]) -> OrgShape:
             "give it the object permissions"
         )
         raise OrgPaused(text, code="INVALID_TYPE")
-    return OrgShape(
+    return OrgSchema(
         fields,
         frozenset(createables),
         prefixes,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
+    from relay.core.org import OrgSchema
     from relay.salesforce.client import Client
-    from relay.salesforce.model import OrgShape
 
 SHAPE_RETRY_S: Final = 60.0
 """Wait before an org whose shape could not be read anew is asked again."""
@@ -28,12 +28,12 @@ class Facts(Access):
     def __init__(self, settings: SalesforceSettings, clock: Clock) -> None:
         """Know nothing yet."""
         super().__init__(settings, clock)
-        self._shape: OrgShape | None = None
+        self._shape: OrgSchema | None = None
         self._shape_at_s = 0.0
         self._describing = asyncio.Lock()
         self._me: str | None = None
 
-    async def shape(self, *, fresh: bool = False) -> OrgShape:
+    async def shape(self, *, fresh: bool = False) -> OrgSchema:
         """Return the org's objects and fields, remembered for `describe_ttl_s`.
 
         Args:

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.errors import RelayError
     from relay.core.model import Json
+    from relay.core.org import OrgSchema
     from relay.salesforce.client import Client
-    from relay.salesforce.model import OrgShape
     from relay.salesforce.soql import Rows
     from relay.salesforce.threads import Threads
 
@@ -360,7 +360,7 @@ def _send(
 
 
 def version_fields(
-    key: str, name: str, location: str | None, shape: OrgShape, cut: Callable[..., str]
+    key: str, name: str, location: str | None, shape: OrgSchema, cut: Callable[..., str]
 ) -> dict[str, Json]:
     """Return the fields of a ContentVersion, its content left out.
 
@@ -385,12 +385,12 @@ def version_fields(
     return fields
 
 
-def possible(shape: OrgShape) -> bool:
+def possible(shape: OrgSchema) -> bool:
     """Say whether our user may create files."""
     return "ContentVersion" in shape.createables
 
 
-def publishes(shape: OrgShape) -> bool:
+def publishes(shape: OrgSchema) -> bool:
     """Say whether a file can be hung on its record in the one call that sends it."""
     return shape.createable("ContentVersion", "FirstPublishLocationId")
 

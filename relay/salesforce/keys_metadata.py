@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
-from relay.salesforce.model import KEY_LENGTH
+from relay.core.org import KEY_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, Final
 from relay.core.addresses import address_key, spellings
 from relay.core.ids import record_id
 from relay.core.model import Candidate, Found, OpportunityRole
+from relay.core.org import LookupResult, SalesforceUser
 from relay.salesforce import soql
-from relay.salesforce.model import LookupResult, SalesforceUser
 from relay.salesforce.soql import Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from relay.core.model import Json
-    from relay.salesforce.model import OrgShape
+    from relay.core.org import OrgSchema
     from relay.salesforce.soql import Rows
 
 MAX_EMAIL: Final = 80
@@ -115,7 +115,7 @@ def plan(
     addresses: Sequence[str],
     user_emails: Sequence[str],
     user_ids: Sequence[str],
-    shape: OrgShape,
+    shape: OrgSchema,
 ) -> list[Ask]:
     """Return the queries for these address keys, users' address keys and user ids.
 

@@ -1,23 +1,17 @@
-"""What the adapter hands out: shape of the org, outcomes of writes, records found.
+"""What the adapter returns: outcomes of writes, and records read back.
 
-All frozen, all free of the client library's own types.
+All frozen, all free of the client library's own types. What the org is and whom a
+look-up found are values of `relay.core.org`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
-
-    from relay.core.model import Found
-
-
-KEY_LENGTH: Final = 40
-"""Characters of a record's key."""
 
 
 class WriteState(StrEnum):
@@ -76,106 +70,3 @@ class Filed:
     is_deleted: bool
     activity_id: str | None
     has_sender: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SalesforceUser:
-    """A User of the org; `email_key` is the address key of its Email."""
-
-    id: str
-    name: str
-    email_key: str
-    is_active: bool
-    time_zone: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LookupResult:
-    """What one look-up found: people and their open opportunities, and users."""
-
-    found: Found
-    users: tuple[SalesforceUser, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FieldInfo:
-    """One field as describe shows it to our user; a hidden field does not exist."""
-
-    name: str
-    label: str
-    type: str
-    length: int
-    createable: bool
-    updateable: bool
-    filterable: bool
-    nillable: bool
-    defaulted: bool
-    unique: bool
-    external_id: bool
-    restricted: bool
-    values: tuple[str, ...] = ()
-    """Active values of a picklist."""
-
-
-@dataclass(frozen=True, slots=True)
-class OrgShape:
-    """The objects and fields of the org, as far as our user may see them.
-
-    Salesforce's lengths and permissions differ from org to org, so that describe is
-    the contract and nothing is assumed.
-    """
-
-    fields: Mapping[str, Mapping[str, FieldInfo]]
-    createables: frozenset[str] = frozenset()
-    """Objects of which our user may create records."""
-    key_prefixes: Mapping[str, str] = field(default_factory=dict)
-    closed_statuses: tuple[str, ...] = ()
-    """Values of Task.Status that close a Task, the first in the org's order first."""
-    record_types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By object, ids of the record types that our user may use, by developer name."""
-    deletables: frozenset[str] = frozenset()
-    """Objects of which our user may delete records."""
-
-    def has(self, sobject: str) -> bool:
-        """Say whether the object exists for our user."""
-        return sobject in self.fields
-
-    def field(self, sobject: str, name: str) -> FieldInfo | None:
-        """Return a field, or None if it does not exist for our user."""
-        return self.fields.get(sobject, {}).get(name)
-
-    def length(self, sobject: str, field: str) -> int | None:
-        """Return the length of a text field, or None if it is unknown."""
-        info = self.field(sobject, field)
-        return info.length if info and info.length > 0 else None
-
-    def createable(self, sobject: str, field: str) -> bool:
-        """Say whether our user may set the field on create."""
-        info = self.field(sobject, field)
-        return info is not None and info.createable
-
-    def holds_key(self, sobject: str, field: str) -> bool:
-        """Say whether a field can hold our key and will refuse it twice."""
-        info = self.field(sobject, field)
-        return (
-            info is not None
-            and info.createable
-            and info.unique
-            and info.filterable
-            and info.length >= KEY_LENGTH
-        )
-
-    @property
-    def has_email_message(self) -> bool:
-        """Whether EmailMessage exists and may be created; no proof that it works."""
-        return "EmailMessage" in self.createables
-
-    @property
-    def shared_activities(self) -> bool:
-        """Whether one Task may relate to many contacts."""
-        return self.createable("Task", "TaskWhoIds")
-
-    @property
-    def person_accounts(self) -> bool:
-        """Whether an Account may be a person."""
-        return self.field("Contact", "IsPersonAccount") is not None

@@ -18,7 +18,7 @@ from relay.salesforce.record_writes import RecordWrites
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from relay.salesforce.model import LookupResult, SalesforceUser
+    from relay.core.org import LookupResult, SalesforceUser
 
 
 class Org(RecordReads, RecordWrites):

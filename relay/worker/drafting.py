@@ -9,20 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import relay.activity
-from relay.activity import Extras
-from relay.core.addresses import address_key
+from relay.activity import Extras, colleagues, key_fields, record_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from relay.activity import Mode, Owner
-    from relay.config import SalesforceSettings, Settings
+    from relay.config import Settings
     from relay.core.directory import Directory
     from relay.core.model import Draft, Email, Match
     from relay.salesforce import OrgShape
-
-OBJECTS = ("Task", "EmailMessage")
 
 
 class Drafting:
@@ -85,43 +82,9 @@ class Drafting:
         )
 
     def _colleagues(self) -> Mapping[str, str]:
-        """Return the Salesforce ids of active users by their addresses.
-
-        A user's own mailbox counts for that user, whoever else may send from it.
-        """
+        """Return the users' Salesforce ids by their addresses, from the directory."""
         directory = self._directory()
         if directory.revision != self._revision:
-            known = {
-                user.id: user.salesforce_id
-                for user in directory.users.values()
-                if user.active and user.salesforce_id
-            }
-            users = {
-                key: known[user_id]
-                for user_id, keys in directory.accepted.items()
-                if user_id in known
-                for key in keys
-                if not key.startswith("*")
-            }
-            users |= {
-                key: known[user.id]
-                for user in directory.users.values()
-                if user.id in known and (key := address_key(user.email))
-            }
-            self._users, self._revision = users, directory.revision
+            self._users = colleagues(directory)
+            self._revision = directory.revision
         return self._users
-
-
-def key_fields(section: SalesforceSettings, shape: OrgShape) -> dict[str, str]:
-    """Return the field that holds the key, for each object that has it."""
-    name = section.key_field
-    return {each: name for each in OBJECTS if name and shape.holds_key(each, name)}
-
-
-def record_types(section: SalesforceSettings, shape: OrgShape) -> dict[str, str]:
-    """Return the ids of the record types that are set and that the org has."""
-    found: dict[str, str] = {}
-    for sobject, name in section.record_type.items():
-        if sfid := shape.record_types.get(sobject, {}).get(name):
-            found[sobject] = sfid
-    return found

@@ -17,6 +17,7 @@ from relay.activity import (
     message_identifier,
     named,
     units,
+    without_secrets,
 )
 from relay.core.model import Attachment, Draft, Email, Mailbox, Person, Place
 from relay.match import Several, choose
@@ -453,3 +454,28 @@ def test_a_stand_in_owns_and_what_was_refused_stays_out() -> None:
     assert "TaskSubtype" not in task.fields
     (mail,) = drafts(ANNA, mode=Mode.EMAIL_MESSAGE, extras=extras)
     assert (mail.owner, mail.fields["FromId"]) == (queue, ADA)
+
+
+# ---------------------------------------------------------------- secrets
+
+SECRET = "log-k7dq2mzx@in.relay.example"
+HIDDEN = "xxxxxxxxxxxx@in.relay.example"
+DOMAINS = frozenset({"in.relay.example"})
+
+
+@pytest.mark.parametrize(
+    "name", ["{}", "{}.eml", "{}.tar.gz", "for {} now.txt", "a {}.b@c.example.pdf"]
+)
+def test_file_names(name: str) -> None:
+    """With and without an ending, which is no part of the domain."""
+    attached = Attachment(name.format(SECRET), "text/plain", 1)
+    (file,) = without_secrets(email(attachments=(attached,)), DOMAINS).attachments
+    assert "k7dq2mzx" not in file.name
+    assert file.name == name.format(HIDDEN)
+
+
+def test_without_domains_nothing_is_looked_for() -> None:
+    """The mail itself comes back."""
+    mail = email(subject=SECRET)
+    assert without_secrets(mail, frozenset()) is mail
+    assert without_secrets(mail, DOMAINS).subject == HIDDEN

@@ -9,8 +9,8 @@ import pytest
 
 from relay.config import SalesforceSettings
 from relay.core.model import Candidate, Found, OpportunityRole
+from relay.core.org import LookupResult, SalesforceUser
 from relay.salesforce.cache import LookupCache, Question, joined
-from relay.salesforce.model import LookupResult, SalesforceUser
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 KIM = Candidate("003000000000001AAA", "Contact", "kim@x.example", "Kim", NOON)

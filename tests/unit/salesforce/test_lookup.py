@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
+from relay.core.org import OrgSchema
 from relay.salesforce import lookup, soql
 from relay.salesforce.lookup import Ask, Kind
-from relay.salesforce.model import OrgShape
 
-EVERYTHING = OrgShape(
+EVERYTHING = OrgSchema(
     {
         name: {}
         for name in ("Contact", "Lead", "User", "Opportunity", "OpportunityContactRole")
@@ -47,7 +47,7 @@ def test_contacts_with_roles_leads_and_users_are_asked_for():
 
 def test_objects_that_do_not_exist_are_not_asked_for():
     """An org without Leads or Opportunities is asked for Contacts alone."""
-    asks = lookup.plan(["a@x"], [], [], OrgShape({"Contact": {}}))
+    asks = lookup.plan(["a@x"], [], [], OrgSchema({"Contact": {}}))
     assert kinds(asks) == [Kind.CONTACTS]
 
 
@@ -60,7 +60,7 @@ def test_what_cannot_be_in_salesforce_is_not_asked_for():
 def test_an_internationalised_address_is_asked_for_as_it_may_have_been_typed():
     """Both forms are one address, whichever the record holds; strasse is another."""
     asks = lookup.plan(
-        ["a@xn--strae-oqa.x"], ["u@xn--strae-oqa.x"], [], OrgShape({"Contact": {}})
+        ["a@xn--strae-oqa.x"], ["u@xn--strae-oqa.x"], [], OrgSchema({"Contact": {}})
     )
     assert [ask.values for ask in asks] == [
         ("a@xn--strae-oqa.x", "a@straße.x"),

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from relay.activity import FilePlan, FileRules, plan_files
-from relay.activity.files import file_key, file_name
+from relay.activity.attachments import file_key, file_name
 from relay.core.model import Attachment, Email
 from relay.mail import masked, parse
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from relay.activity import Mode, Owner
-from relay.config import SalesforceSettings, Settings
+from relay.activity import (
+    Extras,
+    Mode,
+    Owner,
+    colleagues,
+    draft,
+    key_fields,
+    record_types,
+)
+from relay.config import SalesforceSettings
 from relay.core.model import Match, Person, Place
+from relay.core.org import FieldInfo, OrgSchema
 from relay.diagnose.org import setting_problems
 from relay.match import Several, choose
-from relay.salesforce import FieldInfo, OrgShape
-from relay.worker.drafting import Drafting, key_fields, record_types
 from tests.fakes.values import ADA, NOON, boxes, contact, directory, email, found
 
 if TYPE_CHECKING:
@@ -38,10 +45,10 @@ def info(name: str, **changes: object) -> FieldInfo:
     return FieldInfo(name=name, label=name, **(known | changes))  # type: ignore[arg-type]
 
 
-def shape(*fields: FieldInfo, sobject: str = "Task", **types: str) -> OrgShape:
+def schema(*fields: FieldInfo, sobject: str = "Task", **types: str) -> OrgSchema:
     """Return an org with one object."""
     known = {each.name: each for each in fields}
-    return OrgShape(
+    return OrgSchema(
         {sobject: known}, frozenset({sobject}), record_types={sobject: types}
     )
 
@@ -49,9 +56,11 @@ def shape(*fields: FieldInfo, sobject: str = "Task", **types: str) -> OrgShape:
 def test_only_a_unique_field_holds_keys() -> None:
     """Of the name that is set, and of the objects that have it."""
     section = SalesforceSettings(key_field="Key__c")
-    assert key_fields(section, shape(info("Key__c", unique=True))) == {"Task": "Key__c"}
-    assert key_fields(section, shape(info("Key__c"))) == {}
-    assert key_fields(SalesforceSettings(key_field=""), shape(info(""))) == {}
+    assert key_fields(section, schema(info("Key__c", unique=True))) == {
+        "Task": "Key__c"
+    }
+    assert key_fields(section, schema(info("Key__c"))) == {}
+    assert key_fields(SalesforceSettings(key_field=""), schema(info(""))) == {}
 
 
 def test_what_the_org_does_not_have_is_named() -> None:
@@ -74,39 +83,39 @@ def test_what_the_org_does_not_have_is_named() -> None:
         info("Flag__c", type="boolean"),
         info("Pick__c", restricted=True, values=("Red",)),
     )
-    wrong = dict(setting_problems(section, shape(*fields)))
+    wrong = dict(setting_problems(section, schema(*fields)))
     assert set(wrong) == {
         "record_type.Task",
         *(f"fields.Task.{n}__c" for n in ("None", "Locked", "Flag", "Pick")),
     }
     section = SalesforceSettings(fields={"EmailMessage": {"Headers": "x"}})
-    org = shape(info("Headers"), sobject="EmailMessage")
+    org = schema(info("Headers"), sobject="EmailMessage")
     assert list(dict(setting_problems(section, org))) == ["fields.EmailMessage.Headers"]
 
 
 def test_a_record_type_that_may_be_set_is_no_problem() -> None:
     """Known by its developer name."""
     section = SalesforceSettings(record_type={"Task": "Mail"})
-    org = shape(info("RecordTypeId"), Mail="012000000000001AAA")
+    org = schema(info("RecordTypeId"), Mail="012000000000001AAA")
     assert record_types(section, org) == {"Task": "012000000000001AAA"}
     assert "record_type.Task" not in dict(setting_problems(section, org))
 
 
-def drafted(people: Directory, *, again: bool = False) -> dict[str, object]:
+def drafted(people: Directory) -> dict[str, object]:
     """Return the EmailMessage of a mail of Ada's to Anna and to Ben."""
     names = ("ToIds", "FromId", "ToAddress")
-    org = shape(*(info(name) for name in names), sobject="EmailMessage")
+    org = schema(*(info(name) for name in names), sobject="EmailMessage")
     person = Person(ANNA.email_key, ANNA.email_key, "", Place.TO)
     match: Match = choose([person], found(ANNA), Several.ALL)
-    (made,) = Drafting(Settings(), lambda: people).drafts(
+    (made,) = draft(
         email(to=boxes(ANNA.email_key, "ben@corp.example")),
         match,
         mail_key="m",
         owner=Owner(ADA),
         mode=Mode.EMAIL_MESSAGE,
-        shape=org,
+        org=org,
         received_at=NOON,
-        again=again,
+        extras=Extras(colleagues=colleagues(people)),
     )
     return dict(made.fields)
 
@@ -121,8 +130,5 @@ def test_colleagues_come_from_the_directory() -> None:
     assert made["ToIds"] == [ANNA.id, BEN]
     assert made["FromId"] == ADA
     assert "ToAddress" not in made
-    made = drafted(people, again=True)
-    assert made["ToIds"] == [ANNA.id]
-    assert made["ToAddress"] == "ben@corp.example"
     gone = replace(people, users=people.users | {2: replace(ben, active=False)})  # type: ignore[operator]
     assert drafted(gone)["ToIds"] == [ANNA.id]
