@@ -13,7 +13,7 @@ from relay.attachments.rows import TO_SEND
 from relay.core.files import FileUpdate
 from relay.core.states import ActivityState
 from relay.outbox.records import SEND_WITHIN_S
-from relay.salesforce import WriteState, filing
+from relay.salesforce import WriteState, files
 
 if TYPE_CHECKING:
     from relay.attachments.rows import FileLedger, LeasedFiles
@@ -76,12 +76,12 @@ class Linking:
     async def _make_links(
         self, hand: LeasedFiles, links: dict[str, tuple[FileRow, str]]
     ) -> None:
-        outcomes = await self._org.create(
+        outcomes = await self._org.records.create(
             [
                 (
                     key,
                     "ContentDocumentLink",
-                    filing.link_fields(document, row.record_id or ""),
+                    files.link_fields(document, row.record_id or ""),
                 )
                 for key, (row, document) in links.items()
             ],
@@ -91,14 +91,14 @@ class Linking:
         for outcome in outcomes:
             row, document = links[outcome.key]
             error = f"{outcome.code} {outcome.text}".strip()
-            there = outcome.code == filing.ALREADY_LINKED
+            there = outcome.code == files.ALREADY_LINKED
             if outcome.state is WriteState.WRITTEN or there:
                 updates.append(self._linked(row, hand.carrier(row), document))
             elif outcome.state is WriteState.REFUSED:
                 if row.version_id:
                     # It would hang nowhere, and nobody would ever find it.
-                    await self._org.delete("ContentDocument", document)
-                gone = outcome.code in filing.RECORD_DELETED
+                    await self._org.records.delete("ContentDocument", document)
+                gone = outcome.code in files.RECORD_DELETED
                 state = ActivityState.GONE if gone else ActivityState.REFUSED
                 updates.append(FileUpdate(row.key, state, error=error))
             else:

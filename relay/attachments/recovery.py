@@ -15,7 +15,7 @@ from relay.core.files import FileUpdate
 from relay.core.states import ActivityState
 from relay.outbox.backoff import look_up_wait_s
 from relay.outbox.recovery import CLOCK_SLACK
-from relay.salesforce import filing
+from relay.salesforce import files
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -99,15 +99,17 @@ class FileRecovery:
                 other = file.document_id not in {None, row.document_id}
                 if other and not file.is_deleted:
                     logger.warning("double_file_deleted", file=row.key)
-                    await self._org.delete("ContentDocument", file.document_id or "")
+                    await self._org.records.delete(
+                        "ContentDocument", file.document_id or ""
+                    )
         await self._ledger.commit(
             hand, [FileUpdate(r.key, ActivityState.LINKED) for r in rows]
         )
 
-    async def _own(self, since: datetime) -> dict[str, list[filing.FoundFile]]:
-        server_now = self._org.server_now()
+    async def _own(self, since: datetime) -> dict[str, list[files.FoundFile]]:
+        server_now = self._org.access.server_now()
         start = since + (server_now - self._clock.now()) - CLOCK_SLACK
-        me = await self._org.me()
+        me = await self._org.access.me()
         return await self._org.files.find_own(me, start, server_now + CLOCK_SLACK)
 
 
@@ -115,7 +117,7 @@ def patience(settings: SalesforceSettings, row: FileRow) -> timedelta:
     """Return how long after it was sent a file may still appear."""
     size_bytes = row.draft.size_bytes
     return timedelta(
-        seconds=filing.upload_s(size_bytes)
-        + filing.answer_s(size_bytes, settings.timeout_s)
+        seconds=files.upload_s(size_bytes)
+        + files.answer_s(size_bytes, settings.timeout_s)
         + settings.settle_s
     )

@@ -19,7 +19,7 @@ from relay.core.states import ActivityState
 from relay.mail import decoded, masked
 from relay.outbox.backoff import look_up_wait_s
 from relay.outbox.records import SEND_WITHIN_S
-from relay.salesforce import WriteState, filing
+from relay.salesforce import WriteState, files
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.files import FileRow
     from relay.core.model import Json
-    from relay.salesforce import Org, OrgShape, WriteOutcome
+    from relay.salesforce import Org, OrgSchema, WriteOutcome
     from relay.store import Store
     from relay.store.messages import RawReader
 
@@ -87,12 +87,12 @@ class Uploading:
         await self._ledger.commit(hand, updates)
         if not due:
             return
-        shape = await self._org.shape()
-        if not filing.possible(shape):
+        shape = await self._org.schema.get()
+        if not files.possible(shape):
             text = "the integration user may not create Files (ContentVersion)"
             await self._store_full(hand, due, text)
             return
-        limit = filing.JSON_BYTES
+        limit = files.JSON_BYTES
         for group in _groups([row for row in due if row.draft.size_bytes <= limit]):
             await self._send_group(hand, group, shape)
         for row in due:
@@ -100,7 +100,7 @@ class Uploading:
                 await self._send_large(hand, row, shape)
 
     async def _send_group(
-        self, hand: LeasedFiles, group: Sequence[FileRow], shape: OrgShape
+        self, hand: LeasedFiles, group: Sequence[FileRow], shape: OrgSchema
     ) -> None:
         if await self._held(hand, group):
             return
@@ -109,7 +109,7 @@ class Uploading:
             content = await self._read(hand, row)
             if content is None:
                 continue
-            fields = filing.with_content(self._fields(row, shape), content)
+            fields = files.with_content(self._fields(row, shape), content)
             records.append((row.key, "ContentVersion", fields))
         rows = [hand.rows[key] for key, _, _ in records]
         ours, deadline_s = await self._sent(hand, rows, 0)
@@ -117,14 +117,16 @@ class Uploading:
         if not records:
             return
         try:
-            outcomes = await self._org.create(records, not_after_boottime_s=deadline_s)
+            outcomes = await self._org.records.create(
+                records, not_after_boottime_s=deadline_s
+            )
         except TransientError as error:
             await self._not_sent(hand, ours, error)
             return
         await self._take(hand, outcomes)
 
     async def _send_large(
-        self, hand: LeasedFiles, row: FileRow, shape: OrgShape
+        self, hand: LeasedFiles, row: FileRow, shape: OrgSchema
     ) -> None:
         if await self._held(hand, [row]):
             return
@@ -183,8 +185,8 @@ class Uploading:
             return decoded(pieces, draft.encoding)
         return masked(pieces, self._settings.smtp.domains)
 
-    def _fields(self, row: FileRow, shape: OrgShape) -> dict[str, Json]:
-        return filing.version_fields(row.key, row.draft.name, row.record_id, shape, cut)
+    def _fields(self, row: FileRow, shape: OrgSchema) -> dict[str, Json]:
+        return files.version_fields(row.key, row.draft.name, row.record_id, shape, cut)
 
     async def _sent(
         self, hand: LeasedFiles, rows: Sequence[FileRow], size_bytes: int
@@ -198,8 +200,8 @@ class Uploading:
         timeout_s = self._settings.salesforce.timeout_s
         lease_s = max(
             self._settings.worker.lease_s,
-            filing.upload_s(size_bytes)
-            + 2 * filing.answer_s(size_bytes, timeout_s)
+            files.upload_s(size_bytes)
+            + 2 * files.answer_s(size_bytes, timeout_s)
             + SEND_WITHIN_S,
         )
         return await self._ledger.leaving(hand, rows, lease_s), deadline_s
@@ -210,7 +212,7 @@ class Uploading:
         for outcome in outcomes:
             row = hand.rows[outcome.key]
             error = f"{outcome.code} {outcome.text}".strip()
-            if outcome.code in filing.STORAGE_FULL:
+            if outcome.code in files.STORAGE_FULL:
                 self._begin_hold(error)
                 update = self._holding(row)
             elif outcome.state is WriteState.WRITTEN:
@@ -218,7 +220,7 @@ class Uploading:
                     row.key, ActivityState.WRITTEN, version_id=outcome.id, keep=True
                 )
             elif outcome.state is WriteState.REFUSED:
-                gone = outcome.code in filing.RECORD_DELETED
+                gone = outcome.code in files.RECORD_DELETED
                 state = ActivityState.GONE if gone else ActivityState.REFUSED
                 update = FileUpdate(row.key, state, error=error)
             elif outcome.state is WriteState.UNKNOWN:
@@ -251,7 +253,7 @@ class Uploading:
             OrgPaused: Another reason for which nothing can succeed.
         """
         rows = [hand.rows[key] for key in keys]
-        if filing.is_storage(error):
+        if files.is_storage(error):
             await self._store_full(hand, rows, str(error))
             return
         if isinstance(error, OrgPaused):

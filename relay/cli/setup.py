@@ -71,9 +71,11 @@ def salesforce(folder: Path | None, *, show: bool, as_json: bool) -> None:
 
 
 def _metadata(section: SalesforceSettings, folder: Path | None) -> None:
-    from relay.salesforce.keys_metadata import files  # noqa: PLC0415
+    from relay.salesforce.schema import key_field_files  # noqa: PLC0415
 
-    for name, content in files(section.key_field, section.api_version).items():
+    for name, content in key_field_files(
+        section.key_field, section.api_version
+    ).items():
         if folder is None:
             click.echo(f"<!-- {name} -->\n{content}")
             continue
@@ -100,7 +102,7 @@ async def _verify(section: SalesforceSettings) -> list[Finding]:
     org = Org(section, SystemClock())
     await org.start()
     try:
-        shape = await org.shape()
+        shape = await org.schema.get()
     finally:
         await org.close()
     return [key_field(shape, name, section.key_field) for name in OBJECTS]

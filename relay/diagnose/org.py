@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from relay.config import SalesforceSettings, Settings
     from relay.diagnose.machine import StoreAccess
-    from relay.salesforce import OrgShape
+    from relay.salesforce import OrgSchema
     from relay.salesforce.budget import Budget
 
 READ: Final[Mapping[str, Sequence[str]]] = {
@@ -98,7 +98,7 @@ async def salesforce(settings: Settings, access: StoreAccess) -> list[Finding]:
 async def _org(settings: Settings, access: StoreAccess, org: Org) -> list[Finding]:
     address = str(settings.salesforce.instance_url)
     try:
-        me = await org.me()
+        me = await org.access.me()
     except CredentialsRefused as error:
         hint = "check client_id, its secret or key, and that the app allows this user"
         return [fail("salesforce login", f"{address}: {error}", hint)]
@@ -107,7 +107,7 @@ async def _org(settings: Settings, access: StoreAccess, org: Org) -> list[Findin
         return [fail("salesforce login", f"{address}: {error}", hint)]
     findings = [ok("salesforce login", f"{address} as user {me}")]
     try:
-        shape = await org.shape()
+        shape = await org.schema.get()
         # Salesforce reports the usage with each answer, so it is read after one.
         findings.append(calls(org.budget))
     except RelayError as error:
@@ -156,7 +156,7 @@ def calls(budget: Budget) -> Finding:
 # ------------------------------------------------------------------ rights
 
 
-def permissions(shape: OrgShape) -> list[Finding]:
+def permissions(shape: OrgSchema) -> list[Finding]:
     """Compare what describe shows with what the relay reads and writes."""
     findings = [_readable(shape, name, fields) for name, fields in READ.items()]
     findings.append(_writable(shape, "Task", TASK))
@@ -169,7 +169,7 @@ def permissions(shape: OrgShape) -> list[Finding]:
     return findings
 
 
-def _readable(shape: OrgShape, name: str, fields: Sequence[str]) -> Finding:
+def _readable(shape: OrgSchema, name: str, fields: Sequence[str]) -> Finding:
     if not shape.has(name):
         return fail(name, "is not visible", f"{_GRANT} Read on {name}")
     missing = [field for field in fields if shape.field(name, field) is None]
@@ -179,7 +179,7 @@ def _readable(shape: OrgShape, name: str, fields: Sequence[str]) -> Finding:
     return ok(name, "can be looked up")
 
 
-def _writable(shape: OrgShape, name: str, fields: Sequence[str]) -> Finding:
+def _writable(shape: OrgSchema, name: str, fields: Sequence[str]) -> Finding:
     if name not in shape.createables:
         # Activities have no object permission of their own.
         right = "Edit Tasks" if name == "Task" else f"Create on {name}"
@@ -205,7 +205,7 @@ def _writable(shape: OrgShape, name: str, fields: Sequence[str]) -> Finding:
 
 
 async def visibility(
-    settings: Settings, access: StoreAccess, org: Org, shape: OrgShape
+    settings: Settings, access: StoreAccess, org: Org, shape: OrgSchema
 ) -> list[Finding]:
     """Try to read Tasks of every rep for whom some were written lately.
 
@@ -217,10 +217,10 @@ async def visibility(
         store = access.require()
         if store is None or not shape.has("Task"):
             return []
-        if await org.views_all():
+        if await org.access.views_all():
             return [ok(_VISIBILITY, "the user has View All Data")]
         rows = await store.ledger.latest("Task", LATEST)
-        reps = {owner_of(row) for row in rows} - {"", await org.me()}
+        reps = {owner_of(row) for row in rows} - {"", await org.access.me()}
         blind = await Visibility(store, org).blind(reps)
     except (RelayError, ConfigError) as error:
         hint = "see the lines above; then relay check again"
@@ -229,7 +229,7 @@ async def visibility(
 
 
 def visible(
-    section: SalesforceSettings, shape: OrgShape, reps: int, blind: int
+    section: SalesforceSettings, shape: OrgSchema, reps: int, blind: int
 ) -> Finding:
     """Say of how many reps no Task can be read, and what follows from it."""
     if not reps:
@@ -248,7 +248,7 @@ def visible(
 # ------------------------------------------------------------------ writing
 
 
-def writing(section: SalesforceSettings, shape: OrgShape) -> list[Finding]:
+def writing(section: SalesforceSettings, shape: OrgSchema) -> list[Finding]:
     """Say how this relay writes to this org: keys, extra fields, owners, Files."""
     return [
         *keys(section, shape),
@@ -258,7 +258,7 @@ def writing(section: SalesforceSettings, shape: OrgShape) -> list[Finding]:
     ]
 
 
-def keys(section: SalesforceSettings, shape: OrgShape) -> list[Finding]:
+def keys(section: SalesforceSettings, shape: OrgSchema) -> list[Finding]:
     """Say for each object where the key is kept that makes it exactly once."""
     findings = []
     for sobject, otherwise in _KEY_ELSEWHERE.items():
@@ -277,7 +277,7 @@ def keys(section: SalesforceSettings, shape: OrgShape) -> list[Finding]:
     return findings
 
 
-def _extras(section: SalesforceSettings, shape: OrgShape) -> list[Finding]:
+def _extras(section: SalesforceSettings, shape: OrgSchema) -> list[Finding]:
     hint = "correct the setting, or the field and the integration user's rights"
     return [
         fail(f"salesforce.{name}", text, hint)
@@ -285,7 +285,7 @@ def _extras(section: SalesforceSettings, shape: OrgShape) -> list[Finding]:
     ]
 
 
-def _owner_changes(shape: OrgShape) -> list[Finding]:
+def _owner_changes(shape: OrgSchema) -> list[Finding]:
     """Say whether the Tasks that the platform makes can be given to their reps."""
     owner = shape.field("Task", "OwnerId")
     if not shape.has_email_message or (owner is not None and owner.updateable):
@@ -295,7 +295,7 @@ def _owner_changes(shape: OrgShape) -> list[Finding]:
     return [warn("owner of Tasks", text, hint)]
 
 
-def _files(section: SalesforceSettings, shape: OrgShape) -> list[Finding]:
+def _files(section: SalesforceSettings, shape: OrgSchema) -> list[Finding]:
     """Say whether attachments can become Files."""
     area = "files"
     if not section.files_attach:
@@ -309,7 +309,7 @@ def _files(section: SalesforceSettings, shape: OrgShape) -> list[Finding]:
 
 
 def setting_problems(
-    section: SalesforceSettings, shape: OrgShape
+    section: SalesforceSettings, shape: OrgSchema
 ) -> list[tuple[str, str]]:
     """Return what the settings ask of the org and the org does not have.
 
@@ -348,7 +348,7 @@ def setting_problems(
     return wrong
 
 
-def key_field(shape: OrgShape, sobject: str, name: str) -> Finding:
+def key_field(shape: OrgSchema, sobject: str, name: str) -> Finding:
     """Say whether a field can hold the keys of an object, and what it lacks."""
     area = f"{sobject}.{name}"
     if not shape.has(sobject):
@@ -372,7 +372,7 @@ def key_field(shape: OrgShape, sobject: str, name: str) -> Finding:
     return ok(area, "is unique and can be set")
 
 
-async def _mode(settings: Settings, access: StoreAccess, shape: OrgShape) -> Finding:
+async def _mode(settings: Settings, access: StoreAccess, shape: OrgSchema) -> Finding:
     area = "write mode"
     chosen = settings.salesforce.write_as
     if chosen == "nothing":

@@ -49,7 +49,7 @@ async def owners(access: StoreAccess, org: Org) -> list[Finding]:
         users = [user for user in await store.directory.users() if user.active]
         unset = [user for user in users if not user.salesforce_id]
         emails = [address_key(user.email) or user.email for user in unset]
-        found = (await org.lookup([], user_emails=emails)).users if emails else ()
+        found = (await org.lookup.find([], user_emails=emails)).users if emails else ()
     except (RelayError, ConfigError) as error:
         hint = "see the lines above; then relay check again"
         return [warn(_CHECK, f"cannot be looked up: {error}", hint)]

@@ -225,8 +225,8 @@ class CircuitBreaker:
         Only a call that Salesforce answered proves anything: a mail that a rule
         settles makes none.
         """
-        answered = self._org.answers > self._answers
-        self._answers = self._org.answers
+        answered = self._org.stats.answers > self._answers
+        self._answers = self._org.stats.answers
         if not answered:
             return
         if self.pause is None:
@@ -255,7 +255,7 @@ class CircuitBreaker:
             text,
             before.probes + 1 if before else 0,
         )
-        self._answers = self._org.answers
+        self._answers = self._org.stats.answers
         self._grown = 0
         if before is None or before.reason != reason:
             logger.error(

@@ -16,7 +16,7 @@ from relay.telemetry import get_logger
 if TYPE_CHECKING:
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
-    from relay.salesforce import OrgShape
+    from relay.salesforce import OrgSchema
     from relay.store import Store
 
 NOTE: Final = "salesforce.write_mode"
@@ -56,7 +56,7 @@ class WriteMode:
             and self._remembered is not Mode.EMAIL_MESSAGE
         )
 
-    async def known(self, shape: OrgShape) -> Mode | None:
+    async def known(self, shape: OrgSchema) -> Mode | None:
         """Return the shape, or None while only a first write can tell."""
         if self._settings.write_as in tuple(Mode):
             return Mode(self._settings.write_as)
@@ -68,7 +68,7 @@ class WriteMode:
                 self._remembered = Mode(note["mode"])
         return self._remembered
 
-    async def likely(self, shape: OrgShape) -> Mode:
+    async def likely(self, shape: OrgSchema) -> Mode:
         """Return the shape for a dry run: an undecided org is taken as able."""
         return await self.known(shape) or Mode.EMAIL_MESSAGE
 
@@ -90,7 +90,7 @@ class WriteMode:
         return str(self._settings.instance_url)
 
 
-def _can_log_email_messages(shape: OrgShape) -> bool:
+def _can_log_email_messages(shape: OrgSchema) -> bool:
     return (
         shape.has_email_message
         and all(

@@ -55,7 +55,7 @@ class OwnerChanges:
         if not due:
             return 0
         try:
-            filed = await self._org.filed([one.salesforce_id for one in due])
+            filed = await self._org.records.filed([one.salesforce_id for one in due])
             done = await self._hand_over(due, filed)
         except RelayError as error:
             logger.warning("handover_put_off", count=len(due), error=str(error))
@@ -68,7 +68,7 @@ class OwnerChanges:
         self, due: Sequence[OwnerChange], filed: dict[str, Filed]
     ) -> list[str]:
         """Return the keys of what is done, or never to be done."""
-        me = await self._org.me()
+        me = await self._org.access.me()
         there = {
             one.key: (one, found)
             for one in due
@@ -93,10 +93,10 @@ class OwnerChanges:
             for key, (one, found) in there.items()
             if not found.has_sender and one.owner.startswith("005")
         ]
-        outcomes = await self._org.update(tasks) if tasks else []
+        outcomes = await self._org.records.update(tasks) if tasks else []
         outcomes = [*outcomes, *await self._to_fallback(tasks, outcomes)]
         if relations:
-            made = await self._org.create(relations, not_after_boottime_s=None)
+            made = await self._org.records.create(relations, not_after_boottime_s=None)
             outcomes = [*outcomes, *made]
         again = {o.key for o in outcomes if str(o.state) not in _DONE}
         for outcome in outcomes:
@@ -117,4 +117,4 @@ class OwnerChanges:
             for key, sobject, sfid, _ in tasks
             if key in inactive
         ]
-        return await self._org.update(left) if owner and left else []
+        return await self._org.records.update(left) if owner and left else []

@@ -78,7 +78,7 @@ class RecordWriter:
         """
         if not any(work.of(ActivityState.SENT) for work in works):
             return
-        shape = await self._org.shape()
+        shape = await self._org.schema.get()
         await self._mode.known(shape)
         again = await self._unknown.resolve(run, works, shape, prove=self._prove)
         if self._mode.shadow:
@@ -174,7 +174,7 @@ class RecordWriter:
         if not rows:
             return
         try:
-            outcomes = await self._org.create(
+            outcomes = await self._org.records.create(
                 [(row.key, row.object, row.fields) for _, row in rows],
                 not_after_boottime_s=deadline_s,
                 unique_fields={
@@ -252,7 +252,7 @@ class RecordWriter:
             # does not come, must find it as one whose outcome is unknown.
             run.pending = [change for change in run.pending if change.key != key]
             work.change(row, state=ActivityState.SENT)
-            records = await self._org.read_email_messages([row.salesforce_id])
+            records = await self._org.records.read_email_messages([row.salesforce_id])
             if row.salesforce_id not in records:
                 work.error = OutcomeUnknown(
                     "the first EmailMessage cannot be read back yet",
@@ -296,7 +296,7 @@ class RecordWriter:
             reason = "the first EmailMessage got no activity (no Enhanced Email)"
             if self._mode.remembered is None:
                 await self._mode.remember(Mode.TASK, reason)
-            await self._org.delete("EmailMessage", record.id)
+            await self._org.records.delete("EmailMessage", record.id)
             work.trace("mode", "task", reason)
         run.update(work, row, ActivityState.PLANNED)
         return True

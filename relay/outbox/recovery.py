@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from relay.core.model import Activity
     from relay.outbox.batch import Batch, BatchMail
     from relay.outbox.mode import WriteMode
-    from relay.salesforce import FoundRecord, Org, OrgShape
+    from relay.salesforce import FoundRecord, Org, OrgSchema
     from relay.store import Store
 
     Prove = Callable[[Batch, BatchMail, Activity, FoundRecord], Awaitable[bool]]
@@ -69,7 +69,7 @@ class Recovery:
         self._sight = Visibility(store, org)
 
     async def resolve(
-        self, run: Batch, works: Sequence[BatchMail], shape: OrgShape, *, prove: Prove
+        self, run: Batch, works: Sequence[BatchMail], shape: OrgSchema, *, prove: Prove
     ) -> list[tuple[BatchMail, Activity]]:
         """Look for rows that were sent; return those to be sent again right away.
 
@@ -108,7 +108,7 @@ class Recovery:
                 work.trace("look-up by key", f"found {record.id}", row.slot)
         return again
 
-    def _harmless(self, row: Activity, shape: OrgShape) -> bool:
+    def _harmless(self, row: Activity, shape: OrgSchema) -> bool:
         """Say whether Salesforce refuses to create the row twice.
 
         A first EmailMessage is none of them: it must be read back, not only be there.
@@ -120,7 +120,7 @@ class Recovery:
             and not first
         )
 
-    def _may_repeat(self, row: Activity, shape: OrgShape) -> bool:
+    def _may_repeat(self, row: Activity, shape: OrgSchema) -> bool:
         """Say whether the row may be created again without a look."""
         if not self._harmless(row, shape) or row.lookups:
             return False
@@ -138,7 +138,7 @@ class Recovery:
         run: Batch,
         work: BatchMail,
         row: Activity,
-        shape: OrgShape,
+        shape: OrgSchema,
         blind: frozenset[str],
     ) -> None:
         """Plan again what is proven absent; anything else waits, with the reason."""
@@ -164,7 +164,7 @@ class Recovery:
         """Return what Salesforce holds, by key. Only what we wrote since counts."""
         if not rows:
             return {}
-        server_now = await self._org.server_time()
+        server_now = await self._org.access.server_time()
         drift = server_now - self._clock.now()
         since = {
             row.key: (row.sent_at or self._clock.now()) + drift - CLOCK_SLACK
@@ -182,14 +182,14 @@ class Recovery:
             else:
                 tasks.append(row)
         for (sobject, field), keys in by_field.items():
-            found |= await self._org.find_by_key(sobject, field, keys)
+            found |= await self._org.records.find_by_key(sobject, field, keys)
         if mails:
-            by_identifier = await self._org.find_email_messages(
+            by_identifier = await self._org.records.find_email_messages(
                 sorted({str(row.fields["MessageIdentifier"]) for row in mails})
             )
             found |= await self._ours(mails, by_identifier, since)
         if tasks:
-            found |= await self._org.find_own_tasks(
+            found |= await self._org.records.find_own_tasks(
                 min(since[row.key] for row in tasks), server_now + CLOCK_SLACK
             )
         return found
@@ -205,7 +205,7 @@ class Recovery:
         A Message-ID may be reused by another mail: a record that answers another row
         is not taken twice, and a living one goes before a deleted one.
         """
-        me = await self._org.me()
+        me = await self._org.access.me()
         ids = [r.id for records in by_identifier.values() for r in records]
         taken = await self._store.ledger.holders(ids) if ids else {}
         found: dict[str, FoundRecord] = {}
@@ -224,6 +224,6 @@ class Recovery:
         return found
 
 
-def _findable(row: Activity, shape: OrgShape) -> bool:
+def _findable(row: Activity, shape: OrgSchema) -> bool:
     """Say whether the place of the row's key can still be asked for."""
     return not row.key_field or shape.field(row.object, row.key_field) is not None

@@ -51,18 +51,18 @@ class Visibility:
         Raises:
             RelayError: Salesforce or the store could not be asked.
         """
-        others = set(owners) - {"", await self._org.me()} if owners else set()
-        if not others or await self._org.views_all():
+        others = set(owners) - {"", await self._org.access.me()} if owners else set()
+        if not others or await self._org.access.views_all():
             return frozenset()
         ours = by_owner(await self._store.ledger.latest("Task", LATEST), others)
-        found = await self._org.existing(
+        found = await self._org.records.existing(
             "Task", [i for ids in ours.values() for i in ids]
         )
         seen = {
             owner for owner, ids in ours.items() if not found.keys().isdisjoint(ids)
         }
         if strangers := others - ours.keys():
-            seen |= await self._org.seen_owners(strangers)
+            seen |= await self._org.access.visible_owners(strangers)
         return frozenset(others - seen)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from relay.core.clock import Clock
     from relay.salesforce import Org
-    from relay.salesforce.filing import FoundFile
+    from relay.salesforce.files import FoundFile
     from relay.store import Store
     from relay.store.attachments import FileLedgerRow
 
@@ -87,7 +87,7 @@ class FileAudit:
         """Read the living files of ours that were made in a window."""
         if not self._rows:
             return
-        found = await self._org.files.find_own(await self._org.me(), *window)
+        found = await self._org.files.find_own(await self._org.access.me(), *window)
         for key, files in found.items():
             known = self._living.setdefault(key, {})
             known.update((file.version_id, file) for file in files)

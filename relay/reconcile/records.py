@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.model import Activity
-    from relay.salesforce import Org, OrgShape
-    from relay.salesforce.census import OwnRecord
+    from relay.salesforce import Org, OrgSchema
+    from relay.salesforce.model import OwnRecord
     from relay.store import Store
     from relay.store.ledger import LedgerRow
 
@@ -119,7 +119,7 @@ class Audit:
             RelayError: Salesforce or the store could not be asked; nothing was mended.
         """
         began = self._clock.now()
-        server_ahead = self._org.server_now() - self._clock.now()
+        server_ahead = self._org.access.server_now() - self._clock.now()
         until = self._clock.now() + server_ahead + SLACK
         await self._walk_ledger(since)
         start = None if since is None else since - SLACK
@@ -188,7 +188,7 @@ class Audit:
             elif activity.state is ActivityState.WRITTEN and activity.salesforce_id:
                 by_object[activity.object][activity.salesforce_id] = row
         for sobject, by_id in by_object.items():
-            found = await self._org.existing(sobject, list(by_id))
+            found = await self._org.records.existing(sobject, list(by_id))
             self._report.checked += len(by_id)
             for sfid, row in by_id.items():
                 if sfid not in found:
@@ -205,8 +205,8 @@ class Audit:
         """
         owners = {owner_of(row.activity) for row, _ in self._missing.values()}
         owners -= {"", *self._seen}
-        if owners and not await self._org.views_all():
-            self._blind = owners - {await self._org.me()}
+        if owners and not await self._org.access.views_all():
+            self._blind = owners - {await self._org.access.me()}
 
     # ------------------------------------------------------------ the time
 
@@ -218,7 +218,7 @@ class Audit:
         start = since or self._first
         if start is None:
             return living
-        shape = await self._org.shape()
+        shape = await self._org.schema.get()
         start = start - SLACK if since is None else start
         left = self._total // 2
         # Each window is a call; most records come in windows of a fitting size.
@@ -235,7 +235,7 @@ class Audit:
     async def _read(
         self,
         sobject: str,
-        shape: OrgShape,
+        shape: OrgSchema,
         window: tuple[datetime, datetime],
         living: dict[Key, list[OwnRecord]],
     ) -> None:
@@ -243,7 +243,7 @@ class Audit:
             return
         name = self._settings.key_field
         unique = name if name and shape.holds_key(sobject, name) else None
-        for record in await self._org.own_records(sobject, unique, *window):
+        for record in await self._org.records.list_own(sobject, unique, *window):
             known = living[sobject, record.key]
             if not record.is_deleted and all(r.id != record.id for r in known):
                 known.append(record)

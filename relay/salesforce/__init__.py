@@ -18,9 +18,6 @@ from relay.salesforce.model import Filed, FoundRecord, WriteOutcome, WriteState
 if TYPE_CHECKING:
     from relay.salesforce.org import Org
 
-OrgShape = OrgSchema
-"""The former name."""
-
 __all__ = [
     "FieldInfo",
     "Filed",
@@ -28,7 +25,6 @@ __all__ = [
     "LookupResult",
     "Org",
     "OrgSchema",
-    "OrgShape",
     "SalesforceUser",
     "WriteOutcome",
     "WriteState",

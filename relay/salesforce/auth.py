@@ -29,7 +29,7 @@ from relay.core.errors import (
     SalesforceDown,
 )
 from relay.core.ids import record_id
-from relay.salesforce import answers, errors, transport
+from relay.salesforce import errors, transport
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -285,8 +285,8 @@ class TokenProvider:
         row = errors.login_rule(error, said)
         text = f"login: {error}: {row.sentence}"
         if said:
-            text += f" ({answers.redacted(said)})"
-        raise answers.build(row, error, text)
+            text += f" ({errors.redacted(said)})"
+        raise errors.build(row, error, text)
 
     def _instance(self, content: dict[str, Json]) -> str:
         """Return where to call: the answer's word counts only where it is safe."""

@@ -1,4 +1,4 @@
-"""One thread's way to Salesforce: simple-salesforce over our session, and its answers.
+"""One thread's way to Salesforce: simple-salesforce over our session, and its errors.
 
 `call` makes one request and returns the parsed answer, or raises an error of
 `relay.core.errors`; nothing of the client library or the transport passes. `queries`
@@ -18,6 +18,7 @@ Source: Salesforce REST API Guide, "Composite", "Query".
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ from relay.core.errors import (
     SalesforceUnavailable,
     TransientError,
 )
-from relay.salesforce import answers, composite, errors, transport
+from relay.salesforce import errors, transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,18 +42,36 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.errors import RelayError
     from relay.core.model import Json
-    from relay.salesforce.answers import Failure
     from relay.salesforce.auth import Token, TokenProvider
-    from relay.salesforce.composite import Part
-    from relay.salesforce.gauge import Gauge
+    from relay.salesforce.budget import CallStats
+    from relay.salesforce.errors import Failure
     from relay.salesforce.soql import Query, Rows
 
+MAX_PART_QUERIES: Final = 5
+"""Queries and collections in one composite (REST API Guide, "Composite")."""
 MAX_PAGES: Final = 500
 """Pages of one answer that are followed; more is an answer that never ends."""
 
 _PAGE: Final = re.compile(r"/services/data/v\d{1,3}\.\d/query(?:All)?/[A-Za-z0-9_-]+")
 _READ_TRIES: Final = 2
 _NEVER_TAKEN_UP: Final = frozenset({401, 407, 411, 413, 414, 415, 429, 431})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The answer to one part of a composite call."""
+
+    status: int
+    body: Json
+
+    @property
+    def ok(self) -> bool:
+        """Say whether this part succeeded as such (its records may still have not)."""
+        return self.status // 100 == 2  # noqa: PLR2004 - HTTP
+
+    def failure(self) -> Failure:
+        """Return what went wrong."""
+        return errors.failure(self.status, self.body)
 
 
 class Body(Protocol):
@@ -76,7 +95,7 @@ class Client:
         settings: API version, time-outs, proxy.
         clock: Boot time, for what must not be sent too late.
         tokens: Shared by all threads.
-        gauge: Counts; shared by all threads.
+        stats: Counts the calls; shared by all threads.
     """
 
     def __init__(
@@ -84,13 +103,13 @@ class Client:
         settings: SalesforceSettings,
         clock: Clock,
         tokens: TokenProvider,
-        gauge: Gauge,
+        stats: CallStats,
     ) -> None:
         """Keep the parts; nothing is asked yet."""
         self._settings = settings
         self._clock = clock
         self._tokens = tokens
-        self._gauge = gauge
+        self._stats = stats
         self._library: Salesforce | None = None
         self._session: requests.Session | None = None
         self._token: Token | None = None
@@ -146,26 +165,26 @@ class Client:
             try:
                 answer = self._request(token, flight, path, data)
             except transport.TooLateError:
-                self._gauge.note(kind, flight, "late")
+                self._stats.count(kind, flight, "late")
                 raise
             except Exception as error:  # noqa: BLE001 - the table knows them all
                 failed = self._failure(error, flight)
                 if _session_over(failed, flight):
-                    self._gauge.note(kind, flight, "session")
+                    self._stats.count(kind, flight, "session")
                     if renewed:
                         raise self._tokens.refuse(token) from None
                     token = self._tokens.token(instead_of=token)
                     renewed = True
                     continue
                 unknown = writes and _may_be_done(failed, flight)
-                self._gauge.note(kind, flight, _outcome(failed, unknown=unknown))
+                self._stats.count(kind, flight, _outcome(failed, unknown=unknown))
                 if not writes and tries < _READ_TRIES and _broke_off(flight):
                     tries += 1
                     continue
                 # Not `from error`: its text quotes the address and the answer.
                 made = _error(failed, kind, writes=writes, unknown=unknown)
                 raise _with_wait(made, flight) from None
-            self._gauge.note(kind, flight, "ok")
+            self._stats.count(kind, flight, "ok")
             self._tokens.proven(token)
             return answer
 
@@ -218,15 +237,15 @@ class Client:
         content = getattr(error, "content", None)
         status = getattr(error, "status", None)
         if isinstance(status, int) and content is not None:
-            failed = answers.failure(status, content)
+            failed = errors.failure(status, content)
             if status in {404, 410}:
                 # Of the whole request: the address is wrong, not one record.
                 row = errors.rule("", status)
-                failed = answers.Failure(failed.code, failed.text, row)
+                failed = errors.Failure(failed.code, failed.text, row)
             return failed
         row = errors.foreign(error)
         code = f"HTTP_{flight.status}" if flight.status else row.code.rpartition(".")[2]
-        return answers.Failure(code, "", row, well_formed=False)
+        return errors.Failure(code, "", row, well_formed=False)
 
     # ------------------------------------------------------------ composite
 
@@ -257,7 +276,7 @@ class Client:
         Raises:
             RelayError: As `call`; of the request as a whole.
         """
-        data = composite.request_body(self.prefix, parts)
+        data = request_body(self.prefix, parts)
         answer = self.call(
             kind,
             "composite",
@@ -266,7 +285,7 @@ class Client:
             not_after_s=not_after_s,
             timeout_s=timeout_s,
         )
-        return composite.read(answer, len(parts))
+        return read_parts(answer, len(parts))
 
     # ------------------------------------------------------------ queries
 
@@ -324,7 +343,7 @@ class Client:
 
 
 def _garbled() -> Failure:
-    return answers.Failure("unreadable", "", errors.rule("", 200), well_formed=False)
+    return errors.Failure("unreadable", "", errors.rule("", 200), well_formed=False)
 
 
 def _is_page(page: Json) -> bool:
@@ -370,7 +389,7 @@ def _with_wait(error: RelayError, flight: transport.Flight) -> RelayError:
 def _error(failed: Failure, kind: str, *, writes: bool, unknown: bool) -> RelayError:
     if unknown:
         return OutcomeUnknown(f"{kind}: {failed.code}: {failed.rule.sentence}")
-    error = answers.error_for(failed, doing=kind)
+    error = errors.error_for(failed, doing=kind)
     if isinstance(error, ActivityRefused) and not writes:
         # A question that Salesforce refuses is no fault of a mail: somebody must act.
         return OrgPaused(str(error), code=failed.code)
@@ -384,3 +403,45 @@ def _outcome(failed: Failure, *, unknown: bool) -> str:
     if issubclass(failed.rule.error, OrgPaused):
         return "paused"
     return "refused" if failed.rule.permanent else "unavailable"
+
+
+# ------------------------------------------------------------------ composite
+
+
+def request_body(prefix: str, parts: Sequence[tuple[str, str, bytes | None]]) -> bytes:
+    """Return the body of a composite call; bodies of parts are taken as they are."""
+    return b"".join(_pieces(prefix, parts))
+
+
+def _pieces(
+    prefix: str, parts: Sequence[tuple[str, str, bytes | None]]
+) -> Iterator[bytes]:
+    yield b'{"allOrNone":false,"compositeRequest":['
+    for number, (method, path, data) in enumerate(parts):
+        head = {"method": method, "url": prefix + path, "referenceId": f"p{number}"}
+        yield (b"," if number else b"") + transport.write_json(head)[:-1]
+        if data is not None:
+            yield b',"body":'
+            yield data
+        yield b"}"
+    yield b"]}"
+
+
+def read_parts(answer: Json, count: int) -> list[Part | None]:
+    """Return the parts of a composite answer by the numbers in their names."""
+    found: list[Part | None] = [None] * count
+    items = answer.get("compositeResponse") if isinstance(answer, dict) else None
+    seen: set[int] = set()
+    for item in items if isinstance(items, list) else []:
+        if not isinstance(item, dict):
+            continue
+        name, status = item.get("referenceId"), item.get("httpStatusCode")
+        if not isinstance(name, str) or not re.fullmatch(r"p\d{1,2}", name):
+            continue
+        number = int(name[1:])
+        if number >= count or not isinstance(status, int):
+            continue
+        # A number that comes twice says nothing certain about its part.
+        found[number] = None if number in seen else Part(status, item.get("body"))
+        seen.add(number)
+    return found

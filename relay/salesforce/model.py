@@ -70,3 +70,13 @@ class Filed:
     is_deleted: bool
     activity_id: str | None
     has_sender: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRecord:
+    """A record of ours; `key` is a key of the ledger or, without, an identifier."""
+
+    id: str
+    key: str
+    is_deleted: bool
+    by_identifier: bool = False

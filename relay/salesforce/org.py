@@ -1,77 +1,85 @@
-"""The door to Salesforce for async code: look-ups, and all other operations together.
+"""The door to Salesforce for async code: one org, composed of its parts.
 
-A look-up asks for the people of a whole batch: what was found a moment ago is not asked
-again, and the rest is cut into queries by `lookup`. Retrying and pausing is the
-worker's.
+Each part is one class in one file; together they share a `Connection`. Retrying and
+pausing is left to the callers.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.core.ids import record_id
-from relay.salesforce import lookup
-from relay.salesforce.cache import Question, joined
-from relay.salesforce.record_reads import RecordReads
-from relay.salesforce.record_writes import RecordWrites
+from relay.salesforce.access import Access
+from relay.salesforce.auth import TokenProvider
+from relay.salesforce.budget import Budget, CallStats
+from relay.salesforce.client import Client
+from relay.salesforce.connection import Connection, Queries, Threads
+from relay.salesforce.files import UPLOADS, Files
+from relay.salesforce.lookup import Lookup
+from relay.salesforce.records import Records
+from relay.salesforce.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from relay.config import SalesforceSettings
+    from relay.core.clock import Clock
 
-    from relay.core.org import LookupResult, SalesforceUser
 
-
-class Org(RecordReads, RecordWrites):
+class Org:
     """The org that the relay serves.
 
     Made without any call; the first one logs in. All methods may be called from one
-    event loop at the same time; at most `settings.workers` calls are under way.
+    event loop at the same time; at most `settings.workers` calls are under way, and
+    beside them `files.UPLOADS` uploads of large files.
+
+    Attributes:
+        budget: How many of the org's API calls are used, and how fast.
+        stats: How many calls were made, and what their answers told beside.
+        schema: Objects and fields.
+        access: Who we are, what our user may see, the time by Salesforce's clock.
+        lookup: People by address, and users.
+        records: Creates, updates, deletes and finds records.
+        files: Uploads files and finds them.
 
     Args:
         settings: Where the org is, and as whom.
         clock: Time; boot time for what must not be sent too late.
     """
 
-    async def lookup(
-        self,
-        addresses: Sequence[str],
-        *,
-        user_emails: Sequence[str] = (),
-        user_ids: Sequence[str] = (),
-        activity_counts: bool = False,
-        fresh: Collection[str] = (),
-    ) -> LookupResult:
-        """Find Contacts with open opportunities, unconverted Leads, and Users.
+    def __init__(self, settings: SalesforceSettings, clock: Clock) -> None:
+        """Make the parts; nothing is asked and no thread runs yet."""
+        self.budget = Budget(settings, clock)
+        self.stats = CallStats(clock, self.budget)
+        tokens = TokenProvider(
+            settings,
+            clock,
+            server_ahead_s=self.stats.server_ahead_s,
+            observe=self.stats.count,
+        )
 
-        What was found a moment ago is not asked again (`salesforce.cache_s`).
+        def client() -> Client:
+            return Client(settings, clock, tokens, self.stats)
 
-        Args:
-            addresses: Address keys; longer than Salesforce's field: not asked for.
-            user_emails: Address keys of Users.
-            user_ids: Ids of Users.
-            activity_counts: Count Tasks and Events of records that share an address.
-            fresh: Keys and ids that are to be asked anew, whatever is remembered.
+        threads = Threads(settings.workers, client)
+        self._connection = Connection(
+            settings, clock, self.stats, tokens, threads, Queries(threads)
+        )
+        self.schema = Schema(self._connection)
+        self.access = Access(self._connection)
+        self.lookup = Lookup(self._connection, self.schema)
+        self.records = Records(
+            self._connection, self.schema, self.access, self.lookup.forget
+        )
+        # A long upload must not keep the text of other mails waiting.
+        self.files = Files(self._connection, Threads(UPLOADS, client))
 
-        Raises:
-            OrgPaused: The question itself is refused, or the org cannot be used.
-            SalesforceUnavailable: Anything else.
-        """
-        ids = tuple(record_id(text) or text for text in user_ids)
-        question = Question(tuple(addresses), tuple(user_emails), ids)
-        known, left, mark = self._cache.split(question, fresh)
-        if not left and not activity_counts:
-            return known
-        shape = await self.shape()
-        asked_at_s = self._clock.boottime_s()
-        asks = lookup.plan(left.addresses, left.user_emails, left.user_ids, shape)
-        answer = lookup.read(await self._queries.ask("lookup", asks))
-        self._cache.keep(left, answer, asked_at_s, mark)
-        result = joined(known, answer)
-        if activity_counts and (counts := lookup.plan_counts(result.found)):
-            answered = await self._queries.ask("count", counts)
-            found = lookup.read_counts(result.found, answered)
-            return type(result)(found, result.users)
-        return result
+    async def start(self) -> None:
+        """Load the client library, so that the first mail does not wait for it."""
+        await self._connection.threads.run(_load_library)
+
+    async def close(self) -> None:
+        """Wait for calls under way, then close connections."""
+        await self._connection.threads.close()
+        await self.files.close()
+        self._connection.tokens.close()
 
     async def ping(self) -> None:
         """Make one small call that shows whether the org can be used.
@@ -79,10 +87,10 @@ class Org(RecordReads, RecordWrites):
         Raises:
             RelayError: It cannot, for now.
         """
-        me = await self.me()
-        await self.lookup((), user_ids=[me], fresh=[me])
+        me = await self.access.me()
+        await self.lookup.find((), user_ids=[me], fresh=[me])
 
-    async def users(self, ids: Sequence[str]) -> dict[str, SalesforceUser]:
-        """Return Users by id; one that does not exist is left out."""
-        result = await self.lookup((), user_ids=ids)
-        return {user.id: user for user in result.users}
+
+def _load_library(_: Client) -> None:
+    """Import what takes half a second."""
+    import simple_salesforce.api  # noqa: F401, PLC0415 - on purpose

@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.ids import record_id
 from relay.salesforce import soql
-from relay.salesforce.lookup import moment
-from relay.salesforce.model import Filed, FoundRecord
-from relay.salesforce.soql import Query
+from relay.salesforce.model import Filed, FoundRecord, OwnRecord
+from relay.salesforce.soql import Query, asks_for, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from relay.salesforce.soql import Ask
 
 KEY_LINE: Final = "relay-key: "
 """Starts the last line of a Task's Description, where its key is kept."""
@@ -51,57 +50,31 @@ _BY_KEY: Final = (
     "SELECT Id, {field}, IsDeleted, CreatedDate, CreatedById{more} "
     "FROM {sobject} WHERE {field} IN {{}}"
 )
-_SHORTEST: Final = timedelta(seconds=4)
+OBJECTS: Final[Mapping[str, str]] = {
+    "EmailMessage": "MessageIdentifier",
+    "Task": "Description",
+}
+"""What the relay writes, and the field that holds its key without a unique one."""
+
+_EXISTING: Final = "SELECT Id, IsDeleted FROM {sobject} WHERE Id IN {{}}"
+_OWN: Final = (
+    "SELECT Id, IsDeleted, {fields:literal} FROM {sobject:literal} WHERE "
+    "CreatedById = {me} AND CreatedDate >= {since} AND CreatedDate <= {until}"
+)
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
-
-
-@dataclass(frozen=True, slots=True)
-class ListAsk:
-    """One query for what has one of these values; `template` is SOQL around them."""
-
-    template: str
-    values: tuple[str, ...]
-
-    def query(self) -> Query:
-        """Return the statement."""
-        return Query(soql.statement(self.template, list(self.values)), deleted=True)
-
-    def halves(self) -> list[ListAsk]:
-        """Return two that ask for half as much each; none if it asks for one value."""
-        middle = len(self.values) // 2
-        if not middle:
-            return []
-        return [
-            replace(self, values=self.values[:middle]),
-            replace(self, values=self.values[middle:]),
-        ]
-
-
-def asks_for(template: str, values: Iterable[str]) -> list[ListAsk]:
-    """Return the queries for these values, each within what a URL may hold.
-
-    Args:
-        template: SOQL with `{}` in the place of the list.
-        values: Each is asked for once.
-    """
-    overhead = len(soql.encoded(template)) + 8
-    return [
-        ListAsk(template, tuple(part))
-        for part in soql.chunks(list(dict.fromkeys(values)), overhead)
-    ]
 
 
 # ------------------------------------------------------------------ EmailMessage
 
 
-def identifier_asks(identifiers: Sequence[str]) -> list[ListAsk]:
+def identifier_asks(identifiers: Sequence[str]) -> list[Ask]:
     """Return the queries that look for these MessageIdentifiers."""
-    return asks_for(_BY_IDENTIFIER, [i for i in identifiers if i])
+    return asks_for(_BY_IDENTIFIER, [i for i in identifiers if i], deleted=True)
 
 
-def id_asks(ids: Sequence[str]) -> list[ListAsk]:
+def id_asks(ids: Sequence[str]) -> list[Ask]:
     """Return the queries that read these EmailMessages."""
-    return asks_for(_BY_ID, [sfid for i in ids if (sfid := record_id(i))])
+    return asks_for(_BY_ID, [sfid for i in ids if (sfid := record_id(i))], deleted=True)
 
 
 def read_identifiers(
@@ -130,10 +103,10 @@ def read_by_id(rows: Iterable[Mapping[str, Any]]) -> dict[str, FoundRecord]:
     return {record.id: record for record in records if record}
 
 
-def filed_asks(ids: Sequence[str], *, with_sender: bool) -> list[ListAsk]:
+def filed_asks(ids: Sequence[str], *, with_sender: bool) -> list[Ask]:
     """Return the queries for what the platform made of these EmailMessages."""
     valid = [sfid for i in ids if (sfid := record_id(i))]
-    return asks_for(_FILED_WITH_SENDER if with_sender else _FILED, valid)
+    return asks_for(_FILED_WITH_SENDER if with_sender else _FILED, valid, deleted=True)
 
 
 def read_filed(rows: Iterable[Mapping[str, Any]]) -> dict[str, Filed]:
@@ -167,18 +140,6 @@ def own_tasks_query(me: str, since: datetime, until: datetime) -> Query:
     return Query(text, deleted=True)
 
 
-def halves(
-    window: tuple[datetime, datetime],
-) -> list[tuple[datetime, datetime]]:
-    """Return two windows that cover this one; none if it is too short to cut."""
-    since, until = window
-    if until - since < _SHORTEST:
-        return []
-    middle = (since + (until - since) / 2).replace(microsecond=0)
-    # Both hold the middle's second; a Task that is read twice has one key.
-    return [(since, middle), (middle, until)]
-
-
 def read_own_tasks(rows: Iterable[Mapping[str, Any]]) -> dict[str, FoundRecord]:
     """Return our Tasks by key; of several, a living one, then the oldest."""
     found: dict[str, list[FoundRecord]] = defaultdict(list)
@@ -204,7 +165,7 @@ def key_of(description: object) -> str | None:
 # ------------------------------------------------------------------ unique field
 
 
-def key_asks(sobject: str, field: str, keys: Sequence[str]) -> list[ListAsk]:
+def key_asks(sobject: str, field: str, keys: Sequence[str]) -> list[Ask]:
     """Return the queries that look for keys in a unique field.
 
     Raises:
@@ -215,7 +176,9 @@ def key_asks(sobject: str, field: str, keys: Sequence[str]) -> list[ListAsk]:
         raise ValueError(msg)
     # What the platform made of an EmailMessage tells whether anybody sees it.
     more = ", ActivityId" if sobject == "EmailMessage" else ""
-    return asks_for(_BY_KEY.format(sobject=sobject, field=field, more=more), keys)
+    return asks_for(
+        _BY_KEY.format(sobject=sobject, field=field, more=more), keys, deleted=True
+    )
 
 
 def read_keys(field: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, FoundRecord]:
@@ -246,3 +209,66 @@ def _record(row: Mapping[str, Any]) -> FoundRecord | None:
 
 def _age(record: FoundRecord) -> tuple[datetime, str]:
     return record.created_at, record.id
+
+
+# ------------------------------------------------------------------ reconcile
+
+
+def existing_asks(sobject: str, ids: Sequence[str]) -> list[Ask]:
+    """Return the queries that tell which of these records exist."""
+    known = OBJECTS[sobject] and sobject
+    valid = [sfid for i in ids if (sfid := record_id(i))]
+    return asks_for(_EXISTING.format(sobject=known), valid, deleted=True)
+
+
+def read_existing(rows: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
+    """Return, by id, whether the record is deleted; absent ones are left out."""
+    return {
+        sfid: row.get("IsDeleted") is True
+        for row in rows
+        if (sfid := record_id(row.get("Id") or ""))
+    }
+
+
+def own_query(
+    sobject: str, field: str | None, me: str, window: tuple[datetime, datetime]
+) -> Query:
+    """Return the query for our records created in a window of Salesforce's clock.
+
+    Args:
+        sobject: One of `OBJECTS`.
+        field: The unique field that holds the key, if the org has one.
+        me: Id of the integration user.
+        window: First and last moment, with their zone.
+    """
+    fields = OBJECTS[sobject] + (f", {field}" if field else "")
+    text = soql.statement(
+        _OWN, sobject=sobject, fields=fields, me=me, since=window[0], until=window[1]
+    )
+    return Query(text, deleted=True)
+
+
+def read_own(
+    sobject: str, field: str | None, rows: Iterable[Mapping[str, Any]]
+) -> list[OwnRecord]:
+    """Return the records that carry a key, each once."""
+    found: dict[str, OwnRecord] = {}
+    for row in rows:
+        sfid = record_id(row.get("Id") or "")
+        key, by_identifier = _own_key(sobject, field, row)
+        if sfid and key:
+            gone = row.get("IsDeleted") is True
+            found[sfid] = OwnRecord(sfid, key, gone, by_identifier)
+    return list(found.values())
+
+
+def _own_key(
+    sobject: str, field: str | None, row: Mapping[str, Any]
+) -> tuple[str, bool]:
+    value = row.get(field) if field else None
+    if isinstance(value, str) and value:
+        return value, False
+    value = row.get(OBJECTS[sobject])
+    if sobject == "Task":
+        return key_of(value) or "", False
+    return (value.strip(), True) if isinstance(value, str) else ("", True)

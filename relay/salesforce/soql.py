@@ -11,12 +11,15 @@ headers up to 16,384 bytes).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from relay.core.model import Json
 
 MAX_ENCODED: Final = 12_000
 """Bytes of a percent-encoded statement; leaves room for host, path and headers."""
@@ -24,6 +27,10 @@ MAX_ITEMS: Final = 1_000
 """Members of one IN list; keeps a grouped answer within one page of 2,000 rows."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.@-]*")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SHORTEST: Final = timedelta(seconds=4)
 
 _format: Callable[..., str] | None = None
 
@@ -80,9 +87,6 @@ def encoded(soql: str) -> str:
     return quote(soql, safe="")
 
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_.@-]*")
-
-
 def _cost(value: str) -> int:
     """Return how much longer the encoded statement grows by one list member."""
     if _PLAIN.fullmatch(value):
@@ -113,3 +117,76 @@ def chunks(
         room -= cost
     if part:
         yield part
+
+
+# ------------------------------------------------------------------ questions
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One query for what has one of these values.
+
+    Attributes:
+        template: SOQL with `{}` in the place of the list.
+        values: Members of the list.
+        deleted: Find deleted and archived rows as well.
+    """
+
+    template: str
+    values: tuple[str, ...]
+    deleted: bool = False
+
+    def query(self) -> Query:
+        """Return the statement."""
+        return Query(statement(self.template, list(self.values)), deleted=self.deleted)
+
+    def halves(self) -> list[Ask]:
+        """Return two that ask for half as much each; none if it asks for one value."""
+        middle = len(self.values) // 2
+        if not middle:
+            return []
+        return [
+            replace(self, values=self.values[:middle]),
+            replace(self, values=self.values[middle:]),
+        ]
+
+
+def asks_for(
+    template: str, values: Iterable[str], *, deleted: bool = False
+) -> list[Ask]:
+    """Return the queries for these values, each within what a URL may hold.
+
+    Args:
+        template: SOQL with `{}` in the place of the list.
+        values: Each is asked for once.
+        deleted: Find deleted and archived rows as well.
+    """
+    overhead = len(encoded(template)) + 8
+    return [
+        Ask(template, tuple(part), deleted)
+        for part in chunks(list(dict.fromkeys(values)), overhead)
+    ]
+
+
+def halves(
+    window: tuple[datetime, datetime],
+) -> list[tuple[datetime, datetime]]:
+    """Return two windows that cover this one; none if it is too short to cut."""
+    since, until = window
+    if until - since < _SHORTEST:
+        return []
+    middle = (since + (until - since) / 2).replace(microsecond=0)
+    # Both hold the middle's second; a Task that is read twice has one key.
+    return [(since, middle), (middle, until)]
+
+
+# ------------------------------------------------------------------ answers
+
+
+def moment(value: Json) -> datetime:
+    """Read a dateTime (`2026-01-02T03:04:05.000+0000`); the epoch if it is none."""
+    try:
+        read_at = datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        return _EPOCH
+    return read_at if read_at.tzinfo else read_at.replace(tzinfo=UTC)

@@ -16,6 +16,9 @@ Which call is made, and what its answer means, is left to `client`.
 from __future__ import annotations
 
 import contextlib
+import json
+import math
+import re
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -29,14 +32,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from relay.config.values import is_loopback
-from relay.salesforce import body
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from urllib3.poolmanager import PoolManager
 
     from relay.core.clock import Clock
+    from relay.core.model import Json
 
 CONNECT_S: Final = 10.0
 """Longest wait for a connection, TLS included."""
@@ -49,6 +52,8 @@ MAX_ANSWER: Final = 64 * 1024 * 1024
 """Bytes of an answer that are read; Salesforce's own stay far below."""
 
 _CHUNK: Final = 65_536
+_HOLDS_NUMBERS: Final = (float, dict, list, tuple)
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 class TooLateError(Exception):
@@ -174,7 +179,7 @@ class _Answer(requests.Response):
         Raises:
             ValueError: It is no JSON.
         """
-        return body.read(self.content)
+        return read_json(self.content)
 
 
 class _Adapter(HTTPAdapter):
@@ -294,3 +299,77 @@ def session(origins: Iterable[str], proxy: str | None = None) -> requests.Sessio
         if proxy and not is_loopback(parts.hostname or ""):
             made.proxies[f"https://{parts.hostname}"] = proxy
     return made
+
+
+# ------------------------------------------------------------------ JSON
+
+
+def _slow_dump(value: Json) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode()
+
+
+_dump: Callable[[Any], bytes] = _slow_dump
+_load: Callable[[bytes], Any] = json.loads
+try:
+    import orjson
+except ImportError:  # the extra `fast` is not installed
+    pass
+else:
+    _dump, _load = orjson.dumps, orjson.loads
+
+
+def write_json(value: Json) -> bytes:
+    """Return the JSON of a value, UTF-8, without spaces.
+
+    Raises:
+        ValueError: Something in it has no JSON form: NaN, infinity, bytes, …
+    """
+    # The fast writer makes null of NaN, silently.
+    if _has_nan(value):
+        msg = "NaN and infinity have no JSON form"
+        raise ValueError(msg)
+    try:
+        return _dump(value)
+    except (TypeError, ValueError):
+        pass
+    try:
+        return _dump(_cleaned(value))
+    except (TypeError, ValueError, RecursionError):
+        # Without the cause: its text quotes the value.
+        msg = "a value has no JSON form"
+        raise ValueError(msg) from None
+
+
+def read_json(data: bytes) -> Json:
+    """Parse JSON.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return _load(data)
+    except (ValueError, RecursionError):
+        # Without the cause: it carries the whole document.
+        msg = "the answer is not JSON"
+        raise ValueError(msg) from None
+
+
+def _has_nan(value: Json) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return False
+    return any(_has_nan(v) for v in value if isinstance(v, _HOLDS_NUMBERS))
+
+
+def _cleaned(value: Json) -> Json:
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_cleaned(k): _cleaned(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cleaned(v) for v in value]
+    return value

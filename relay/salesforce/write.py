@@ -26,17 +26,16 @@ from relay.core.errors import (
     TransientError,
 )
 from relay.core.ids import record_id
-from relay.salesforce import answers, body, errors
+from relay.salesforce import errors
 from relay.salesforce.model import WriteOutcome, WriteState
-from relay.salesforce.transport import TooLateError
+from relay.salesforce.transport import TooLateError, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from relay.core.model import Json
-    from relay.salesforce.answers import Failure
-    from relay.salesforce.client import Client
-    from relay.salesforce.composite import Part
+    from relay.salesforce.client import Client, Part
+    from relay.salesforce.errors import Failure
 
 MAX_RECORDS: Final = 200
 """Records in a collection."""
@@ -96,7 +95,7 @@ def encode(
     refused: list[WriteOutcome] = []
     for key, sobject, fields in records:
         try:
-            data = body.write({"attributes": {"type": sobject}, **fields})
+            data = write_json({"attributes": {"type": sobject}, **fields})
         except ValueError as error:
             text = f"{sobject}: {error}"
             refused.append(
@@ -316,10 +315,10 @@ def read_result(
         return WriteOutcome(record.key, WriteState.WRITTEN, sfid)
     if result.get("success") is not False:
         return WriteOutcome(record.key, WriteState.UNKNOWN, code="unreadable")
-    failed = answers.failure(400, result.get("errors"))
+    failed = errors.failure(400, result.get("errors"))
     if not failed.well_formed:
         # It says that nothing was written, but not why.
-        failed = answers.Failure("no_reason", "", errors.rule("UNKNOWN_EXCEPTION"))
+        failed = errors.Failure("no_reason", "", errors.rule("UNKNOWN_EXCEPTION"))
     return _failed(record, failed, unique)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.config import Settings
     from relay.core.directory import Directory
     from relay.core.model import Draft, Email, Match
-    from relay.salesforce import OrgShape
+    from relay.salesforce import OrgSchema
 
 
 class Drafting:
@@ -40,7 +40,7 @@ class Drafting:
         mail_key: str,
         owner: Owner,
         mode: Mode,
-        shape: OrgShape,
+        shape: OrgSchema,
         received_at: datetime,
         again: bool = False,
         left_out: frozenset[tuple[str, str]] = frozenset(),

@@ -29,7 +29,7 @@ async def not_elsewhere(org: Org, matches: Matched) -> Matched:
     Raises:
         RelayError: Salesforce could not be asked; nothing was settled.
     """
-    shape = await org.shape()
+    shape = await org.schema.get()
     length = shape.length("EmailMessage", "MessageIdentifier")
     fresh: dict[str, list[BatchMail]] = defaultdict(list)
     for work, _ in matches:
@@ -39,8 +39,8 @@ async def not_elsewhere(org: Org, matches: Matched) -> Matched:
     if not fresh or not shape.has("EmailMessage"):
         return matches
     # What no query can hold nobody is known to have logged.
-    found = await org.find_email_messages(sorted(fresh), whole=False)
-    me = await org.me()
+    found = await org.records.find_email_messages(sorted(fresh), whole=False)
+    me = await org.access.me()
     others: dict[str, FoundRecord] = {}
     for identifier, records in found.items():
         for record in records:
@@ -48,7 +48,7 @@ async def not_elsewhere(org: Org, matches: Matched) -> Matched:
             if foreign and not record.is_deleted:
                 others.setdefault(identifier, record)
     authors = {r.created_by_id for r in others.values() if r.created_by_id}
-    names = await org.users(sorted(authors)) if authors else {}
+    names = await org.lookup.users(sorted(authors)) if authors else {}
     for identifier, record in others.items():
         author = record.created_by_id or ""
         name = names[author].name if author in names else "a user"

@@ -90,7 +90,7 @@ async def explain(
         return told
     key = None if user.salesforce_id else address_key(user.email)
     several = Several(directory.settings.get("match.several") or settings.match.several)
-    result = await org.lookup(
+    result = await org.lookup.find(
         sorted(person.key for person in plan.people),
         user_emails=[key] if key else [],
         user_ids=[user.salesforce_id] if user.salesforce_id else [],
@@ -113,7 +113,7 @@ async def explain(
             f"'relay user set {user.email} --salesforce-id ID'"
         )
         return told
-    shape = await org.shape()
+    shape = await org.schema.get()
     shape_mode = await mode.likely(shape)
     drafts = Drafting(settings, lambda: directory).drafts(
         email,

@@ -173,7 +173,7 @@ class Worker:
         What fails here fails again with a mail, and is told then.
         """
         try:
-            await self._org.shape()
+            await self._org.schema.get()
         except RelayError as error:
             logger.info("warm_up_failed", error=str(error))
 

@@ -75,7 +75,7 @@ class Owners:
             for item in work.items
             if item.user and (key := address_key(item.user.email))
         }
-        result = await self._org.lookup((), user_emails=sorted(emails))
+        result = await self._org.lookup.find((), user_emails=sorted(emails))
         owners = await self.of(waiting, result.users)
         return [w for w in works if w.mail.id in owners or w not in waiting]
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from relay.outbox.batch import Batch, BatchMail, ClaimedMessage
     from relay.outbox.mode import WriteMode
     from relay.outbox.records import RecordWriter
-    from relay.salesforce import LookupResult, Org, OrgShape
+    from relay.salesforce import LookupResult, Org, OrgSchema
     from relay.store import Store
 
 logger = get_logger(__name__)
@@ -80,7 +80,7 @@ class Planning:
         self._writer = writer
         self._drafting = Drafting(settings, directory)
         self._owners = Owners(store, org, clock)
-        self._compared: OrgShape | None = None
+        self._compared: OrgSchema | None = None
 
     async def write(self, run: Batch, works: Sequence[BatchMail]) -> None:
         """Write what these mails need and do not have, or settle them.
@@ -121,7 +121,7 @@ class Planning:
             return
         fresh = [redraft.prepare(work, stand_in) for work in works]
         if any(fresh):
-            await self._org.shape(fresh=True)
+            await self._org.schema.get(fresh=True)
         await self.write(run, works)
 
     async def _forget_refused(self, run: Batch, works: Sequence[BatchMail]) -> None:
@@ -194,7 +194,7 @@ class Planning:
     ) -> LookupResult:
         addresses = {p.key for w in works for p in plans[w.mail.id].people}
         users = [i.user for w in works for i in w.items if i.user]
-        return await self._org.lookup(
+        return await self._org.lookup.find(
             sorted(addresses),
             user_emails=sorted(
                 {
@@ -261,7 +261,7 @@ class Planning:
     ) -> None:
         if not matches:
             return
-        shape = await self._org.shape()
+        shape = await self._org.schema.get()
         self._compare(shape)
 
         def drafts(work: BatchMail, match: Match, mode: Mode) -> tuple[Draft, ...]:
@@ -304,7 +304,7 @@ class Planning:
         run: Batch,
         matches: Matched,
         drafts: Callable[[BatchMail, Match, Mode], tuple[Draft, ...]],
-        shape: OrgShape,
+        shape: OrgSchema,
     ) -> tuple[Mode | None, Matched]:
         """Let the first mail that is to be logged whole show how this org logs mail.
 
@@ -324,7 +324,7 @@ class Planning:
             )
         return mode, [each for each in matches if each is not first]
 
-    def _compare(self, shape: OrgShape) -> None:
+    def _compare(self, shape: OrgSchema) -> None:
         """Log, once for each description of the org, which settings do not fit it."""
         if shape is self._compared:
             return
@@ -339,7 +339,7 @@ class Planning:
         run: Batch,
         matches: Matched,
         drafts: Callable[[BatchMail, Match, Mode], tuple[Draft, ...]],
-        shape: OrgShape,
+        shape: OrgSchema,
     ) -> None:
         """Shadow mode: the plan is kept and shown, nothing is written."""
         mode = await self._mode.likely(shape)

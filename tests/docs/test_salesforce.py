@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from relay.core import template
-from relay.salesforce import error_page
+from relay.salesforce import errors
 
 PAGE = Path(__file__).parents[2] / "docs" / "salesforce.md"
 
 
 def test_the_error_table_is_that_of_the_code() -> None:
-    """`python -m relay.salesforce.error_page` writes it anew."""
+    """`python -m relay.salesforce.errors` writes it anew."""
     text = PAGE.read_text("utf-8")
-    assert error_page.put_into(text) == text
+    assert errors.put_into(text) == text
 
 
 def test_every_placeholder_is_documented() -> None:
@@ -30,4 +30,4 @@ def test_every_placeholder_is_documented() -> None:
 def test_a_page_without_marks_is_not_overwritten() -> None:
     """The tables need their place."""
     with pytest.raises(ValueError, match="no line"):
-        error_page.put_into("# Salesforce\n")
+        errors.put_into("# Salesforce\n")

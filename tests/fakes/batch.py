@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from relay.core.errors import StoreUnavailable
 from relay.core.model import Activity, MailState
 from relay.core.states import ActivityState
-from relay.salesforce import FieldInfo, LookupResult, OrgShape
+from relay.salesforce import FieldInfo, LookupResult, OrgSchema
 from relay.salesforce.model import WriteOutcome, WriteState
 from tests.fakes.values import NOON, contact, found
 
@@ -116,13 +116,16 @@ class Org:
         self.created = []
         self.looked_up = []
         self._store = store
+        self.lookup = self.records = self.schema = self
 
-    async def shape(self, *, fresh=False):
+    async def get(self, *, fresh=False):
         yes = (True, True, True, True, False, False, False, False)
         known = {n: FieldInfo(n, n, "string", 1000, *yes) for n in FIELDS}
-        return OrgShape({"Task": known}, frozenset({"Task"}), closed_statuses=("Done",))
+        return OrgSchema(
+            {"Task": known}, frozenset({"Task"}), closed_statuses=("Done",)
+        )
 
-    async def lookup(self, keys, *, fresh=frozenset(), **more):
+    async def find(self, keys, *, fresh=frozenset(), **more):
         self.looked_up.append((list(keys), fresh))
         if "lookup" in self.fails:
             raise self.fails["lookup"]

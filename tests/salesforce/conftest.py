@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from relay.config import SalesforceSettings
 from relay.core.clock import SystemClock
 from relay.salesforce.auth import TokenProvider
+from relay.salesforce.budget import CallStats
 from relay.salesforce.client import Client
-from relay.salesforce.gauge import Gauge
 from relay.salesforce.org import Org
 from relay.sandbox import SandboxOrg, serve
 
@@ -67,10 +67,10 @@ def client_for(clock, settings_for):
 
     def make(server, **changes):
         settings = settings_for(server, **changes)
-        gauge = Gauge(clock)
-        tokens = TokenProvider(settings, clock, observe=gauge.note)
-        client = Client(settings, clock, tokens, gauge)
-        client.tokens, client.gauge = tokens, gauge
+        stats = CallStats(clock)
+        tokens = TokenProvider(settings, clock, observe=stats.count)
+        client = Client(settings, clock, tokens, stats)
+        client.tokens, client.stats = tokens, stats
         made.append(client)
         return client
 

@@ -26,7 +26,7 @@ async def cached(sandbox, settings_for):
 
 
 async def names(org, **more):
-    found = (await org.lookup([KIM], **more)).found
+    found = (await org.lookup.find([KIM], **more)).found
     return [candidate.name for candidate in found.candidates.get(KIM, ())]
 
 
@@ -34,9 +34,9 @@ async def test_the_same_address_is_asked_once(cached, sandbox):
     """A second mail to the same person costs no look-up."""
     add(sandbox)
     assert await names(cached) == ["Kim"]
-    calls = cached.calls["lookup"]
+    calls = cached.stats.calls["lookup"]
     assert await names(cached) == ["Kim"]
-    assert cached.calls["lookup"] == calls
+    assert cached.stats.calls["lookup"] == calls
 
 
 async def test_a_retry_sees_what_was_made_a_moment_ago(cached, sandbox):
@@ -52,9 +52,9 @@ async def test_a_write_conflict_empties_the_cache(cached, org, sandbox):
     """A record that is gone is not chosen again from memory."""
     kim = add(sandbox)
     assert await names(cached) == ["Kim"]
-    assert await org.delete("Contact", kim)
+    assert await org.records.delete("Contact", kim)
     fields = {"Subject": "x", "WhoId": kim, "Status": "Completed"}
-    (outcome,) = await cached.create(
+    (outcome,) = await cached.records.create(
         [("a" * 40, "Task", fields)], not_after_boottime_s=None
     )
     assert str(outcome.state) == "refused", outcome

@@ -67,7 +67,7 @@ async def test_an_address_that_salesforce_chokes_on_hides_no_other(org_for):
     """A refused question is asked in halves until the address stands alone."""
     answer = choking(NINE[5], "MALFORMED_QUERY", NINE)
     with ScriptedHTTP(default=answer) as server:
-        result = await org_for(server).lookup(NINE)
+        result = await org_for(server).lookup.find(NINE)
         assert set(result.found.candidates) == {*NINE} - {NINE[5]}
         assert len(server.seen) == 5, "the shape, then 9, 4 and 5, 2 and 3, 1 and 1"
 
@@ -86,10 +86,10 @@ async def test_a_question_that_takes_too_long_is_asked_in_halves(org_for):
 
     with ScriptedHTTP(default=answer) as server:
         org = org_for(server)
-        assert len((await org.lookup(NINE)).found.candidates) == 9
+        assert len((await org.lookup.find(NINE)).found.candidates) == 9
         slow.append(True)
         with pytest.raises(SalesforceUnavailable):
-            await org.lookup(NINE)
+            await org.lookup.find(NINE)
 
 
 async def test_a_question_that_is_wrong_for_the_org_is_not_cut_for_ever(org_for):
@@ -102,7 +102,7 @@ async def test_a_question_that_is_wrong_for_the_org_is_not_cut_for_ever(org_for)
 
     with ScriptedHTTP(default=answer) as server:
         with pytest.raises(OrgPaused):
-            await org_for(server).lookup([f"p{n}@x.example" for n in range(3000)])
+            await org_for(server).lookup.find([f"p{n}@x.example" for n in range(3000)])
         assert len(server.seen) < 60
 
 
@@ -121,14 +121,14 @@ async def test_a_question_without_answer_says_nothing_about_people(
     """A part that failed fails the look-up: nobody is taken for unknown."""
     script = [composite(*SHAPE), composite((status, error(code)))]
     with ScriptedHTTP(*script) as server, pytest.raises(expected):
-        await org_for(server).lookup(["a@x.example"])
+        await org_for(server).lookup.find(["a@x.example"])
 
 
 async def test_an_answer_that_leaves_a_question_out_is_no_answer(org_for):
     """A missing part is not an empty one."""
     script = [composite(*SHAPE), composite(), composite()]
     with ScriptedHTTP(*script) as server, pytest.raises(SalesforceUnavailable):
-        await org_for(server).lookup(["a@x.example"])
+        await org_for(server).lookup.find(["a@x.example"])
 
 
 async def test_a_strange_next_page_is_not_followed(org_for):
@@ -137,7 +137,7 @@ async def test_a_strange_next_page_is_not_followed(org_for):
     script = [composite(*SHAPE), composite((200, page))]
     with ScriptedHTTP(*script) as server:
         with pytest.raises(SalesforceUnavailable, match="next page"):
-            await org_for(server).lookup(["a@x.example"])
+            await org_for(server).lookup.find(["a@x.example"])
         assert len(server.seen) == 2
 
 
@@ -157,7 +157,7 @@ def records(count):
 
 
 async def create(org, count):
-    outcomes = await org.create(records(count), not_after_boottime_s=None)
+    outcomes = await org.records.create(records(count), not_after_boottime_s=None)
     return {o.key: (o.state, o.code) for o in outcomes}
 
 
@@ -252,13 +252,13 @@ async def test_an_old_shape_is_better_than_none(org_for, clock):
     """The org's shape survives an hour in which Salesforce is down."""
     with ScriptedHTTP(composite(*SHAPE), *[Reply(503, HTML)] * 2) as server:
         org = org_for(server)
-        shape = await org.shape()
+        shape = await org.schema.get()
         clock.pass_s(3601)
-        assert await org.shape() is shape
-        assert await org.shape() is shape
+        assert await org.schema.get() is shape
+        assert await org.schema.get() is shape
         assert len(server.seen) == 2, "it is asked again only after a while"
         with pytest.raises(SalesforceUnavailable):
-            await org.shape(fresh=True)
+            await org.schema.get(fresh=True)
 
 
 async def test_an_org_without_tasks_pauses_and_says_what_is_missing(org_for):
@@ -268,7 +268,7 @@ async def test_an_org_without_tasks_pauses_and_says_what_is_missing(org_for):
         ScriptedHTTP(composite(*parts)) as server,
         pytest.raises(OrgPaused, match="no access to Task"),
     ):
-        await org_for(server).shape()
+        await org_for(server).schema.get()
 
 
 # ------------------------------------------------------------ in the middle of it
@@ -306,7 +306,7 @@ async def test_isolating_ends_with_the_time_of_the_write(org_for, clock):
         return HALF
 
     with ScriptedHTTP(default=answer) as server:
-        outcomes = await org_for(server).create(
+        outcomes = await org_for(server).records.create(
             records(200), not_after_boottime_s=clock.boottime_s() + 5
         )
         assert len(server.seen) == 1
@@ -359,12 +359,12 @@ async def test_pages_of_child_rows_are_followed(org_for):
     ]
     with ScriptedHTTP(*script) as server:
         org = org_for(server)
-        found = (await org.lookup(["a@x.example"])).found
+        found = (await org.lookup.find(["a@x.example"])).found
         ((_, roles),) = found.roles.items()
         assert [r.opportunity_name for r in roles] == ["Deal 1", "Deal 2", "Deal 3"]
         assert server.seen[2].path == next_page
         with pytest.raises(SalesforceUnavailable, match="page"):
-            await org.lookup(["a@x.example"])
+            await org.lookup.find(["a@x.example"])
 
 
 async def test_who_we_are_is_asked_where_the_login_does_not_say(org_for):
@@ -372,12 +372,12 @@ async def test_who_we_are_is_asked_where_the_login_does_not_say(org_for):
     with ScriptedHTTP(Reply(200, {"id": "005000000000001"})) as server:
         server.tokens = [server.token(id=None)]
         org = org_for(server)
-        assert await org.me() == await org.me() == "005000000000001AAA"
+        assert await org.access.me() == await org.access.me() == "005000000000001AAA"
         assert len(server.seen) == 1
     with ScriptedHTTP(Reply(200, {"id": "//evil"})) as server:
         server.tokens = [server.token(id=None)]
         with pytest.raises(SalesforceUnavailable, match="who"):
-            await org_for(server).me()
+            await org_for(server).access.me()
 
 
 async def test_a_window_with_too_many_tasks_is_read_in_halves(org_for, clock):
@@ -398,9 +398,9 @@ async def test_a_window_with_too_many_tasks_is_read_in_halves(org_for, clock):
     with ScriptedHTTP(*script) as server:
         org = org_for(server)
         window = (clock.now() - timedelta(minutes=5), clock.now())
-        assert list(await org.find_own_tasks(*window)) == [key]
+        assert list(await org.records.find_own_tasks(*window)) == [key]
         with pytest.raises(OrgPaused):
-            await org.find_own_tasks(*window)
+            await org.records.find_own_tasks(*window)
 
 
 async def test_a_window_with_too_many_files_is_read_in_halves(org_for, clock):
@@ -465,10 +465,10 @@ async def test_a_value_that_salesforce_chokes_on_hides_no_other_record(org_for):
     every = [f"<{n}@x>" for n in range(8)]
     with ScriptedHTTP(default=lambda seen: records_with(seen, every[3])) as server:
         org = org_for(server)
-        found = await org.find_email_messages(every, whole=False)
+        found = await org.records.find_email_messages(every, whole=False)
         assert set(found) == {*every} - {every[3]}
         with pytest.raises(SalesforceUnavailable) as caught:
-            await org.find_email_messages(every)
+            await org.records.find_email_messages(every)
     assert caught.value.code == "MALFORMED_QUERY"
     assert not isinstance(caught.value, OrgPaused)
 
@@ -483,7 +483,7 @@ async def test_a_read_back_that_takes_too_long_is_asked_in_halves(org_for):
 
     every = [f"<{n}@x>" for n in range(8)]
     with ScriptedHTTP(default=answer) as server:
-        assert set(await org_for(server).find_email_messages(every)) == {*every}
+        assert set(await org_for(server).records.find_email_messages(every)) == {*every}
 
 
 async def test_half_a_read_back_is_none(org_for):
@@ -492,7 +492,7 @@ async def test_half_a_read_back_is_none(org_for):
         ScriptedHTTP(composite((503, error("SERVER_UNAVAILABLE")))) as server,
         pytest.raises(SalesforceUnavailable),
     ):
-        await org_for(server).find_email_messages(["<a@x>"])
+        await org_for(server).records.find_email_messages(["<a@x>"])
 
 
 @pytest.mark.parametrize(
@@ -507,8 +507,8 @@ async def test_deleting_tells_whether_it_was_done(org_for, step, gone):
     """A record that is gone already is no error."""
     with ScriptedHTTP(step) as server:
         org = org_for(server)
-        assert await org.delete("EmailMessage", "02s000000000001") is gone
-        assert await org.delete("EmailMessage", "//evil.example/x") is False
+        assert await org.records.delete("EmailMessage", "02s000000000001") is gone
+        assert await org.records.delete("EmailMessage", "//evil.example/x") is False
         assert len(server.seen) == 1
         assert "02s000000000001" in server.seen[0].json["compositeRequest"][0]["url"]
 
@@ -519,4 +519,4 @@ async def test_deleting_without_answer_may_be_done_again(org_for):
         ScriptedHTTP(Reply(503, HTML)) as server,
         pytest.raises(SalesforceUnavailable),
     ):
-        await org_for(server).delete("EmailMessage", "02s000000000001")
+        await org_for(server).records.delete("EmailMessage", "02s000000000001")

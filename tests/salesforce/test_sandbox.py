@@ -57,7 +57,7 @@ def keys(count):
 
 
 async def create(org, records, **more):
-    outcomes = await org.create(
+    outcomes = await org.records.create(
         records, not_after_boottime_s=CLOCK.boottime_s() + 5, **more
     )
     assert sorted(o.key for o in outcomes) == sorted(key for key, _, _ in records)
@@ -71,7 +71,7 @@ def api_calls(sandbox):
 
 
 async def find(org, name):
-    found = (await org.lookup([name])).found
+    found = (await org.lookup.find([name])).found
     return found.candidates.get(name, ())
 
 
@@ -80,8 +80,8 @@ async def find(org, name):
 
 async def test_the_shape_is_read_in_one_call_and_remembered(org, sandbox):
     """Seven objects and the statuses cost one call an hour."""
-    shape = await org.shape()
-    assert await org.shape() is shape
+    shape = await org.schema.get()
+    assert await org.schema.get() is shape
     assert len(api_calls(sandbox)) == 1
     assert shape.has_email_message
     assert not shape.shared_activities
@@ -98,27 +98,27 @@ async def test_the_shape_is_read_in_one_call_and_remembered(org, sandbox):
 async def test_the_shape_follows_the_org(org, sandbox):
     """What an admin switches is seen when the shape is read anew."""
     sandbox.configure({"email_mode": "absent", "shared_activities": True})
-    shape = await org.shape()
+    shape = await org.schema.get()
     assert not shape.has_email_message
     assert shape.shared_activities
     sandbox.configure({"email_mode": "enhanced"})
-    assert (await org.shape(fresh=True)).has_email_message
+    assert (await org.schema.get(fresh=True)).has_email_message
 
 
 async def test_me_is_the_integration_user(org, sandbox):
     """The login itself tells who we are; no call is spent on it."""
-    assert await org.me() == sandbox.integration_user_id
+    assert await org.access.me() == sandbox.integration_user_id
     assert api_calls(sandbox) == []
 
 
 async def test_usage_and_time_are_told_by_the_answers(org, sandbox):
     """The limit and Salesforce's clock come with every answer."""
-    assert await org.api_usage() is None
-    await org.shape()
-    used, limit = await org.api_usage()
+    assert org.stats.usage is None
+    await org.schema.get()
+    used, limit = org.stats.usage
     assert used >= 1
     assert limit == 100_000
-    assert abs(org.server_now() - CLOCK.now()) < timedelta(seconds=3)
+    assert abs(org.access.server_now() - CLOCK.now()) < timedelta(seconds=3)
 
 
 async def test_jwt_bearer_logs_in(sandbox, settings_for, tmp_path):
@@ -145,11 +145,11 @@ async def test_jwt_bearer_logs_in(sandbox, settings_for, tmp_path):
         private_key_file=private,
     )
     org = Org(settings, CLOCK)
-    assert await org.me() == sandbox.integration_user_id
+    assert await org.access.me() == sandbox.integration_user_id
     await org.close()
     other = Org(settings.model_copy(update={"username": "ben@corp.example"}), CLOCK)
     with pytest.raises(CredentialsRefused, match="not approved the app"):
-        await other.shape()
+        await other.schema.get()
     await other.close()
 
 
@@ -162,7 +162,7 @@ async def test_a_wrong_secret_is_told_once_and_not_tried_again(sandbox, settings
     org = Org(settings_for(sandbox, client_secret=SecretStr("wrong")), CLOCK)
     for _ in range(5):
         with pytest.raises(CredentialsRefused, match="secret is wrong") as caught:
-            await org.shape()
+            await org.schema.get()
         assert "wrong" not in str(caught.value).replace("is wrong", "")
     logins = [c for c in sandbox.calls.as_json() if "oauth2" in c["path"]]
     assert len(logins) == 1
@@ -174,9 +174,9 @@ async def test_a_wrong_secret_is_told_once_and_not_tried_again(sandbox, settings
 
 async def test_a_look_up_finds_people_their_open_opportunities_and_users(org, sandbox):
     """Contacts, open Leads, roles and Users come in one call."""
-    await org.shape()
+    await org.schema.get()
     before = len(api_calls(sandbox))
-    result = await org.lookup(
+    result = await org.lookup.find(
         [
             "mara@acme.example",
             "olga@fjord.example",
@@ -207,8 +207,8 @@ async def test_a_look_up_finds_people_their_open_opportunities_and_users(org, sa
 async def test_users_are_found_by_id(org, sandbox):
     """What is no id, or nobody's, is left out."""
     await org.start()
-    me = await org.me()
-    users = await org.users([me, "005000000000999AAA", "//evil"])
+    me = await org.access.me()
+    users = await org.lookup.users([me, "005000000000999AAA", "//evil"])
     assert list(users) == [me]
     assert users[me].time_zone == "Europe/London"
 
@@ -224,7 +224,7 @@ async def test_addresses_that_look_like_queries_are_only_addresses(org):
         "ü@bücher.example",
         "x" * 75 + "@x.example",
     ]
-    result = await org.lookup([*hostile, "sam.o'neill@dune.example"])
+    result = await org.lookup.find([*hostile, "sam.o'neill@dune.example"])
     assert list(result.found.candidates) == ["sam.o'neill@dune.example"]
 
 
@@ -237,9 +237,9 @@ async def test_a_thousand_mails_are_looked_up_in_few_calls(org, sandbox):
     ]
     sandbox.insert_raw("Contact", contacts)
     sandbox.configure({"loose_pages": False})
-    await org.shape()
+    await org.schema.get()
     before = len(api_calls(sandbox))
-    result = await org.lookup(addresses)
+    result = await org.lookup.find(addresses)
     assert set(result.found.candidates) == set(addresses[::3])
     assert len(api_calls(sandbox)) - before <= 6
 
@@ -259,7 +259,7 @@ async def test_activities_are_counted_only_when_asked(org, sandbox):
     assert (first.activity_count, second.activity_count) == (None, None)
     sandbox.insert_raw("Task", [{"Subject": "x", "WhoId": second.id}] * 3)
     sandbox.insert_raw("Event", [{"Subject": "x", "WhoId": second.id}])
-    result = await org.lookup(
+    result = await org.lookup.find(
         ["olga@fjord.example", "mara@acme.example"], activity_counts=True
     )
     counts = {
@@ -369,17 +369,17 @@ async def test_a_lost_answer_is_unknown_and_what_was_written_is_found(
     from relay.salesforce import Org
 
     org = Org(settings_for(sandbox, timeout_s=0.5), CLOCK)
-    await org.shape()
+    await org.schema.get()
     a, b = keys(2)
-    since = org.server_now() - timedelta(minutes=5)
+    since = org.access.server_now() - timedelta(minutes=5)
     sandbox.faults.load([{**fault, "count": 1, "path": "composite"}])
     outcomes = await create(org, [task(a), email(b)])
     assert {o.state for o in outcomes.values()} == {WriteState.UNKNOWN}
-    found = await org.find_own_tasks(since, org.server_now() + DAY)
+    found = await org.records.find_own_tasks(since, org.access.server_now() + DAY)
     assert list(found) == [a]
-    messages = await org.find_email_messages([f"<{b}@corp.example>", "<no@x>"])
+    messages = await org.records.find_email_messages([f"<{b}@corp.example>", "<no@x>"])
     assert list(messages) == [f"<{b}@corp.example>"]
-    assert messages[f"<{b}@corp.example>"][0].created_by_id == await org.me()
+    assert messages[f"<{b}@corp.example>"][0].created_by_id == await org.access.me()
     await org.close()
 
 
@@ -392,19 +392,22 @@ NEVER = [
 @pytest.mark.parametrize("fault", NEVER, ids=lambda f: f["kind"])
 async def test_a_lost_request_is_unknown_and_not_found(org, sandbox, fault):
     """From outside it looks the same as a lost answer; read-back tells."""
-    await org.shape()
+    await org.schema.get()
     sandbox.faults.load([{**fault, "count": 1, "path": "composite"}])
     (a,) = keys(1)
     outcomes = await create(org, [task(a)])
     assert outcomes[a].state is WriteState.UNKNOWN
     assert (
-        await org.find_own_tasks(org.server_now() - DAY, org.server_now() + DAY) == {}
+        await org.records.find_own_tasks(
+            org.access.server_now() - DAY, org.access.server_now() + DAY
+        )
+        == {}
     )
 
 
 async def test_a_spent_quota_pauses_and_wrote_nothing(org, sandbox):
     """REQUEST_LIMIT_EXCEEDED is an error of the org, with a long wait."""
-    await org.shape()
+    await org.schema.get()
     sandbox.faults.load([{"kind": "quota", "count": 1}])
     with pytest.raises(SalesforceLimited) as caught:
         await create(org, [task(*keys(1))])
@@ -414,7 +417,7 @@ async def test_a_spent_quota_pauses_and_wrote_nothing(org, sandbox):
 
 async def test_an_expired_session_is_renewed_without_a_word(org, sandbox):
     """The write after the end of a session succeeds."""
-    await org.shape()
+    await org.schema.get()
     sandbox.faults.load([{"kind": "expire_token", "count": 1}])
     (a,) = keys(1)
     assert (await create(org, [task(a)]))[a].state is WriteState.WRITTEN
@@ -425,7 +428,7 @@ async def test_sessions_that_always_end_cause_two_logins(org, sandbox):
     sandbox.faults.load([{"kind": "expire_token"}])
     for _ in range(40):
         with pytest.raises(CredentialsRefused):
-            await org.shape()
+            await org.schema.get()
     logins = [c for c in sandbox.calls.as_json() if "oauth2" in c["path"]]
     assert len(logins) == 2
 
@@ -433,7 +436,7 @@ async def test_sessions_that_always_end_cause_two_logins(org, sandbox):
 async def test_a_write_after_its_time_is_not_sent(org, sandbox):
     """A paused worker that wakes up writes nothing."""
     (a,) = keys(1)
-    outcomes = await org.create(
+    outcomes = await org.records.create(
         [task(a)], not_after_boottime_s=CLOCK.boottime_s() - 0.01
     )
     assert [o.state for o in outcomes] == [WriteState.NOT_SENT]
@@ -444,11 +447,15 @@ async def test_the_owner_of_the_platforms_task_can_be_set(org, sandbox):
     """The Task made for an EmailMessage is read back and given to the rep."""
     (a,) = keys(1)
     written = (await create(org, [email(a)]))[a]
-    found = await org.read_email_messages([written.id, "//evil.example/x", "nonsense"])
+    found = await org.records.read_email_messages(
+        [written.id, "//evil.example/x", "nonsense"]
+    )
     task_id = found[written.id].activity_id
     assert task_id
-    ada = next(iter((await org.lookup([], user_emails=["ada@corp.example"])).users))
-    outcomes = await org.update(
+    ada = next(
+        iter((await org.lookup.find([], user_emails=["ada@corp.example"])).users)
+    )
+    outcomes = await org.records.update(
         [
             ("k", "Task", task_id, {"OwnerId": ada.id}),
             ("bad", "Task", "//evil.example/x", {"OwnerId": ada.id}),
@@ -470,9 +477,11 @@ async def test_deleted_records_are_found_too(org, sandbox):
     sandbox.records.delete("Task", written[a].id, sandbox.caller())
     sandbox.records.delete("EmailMessage", written[b].id, sandbox.caller())
     sandbox.rows.commit()
-    window = (org.server_now() - DAY, org.server_now() + DAY)
-    assert (await org.find_own_tasks(*window))[a].is_deleted
-    (message,) = (await org.find_email_messages([f"<{b}@corp.example>"])).values()
+    window = (org.access.server_now() - DAY, org.access.server_now() + DAY)
+    assert (await org.records.find_own_tasks(*window))[a].is_deleted
+    (message,) = (
+        await org.records.find_email_messages([f"<{b}@corp.example>"])
+    ).values()
     assert message[0].is_deleted
 
 
@@ -500,7 +509,9 @@ async def test_a_unique_field_makes_a_second_write_harmless(org, sandbox):
     assert (second.state, second.id) == (WriteState.WRITTEN, first.id)
     stranger = (await create(org, [record]))[a]
     assert (stranger.state, stranger.code) == (WriteState.REFUSED, "DUPLICATE_VALUE")
-    assert (await org.find_by_key("Task", "Relay_Key__c", [a]))[a].id == first.id
+    assert (await org.records.find_by_key("Task", "Relay_Key__c", [a]))[
+        a
+    ].id == first.id
 
 
 async def test_a_wrong_version_pauses_the_org(sandbox, settings_for):
@@ -509,7 +520,7 @@ async def test_a_wrong_version_pauses_the_org(sandbox, settings_for):
 
     org = Org(settings_for(sandbox, api_version="20.0"), CLOCK)
     with pytest.raises(OrgPaused, match="api_version"):
-        await org.shape()
+        await org.schema.get()
     await org.close()
 
 
@@ -520,6 +531,6 @@ async def test_an_org_that_is_down_is_unavailable(sandbox, settings_for):
     org = Org(settings_for("http://127.0.0.1:9"), CLOCK)
     started = time.monotonic()
     with pytest.raises(SalesforceUnavailable):
-        await org.shape()
+        await org.schema.get()
     assert time.monotonic() - started < 2
     await org.close()

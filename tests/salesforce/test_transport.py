@@ -213,7 +213,7 @@ def test_many_threads_share_one_login(client_for, clock, settings_for):
         first = client_for(server)
         first.tokens.token()
         clients = [
-            Client(settings_for(server), clock, first.tokens, first.gauge)
+            Client(settings_for(server), clock, first.tokens, first.stats)
             for _ in range(20)
         ]
         threads = [threading.Thread(target=write, args=(c,)) for c in clients]
@@ -224,7 +224,7 @@ def test_many_threads_share_one_login(client_for, clock, settings_for):
         for client in clients:
             client.close()
         assert len(server.logins) == 2
-        assert 20 < first.gauge.calls["write"] <= 40
+        assert 20 < first.stats.calls["write"] <= 40
 
 
 def test_a_read_over_a_broken_connection_is_asked_once_more(client_for):
@@ -340,9 +340,9 @@ def test_headers_tell_usage_and_the_time(client_for, clock):
         client = client_for(server)
         with pytest.raises(SalesforceUnavailable):
             client.call("lookup", "limits")
-        assert client.gauge.usage == (18, 5000)
+        assert client.stats.usage == (18, 5000)
         # The server sends its own Date header first; whichever is read, it is a date.
-        assert client.gauge.calls == {"login": 1, "lookup": 1}
+        assert client.stats.calls == {"login": 1, "lookup": 1}
 
 
 def test_nothing_personal_or_secret_stands_in_an_error(client_for):
@@ -387,7 +387,7 @@ def test_threads_share_a_login_that_fails(client_for, clock, settings_for):
         server.tokens = [refusal] * 20
         first = client_for(server)
         clients = [
-            Client(settings_for(server), clock, first.tokens, first.gauge)
+            Client(settings_for(server), clock, first.tokens, first.stats)
             for _ in range(10)
         ]
         caught = []

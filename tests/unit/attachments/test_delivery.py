@@ -23,8 +23,8 @@ from relay.core.files import FileDraft, FileRow, FileUpdate
 from relay.core.queue import LeaseOwner
 from relay.core.states import FILE_TRANSITIONS, ActivityState
 from relay.outbox.backoff import Backoff
-from relay.salesforce import OrgShape, WriteOutcome, WriteState
-from relay.salesforce.filing import FoundFile, Places
+from relay.salesforce import OrgSchema, WriteOutcome, WriteState
+from relay.salesforce.files import FoundFile, Places
 from relay.store.messages import RawReader
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RECORD, RECORD2 = "02s000000000001", "00T000000000001"
-SHAPE = OrgShape({}, frozenset({"ContentVersion"}))
+SHAPE = OrgSchema({}, frozenset({"ContentVersion"}))
 SMALL, LARGE = 100, 300_000
 
 
@@ -126,7 +126,7 @@ class FakeOrg:
     def __init__(self, clock: Time) -> None:
         """Hold nothing."""
         self.clock = clock
-        self.files = self
+        self.files = self.records = self.access = self.schema = self
         self.answer: Callable[[str, str], WriteOutcome] | Exception = self.done
         self.made: list[tuple[str, str]] = []
         self.found: dict[str, list[FoundFile]] = {}
@@ -148,7 +148,7 @@ class FakeOrg:
         """Return somebody."""
         return "me"
 
-    async def shape(self) -> OrgShape:
+    async def get(self) -> OrgSchema:
         """Return the shape."""
         return self.the_shape
 
@@ -344,7 +344,7 @@ async def test_without_the_right_files_are_held(
 ) -> None:
     """A permission that is missing can be given: nothing is refused for it."""
     store.add("a")
-    org.the_shape = OrgShape({})
+    org.the_shape = OrgSchema({})
     assert await turn() == {"a": "held"}
     assert "ContentVersion" in store.rows["a"].error
 

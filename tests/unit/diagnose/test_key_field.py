@@ -10,8 +10,8 @@ import pytest
 from relay.config import SalesforceSettings
 from relay.diagnose import Level
 from relay.diagnose import org as diagnose
-from relay.salesforce import FieldInfo, OrgShape
-from relay.salesforce.keys_metadata import files
+from relay.salesforce import FieldInfo, OrgSchema
+from relay.salesforce.schema import key_field_files
 
 NAME = "Relay_Key__c"
 KEY = FieldInfo(
@@ -31,14 +31,17 @@ KEY = FieldInfo(
 SPACE = "{http://soap.sforce.com/2006/04/metadata}"
 
 
-def shape(info: FieldInfo | None = KEY) -> OrgShape:
+def shape(info: FieldInfo | None = KEY) -> OrgSchema:
     """Return an org whose Tasks have this field."""
-    return OrgShape({"Task": {NAME: info} if info else {}}, frozenset({"Task"}))
+    return OrgSchema({"Task": {NAME: info} if info else {}}, frozenset({"Task"}))
 
 
 def test_the_package_names_what_its_files_hold() -> None:
     """Each member of package.xml has its file, and each file is XML."""
-    made = {name: ET.fromstring(text) for name, text in files(NAME, "66.0").items()}
+    made = {
+        name: ET.fromstring(text)
+        for name, text in key_field_files(NAME, "66.0").items()
+    }
     members = {m.text for m in made["package.xml"].iter(f"{SPACE}members")}
     assert members == {f"Activity.{NAME}", f"EmailMessage.{NAME}", "Relay_Keys"}
     for name in ("Activity", "EmailMessage"):

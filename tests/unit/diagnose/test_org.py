@@ -7,7 +7,7 @@ import pytest
 from relay.config import SalesforceSettings
 from relay.core.clock import SystemClock
 from relay.diagnose import Level, hints, org
-from relay.salesforce import FieldInfo, OrgShape
+from relay.salesforce import FieldInfo, OrgSchema
 from relay.salesforce.budget import Budget
 
 
@@ -33,7 +33,7 @@ WRITTEN = {"Task": org.TASK, "EmailMessage": org.EMAIL_MESSAGE}
 
 def _shape(
     *, hide: tuple[str, ...] = (), lock: tuple[str, ...] = (), no: tuple[str, ...] = ()
-) -> OrgShape:
+) -> OrgSchema:
     """Return an org with everything but what is named as `Object` or `Object.Field`."""
     names = dict(org.READ)
     for name, fields in WRITTEN.items():
@@ -48,10 +48,10 @@ def _shape(
         if name not in hide
     }
     writable = frozenset(names) - set(no)
-    return OrgShape(fields, writable, deletables=writable)
+    return OrgSchema(fields, writable, deletables=writable)
 
 
-def _results(shape: OrgShape) -> dict[str, Level]:
+def _results(shape: OrgSchema) -> dict[str, Level]:
     return {finding.area: finding.level for finding in org.permissions(shape)}
 
 

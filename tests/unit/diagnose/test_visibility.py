@@ -7,7 +7,7 @@ import pytest
 from relay.config import SalesforceSettings
 from relay.diagnose import Level
 from relay.diagnose.org import visible
-from relay.salesforce import OrgShape
+from relay.salesforce import OrgSchema
 
 SECTION = SalesforceSettings(key_field="")
 
@@ -22,6 +22,6 @@ SECTION = SalesforceSettings(key_field="")
 )
 def test_what_is_said(owners: int, blind: int, result: Level, words: str) -> None:
     """Only reps whose Tasks were tried and not one was read are a failure."""
-    finding = visible(SECTION, OrgShape({"Task": {}}), owners, blind)
+    finding = visible(SECTION, OrgSchema({"Task": {}}), owners, blind)
     assert (finding.level, words in finding.text) == (result, True)
     assert ("View All Data" in finding.hint) is (result is Level.FAIL)

@@ -8,14 +8,14 @@ import pytest
 
 from relay.config import SalesforceSettings
 from relay.diagnose.org import writing
-from relay.salesforce import OrgShape
+from relay.salesforce import OrgSchema
 
 LOCATION = SimpleNamespace(createable=True)
-WHOLE = OrgShape(
+WHOLE = OrgSchema(
     {"ContentVersion": {"FirstPublishLocationId": LOCATION}},  # type: ignore[dict-item]
     frozenset({"ContentVersion"}),
 )
-BARE = OrgShape({}, frozenset({"ContentVersion"}))
+BARE = OrgSchema({}, frozenset({"ContentVersion"}))
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ BARE = OrgShape({}, frozenset({"ContentVersion"}))
     [
         (WHOLE, True, "ok", "attachments become Files"),
         (BARE, True, "ok", "a call of their own"),
-        (OrgShape({}), True, "warn", "may not be created"),
-        (OrgShape({}), False, "ok", "off"),
+        (OrgSchema({}), True, "warn", "may not be created"),
+        (OrgSchema({}), False, "ok", "off"),
     ],
 )
 def test_files_are_checked(
-    shape: OrgShape, *, attach: bool, result: str, detail: str
+    shape: OrgSchema, *, attach: bool, result: str, detail: str
 ) -> None:
     """What the org allows, and what the settings want."""
     section = SalesforceSettings(files_attach=attach)

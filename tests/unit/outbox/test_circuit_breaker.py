@@ -65,7 +65,9 @@ def notes():
 
 @pytest.fixture
 def org(clock):
-    return SimpleNamespace(answers=0, budget=Budget(SalesforceSettings(), clock))
+    return SimpleNamespace(
+        stats=SimpleNamespace(answers=0), budget=Budget(SalesforceSettings(), clock)
+    )
 
 
 @pytest.fixture
@@ -127,14 +129,14 @@ async def test_an_answer_ends_the_pause_and_batches_grow(gate, org, notes, clock
     """After a probe that got through: 10, 100, then full batches."""
     await gate.trip(SalesforceDown("no answer"))
     clock.pass_s(1)
-    org.answers += 2
+    org.stats.answers += 2
     await gate.went_through()
     assert gate.pause is None
     assert notes.kept[PAUSE_NOTE] is None
     sizes = []
     for _ in range(4):
         sizes.append(gate.size(1000))
-        org.answers += 1
+        org.stats.answers += 1
         await gate.went_through()
     assert sizes == [10, 100, 1000, 1000]
 
@@ -167,13 +169,13 @@ async def test_the_budget_pauses_before_the_calls_are_gone(gate, org, clock):
     assert (await gate.wait_s(), gate.size(1000)) == (0, 1)
     began = gate.pause.since
     org.budget.told(970, 1000)
-    org.answers += 1
+    org.stats.answers += 1
     await gate.went_through()
     assert gate.pause.since == began
     assert await gate.wait_s() == 900
     clock.pass_s(900)
     org.budget.told(500, 1000)
-    org.answers += 1
+    org.stats.answers += 1
     await gate.went_through()
     assert gate.pause is None
 
@@ -194,7 +196,9 @@ async def test_a_restart_ends_a_pause_and_keeps_the_count(gate, org, notes, cloc
     org.budget.spent()
     await gate.trip(CredentialsRefused("no"))
     await gate.stop()
-    other = SimpleNamespace(answers=0, budget=Budget(SalesforceSettings(), clock))
+    other = SimpleNamespace(
+        stats=SimpleNamespace(answers=0), budget=Budget(SalesforceSettings(), clock)
+    )
     again = CircuitBreaker(SalesforceSettings(), notes, other, clock)
     notes.kept[PAUSE_NOTE] = {"since": "x"}
     await again.start()
@@ -257,7 +261,7 @@ async def test_a_call_probes_where_no_mail_can(gate, org, clock, error, reason):
         raise error
 
     async def answers():
-        org.answers += 1
+        org.stats.answers += 1
 
     org.ping = fails
     await gate.probe()
@@ -273,7 +277,7 @@ async def test_a_spent_budget_outlasts_the_probe(gate, org, clock):
     """The call tells what is used: still too much means another rest."""
 
     async def answers():
-        org.answers += 1
+        org.stats.answers += 1
 
     org.ping = answers
     org.budget.told(960, 1000)

@@ -42,6 +42,7 @@ class Org:
         """Know these EmailMessages; `states` by owner, else all is written."""
         self._filed = {one.id: one for one in filed}
         self._down = down
+        self.records = self.access = self
         self._states = states
         self.written: list[tuple[Any, ...]] = []
 

@@ -14,7 +14,7 @@ from relay.core.queue import LeaseOwner
 from relay.core.states import ActivityState
 from relay.outbox.batch import Batch, BatchMail
 from relay.outbox.recovery import Recovery
-from relay.salesforce import FieldInfo, FoundRecord, OrgShape
+from relay.salesforce import FieldInfo, FoundRecord, OrgSchema
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 ME = "005000000000009AAA"
@@ -41,7 +41,8 @@ class Org:
 
     def __init__(self, *records: FoundRecord) -> None:
         """Hold these records under every key and identifier."""
-        self.records = list(records)
+        self._found = list(records)
+        self.records = self.access = self
         self.asked: list[str] = []
         self.seen: set[str] = set()
 
@@ -56,12 +57,12 @@ class Org:
     async def find_by_key(self, sobject: str, field: str, keys: list[str]) -> Any:
         """Find by the unique field."""
         self.asked.append(f"{sobject}.{field}")
-        return dict.fromkeys(keys[:1], self.records[0]) if self.records else {}
+        return dict.fromkeys(keys[:1], self._found[0]) if self._found else {}
 
     async def find_email_messages(self, identifiers: list[str]) -> Any:
         """Find by MessageIdentifier."""
         self.asked.append("identifier")
-        return {identifiers[0]: self.records}
+        return {identifiers[0]: self._found}
 
     async def views_all(self) -> bool:
         """Say no: no right is taken for granted."""
@@ -71,14 +72,14 @@ class Org:
         """Find the Tasks that our user may see."""
         return {i: False for i in ids if i in self.seen}
 
-    async def seen_owners(self, owners: set[str]) -> set[str]:
+    async def visible_owners(self, owners: set[str]) -> set[str]:
         """Find owners with a Task that our user may see."""
         return owners & self.seen
 
     async def find_own_tasks(self, since: datetime, until: datetime) -> Any:
         """Find by the key line."""
         self.asked.append("tasks")
-        return {KEY: self.records[0]} if self.records else {}
+        return {KEY: self._found[0]} if self._found else {}
 
 
 class Store:
@@ -126,7 +127,7 @@ def sent(seconds: float, *, lookups: int = 0, **fields: str) -> BatchMail:
     return BatchMail(MailState(1, "m", (row,), leased=True), [], {KEY: row})
 
 
-def shape(*, unique: bool = True, there: bool = True) -> OrgShape:
+def shape(*, unique: bool = True, there: bool = True) -> OrgSchema:
     """Return an org with Key__c, as described."""
     kind = FieldInfo(
         name="Key__c",
@@ -143,7 +144,7 @@ def shape(*, unique: bool = True, there: bool = True) -> OrgShape:
         restricted=False,
     )
     fields = {each: {"Key__c": kind} if there else {} for each in OBJECTS}
-    return OrgShape(fields, frozenset(OBJECTS))
+    return OrgSchema(fields, frozenset(OBJECTS))
 
 
 async def resolve(
@@ -151,7 +152,7 @@ async def resolve(
     work: BatchMail,
     *,
     store: Store | None = None,
-    known: OrgShape | None = None,
+    known: OrgSchema | None = None,
     unproven: bool = False,
 ) -> tuple[ActivityState, int]:
     """Resolve; return the row's state, and how many are to be sent again."""

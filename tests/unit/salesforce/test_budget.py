@@ -8,7 +8,8 @@ import pytest
 
 from relay.config import SalesforceSettings
 from relay.salesforce import budget as budgets
-from relay.salesforce.budget import Budget
+from relay.salesforce.budget import Budget, CallStats, usage_of
+from relay.salesforce.transport import Flight
 
 
 class Clock:
@@ -138,3 +139,57 @@ def test_gauges_follow(clock):
     assert value("relay_org_api_share") == 0.25
     assert value("relay_org_api_own") == 1
     assert value("relay_org_api_lasts_seconds") == float("inf")
+
+
+# ------------------------------------------------------------ call stats
+
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+
+class Still:
+    """A clock that stands still."""
+
+    def now(self):
+        return NOON
+
+    def boottime_s(self):
+        return 100.0
+
+
+@pytest.mark.parametrize(
+    ("header", "usage"),
+    [
+        ("api-usage=18/5000", (18, 5000)),
+        ("api-usage=25/5000; per-app-api-usage=17/250(appName=x)", (25, 5000)),
+        ("per-app-api-usage=17/250(appName=x)", None),
+        ("api-usage=x/y", None),
+        ("", None),
+    ],
+)
+def test_usage_is_read_from_its_header(header, usage):
+    """The org's own numbers count, not those of the app."""
+    assert usage_of(header) == usage
+
+
+def test_the_clock_of_salesforce_is_kept_as_a_difference():
+    """The Date header sets Salesforce's time; nonsense leaves it."""
+    stats = CallStats(Still())
+    assert stats.server_now() == NOON
+    for text, ahead in [
+        ("Wed, 04 Mar 2026 12:05:00 GMT", 300),
+        ("nonsense", 300),
+        ("Wed, 04 Mar 1970 12:05:00 GMT", 300),
+        ("Wed, 04 Mar 2026 11:59:00 -0000", -60),
+    ]:
+        stats.count("x", Flight(Still(), 1.0, headers={"Date": text}), "ok")
+        assert stats.server_now() - NOON == timedelta(seconds=ahead)
+        assert stats.server_ahead_s() == ahead
+
+
+def test_only_calls_that_left_are_counted():
+    """A call that never left costs nothing of the quota."""
+    stats = CallStats(Still())
+    stats.count("write", Flight(Still(), 1.0), "late")
+    stats.count("write", Flight(Still(), 1.0, left=True), "ok")
+    assert stats.calls == {"write": 1}

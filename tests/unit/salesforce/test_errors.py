@@ -8,19 +8,22 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import relay.sandbox
 from relay.core.errors import (
     ActivityRefused,
     CredentialsRefused,
     OrgPaused,
+    OutcomeUnknown,
     RecordLocked,
     RelayError,
     SalesforceDown,
     SalesforceLimited,
     SalesforceUnavailable,
 )
-from relay.salesforce import answers, errors
+from relay.salesforce import errors
 from relay.salesforce.errors import Category, Retry
 
 # Reference: SOAP API Guide, "Core Data Types"; the codes that the product rules name.
@@ -248,7 +251,7 @@ def test_what_nobody_foresaw_is_unavailable_and_uncertain():
 def test_every_error_can_be_built():
     """Each row gives an error with its code, wait and text."""
     for row in (*errors.TABLE, *errors.LOGIN_TABLE, *errors.STATUS_TABLE):
-        error = answers.build(row, row.code, "text")
+        error = errors.build(row, row.code, "text")
         assert isinstance(error, RelayError)
         assert str(error) == "text"
         assert getattr(error, "code", row.code) == row.code
@@ -279,3 +282,101 @@ def test_the_sandbox_answers_no_code_that_the_table_does_not_know():
     logins = set(re.findall(r"OAuthError\(\s*\"([a-z_]+)\"", "\n".join(pages)))
     assert logins
     assert {e for e in logins if errors.login_rule(e).code != e} == set()
+
+
+# ------------------------------------------------------------ answers
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+
+
+def said(code, message="", **more):
+    return [{"errorCode": code, "message": message, **more}]
+
+
+@given(st.integers(0, 700), JSON | st.lists(st.dictionaries(st.text(), JSON)))
+def test_any_answer_gives_a_failure(status, content):
+    """No content of an answer raises anything here."""
+    failed = errors.failure(status, content)
+    errors.error_for(failed, doing="x")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "", "<html>", {}, {"errorCode": "X"}, [1], [{}], [{"errorCode": 7}], []],
+)
+def test_what_is_no_error_list_is_not_well_formed(content):
+    """Only Salesforce's own form says that nothing was written."""
+    failed = errors.failure(400, content)
+    assert not failed.well_formed
+    assert failed.code == "HTTP_400"
+
+
+def test_requests_and_records_name_their_code_differently():
+    """`errorCode` of a request and `statusCode` of a record are the same thing."""
+    record = [{"statusCode": "STRING_TOO_LONG", "message": "m", "fields": ["Subject"]}]
+    failed = errors.failure(400, record)
+    assert (failed.code, failed.fields) == ("STRING_TOO_LONG", ("Subject",))
+    assert errors.failure(400, said("STRING_TOO_LONG")).code == "STRING_TOO_LONG"
+
+
+def test_of_several_errors_the_lasting_one_decides():
+    """A record that is locked and invalid is invalid."""
+    both = [*said("UNABLE_TO_LOCK_ROW"), *said("REQUIRED_FIELD_MISSING")]
+    assert errors.failure(400, both).code == "REQUIRED_FIELD_MISSING"
+    assert errors.failure(400, both[::-1]).code == "REQUIRED_FIELD_MISSING"
+
+
+def test_the_admin_reads_the_message_without_addresses():
+    """Ids and names stay, addresses and tokens go."""
+    text = errors.masked(
+        "Email: invalid email address: Jane.Doe+x@sub.acme.example\n"
+        " on 003000000000001AAA by <bob@x.example>; token eyJ" + "a" * 90
+    )
+    assert "003000000000001AAA" in text
+    assert "(address)" in text
+    for secret in ("Jane", "acme", "bob", "aaaa", "\n"):
+        assert secret not in text
+
+
+def test_a_log_reads_no_quoted_value():
+    """Quoted values go too, also where the quote is not closed."""
+    text = errors.redacted("value 'secret one' and \"two\" near 'thr")
+    for secret in ("secret", "two", "thr"):
+        assert secret not in text
+
+
+def test_a_message_about_a_query_is_dropped():
+    """The text of a query holds halves of addresses that no mask knows."""
+    failed = errors.failure(400, said("MALFORMED_QUERY", "Email IN ('jane.d\n ^"))
+    assert failed.text == ""
+
+
+def test_long_messages_are_cut():
+    """A message of any length stays readable."""
+    assert len(errors.masked("a b " * 5000)) <= 500
+
+
+def test_errors_carry_code_and_wait():
+    """The worker reads code and wait from the error."""
+    failed = errors.failure(403, said("REQUEST_LIMIT_EXCEEDED", "TotalRequests"))
+    error = errors.error_for(failed, doing="write")
+    assert isinstance(error, SalesforceLimited)
+    assert (error.code, error.retry_after_s) == ("REQUEST_LIMIT_EXCEEDED", 900)
+    refused = errors.error_for(
+        errors.failure(400, said("FIELD_INTEGRITY_EXCEPTION", "no")), doing="write"
+    )
+    assert isinstance(refused, ActivityRefused)
+    assert refused.code == "FIELD_INTEGRITY_EXCEPTION"
+
+
+def test_an_unknown_outcome_can_be_built():
+    """The class of unknown outcomes has no code and is built all the same."""
+    row = errors.Rule(
+        "x", OutcomeUnknown, errors.Retry.LOOK_UP, errors.Category.OTHER, "S."
+    )
+    assert isinstance(errors.build(row, "x", "text"), OutcomeUnknown)

@@ -72,11 +72,11 @@ def test_the_window_is_written_unquoted_with_its_zone():
 
 def test_windows_are_halved_without_a_gap():
     """Two halves meet; the shortest window is not cut."""
-    first, second = readback.halves((NOON, NOON + timedelta(seconds=9)))
+    first, second = soql.halves((NOON, NOON + timedelta(seconds=9)))
     assert first[0] == NOON
     assert first[1] == second[0]
     assert second[1] == NOON + timedelta(seconds=9)
-    assert readback.halves((NOON, NOON + timedelta(seconds=3))) == []
+    assert soql.halves((NOON, NOON + timedelta(seconds=3))) == []
 
 
 def test_identifiers_that_differ_in_case_are_two_mails():

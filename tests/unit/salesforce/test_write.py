@@ -8,7 +8,7 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.salesforce import composite, write
+from relay.salesforce import client, write
 from relay.salesforce.model import WriteState
 from relay.salesforce.write import Encoded
 
@@ -78,7 +78,7 @@ def test_packing_wastes_no_call():
 def test_bodies_nest_as_json():
     """Bodies made of bytes are the JSON that they look like."""
     (record,), _ = write.encode([("k", "Task", {"Subject": 'é"'})])
-    data = composite.request_body(
+    data = client.request_body(
         "/services/data/v66.0/",
         [
             ("POST", "composite/sobjects", write.collection_body([record, record])),

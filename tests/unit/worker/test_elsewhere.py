@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from relay.core.model import Activity, MailState, Match
 from relay.core.states import ActivityState, Event
 from relay.outbox.batch import BatchMail, ClaimedMessage
-from relay.salesforce import FoundRecord, OrgShape, SalesforceUser
+from relay.salesforce import FoundRecord, OrgSchema, SalesforceUser
 from relay.worker.elsewhere import not_elsewhere
 from tests.fakes.values import NOON, email
 
@@ -44,11 +44,12 @@ class Org:
         """Hold these under `<1@x>`."""
         self.asked: set[str] = set()
         self._records = list(records)
+        self.records = self.access = self.schema = self.lookup = self
         self._objects = objects or ("EmailMessage",)
 
-    async def shape(self) -> OrgShape:
+    async def get(self) -> OrgSchema:
         """Return an org with the objects."""
-        return OrgShape({name: {} for name in self._objects})
+        return OrgSchema({name: {} for name in self._objects})
 
     async def me(self) -> str:
         """Return the integration user."""

@@ -80,7 +80,7 @@ class Pipeline:
 
     async def run(self, run, items, *, isolate):
         self.batches.append(len(items))
-        self.org.answers += 1
+        self.org.stats.answers += 1
         if self.down:
             for item in items:
                 item.settle(Event.GIVE_BACK)
@@ -95,7 +95,9 @@ class Pipeline:
 @pytest.fixture
 def org():
     return SimpleNamespace(
-        answers=0, budget=Budget(Settings().salesforce, CLOCK), files=None
+        stats=SimpleNamespace(answers=0),
+        budget=Budget(Settings().salesforce, CLOCK),
+        files=None,
     )
 
 
@@ -218,7 +220,7 @@ async def test_an_empty_queue_ends_a_pause(worker_for, store, org):
         asked.append(1)
         if len(asked) == 1:
             raise SalesforceDown("no answer")
-        org.answers += 1
+        org.stats.answers += 1
 
     org.ping = ping
     worker = worker_for(Pipeline(org), poll_s=0.01)
@@ -241,12 +243,12 @@ async def test_the_first_mail_finds_everything_warm(worker_for, store, org, work
     """Login and shape are there before a mail comes; an org that is down is no harm."""
     asked = []
 
-    async def shape():
+    async def schema():
         asked.append(1)
         if not works:
             raise SalesforceDown("no answer")
 
-    org.shape = shape
+    org.schema = SimpleNamespace(get=schema)
     worker = worker_for(Pipeline(org))
     await worker._warm_up()
     assert asked == [1]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.salesforce import composite
-from relay.salesforce.composite import Part
+from relay.salesforce.client import Part, read_parts
 
 
 def test_parts_are_found_by_name_in_any_order():
@@ -20,10 +19,10 @@ def test_parts_are_found_by_name_in_any_order():
             "nonsense",
         ]
     }
-    assert composite.read(answer, 4) == [Part(400, "a"), Part(200, "b"), None, None]
+    assert read_parts(answer, 4) == [Part(400, "a"), Part(200, "b"), None, None]
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"compositeResponse": 7}, "x"])
 def test_an_answer_of_another_form_has_no_parts(answer):
     """Whatever comes instead of a composite answer says nothing."""
-    assert composite.read(answer, 2) == [None, None]
+    assert read_parts(answer, 2) == [None, None]

@@ -1,8 +1,8 @@
 """Files: sent as ContentVersions, found again by their key, hung on records.
 
 A small file travels like any record, many to a call, its bytes as base64 in JSON
-(`version_fields`, then `Org.create`). A large one is streamed: a multipart body that
-is made while it is sent, so that nothing of it is held (`Files.upload`). That has
+(`version_fields`, then `Records.create`). A large one is streamed: a multipart body
+that is made while it is sent, so that nothing of it is held (`Files.upload`). That has
 threads of its own, so that a long upload never keeps the text of mails waiting.
 
 The key stands in `ContentVersion.Description`. What was sent and never answered is
@@ -20,34 +20,26 @@ import base64
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from relay.core.errors import (
-    ActivityRefused,
-    OutcomeUnknown,
-    SalesforceUnavailable,
-    TransientError,
-)
+from relay.core.errors import ActivityRefused, OutcomeUnknown
 from relay.core.ids import record_id
-from relay.salesforce import answers, body, soql
-from relay.salesforce.errors import Retry
-from relay.salesforce.lookup import moment
+from relay.salesforce import soql
 from relay.salesforce.model import WriteOutcome, WriteState
-from relay.salesforce.readback import KEY_LINE, halves, key_of
-from relay.salesforce.soql import Query
-from relay.salesforce.transport import TooLateError
+from relay.salesforce.readback import KEY_LINE, key_of
+from relay.salesforce.soql import Query, asks_for, moment
+from relay.salesforce.transport import TooLateError, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from relay.core.clock import Clock
-    from relay.core.errors import RelayError
+    from relay.core.errors import TransientError
     from relay.core.model import Json
     from relay.core.org import OrgSchema
     from relay.salesforce.client import Client
-    from relay.salesforce.soql import Rows
-    from relay.salesforce.threads import Threads
+    from relay.salesforce.connection import Connection, Threads
 
 UPLOADS: Final = 2
 """Large files under way at a time."""
@@ -158,7 +150,7 @@ class Upload:
         return (
             b"--" + mark + b'\r\nContent-Disposition: form-data; name="entity"\r\n'
             b"Content-Type: application/json\r\n\r\n"
-            + body.write(dict(self.fields))
+            + write_json(dict(self.fields))
             + b"\r\n--"
             + mark
             + b'\r\nContent-Disposition: form-data; name="'
@@ -185,24 +177,14 @@ class Files:
     """What the org does with files.
 
     Args:
-        clock: Time, and boot time for what must not be sent too late.
-        timeout_s: Wait for an answer.
+        connection: What the parts of `Org` share.
         threads: For uploads alone.
-        ask: Asks queries in the threads of all other calls.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        timeout_s: float,
-        threads: Threads,
-        ask: Callable[[str, Sequence[Query]], Any],
-    ) -> None:
+    def __init__(self, connection: Connection, threads: Threads) -> None:
         """Keep the parts; no thread runs yet."""
-        self._clock = clock
-        self._timeout_s = timeout_s
+        self._connection = connection
         self._threads = threads
-        self._ask = ask
         self._closing = False
 
     async def close(self) -> None:
@@ -244,11 +226,11 @@ class Files:
                     raise UploadBrokenOffError(text)
                 yield piece
 
-        upload = Upload(fields, "VersionData", size_bytes, pieces, self._clock)
+        clock = self._connection.clock
+        timeout_s = self._connection.settings.timeout_s
+        upload = Upload(fields, "VersionData", size_bytes, pieces, clock)
         return await self._threads.run(
-            lambda client: _send(
-                client, key, upload, not_after_boottime_s, self._timeout_s
-            )
+            lambda client: _send(client, key, upload, not_after_boottime_s, timeout_s)
         )
 
     async def find_own(
@@ -259,7 +241,13 @@ class Files:
         Raises:
             RelayError: They could not be looked for; says nothing about them.
         """
-        rows = await self._created_by(me, (since, until))
+        # Files wait for such an answer; mail does not, and goes on.
+        rows = await self._connection.queries.within(
+            "readback",
+            lambda window: _own(me, window),
+            (since, until),
+            pauses=False,
+        )
         found: dict[str, dict[str, FoundFile]] = {}
         for row in rows:
             key, version = key_of(row.get("Description")), _id(row.get("Id"))
@@ -276,26 +264,6 @@ class Files:
             for key, files in found.items()
         }
 
-    async def _created_by(self, me: str, whole: tuple[datetime, datetime]) -> Rows:
-        """Ask for our versions of a window; halve one that holds too much.
-
-        A version of a second that two windows share comes twice.
-        """
-        rows: Rows = []
-        windows = [whole]
-        while windows:
-            results = await self._ask("readback", [_own(me, w) for w in windows])
-            smaller: list[tuple[datetime, datetime]] = []
-            for window, result in zip(windows, results, strict=True):
-                if not isinstance(result, answers.Failure):
-                    rows += result
-                elif result.rule.retry is Retry.SHRINK and (parts := halves(window)):
-                    smaller += parts
-                else:
-                    raise _question_failed(result)
-            windows = smaller
-        return rows
-
     async def places(
         self, version_ids: Sequence[str], entity_ids: Sequence[str]
     ) -> Places:
@@ -304,13 +272,15 @@ class Files:
         Raises:
             RelayError: They could not be read.
         """
-        versions = _lists(_VERSIONS, version_ids, deleted=True)
-        links = _lists(_LINKS, entity_ids, deleted=False)
-        answered = await self._rows([*versions, *links])
+        asks = asks_for(_VERSIONS, _valid(version_ids), deleted=True)
+        asks += asks_for(_LINKS, _valid(entity_ids))
+        answered = await self._connection.queries.ask(
+            "readback", asks, whole=True, pauses=False
+        )
         documents: dict[str, str] = {}
         deleted: set[str] = set()
         linked: set[tuple[str, str]] = set()
-        for row in (row for rows in answered for row in rows):
+        for row in (row for _, rows in answered for row in rows):
             version, document = _id(row.get("Id")), _id(row.get("ContentDocumentId"))
             entity = _id(row.get("LinkedEntityId"))
             if document and entity:
@@ -320,15 +290,6 @@ class Files:
             elif version and document:
                 documents[version] = document
         return Places(documents, frozenset(linked), frozenset(deleted))
-
-    async def _rows(self, queries: Sequence[Query]) -> list[Rows]:
-        if not queries:
-            return []
-        results = await self._ask("readback", queries)
-        for result in results:
-            if isinstance(result, answers.Failure):
-                raise _question_failed(result)
-        return list(results)
 
 
 def _send(
@@ -360,7 +321,11 @@ def _send(
 
 
 def version_fields(
-    key: str, name: str, location: str | None, shape: OrgSchema, cut: Callable[..., str]
+    key: str,
+    name: str,
+    location: str | None,
+    schema: OrgSchema,
+    cut: Callable[..., str],
 ) -> dict[str, Json]:
     """Return the fields of a ContentVersion, its content left out.
 
@@ -368,31 +333,31 @@ def version_fields(
         key: Of the file; the last line of its Description.
         name: Of the file, with its ending, from which Salesforce reads its kind.
         location: Id of the record it is to hang on.
-        shape: The org.
+        schema: The org.
         cut: Cuts text to a number of UTF-16 units.
     """
 
     def length(name: str) -> int:
-        return shape.length("ContentVersion", name) or _LENGTHS[name]
+        return schema.length("ContentVersion", name) or _LENGTHS[name]
 
     fields: dict[str, Json] = {
         "Title": cut(name.rpartition(".")[0] or name, length("Title")),
         "PathOnClient": name,
         "Description": KEY_LINE + key,
     }
-    if location and publishes(shape):
+    if location and publishes(schema):
         fields["FirstPublishLocationId"] = location
     return fields
 
 
-def possible(shape: OrgSchema) -> bool:
+def possible(schema: OrgSchema) -> bool:
     """Say whether our user may create files."""
-    return "ContentVersion" in shape.createables
+    return "ContentVersion" in schema.createables
 
 
-def publishes(shape: OrgSchema) -> bool:
+def publishes(schema: OrgSchema) -> bool:
     """Say whether a file can be hung on its record in the one call that sends it."""
-    return shape.createable("ContentVersion", "FirstPublishLocationId")
+    return schema.createable("ContentVersion", "FirstPublishLocationId")
 
 
 def with_content(fields: Mapping[str, Json], content: bytes) -> dict[str, Json]:
@@ -414,27 +379,14 @@ def is_storage(error: TransientError) -> bool:
     return getattr(error, "code", "") in STORAGE_FULL
 
 
-def _question_failed(failed: answers.Failure) -> RelayError:
-    """Return the error for a query that failed; no file is at fault for it."""
-    error = answers.error_for(failed, doing="files")
-    if isinstance(error, ActivityRefused):
-        return SalesforceUnavailable(str(error), code=failed.code)
-    return error
-
-
 def _own(me: str, window: tuple[datetime, datetime]) -> Query:
     since, until = window
     text = soql.statement(_OWN, me=me, since=since, until=until)
     return Query(text, deleted=True)
 
 
-def _lists(template: str, ids: Sequence[str], *, deleted: bool) -> list[Query]:
-    overhead = len(soql.encoded(template)) + 8
-    valid = list(dict.fromkeys(sfid for i in ids if (sfid := record_id(i))))
-    return [
-        Query(soql.statement(template, part), deleted=deleted)
-        for part in soql.chunks(valid, overhead)
-    ]
+def _valid(ids: Iterable[str]) -> list[str]:
+    return [sfid for i in ids if (sfid := record_id(i))]
 
 
 def _id(value: object) -> str | None:

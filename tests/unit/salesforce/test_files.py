@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +17,9 @@ from relay.core.errors import (
     OutcomeUnknown,
     SalesforceUnavailable,
 )
-from relay.salesforce import OrgShape, WriteState, answers, errors, filing
-from relay.salesforce.filing import Files, Upload, UploadBrokenOffError
+from relay.salesforce import OrgSchema, WriteState, errors, files
+from relay.salesforce.connection import Queries
+from relay.salesforce.files import Files, Upload, UploadBrokenOffError
 from relay.salesforce.transport import TooLateError
 from relay.sandbox.answers import read_multipart
 
@@ -77,9 +79,15 @@ def test_a_process_that_was_asleep_does_not_go_on() -> None:
     body = iter(upload(b"1", b"2", clock=clock))
     next(body)
     assert next(body) == b"1"
-    clock.boot = filing.upload_s(2) + 1
+    clock.boot = files.upload_s(2) + 1
     with pytest.raises(UploadBrokenOffError):
         next(body)
+
+
+def connection(queries: Any = None) -> Any:
+    """Return what files share with the other parts of an org."""
+    settings = SimpleNamespace(timeout_s=30)
+    return SimpleNamespace(settings=settings, clock=Time(), queries=queries)
 
 
 class OneThread:
@@ -105,12 +113,9 @@ def sending(answer: object) -> Any:
             raise answer
         return answer
 
-    async def ask(*_: object) -> list[Any]:
-        return []
-
-    files = Files(Time(), 30, OneThread(call), ask)  # type: ignore[arg-type]
+    one = Files(connection(), OneThread(call))  # type: ignore[arg-type]
     return asyncio.run(
-        files.upload(KEY, {}, 4, lambda: [b"1234"], not_after_boottime_s=5)
+        one.upload(KEY, {}, 4, lambda: [b"1234"], not_after_boottime_s=5)
     )
 
 
@@ -152,11 +157,16 @@ def asking(*answers_: object) -> tuple[Files, list[str]]:
     """Return files whose queries are answered so, and what was asked."""
     asked: list[str] = []
 
-    async def ask(_: str, queries: Any) -> list[Any]:
-        asked.extend(query.soql for query in queries)
-        return list(answers_)
+    class Threads:
+        async def run(self, job: Callable[[Any], Any]) -> Any:
+            return job(self)
 
-    return Files(Time(), 30, OneThread(len), ask), asked  # type: ignore[arg-type]
+        def queries(self, _: str, queries: Any) -> list[Any]:
+            asked.extend(query.soql for query in queries)
+            return list(answers_)
+
+    threads: Any = Threads()
+    return Files(connection(Queries(threads)), threads), asked
 
 
 def row(number: int, **fields: object) -> dict[str, object]:
@@ -216,19 +226,19 @@ def test_places_of_files() -> None:
 )
 def test_a_failed_question_says_nothing(code: str, error: type[Exception]) -> None:
     """Half an answer would read as "not there"."""
-    files, _ = asking(answers.Failure(code, "", errors.rule(code)))
+    files, _ = asking(errors.Failure(code, "", errors.rule(code)))
     with pytest.raises(error):
         asyncio.run(files.places([VERSION], []))
 
 
 def test_fields_fit_the_org() -> None:
     """The name is cut to the title's length; the link is left out where it must be."""
-    shape = OrgShape({"ContentVersion": {}}, frozenset({"ContentVersion"}))
-    assert filing.possible(shape)
-    fields = filing.version_fields(KEY, "ü" * 300 + ".pdf", TASK, shape, cut)
+    shape = OrgSchema({"ContentVersion": {}}, frozenset({"ContentVersion"}))
+    assert files.possible(shape)
+    fields = files.version_fields(KEY, "ü" * 300 + ".pdf", TASK, shape, cut)
     assert len(fields["Title"]) == 255
     assert fields["Description"] == f"relay-key: {KEY}"
     assert "FirstPublishLocationId" not in fields
-    whole = filing.with_content(fields, b"hello")
+    whole = files.with_content(fields, b"hello")
     assert json.loads(json.dumps(whole))["VersionData"] == "aGVsbG8="
-    assert not filing.possible(OrgShape({}))
+    assert not files.possible(OrgSchema({}))
