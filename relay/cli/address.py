@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from relay.cli.arguments import address_pattern, known_pattern
-from relay.cli.entry import RelayGroup
+from relay.admin.inputs import address_pattern, known_pattern
+from relay.cli.entry import RelayGroup, checked
 from relay.cli.opening import actor, open_store, run, settings
 from relay.cli.output import json_option, print_json, table, when
 
@@ -20,36 +20,34 @@ def address() -> None:
 
 @address.command()
 @click.argument("who", metavar="USER")
-@click.argument("pattern", metavar="ADDRESS")
+@click.argument("pattern", metavar="ADDRESS", callback=checked(address_pattern))
 def add(who: str, pattern: str) -> None:
     """Accept mail from ADDRESS for USER."""
-    key = address_pattern(pattern)
     loaded = settings()
 
     async def job() -> str:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
-            new = await store.directory.add_address(found.id, key, actor())
-            return f"{key} may send for {found.email}{'' if new else ' already'}."
+            new = await store.directory.add_address(found.id, pattern, actor())
+            return f"{pattern} may send for {found.email}{'' if new else ' already'}."
 
     click.echo(run(job()))
 
 
 @address.command()
 @click.argument("who", metavar="USER")
-@click.argument("pattern", metavar="ADDRESS")
+@click.argument("pattern", metavar="ADDRESS", callback=checked(known_pattern))
 def remove(who: str, pattern: str) -> None:
     """Refuse mail from ADDRESS for USER from now on."""
-    key = known_pattern(pattern)
     loaded = settings()
 
     async def job() -> str:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
-            await store.directory.remove_address(found.id, key, actor())
+            await store.directory.remove_address(found.id, pattern, actor())
             return found.email
 
-    click.echo(f"{key} may no longer send for {run(job())}.")
+    click.echo(f"{pattern} may no longer send for {run(job())}.")
 
 
 @address.command("list")

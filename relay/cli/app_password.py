@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.cli.arguments import person_name
-from relay.cli.entry import RelayGroup
+from relay.admin.inputs import new_app_password, person_name
+from relay.cli.entry import RelayGroup, checked
 from relay.cli.opening import actor, open_store, run, settings
 from relay.cli.output import json_option, print_json, table, when
 from relay.core.errors import NotFound
-from relay.core.passwords import hash_password, new_password
 
 if TYPE_CHECKING:
     from relay.config import Settings
@@ -36,28 +35,29 @@ def app_password() -> None:
 @click.option(
     "--name",
     default=_DEFAULT_NAME,
+    callback=checked(person_name),
     show_default=True,
     help="What it is for, to tell it from others.",
 )
 @json_option
 def add(who: str, name: str, *, as_json: bool) -> None:
     """Make a password and print it; it is not shown again."""
-    name = person_name(name)
     loaded = settings()
-    password = new_password()
-    hashed = hash_password(password)
+    password = new_app_password()
 
     async def job() -> User:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
-            await store.credentials.add_app_password(found.id, name, hashed, actor())
+            await store.credentials.add_app_password(
+                found.id, name, password.digest, actor()
+            )
             return found
 
     found = run(job())
     if as_json:
-        print_json([{"user": found.email, "name": name, "password": password}])
+        print_json([{"user": found.email, "name": name, "password": password.text}])
         return
-    click.echo(password)
+    click.echo(password.text)
     if sys.stdout.isatty():
         click.secho(
             f"(the password of {found.email} for {name}; it is not shown again)",

@@ -5,30 +5,27 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.arguments import since as read_since
-from relay.cli.entry import FAILED, RelayCommand
+from relay.cli.entry import FAILED, RelayCommand, since_option
 from relay.cli.opening import actor, open_store, run, settings
 from relay.cli.output import clean, json_option, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from relay.config import Settings
     from relay.reconcile.report import Difference, Report
 
 
 @click.command(cls=RelayCommand)
-@click.option(
-    "--since", metavar="T", help="Look at what was sent since: 2h, 3d, or a date."
-)
+@since_option("Look at what was sent since: 2h, 3d, or a date.")
 @click.option("--fix", is_flag=True, help="Have missing records written again.")
 @json_option
-def audit(*, since: str | None, fix: bool, as_json: bool) -> None:
+def audit(*, since: datetime | None, fix: bool, as_json: bool) -> None:
     """Compare the ledger with Salesforce: missing, doubled and orphaned records.
 
     Records that somebody has deleted are told and left as they are. With --fix missing
@@ -38,8 +35,7 @@ def audit(*, since: str | None, fix: bool, as_json: bool) -> None:
     Exit status 0 if all agree (or will, once the queue is empty), 1 if not.
     """
     loaded = settings()
-    begin = read_since(since, datetime.now(UTC)) if since else None
-    report = run(_audit(loaded, begin, fix=fix))
+    report = run(_audit(loaded, since, fix=fix))
     if as_json:
         print_json(as_row(difference) for difference in report.differences)
     else:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from relay.admin.inputs import relay_address
 from relay.cli import demo_show
 from relay.cli.demo_mails import REFUSED, Cast, Scene, cast, names, scenes, timeline
 from relay.cli.entry import FAILED
@@ -185,7 +186,7 @@ log_level = "error"
 
 async def _add_users(loaded: Settings, people: Cast) -> str:
     """Add the two of us, as `relay user add` does; return the rep's relay address."""
-    from relay.cli.opening import open_store, relay_address  # noqa: PLC0415
+    from relay.cli.opening import open_store  # noqa: PLC0415
 
     async with open_store(loaded) as store:
         rep, _ = [
@@ -194,7 +195,7 @@ async def _add_users(loaded: Settings, people: Cast) -> str:
             )
             for row in (people.rep, people.colleague)
         ]
-        return str(relay_address(loaded, rep))
+        return str(relay_address(loaded.smtp.domains, rep))
 
 
 # ---------------------------------------------------------------- playing

@@ -8,16 +8,20 @@ line on stderr and the right exit status, never a traceback.
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
 
 import click
 
+from relay.admin.inputs import InvalidInput, since
 from relay.core.errors import ConfigError, RelayError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -36,9 +40,32 @@ class LazyCommand(NamedTuple):
 
 
 class Failure(click.ClickException):
-    """What was asked for failed; the sentence says why and names the mend."""
+    """What was asked for failed; the sentence says why, and has a hint."""
 
     exit_code = FAILED
+
+
+def checked(read: Callable[[str], Any]) -> Callable[..., Any]:
+    """Return a callback that reads a parameter with a function of `relay.admin`.
+
+    Its `InvalidInput` becomes a usage error that names the parameter.
+    """
+
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+        if value is None:
+            return None
+        try:
+            return read(value)
+        except InvalidInput as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    return callback
+
+
+def since_option(text: str, metavar: str = "T") -> Callable[[FC], FC]:
+    """Return the option `--since`, which gives a time in UTC."""
+    read = checked(lambda value: since(value, datetime.now(UTC)))
+    return click.option("--since", metavar=metavar, callback=read, help=text)
 
 
 def _remember_config(
@@ -143,7 +170,7 @@ class RootGroup(RelayGroup):
             _leave(_usage(error), error.exit_code)
         except click.ClickException as error:
             _leave(error.format_message(), error.exit_code)
-        except ConfigError as error:
+        except (ConfigError, InvalidInput) as error:
             _leave(str(error), USAGE)
         except RelayError as error:
             _leave(str(error), FAILED)

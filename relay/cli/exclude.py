@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from relay.cli.arguments import address_pattern, known_pattern
-from relay.cli.entry import RelayGroup
+from relay.admin.inputs import address_pattern, known_pattern
+from relay.cli.entry import RelayGroup, checked
 from relay.cli.opening import actor, open_store, run, settings
 from relay.cli.output import json_option, print_json, table
 from relay.core.directory import SkipKind
@@ -25,7 +25,7 @@ def exclude() -> None:
 
 
 @exclude.command()
-@click.argument("pattern")
+@click.argument("pattern", metavar="PATTERN", callback=checked(address_pattern))
 @of_user
 @click.option(
     "--skip",
@@ -36,7 +36,6 @@ def exclude() -> None:
 )
 def add(pattern: str, who: str | None, skip: str) -> None:
     """Leave PATTERN out, for everybody or for one user."""
-    key = address_pattern(pattern, hint="PATTERN")
     loaded = settings()
 
     async def job() -> str:
@@ -45,38 +44,38 @@ def add(pattern: str, who: str | None, skip: str) -> None:
             before = [
                 one.skip.value
                 for one in await store.directory.exclusions()
-                if one.pattern == key and one.user_id == (found.id if found else None)
+                if one.pattern == pattern
+                and one.user_id == (found.id if found else None)
             ]
             new = await store.directory.add_exclusion(
-                key, found.id if found else None, SkipKind(skip), actor()
+                pattern, found.id if found else None, SkipKind(skip), actor()
             )
             what = "mail with" if skip == SkipKind.MAIL else "the address"
             whose = found.email if found else "everybody"
             when = "from now on" if new else "already"
             instead = f" (before: --skip {before[0]})" if new and before else ""
-            return f"{what} {key} is left out for {whose} {when}{instead}."
+            return f"{what} {pattern} is left out for {whose} {when}{instead}."
 
     said = run(job())
     click.echo(said[:1].upper() + said[1:])
 
 
 @exclude.command()
-@click.argument("pattern")
+@click.argument("pattern", metavar="PATTERN", callback=checked(known_pattern))
 @of_user
 def remove(pattern: str, who: str | None) -> None:
     """Log PATTERN again."""
-    key = known_pattern(pattern, hint="PATTERN")
     loaded = settings()
 
     async def job() -> str:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who) if who else None
             await store.directory.remove_exclusion(
-                key, found.id if found else None, actor()
+                pattern, found.id if found else None, actor()
             )
             return found.email if found else "everybody"
 
-    click.echo(f"{key} is no longer left out for {run(job())}.")
+    click.echo(f"{pattern} is no longer left out for {run(job())}.")
 
 
 @exclude.command("list")

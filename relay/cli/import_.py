@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from relay.cli import mail_files
-from relay.cli.arguments import since as read_since
-from relay.cli.entry import FAILED, Failure, RelayCommand
+from relay.cli.entry import FAILED, Failure, RelayCommand, since_option
 from relay.cli.opening import open_store, run, settings
 from relay.cli.output import clean, json_option, print_json
 
@@ -47,10 +46,10 @@ Row = dict[str, Any]
 @click.option(
     "--user", "who", metavar="USER", required=True, help="For whom it is logged."
 )
-@click.option("--since", metavar="TIME", help="Leave out mail dated before.")
+@since_option("Leave out mail dated before.", "TIME")
 @json_option
 def import_(
-    paths: tuple[Path, ...], who: str, since: str | None, *, as_json: bool
+    paths: tuple[Path, ...], who: str, since: datetime | None, *, as_json: bool
 ) -> None:
     """Queue mail from files: .eml, mbox, Maildir, or folders of them.
 
@@ -61,8 +60,7 @@ def import_(
     Exit status 1 if a mail was refused or a file could not be read.
     """
     loaded = settings()
-    oldest = None if since is None else read_since(since, datetime.now(UTC))
-    counts = run(_import(loaded, paths, who, oldest, as_json=as_json))
+    counts = run(_import(loaded, paths, who, since, as_json=as_json))
     if not as_json:
         click.echo(
             f"{counts['queued']} queued, {counts['known']} known already, "

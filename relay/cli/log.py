@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from relay.cli.arguments import since as read_since
-from relay.cli.entry import RelayCommand
+from relay.cli.entry import RelayCommand, since_option
 from relay.cli.opening import open_store, run, settings, whole_id
 from relay.cli.output import (
     clean,
@@ -27,6 +25,7 @@ from relay.core.states import ActivityState, Event, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from relay.store import Store
 
@@ -47,7 +46,7 @@ _STATE_WIDTH: Final = max(len(state) for state in State)
     help="Messages in this state alone.",
 )
 @click.option("--user", "who", metavar="USER", help="Only this user's.")
-@click.option("--since", metavar="T", help="10m, 2h, 3d, or a time such as 2026-01-31.")
+@since_option("10m, 2h, 3d, or a time such as 2026-01-31.")
 @click.option("--refused", is_flag=True, help="Refusals alone.")
 @click.option("--follow", is_flag=True, help="Go on, and show each change of state.")
 @click.option(
@@ -59,7 +58,7 @@ _STATE_WIDTH: Final = max(len(state) for state in State)
 def log(
     state: str | None,
     who: str | None,
-    since: str | None,
+    since: datetime | None,
     limit: int | None,
     *,
     refused: bool,
@@ -70,7 +69,6 @@ def log(
     if refused and state:
         problem = "--refused lists refusals, which have no --state; give one of them"
         raise click.UsageError(problem)
-    start = read_since(since, datetime.now(UTC)) if since else None
     loaded = settings()
 
     async def job() -> None:
@@ -79,7 +77,7 @@ def log(
             wanted = LogFilter(
                 state=State(state) if state else None,
                 user_id=found.id if found else None,
-                since=start,
+                since=since,
                 # A state is a message's; without one both kinds are listed.
                 refused=True if refused else (False if state else None),
             )

@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
-import re
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from relay.admin.inputs import message_id
 from relay.cli.entry import config_path
-from relay.core.errors import ConfigError, NotFound
+from relay.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from relay.config import Settings
-    from relay.core.directory import User
     from relay.store import Store
 
 T = TypeVar("T")
-
-SHORTEST_ID: Final = 6
-"""Characters of an id that a person must give."""
-_ID: Final = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{SHORTEST_ID},26}}")
 
 
 def settings(*, quiet: bool = True) -> Settings:
@@ -80,14 +75,7 @@ async def whole_id(store: Store, text: str) -> tuple[str, str]:
     Raises:
         NotFound: No id begins so, or several do: they are named.
     """
-    text = text.strip().lower()
-    if not _ID.fullmatch(text):
-        problem = (
-            f"{text!r} is no message id, nor the first {SHORTEST_ID} or more "
-            "characters of one; `relay log` lists them"
-        )
-        raise NotFound(problem)
-    return await store.log.find_id(text)
+    return await store.log.find_id(message_id(text))
 
 
 def run(job: Coroutine[Any, Any, T]) -> T:
@@ -102,9 +90,3 @@ def actor() -> str:
     except (KeyError, OSError):
         # A container may run under a number that no password file knows.
         return "cli"
-
-
-def relay_address(loaded: Settings, user: User) -> str | None:
-    """Return a user's relay address, or None while no domain is set."""
-    domains = loaded.smtp.domains
-    return f"{user.relay_token}@{domains[0]}" if domains else None

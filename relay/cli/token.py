@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.cli.arguments import person_name
-from relay.cli.entry import RelayGroup
+from relay.admin.inputs import new_api_token, person_name
+from relay.cli.entry import RelayGroup, checked
 from relay.cli.opening import actor, open_store, run, settings
 from relay.cli.output import json_option, print_json, table, when
 
 if TYPE_CHECKING:
     from relay.core.directory import APIToken
-
-_PREFIX: Final = "relay_"
-"""So that scanners find a token that was published by mistake."""
-_SECRET_BYTES: Final = 32
 
 
 @click.group(cls=RelayGroup)
@@ -27,7 +21,7 @@ def token() -> None:
 
 
 @token.command()
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", callback=checked(person_name))
 @click.option(
     "--user",
     "who",
@@ -37,23 +31,21 @@ def token() -> None:
 @json_option
 def add(name: str, who: str | None, *, as_json: bool) -> None:
     """Make a token and print it; it is not shown again."""
-    name = person_name(name)
-    secret = _PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+    secret = new_api_token()
     loaded = settings()
 
     async def job() -> str | None:
         async with open_store(loaded) as store:
             user = None if who is None else await store.directory.find_user(who)
             user_id = None if user is None else user.id
-            hashed = sha256(secret.encode()).hexdigest()
-            await store.credentials.add_api_token(name, hashed, user_id, actor())
+            await store.credentials.add_api_token(name, secret.digest, user_id, actor())
             return None if user is None else user.email
 
     email = run(job())
     if as_json:
-        print_json([{"name": name, "user": email, "token": secret}])
+        print_json([{"name": name, "user": email, "token": secret.text}])
         return
-    click.echo(secret)
+    click.echo(secret.text)
 
 
 @token.command("list")

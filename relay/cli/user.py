@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from relay.admin.inputs import (
+    email_address,
+    person_name,
+    relay_address,
+    salesforce_user_id,
+)
 from relay.cli.app_password import app_password
-from relay.cli.arguments import email_address, person_name, salesforce_user_id
-from relay.cli.entry import RelayGroup
-from relay.cli.opening import actor, open_store, relay_address, run, settings
+from relay.cli.entry import RelayGroup, checked
+from relay.cli.opening import actor, open_store, run, settings
 from relay.cli.output import facts, json_option, print_json, state_style, table, when
 from relay.core.directory import Role
 
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from relay.core.directory import User
 
 who = click.argument("who", metavar="USER")
+_OWNER: Final = checked(lambda text: salesforce_user_id(text) if text else "")
 _ROLES: Final = click.Choice([role.value for role in Role])
 
 
@@ -32,10 +38,17 @@ def user() -> None:
 
 
 @user.command()
-@click.argument("name")
-@click.option("--email", required=True, help="Own address; accepted as sender at once.")
+@click.argument("name", callback=checked(person_name))
 @click.option(
-    "--salesforce-id", help="Id of the Salesforce user; else found by the address."
+    "--email",
+    required=True,
+    callback=checked(email_address),
+    help="Own address; accepted as sender at once.",
+)
+@click.option(
+    "--salesforce-id",
+    callback=_OWNER,
+    help="Id of the Salesforce user; else found by the address.",
 )
 @click.option("--role", type=_ROLES, default=Role.REP.value, show_default=True)
 @json_option
@@ -43,9 +56,7 @@ def add(
     name: str, email: str, salesforce_id: str | None, role: str, *, as_json: bool
 ) -> None:
     """Add a user and print the relay address for the BCC line."""
-    name = person_name(name)
-    email = email_address(email, hint="--email")
-    record = salesforce_user_id(salesforce_id) if salesforce_id else None
+    owner = salesforce_id or None
     loaded = settings()
     # An address that nobody can be given is no use: say so before anything is kept.
     loaded.require_domains()
@@ -53,7 +64,7 @@ def add(
     async def job() -> User:
         async with open_store(loaded) as store:
             return await store.directory.add_user(
-                name, email, Role(role), record, actor()
+                name, email, Role(role), owner, actor()
             )
 
     added = run(job())
@@ -209,6 +220,7 @@ def _what_ends(loaded: Settings, rotated: User) -> str:
 @who
 @click.option(
     "--salesforce-id",
+    callback=_OWNER,
     help="Id of the Salesforce user that owns the logs; '' to look it up again.",
 )
 @click.option("--role", type=_ROLES, help="As `user add` has it.")
@@ -220,7 +232,7 @@ def set_(
     if salesforce_id is None and role is None:
         problem = "nothing to set: name --salesforce-id, --role or both"
         raise click.UsageError(problem)
-    record = salesforce_user_id(salesforce_id) if salesforce_id else None
+    owner = salesforce_id or None
     loaded = settings()
 
     async def job() -> User:
@@ -230,7 +242,7 @@ def set_(
                 found = await store.directory.set_role(found.id, Role(role), actor())
             if salesforce_id is not None:
                 found = await store.directory.set_salesforce_id(
-                    found.id, record, actor()
+                    found.id, owner, actor()
                 )
             return found
 
@@ -254,7 +266,7 @@ def _row(loaded: Settings, one: User) -> dict[str, Any]:
         "role": one.role.value,
         "active": one.active,
         "salesforce_id": one.salesforce_id,
-        "relay_address": relay_address(loaded, one),
+        "relay_address": relay_address(loaded.smtp.domains, one),
     }
 
 
@@ -272,6 +284,6 @@ def _print_address(loaded: Settings, one: User, hint: str, *, as_json: bool) -> 
     if as_json:
         print_json([_row(loaded, one)])
         return
-    click.echo(relay_address(loaded, one))
+    click.echo(relay_address(loaded.smtp.domains, one))
     if sys.stdout.isatty():
         click.secho(f"({hint})", dim=True)

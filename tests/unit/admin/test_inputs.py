@@ -1,13 +1,13 @@
-"""What people type becomes a value, or a sentence that names the mend."""
+"""What people type becomes a value, or a sentence that has a hint."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
-import click
 import pytest
 
-from relay.cli import arguments
+from relay.admin import InvalidInput, inputs
+from relay.core.errors import NotFound
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 )
 def test_since_takes_ages(text: str, ago: timedelta) -> None:
     """`10m` is ten minutes before now."""
-    assert arguments.since(text, NOW) == NOW - ago
+    assert inputs.since(text, NOW) == NOW - ago
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ def test_since_takes_ages(text: str, ago: timedelta) -> None:
 )
 def test_since_takes_times_in_utc_unless_said(text: str, at: datetime) -> None:
     """A time without a zone is in UTC, as the listings are."""
-    assert arguments.since(text, NOW) == at
+    assert inputs.since(text, NOW) == at
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "10", "10x", "-3d", "999999w"])
 def test_since_names_the_forms_it_takes(text: str) -> None:
     """What is no time is answered with examples."""
-    with pytest.raises(click.BadParameter, match="write 10m, 2h, 3d"):
-        arguments.since(text, NOW)
+    with pytest.raises(InvalidInput, match="write 10m, 2h, 3d"):
+        inputs.since(text, NOW)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_since_names_the_forms_it_takes(text: str) -> None:
 )
 def test_addresses_come_back_as_keys(text: str, key: str) -> None:
     """An address is compared as the intake compares it, special domains included."""
-    assert arguments.email_address(text) == key
+    assert inputs.email_address(text) == key
 
 
 @pytest.mark.parametrize(
@@ -90,41 +90,41 @@ def test_addresses_come_back_as_keys(text: str, key: str) -> None:
 )
 def test_wrong_addresses_are_refused(text: str) -> None:
     """A slip of the keyboard is seen before it is stored."""
-    with pytest.raises(click.BadParameter):
-        arguments.email_address(text)
+    with pytest.raises(InvalidInput):
+        inputs.email_address(text)
 
 
 def test_patterns_cover_a_domain_with_a_star() -> None:
     """`*@domain` is the one form for a whole domain, folded like an address."""
-    assert arguments.address_pattern("*@Corp.Example") == "*@corp.example"
-    assert arguments.address_pattern("Ada@Corp.Example") == "ada@corp.example"
-    assert arguments.address_pattern("*@Straße.Example") == "*@xn--strae-oqa.example"
+    assert inputs.address_pattern("*@Corp.Example") == "*@corp.example"
+    assert inputs.address_pattern("Ada@Corp.Example") == "ada@corp.example"
+    assert inputs.address_pattern("*@Straße.Example") == "*@xn--strae-oqa.example"
 
 
 @pytest.mark.parametrize("text", ["@corp.example", "corp.example"])
 def test_a_bare_domain_is_told_the_form(text: str) -> None:
     """Who writes the domain alone is shown how it is meant to be written."""
-    with pytest.raises(click.BadParameter, match=r"write '\*@corp\.example'"):
-        arguments.address_pattern(text)
+    with pytest.raises(InvalidInput, match=r"write '\*@corp\.example'"):
+        inputs.address_pattern(text)
 
 
 @pytest.mark.parametrize("text", ["*@*.corp.example", "*@", "*", "ada@*.example"])
 def test_other_stars_are_refused(text: str) -> None:
     """A star anywhere else covers nothing, and must not look as if it did."""
-    with pytest.raises(click.BadParameter):
-        arguments.address_pattern(text)
+    with pytest.raises(InvalidInput):
+        inputs.address_pattern(text)
 
 
 def test_what_is_removed_need_not_be_valid() -> None:
     """An address that a validator refuses can still be taken out again."""
-    assert arguments.known_pattern("A..B@corp.example") == "a..b@corp.example"
-    assert arguments.known_pattern("*@Corp.Example") == "*@corp.example"
+    assert inputs.known_pattern("A..B@corp.example") == "a..b@corp.example"
+    assert inputs.known_pattern("*@Corp.Example") == "*@corp.example"
 
 
 def test_salesforce_ids_get_their_checksum() -> None:
     """A 15-character id becomes the 18-character one."""
-    assert arguments.salesforce_user_id("005000000000001") == "005000000000001AAA"
-    assert arguments.salesforce_user_id("005000000000001AAA") == "005000000000001AAA"
+    assert inputs.salesforce_user_id("005000000000001") == "005000000000001AAA"
+    assert inputs.salesforce_user_id("005000000000001AAA") == "005000000000001AAA"
 
 
 @pytest.mark.parametrize(
@@ -138,13 +138,45 @@ def test_salesforce_ids_get_their_checksum() -> None:
 )
 def test_wrong_salesforce_ids_are_refused(text: str, reason: str) -> None:
     """The checksum and the prefix of User are proven before the id is kept."""
-    with pytest.raises(click.BadParameter, match=reason):
-        arguments.salesforce_user_id(text)
+    with pytest.raises(InvalidInput, match=reason):
+        inputs.salesforce_user_id(text)
 
 
 def test_names_are_one_line() -> None:
     """White space is folded, control characters are refused."""
-    assert arguments.person_name("  Ada   Byron ") == "Ada Byron"
+    assert inputs.person_name("  Ada   Byron ") == "Ada Byron"
     for text in ("", "   ", "Ada\x1b[31m", "x" * 201):
-        with pytest.raises(click.BadParameter):
-            arguments.person_name(text)
+        with pytest.raises(InvalidInput):
+            inputs.person_name(text)
+
+
+def test_a_problem_and_its_hint_make_one_line() -> None:
+    """Whoever shows them apart has both; whoever prints a line has that."""
+    with pytest.raises(InvalidInput) as caught:
+        inputs.since("soon", NOW)
+    assert (caught.value.problem, caught.value.hint) == (
+        "'soon' is no time",
+        "write 10m, 2h, 3d or 2026-01-31T09:00",
+    )
+    assert str(caught.value) == f"{caught.value.problem}; {caught.value.hint}"
+    assert str(InvalidInput("no")) == "no"
+
+
+def test_secrets_are_kept_as_digests() -> None:
+    """The text is shown once; what is stored does not hold it."""
+    for made in (inputs.new_api_token(), inputs.new_app_password()):
+        assert len(made.text) > 20
+        assert made.text not in made.digest
+    assert inputs.new_api_token().text.startswith("relay_")
+
+
+@pytest.mark.parametrize("text", ["", "abc", "abcdeu", "x" * 27, "../../etc"])
+def test_what_begins_no_message_id_is_said(text: str) -> None:
+    """The listing is named, where ids can be copied from."""
+    with pytest.raises(NotFound, match="relay log"):
+        inputs.message_id(text)
+
+
+def test_message_ids_may_be_short_and_in_capitals() -> None:
+    """The first characters are enough; white space of a paste is dropped."""
+    assert inputs.message_id(" 01ABCD ") == "01abcd"

@@ -1,0 +1,136 @@
+"""The settings that an admin can change while the relay runs, kept in the store.
+
+A value in the store stands before the one in the settings file. Everything else (ports,
+the database, keys) belongs to the file and the environment, and needs a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from relay.admin.inputs import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relay.config import Settings
+    from relay.core.model import Json
+
+EDITABLE: Final = ("match.several",)
+"""Keys of the file that the store may override while the relay runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting with the value that holds now.
+
+    Attributes:
+        key: Its name, such as `match.several`.
+        value: As JSON holds it; a secret is masked.
+        source: `store` or `file` (which stands for the environment and defaults too).
+        help: What it is for.
+    """
+
+    key: str
+    value: Json
+    source: str
+    help: str
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the stable names that `relay settings --json` prints."""
+        return {
+            "key": self.key,
+            "value": self.value,
+            "source": self.source,
+            "help": self.help,
+        }
+
+
+def in_force(settings: Settings, kept: Mapping[str, Json]) -> list[Setting]:
+    """Return the editable settings; `kept` are the values in the store."""
+    found = []
+    for key in EDITABLE:
+        section, name = key.split(".")
+        part = getattr(settings, section)
+        found.append(
+            Setting(
+                key,
+                kept.get(key, getattr(part, name)),
+                "store" if key in kept else "file",
+                type(part).model_fields[name].description or "",
+            )
+        )
+    return found
+
+
+def of_file(settings: Settings, key: str) -> Setting | None:
+    """Return a setting that only the file can change; None if there is no such key."""
+    field = _file_field(settings, key)
+    if key in EDITABLE or field is None:
+        return None
+    return Setting(key, _shown(settings, key, field), "file", field.description or "")
+
+
+def require_editable(settings: Settings, key: str) -> None:
+    """Pass a key that the store may hold.
+
+    Raises:
+        InvalidInput: It is not one; says whether the settings file has it.
+    """
+    if key in EDITABLE:
+        return
+    known = ", ".join(EDITABLE)
+    if _file_field(settings, key) is None:
+        raise InvalidInput(f"{key} is no setting of the store", f"known: {known}")
+    problem = f"{key} needs a restart: write it into the settings file"
+    raise InvalidInput(problem, f"without one: {known}")
+
+
+def read_value(settings: Settings, key: str, text: str) -> Json:
+    """Return the typed value of an editable key, in the form that JSON holds.
+
+    It is checked as the same key in the file is.
+
+    Raises:
+        InvalidInput: The value does not fit; names what does.
+    """
+    require_editable(settings, key)
+    section, name = key.split(".")
+    model = type(getattr(settings, section))
+    try:
+        made = model.model_validate_strings({name: text})
+    except ValueError:  # pydantic's own error is one
+        field = model.model_fields[name]
+        choices = ", ".join(str(one) for one in get_args(field.annotation))
+        hint = f"write one of {choices}" if choices else str(field.description)
+        raise InvalidInput(f"{key} = {text!r} does not fit", hint) from None
+    return made.model_dump(mode="json")[name]
+
+
+def _file_field(settings: Settings, key: str) -> Any:
+    section, _, name = key.partition(".")
+    model = type(getattr(settings, section, None))
+    fields: dict[str, Any] = getattr(model, "model_fields", {})
+    return fields.get(name)
+
+
+def _shown(settings: Settings, key: str, field: Any) -> Json:
+    from relay.config.sources import is_secret  # noqa: PLC0415 - pydantic, 0.2 s
+    from relay.config.values import masked_url  # noqa: PLC0415
+
+    section, _, name = key.partition(".")
+    value: Any = getattr(getattr(settings, section), name)
+    if is_secret(field) and value is not None:
+        return masked_url(value) if isinstance(value, str) else "***"
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return _plain(value)
+
+
+def _plain(value: Any) -> Json:
+    if value is None or isinstance(value, str | int | float | dict):
+        return value
+    if hasattr(value, "model_dump"):  # one table of a list
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    return str(value)

@@ -1,0 +1,57 @@
+"""Settings of the store: which may be changed, which values fit, what is shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.admin import InvalidInput
+from relay.admin import settings as admin
+from relay.config import Settings
+
+LOADED = Settings()
+
+
+def test_a_value_is_checked_as_in_the_file() -> None:
+    """The hint names the choices."""
+    assert admin.read_value(LOADED, "match.several", "all") == "all"
+    with pytest.raises(InvalidInput, match="does not fit; write one of"):
+        admin.read_value(LOADED, "match.several", "some")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("smtp.listen", "needs a restart"),
+        ("smtp.none", "is no setting of the store"),
+        ("none", "is no setting of the store"),
+    ],
+)
+def test_other_keys_are_told_from_unknown_ones(key: str, text: str) -> None:
+    """A key of the file names the file; a slip names the keys that there are."""
+    with pytest.raises(InvalidInput, match=text):
+        admin.require_editable(LOADED, key)
+
+
+def test_the_store_stands_before_the_file() -> None:
+    """Each editable key has its value and where it is from."""
+    (row,) = admin.in_force(LOADED, {})
+    assert (row.key, row.source) == ("match.several", "file")
+    (row,) = admin.in_force(LOADED, {"match.several": "all"})
+    assert row.as_json() == {
+        "key": "match.several",
+        "value": "all",
+        "source": "store",
+        "help": row.help,
+    }
+
+
+def test_secrets_of_the_file_are_masked() -> None:
+    """A password in the database's address is not printed either."""
+    url = "postgresql://relay:hush@db/relay"
+    loaded = Settings(store={"url": url}, salesforce={"client_secret": "hush"})  # type: ignore[arg-type]
+    for key in ("store.url", "salesforce.client_secret"):
+        row = admin.of_file(loaded, key)
+        assert row is not None
+        assert "hush" not in str(row.value)
+    assert admin.of_file(loaded, "match.several") is None
+    assert admin.of_file(loaded, "no.such") is None
