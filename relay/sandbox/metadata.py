@@ -15,7 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.sandbox.soql.source import FieldMeta, ObjectMeta
+from relay.sandbox.soql.scope import FieldMeta, ObjectMeta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

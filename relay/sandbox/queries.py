@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from relay.sandbox.errors import SandboxError
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.sandbox.answers import Call
-    from relay.sandbox.soql.source import ObjectMeta, Row
+    from relay.sandbox.soql.scope import ObjectMeta, Row
     from relay.sandbox.state import OrgState
 
 
@@ -38,15 +37,6 @@ class OrgSource:
         self._state = state
         self._user_id = user_id
         self.version = version
-
-    def now(self) -> datetime:
-        """Return the time in the user's zone."""
-        user = self._state.rows.get("User", self._user_id) or {}
-        try:
-            zone = ZoneInfo(user.get("TimeZoneSidKey") or "UTC")
-        except (ZoneInfoNotFoundError, ValueError):
-            zone = ZoneInfo("UTC")
-        return self._state.clock.now().astimezone(zone)
 
     def describe(self, name: str) -> ObjectMeta | None:
         """Return what the user may know about an object."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from relay.core.ids import checksum
@@ -214,7 +213,6 @@ class MemorySource:
         self.indexed = False
         self.looked_up: list[tuple[str, str, frozenset[str]]] = []
         self.scanned: list[str] = []
-        self.time = datetime(2026, 5, 13, 15, 30, tzinfo=UTC)
         self._random = random.Random(seed)
         self._by_name = {meta.name.lower(): meta for meta in OBJECTS}
 
@@ -224,9 +222,6 @@ class MemorySource:
         row.setdefault("CreatedDate", "2026-01-02T03:04:05.000+0000")
         self.tables[name].append(row)
         return str(row["Id"])
-
-    def now(self) -> datetime:
-        return self.time
 
     def describe(self, name: str) -> ObjectMeta | None:
         return self._by_name.get(name.lower())

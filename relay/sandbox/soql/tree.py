@@ -23,18 +23,9 @@ class LiteralKind(Enum):
     NULL = "null"
     DATE = "date"
     DATETIME = "datetime"
-    SPAN = "span"
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A date literal such as `TODAY` or `LAST_N_DAYS:30`."""
-
-    name: str
-    n: int | None = None
-
-
-Value: TypeAlias = str | int | float | bool | date | datetime | Span | None
+Value: TypeAlias = str | int | float | bool | date | datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +49,12 @@ class Path:
         return ".".join(self.parts)
 
 
-class Function(StrEnum):
-    """The aggregate functions."""
-
-    COUNT = "COUNT"
-    COUNT_DISTINCT = "COUNT_DISTINCT"
-    MIN = "MIN"
-    MAX = "MAX"
-    SUM = "SUM"
-    AVG = "AVG"
-
-
 @dataclass(frozen=True, slots=True)
-class Aggregate:
-    """A call of an aggregate function on a field."""
+class Count:
+    """`COUNT(field)`, the one aggregate that the sandbox has."""
 
-    function: Function
     path: Path
     at: int = field(default=0, compare=False)
-
-
-Operand: TypeAlias = Path | Aggregate
 
 
 class Operator(StrEnum):
@@ -96,7 +72,7 @@ class Operator(StrEnum):
 class Comparison:
     """`operand operator literal`."""
 
-    operand: Operand
+    operand: Path
     operator: Operator
     literal: Literal
 
@@ -105,7 +81,7 @@ class Comparison:
 class Like:
     """`operand LIKE pattern`; the wildcards are None (any text) and True (one char)."""
 
-    operand: Operand
+    operand: Path
     pattern: tuple[str | bool | None, ...]
     at: int = field(default=0, compare=False)
 
@@ -114,7 +90,7 @@ class Like:
 class Membership:
     """`operand [NOT] IN (literals)`."""
 
-    operand: Operand
+    operand: Path
     negated: bool
     literals: tuple[Literal, ...]
 
@@ -123,7 +99,7 @@ class Membership:
 class SemiJoin:
     """`operand [NOT] IN (SELECT …)`."""
 
-    operand: Operand
+    operand: Path
     negated: bool
     query: Query
     at: int = field(default=0, compare=False)
@@ -149,9 +125,9 @@ Condition: TypeAlias = Comparison | Like | Membership | SemiJoin | Not | Junctio
 
 @dataclass(frozen=True, slots=True)
 class SelectItem:
-    """A field or an aggregate of the SELECT list, with its alias if it has one."""
+    """A field or a count of the SELECT list, with its alias if it has one."""
 
-    operand: Operand
+    operand: Path | Count
     alias: str | None = None
 
 
@@ -172,7 +148,7 @@ class CountAll:
 class Order:
     """One key of ORDER BY. Nulls come first unless the query says otherwise."""
 
-    operand: Operand
+    operand: Path
     descending: bool = False
     nulls_last: bool = False
 
@@ -191,8 +167,6 @@ class Query:
     alias: str | None = None
     where: Condition | None = None
     group: tuple[Path, ...] = ()
-    having: Condition | None = None
     order: tuple[Order, ...] = ()
     limit: int | None = None
-    offset: int | None = None
     text: str = field(default="", compare=False, repr=False)

@@ -39,9 +39,7 @@ def test_record(ask):
 
 def test_missing_values(ask):
     """What a row lacks is null, a checkbox is never null."""
-    record = ask(
-        "SELECT Phone, HasOptedOutOfEmail FROM Contact LIMIT 1 OFFSET 2"
-    ).records
+    record = ask("SELECT Phone, HasOptedOutOfEmail FROM Contact LIMIT 1").records
     assert record[0]["Phone"] is None
     assert record[0]["HasOptedOutOfEmail"] in (True, False)
 
@@ -221,34 +219,14 @@ def test_children_with_required_filter(ask, org):
             "Field must be grouped or aggregated: Name",
         ),
         (
-            "SELECT AccountId FROM Contact GROUP BY AccountId ORDER BY Name",
-            "MALFORMED_QUERY",
-            "Ordered field must be grouped or aggregated: Name",
-        ),
-        (
-            "SELECT COUNT(Id) n FROM Contact GROUP BY AccountId ORDER BY n",
-            "INVALID_FIELD",
-            "No such column 'n'",
-        ),
-        (
             "SELECT AccountId, COUNT(Id) AccountId FROM Contact GROUP BY AccountId",
             "MALFORMED_QUERY",
             "duplicate alias: AccountId",
         ),
         (
-            "SELECT SUM(Name) FROM Contact",
-            "MALFORMED_QUERY",
-            "field Name does not support aggregate operator SUM",
-        ),
-        (
-            "SELECT COUNT(HasOptedOutOfEmail) FROM Contact",
+            "SELECT COUNT(HasOptedOutOfEmail) FROM Contact GROUP BY Name",
             "MALFORMED_QUERY",
             "does not support aggregate operator COUNT",
-        ),
-        (
-            "SELECT MAX(ActivityDate) FROM Task",
-            "MALFORMED_QUERY",
-            "field ActivityDate does not support aggregate operator MAX",
         ),
     ],
 )
@@ -308,14 +286,13 @@ def test_unordered_is_shuffled(ask, org):
     assert len(orders) == 10
 
 
-def test_limit_and_offset(ask):
-    """OFFSET skips, LIMIT cuts, and totalSize counts what is left."""
-    text = "SELECT Name FROM Contact ORDER BY Name LIMIT 1 OFFSET 1"
-    result = ask(text)
-    assert [record["Name"] for record in result.records] == ["Max Muster"]
-    assert result.total_size == 1
+def test_limit(ask):
+    """LIMIT cuts, and totalSize counts what is left."""
+    result = ask("SELECT Name FROM Contact ORDER BY Name LIMIT 2")
+    names = [record["Name"] for record in result.records]
+    assert names == ["Eve O'Neil", "Max Muster"]
+    assert result.total_size == 2
     assert ask("SELECT Id FROM Contact LIMIT 0") == Result([], 0)
-    assert ask("SELECT Id FROM Contact OFFSET 5") == Result([], 0)
 
 
 def test_count(ask):
@@ -325,64 +302,40 @@ def test_count(ask):
     assert ask("SELECT COUNT() FROM Contact WHERE Email = null") == Result([], 1)
 
 
-def test_aggregates(ask):
-    """Aggregates skip nulls and are called expr0, expr1 … unless they have a name."""
+def test_groups(ask):
+    """GROUP BY makes a record of each group; COUNT of a field skips nulls."""
     result = ask(
-        "SELECT COUNT(Id), COUNT(Amount) n, SUM(Amount), AVG(Amount), MIN(CloseDate), "
-        "MAX(Amount), COUNT_DISTINCT(AccountId) FROM Opportunity"
+        "SELECT StageName stage, COUNT(Id) n, COUNT(Amount), COUNT(Name) "
+        "FROM Opportunity GROUP BY StageName"
     )
-    assert result == Result(
-        [
-            {
-                "attributes": {"type": "AggregateResult"},
-                "expr0": 3,
-                "n": 2,
-                "expr1": 400.0,
-                "expr2": 200.0,
-                "expr3": "2026-04-30",
-                "expr4": 300.0,
-                "expr5": 2,
-            }
-        ],
-        1,
-    )
-
-
-def test_aggregates_of_nothing(ask):
-    """Over no rows there is one record with zeros and nulls, and no group."""
-    where = "FROM Opportunity WHERE Name = 'none'"
-    assert ask(f"SELECT COUNT(Id), SUM(Amount), MAX(Name) {where}").records == [
+    assert sorted(result.records, key=lambda record: record["stage"]) == [
         {
             "attributes": {"type": "AggregateResult"},
-            "expr0": 0,
-            "expr1": None,
-            "expr2": None,
+            "stage": stage,
+            "n": n,
+            "expr0": amounts,
+            "expr1": n,
         }
+        for stage, n, amounts in [("Closed Won", 1, 1), ("Prospecting", 2, 1)]
     ]
-    assert ask(f"SELECT COUNT(Id) {where} GROUP BY StageName") == Result([], 0)
-
-
-def test_groups(ask):
-    """GROUP BY makes a record of each group; HAVING and ORDER BY work on groups."""
+    assert result.total_size == 2
     result = ask(
-        "SELECT Account.Name, StageName stage, COUNT(Id) n FROM Opportunity "
-        "GROUP BY Account.Name, StageName ORDER BY COUNT(Id) DESC, StageName, "
-        "Account.Name"
+        "SELECT Account.Name, StageName, COUNT(Id) n FROM Opportunity "
+        "GROUP BY Account.Name, StageName"
     )
-    assert [
-        (record["Name"], record["stage"], record["n"]) for record in result.records
-    ] == [
+    assert sorted(
+        (record["Name"], record["StageName"], record["n"]) for record in result.records
+    ) == [
         ("Acme", "Closed Won", 1),
         ("Acme", "Prospecting", 1),
         ("acme Labs", "Prospecting", 1),
     ]
-    result = ask(
-        "SELECT StageName, SUM(Amount) FROM Opportunity GROUP BY StageName "
-        "HAVING COUNT(Id) > 1 AND StageName LIKE 'P%' LIMIT 5"
-    )
-    assert [(row["StageName"], row["expr0"]) for row in result.records] == [
-        ("Prospecting", 300.0)
-    ]
+
+
+def test_groups_of_nothing(ask):
+    """Over no rows there is no group."""
+    where = "FROM Opportunity WHERE Name = 'none'"
+    assert ask(f"SELECT COUNT(Id) {where} GROUP BY StageName") == Result([], 0)
 
 
 def test_deleted_and_archived(names):

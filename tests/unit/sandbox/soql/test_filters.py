@@ -55,8 +55,7 @@ ACME = make_id("Account", 1)
         ("CreatedDate > 2026-01-02T03:04:05Z", []),
         ("CreatedDate >= 2026-01-02T03:04:05.000Z", ["Eve", "Max", "No"]),
         ("CreatedDate IN (2026-01-02T03:04:05Z)", ["Eve", "Max", "No"]),
-        ("CreatedDate IN (TODAY, THIS_YEAR)", ["Eve", "Max", "No"]),
-        ("CreatedDate NOT IN (TODAY)", ["Eve", "Max", "No"]),
+        ("CreatedDate NOT IN (2026-01-02T03:04:06Z)", ["Eve", "Max", "No"]),
         ("IsDeleted = true", []),
         ("Id IN (SELECT ContactId FROM OpportunityContactRole)", ["Eve", "Max"]),
         (
@@ -90,15 +89,13 @@ def test_conditions(names, org, condition, expected, indexed):
     ("condition", "expected"),
     [
         ("CloseDate = 2026-05-13", ["Big deal"]),
-        ("CloseDate = TODAY", ["Big deal"]),
-        ("CloseDate != TODAY", ["Old deal", "Open end"]),
-        ("CloseDate < TODAY", ["Old deal"]),
-        ("CloseDate <= TODAY", ["Big deal", "Old deal"]),
-        ("CloseDate > TODAY", ["Open end"]),
-        ("CloseDate >= TODAY", ["Big deal", "Open end"]),
-        ("CloseDate = LAST_MONTH", ["Old deal"]),
-        ("CloseDate = LAST_N_DAYS:13", ["Big deal", "Old deal"]),
-        ("CloseDate = NEXT_N_DAYS:19", ["Open end"]),
+        ("CloseDate != 2026-05-13", ["Old deal", "Open end"]),
+        ("CloseDate < 2026-05-13", ["Old deal"]),
+        ("CloseDate <= 2026-05-13", ["Big deal", "Old deal"]),
+        ("CloseDate > 2026-05-13", ["Open end"]),
+        ("CloseDate >= 2026-05-13", ["Big deal", "Open end"]),
+        ("CloseDate IN (2026-05-13, 2026-04-30)", ["Big deal", "Old deal"]),
+        ("CloseDate NOT IN (2026-05-13, 2026-04-30)", ["Open end"]),
         ("Amount > 100", ["Big deal"]),
         ("Amount >= 100.0", ["Big deal", "Old deal"]),
         ("Amount = 300", ["Big deal"]),
@@ -109,20 +106,8 @@ def test_conditions(names, org, condition, expected, indexed):
     ],
 )
 def test_dates_and_numbers(names, condition, expected):
-    """Dates, spans of days and numbers compare by value."""
+    """Dates and numbers compare by value."""
     assert names(f"SELECT Name FROM Opportunity WHERE {condition}") == expected
-
-
-def test_today_is_the_users(names, org):
-    """Days begin at midnight in the zone of the asking user."""
-    org.time = datetime(2026, 5, 14, 1, 0, tzinfo=timezone(timedelta(hours=10)))
-    org.tables["Task"].clear()
-    for number, stamp in enumerate(
-        ["2026-05-13T13:59:59", "2026-05-13T14:00:00", "2026-05-14T13:59:59"]
-    ):
-        org.add("Task", number, Subject=str(number), CreatedDate=f"{stamp}.000+0000")
-    assert names("SELECT Subject FROM Task WHERE CreatedDate = TODAY") == ["1", "2"]
-    assert names("SELECT Subject FROM Task WHERE CreatedDate < TODAY") == ["0"]
 
 
 def test_stored_datetime_objects(names, org):
@@ -295,13 +280,6 @@ def test_invalid_id_text(refusal):
         (
             "SELECT Id FROM Contact WHERE Id IN (SELECT WhoId FROM Task)",
             "Entity 'Task' is not supported for semi join inner selects",
-        ),
-        (
-            (
-                "SELECT Name FROM Contact GROUP BY Name HAVING "
-                "Name IN (SELECT Id FROM Account)"
-            ),
-            "only supported in WHERE",
         ),
         ("SELECT Id FROM Contact WHERE COUNT(Id) > 1", "not allowed in WHERE"),
     ],

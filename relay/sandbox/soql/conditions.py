@@ -1,11 +1,15 @@
 """Conditions, checked against the metadata and turned into functions of a row.
 
+Each kind of field has one key under which two values are equal or ordered, and one form
+in which it leaves. Text compares without case; an empty text is null, as Salesforce
+stores none. Dates and times are compared as canonical UTC text, whose order is theirs.
+
 Logic has two values: a comparison with a null field is false, `!=` and `NOT IN` are
 true for it. Membership is a look into a set. While the top level is compiled, every
 `=` and `IN` that an index could answer is noted as a `Hint`.
 
-Source: SOQL and SOSL Reference, "Comparison Operators", "Comparing Semi-Joins and
-Anti-Joins".
+Source: SOQL and SOSL Reference, "fieldExpression Syntax", "Comparison Operators",
+"Comparing Semi-Joins and Anti-Joins".
 """
 
 from __future__ import annotations
@@ -13,31 +17,192 @@ from __future__ import annotations
 import operator
 import re
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from relay.sandbox.soql.errors import error_at
-from relay.sandbox.soql.kinds import Key, Kind, Range, comparand, key_of, kind_of
+from relay.core.ids import record_id
+from relay.sandbox.soql.lexer import error_at
 from relay.sandbox.soql.tree import (
     Comparison,
-    Condition,
     Junction,
     Like,
+    Literal,
     LiteralKind,
     Membership,
     Not,
-    Operand,
     Operator,
     SemiJoin,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from relay.sandbox.soql.scope import Column
+    from relay.sandbox.soql.tree import Condition, Path
 
     Getter: TypeAlias = Callable[[Any], Any]
     Predicate: TypeAlias = Callable[[Any], bool]
+
+
+Key: TypeAlias = str | int | float | bool | None
+
+
+class Kind(Enum):
+    """What a field holds."""
+
+    ID = "id"
+    TEXT = "text"
+    BOOLEAN = "boolean"
+    INTEGER = "integer"
+    NUMBER = "number"
+    DATE = "date"
+    DATETIME = "datetime"
+    OPAQUE = "opaque"
+
+
+_KINDS: Final = {
+    "id": Kind.ID,
+    "reference": Kind.ID,
+    "boolean": Kind.BOOLEAN,
+    "int": Kind.INTEGER,
+    "long": Kind.INTEGER,
+    "double": Kind.NUMBER,
+    "currency": Kind.NUMBER,
+    "percent": Kind.NUMBER,
+    "date": Kind.DATE,
+    "datetime": Kind.DATETIME,
+    "time": Kind.OPAQUE,
+    "address": Kind.OPAQUE,
+    "location": Kind.OPAQUE,
+    "base64": Kind.OPAQUE,
+    "complexvalue": Kind.OPAQUE,
+}
+_UNQUOTED: Final = frozenset(
+    {Kind.BOOLEAN, Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.DATETIME}
+)
+_FITTING: Final = {
+    Kind.ID: {LiteralKind.STRING},
+    Kind.TEXT: {LiteralKind.STRING},
+    Kind.BOOLEAN: {LiteralKind.BOOLEAN},
+    Kind.INTEGER: {LiteralKind.INTEGER},
+    Kind.NUMBER: {LiteralKind.INTEGER, LiteralKind.DECIMAL},
+    Kind.DATE: {LiteralKind.DATE},
+    Kind.DATETIME: {LiteralKind.DATETIME},
+}
+_SPELLED: Final = {"id": "ID", "datetime": "dateTime"}
+_CANONICAL_LENGTH: Final = len("2026-01-02T03:04:05.000+0000")
+
+
+def kind_of(type_: str) -> Kind:
+    """Return the kind of a describe type; what is not listed is text."""
+    return _KINDS.get(type_.lower(), Kind.TEXT)
+
+
+def stamp(value: datetime | str) -> str:
+    """Return a time as Salesforce writes it: UTC, with milliseconds and `+0000`."""
+    if isinstance(value, str):
+        if len(value) == _CANONICAL_LENGTH and value.endswith("+0000"):
+            return value
+        value = datetime.fromisoformat(value)
+    text = value.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "+0000"
+
+
+def present(value: Any, kind: Kind) -> Any:
+    """Return a stored value in the form in which an answer shows it."""
+    if kind is Kind.BOOLEAN:
+        return bool(value)
+    if value is None or value == "":
+        return None
+    if kind is Kind.DATETIME:
+        return stamp(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _id_key(value: Any) -> Key:
+    return value or None
+
+
+def _text_key(value: Any) -> Key:
+    # Lower case and no more: folding would make `ß` equal `ss`, which a database
+    # does not.
+    return str(value).lower() if value not in (None, "") else None
+
+
+def _boolean_key(value: Any) -> Key:
+    # Null behind a parent that is not there counts as false.
+    return bool(value)
+
+
+def _number_key(value: Any) -> Key:
+    return None if value is None else float(value)
+
+
+def _date_key(value: Any) -> Key:
+    return value.isoformat() if isinstance(value, date) else value or None
+
+
+def _datetime_key(value: Any) -> Key:
+    return stamp(value) if value else None
+
+
+_KEYS: Final[dict[Kind, Callable[[Any], Key]]] = {
+    Kind.ID: _id_key,
+    Kind.TEXT: _text_key,
+    Kind.BOOLEAN: _boolean_key,
+    Kind.INTEGER: _number_key,
+    Kind.NUMBER: _number_key,
+    Kind.DATE: _date_key,
+    Kind.DATETIME: _datetime_key,
+}
+
+
+def key_of(kind: Kind) -> Callable[[Any], Key]:
+    """Return the function that makes a stored value comparable."""
+    return _KEYS.get(kind, _id_key)
+
+
+def comparand(literal: Literal, label: str, type_: str, text: str, at: int) -> Key:
+    """Return the key that a literal stands for when compared with a field.
+
+    Args:
+        literal: The constant in the query.
+        label: Name of the field, for the error.
+        type_: Describe type of the field.
+        text: The statement, for the error.
+        at: Where the field stands in it.
+
+    Raises:
+        SOQLError: `INVALID_FIELD` if the field takes no such literal;
+            `INVALID_QUERY_FILTER_OPERATOR` if it takes ids and this is none.
+    """
+    kind = kind_of(type_)
+    if literal.kind is LiteralKind.NULL and kind is not Kind.BOOLEAN:
+        return None
+    if literal.kind not in _FITTING.get(kind, ()):
+        quotes = "should not be" if kind in _UNQUOTED else "should be"
+        spelled = _SPELLED.get(type_, type_)
+        raise error_at(
+            "INVALID_FIELD",
+            f"value of filter criterion for field '{label}' must be of type "
+            f"{spelled} and {quotes} enclosed in quotes",
+            text,
+            at,
+        )
+    value = literal.value
+    if kind is Kind.ID:
+        whole = record_id(str(value))
+        if whole is None:
+            raise error_at(
+                "INVALID_QUERY_FILTER_OPERATOR",
+                f"invalid ID field: {str(value)[:80]}",
+                text,
+                at,
+            )
+        return whole
+    return key_of(kind)(value)
+
 
 _ORDERED: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
     Operator.LESS: operator.lt,
@@ -54,16 +219,16 @@ class Bound:
     Attributes:
         label: Its name in error messages.
         type: Describe type.
-        get: Reads the stored value from a row, or from a group.
+        get: Reads the stored value from a row.
         at: Where it stands in the statement.
-        column: The column behind it; None for an aggregate.
+        column: The column behind it.
     """
 
     label: str
     type: str
     get: Getter
     at: int
-    column: Column | None = None
+    column: Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +246,11 @@ class Compiler:
     def __init__(
         self,
         text: str,
-        now: datetime,
-        bind: Callable[[Operand], Bound],
+        bind: Callable[[Path], Bound],
         semi_join: Callable[[SemiJoin, Bound], frozenset[str]],
     ) -> None:
         """Take what resolves operands, and what runs the query of a semi-join."""
         self._text = text
-        self._now = now
         self._bind = bind
         self._semi_join = semi_join
         self.hints: list[Hint] = []
@@ -122,11 +285,11 @@ class Compiler:
                     return lambda row: all(part(row) for part in compiled)
                 return lambda row: any(part(row) for part in compiled)
 
-    def _filterable(self, left: Operand) -> tuple[Bound, Kind]:
+    def _filterable(self, left: Path) -> tuple[Bound, Kind]:
         """Resolve the left side of a condition; it must be allowed there."""
         bound = self._bind(left)
         column = bound.column
-        if column is not None and not column.field.filterable:
+        if not column.field.filterable:
             raise error_at(
                 "INVALID_FIELD",
                 f"field '{bound.label}' can not be filtered in a query call",
@@ -135,15 +298,13 @@ class Compiler:
             )
         return bound, kind_of(bound.type)
 
-    def _value(self, literal: Any, bound: Bound) -> Key | Range:
-        return comparand(
-            literal, bound.label, bound.type, self._now, self._text, bound.at
-        )
+    def _value(self, literal: Any, bound: Bound) -> Key:
+        return comparand(literal, bound.label, bound.type, self._text, bound.at)
 
     def _note(self, bound: Bound, kind: Kind, keys: set[Key], under: str) -> None:
         """Note what an index may answer: text or ids, of the row's own fields."""
         column = bound.column
-        if column is None or column.hops or under not in ("", "AND"):
+        if column.hops or under not in ("", "AND"):
             return
         if kind in (Kind.ID, Kind.TEXT) and None not in keys:
             values = frozenset(str(key) for key in keys)
@@ -160,8 +321,6 @@ class Compiler:
             raise self._bad_operator(f"invalid operator {word} on {what}", bound)
         value = self._value(literal, bound)
         get, key = bound.get, key_of(kind)
-        if isinstance(value, Range):
-            return _in_range(get, key, word, value)
         if word is Operator.EQUAL:
             self._note(bound, kind, {value}, under)
             return lambda row: key(get(row)) == value
@@ -192,26 +351,11 @@ class Compiler:
     def _membership(self, condition: Membership, under: str) -> Predicate:
         """Compile IN with a list."""
         bound, kind = self._filterable(condition.operand)
-        keys: set[Key] = set()
-        ranges: list[Range] = []
-        for literal in condition.literals:
-            value = self._value(literal, bound)
-            if isinstance(value, Range):
-                ranges.append(value)
-            else:
-                keys.add(value)
+        keys = {self._value(literal, bound) for literal in condition.literals}
         get, key, negated = bound.get, key_of(kind), condition.negated
-        if not ranges:
-            if not negated:
-                self._note(bound, kind, keys, under)
-            return lambda row: (key(get(row)) in keys) is not negated
-
-        def within(row: Any) -> bool:
-            own = key(get(row))
-            inside = own in keys or any(_inside(own, span) for span in ranges)
-            return inside is not negated
-
-        return within
+        if not negated:
+            self._note(bound, kind, keys, under)
+        return lambda row: (key(get(row)) in keys) is not negated
 
     def _join(self, condition: SemiJoin, under: str) -> Predicate:
         """Compile IN with a query; allowed at the top level alone."""
@@ -239,31 +383,6 @@ class Compiler:
 
     def _bad_operator(self, message: str, bound: Bound) -> Exception:
         return error_at("INVALID_QUERY_FILTER_OPERATOR", message, self._text, bound.at)
-
-
-def _inside(own: Key, span: Range) -> bool:
-    return isinstance(own, str) and span.start <= own < span.end
-
-
-def _in_range(
-    get: Getter, key: Callable[[Any], Key], word: Operator, span: Range
-) -> Predicate:
-    """Compile a comparison with a date literal, which is a span and not a point."""
-    tests: dict[Operator, Callable[[str], bool]] = {
-        Operator.LESS: lambda own: own < span.start,
-        Operator.LESS_EQUAL: lambda own: own < span.end,
-        Operator.GREATER: lambda own: own >= span.end,
-        Operator.GREATER_EQUAL: lambda own: own >= span.start,
-        Operator.EQUAL: lambda own: span.start <= own < span.end,
-        Operator.NOT_EQUAL: lambda own: not span.start <= own < span.end,
-    }
-    test, on_null = tests[word], word is Operator.NOT_EQUAL
-
-    def compare(row: Any) -> bool:
-        own = key(get(row))
-        return test(own) if isinstance(own, str) else on_null
-
-    return compare
 
 
 def like(pieces: tuple[str | bool | None, ...]) -> Callable[[str], bool]:
