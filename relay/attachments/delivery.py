@@ -15,7 +15,9 @@ from relay.attachments.linking import Linking
 from relay.attachments.recovery import FileRecovery
 from relay.attachments.rows import FileLedger
 from relay.attachments.uploading import Uploading
+from relay.core.errors import TransientError
 from relay.core.files import FileUpdate
+from relay.core.retry import Retry
 
 if TYPE_CHECKING:
     from relay.attachments.rows import LeasedFiles
@@ -74,6 +76,8 @@ class Delivery:
             innocent: No file is at fault; it counts for nothing.
         """
         wait = getattr(error, "retry_after_s", None)
+        # A fault of our own, or a refusal of the whole turn, ends no file at once.
+        retry = error.retry if isinstance(error, TransientError) else Retry.BACKOFF
         updates = []
         for row in hand.mine():
             if innocent:
@@ -81,5 +85,7 @@ class Delivery:
                 changes: dict[str, Any] = {"error": row.error, "due_at": due}
                 updates.append(FileUpdate(row.key, row.state, **changes))
             else:
-                updates.append(self._ledger.failed(row, row.state, str(error), wait))
+                updates.append(
+                    self._ledger.failed(row, row.state, str(error), wait, retry)
+                )
         await self._ledger.commit(hand, updates)

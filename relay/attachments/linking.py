@@ -14,6 +14,7 @@ from relay.core.files import FileUpdate
 from relay.core.states import ActivityState
 from relay.outbox.records import SEND_WITHIN_S
 from relay.salesforce import WriteState, files
+from relay.salesforce.errors import error_of
 
 if TYPE_CHECKING:
     from relay.attachments.rows import FileLedger, LeasedFiles
@@ -102,8 +103,10 @@ class Linking:
                 state = ActivityState.GONE if gone else ActivityState.REFUSED
                 updates.append(FileUpdate(row.key, state, error=error))
             else:
+                failed = error_of(outcome)
+                wait_s = outcome.retry_after_s
                 updates.append(
-                    self._ledger.failed(row, row.state, error, outcome.retry_after_s)
+                    self._ledger.failed(row, row.state, error, wait_s, failed.retry)
                 )
         await self._ledger.commit(hand, updates)
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.core.files import FileUpdate
+from relay.core.retry import Retry, Then
 from relay.core.states import FILE_WAITING, ActivityState
 from relay.outbox.backoff import look_up_wait_s
 from relay.telemetry import get_logger, metrics
@@ -161,19 +162,38 @@ class FileLedger:
         )
 
     def failed(
-        self, row: FileRow, state: ActivityState, error: str, wait_s: float | None
+        self,
+        row: FileRow,
+        state: ActivityState,
+        error: str,
+        wait_s: float | None,
+        retry: Retry = Retry.BACKOFF,
     ) -> FileUpdate:
-        """Try again with growing waits; what is too old is refused, with the reason."""
-        now = self._clock.now()
-        # What was sent without an answer is looked for, however old it is.
-        settled = {ActivityState.SENT, ActivityState.LINKED}
-        if state not in settled and self._backoff.too_old(now, row.created_at):
+        """Try again as the error's rule says; what is too old is refused.
+
+        Args:
+            row: The file.
+            state: The state in which it waits.
+            error: The reason, for people.
+            wait_s: A wait that the error asks for.
+            retry: The rule of the error; one that is never retried ends the file.
+        """
+        after = self._backoff.after(
+            retry,
+            self._clock.now(),
+            row.failures + 1,
+            failing_since=row.created_at,
+            retry_after_s=wait_s,
+            # What was sent without an answer is looked for, however old it is.
+            open_outcome=state in {ActivityState.SENT, ActivityState.LINKED},
+        )
+        if after.then is Then.DEAD:
             text = f"given up: {error}"
             return FileUpdate(row.key, ActivityState.REFUSED, error=text)
         return FileUpdate(
             row.key,
             state,
-            due_at=self._backoff.retry_at(now, row.failures + 1, wait_s),
+            due_at=after.due_at,
             error=error,
             failures=row.failures + 1,
         )

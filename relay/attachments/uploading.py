@@ -20,6 +20,7 @@ from relay.mail import decoded, masked
 from relay.outbox.backoff import look_up_wait_s
 from relay.outbox.records import SEND_WITHIN_S
 from relay.salesforce import WriteState, files
+from relay.salesforce.errors import error_of
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -238,8 +239,9 @@ class Uploading:
                     error=error,
                 )
             else:
+                wait_s, retry = outcome.retry_after_s, error_of(outcome).retry
                 update = self._ledger.failed(
-                    row, ActivityState.PLANNED, error, outcome.retry_after_s
+                    row, ActivityState.PLANNED, error, wait_s, retry
                 )
             updates.append(update)
         await self._ledger.commit(hand, updates)
@@ -266,7 +268,9 @@ class Uploading:
         await self._ledger.commit(
             hand,
             [
-                self._ledger.failed(r, ActivityState.PLANNED, str(error), wait)
+                self._ledger.failed(
+                    r, ActivityState.PLANNED, str(error), wait, error.retry
+                )
                 for r in rows
             ],
         )

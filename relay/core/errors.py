@@ -10,7 +10,7 @@
     │   │   └── StoreFull
     │   ├── RawUnreadable         one raw mail: its neighbours can be read
     │   ├── SalesforceUnavailable
-    │   │   └── SalesforceDown    the org as a whole: it rests, attempts are given back
+    │   │   └── SalesforceDown    the org as a whole: it is paused
     │   ├── RecordLocked
     │   ├── OrgPaused             stops work for the whole org, gives the attempt back
     │   │   ├── SalesforceLimited
@@ -30,6 +30,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from relay.core.retry import Retry
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,11 +39,19 @@ if TYPE_CHECKING:
 
 
 class RelayError(Exception):
-    """Anything that the relay itself raises."""
+    """Anything that the relay itself raises.
+
+    Attributes:
+        retry: What to do after it; `relay.core.retry.EFFECTS` says what follows.
+    """
+
+    retry: Retry = Retry.BACKOFF
 
 
 class PermanentError(RelayError):
     """Trying the same thing again cannot succeed."""
+
+    retry = Retry.NEVER
 
 
 class MessageRejected(PermanentError):  # noqa: N818 - the name says what happened
@@ -127,11 +137,15 @@ class SalesforceUnavailable(TransientError):  # noqa: N818
 
 
 class SalesforceDown(SalesforceUnavailable):
-    """The org as a whole cannot be reached: it rests, attempts are given back."""
+    """The org as a whole cannot be reached: it is paused, attempts are given back."""
+
+    retry = Retry.PAUSE
 
 
 class RecordLocked(SalesforceUnavailable):
     """Another transaction holds the row; nothing was written."""
+
+    retry = Retry.SOON
 
 
 class OrgPaused(TransientError):  # noqa: N818
@@ -140,6 +154,8 @@ class OrgPaused(TransientError):  # noqa: N818
     Attributes:
         code: Salesforce's `errorCode` or OAuth `error`.
     """
+
+    retry = Retry.PAUSE
 
     def __init__(
         self, text: str, *, code: str = "", retry_after_s: float | None = None
@@ -159,6 +175,8 @@ class CredentialsRefused(OrgPaused):
 
 class OutcomeUnknown(TransientError):  # noqa: N818
     """The request left, no usable answer came: it may have been done."""
+
+    retry = Retry.LOOK_UP
 
 
 class LeaseLost(TransientError):  # noqa: N818

@@ -221,9 +221,7 @@ class RecordWriter:
                 work.trace("write", f"{row.object} not sent", error)
             case _:
                 run.update(work, row, ActivityState.PLANNED, error=error)
-                work.error = errors.trouble(
-                    outcome.code, outcome.text, outcome.retry_after_s
-                )
+                work.error = errors.error_of(outcome)
                 work.trace("write", f"{row.object} not written", error)
 
     # ------------------------------------------------------------ the first write

@@ -30,6 +30,7 @@ from relay.core.errors import (
     SalesforceUnavailable,
     TransientError,
 )
+from relay.core.retry import Retry
 from relay.salesforce import errors, transport
 
 if TYPE_CHECKING:
@@ -357,7 +358,7 @@ def _session_over(failed: Failure, flight: transport.Flight) -> bool:
     """Say whether a fresh token may help."""
     if flight.status == HTTPStatus.UNAUTHORIZED:
         return True
-    return failed.well_formed and failed.rule.retry is errors.Retry.RENEW
+    return failed.well_formed and failed.rule.retry is Retry.RENEW
 
 
 def _may_be_done(failed: Failure, flight: transport.Flight) -> bool:

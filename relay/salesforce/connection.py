@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from relay.core.errors import ActivityRefused, OrgPaused, SalesforceUnavailable
+from relay.core.retry import Retry
 from relay.salesforce.client import MAX_PART_QUERIES
-from relay.salesforce.errors import Retry, error_for
+from relay.salesforce.errors import error_for
 from relay.salesforce.soql import halves as halves_of
 from relay.telemetry import get_logger
 

@@ -71,7 +71,10 @@ ROWS: Final[tuple[tuple[str, str, str], ...]] = (
     ("FIELD_FILTER_VALIDATION_EXCEPTION", "refused", "A look-up filter of the org refuses a value; change the filter, then retry."),
     ("FIELD_INTEGRITY_EXCEPTION", "refused", "Salesforce refuses how the record is related; see its message."),
     ("REQUIRED_FIELD_MISSING", "refused", "The org requires a field that the relay does not set; make it optional or give it a default, then retry."),
+    # A trigger or flow that met a lock reports its own failure with the lock inside.
+    ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY~UNABLE_TO_LOCK_ROW", "lock", "A trigger of the org met a record that somebody else was changing; the relay tries again."),
     ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "refused", "A trigger of the org failed, or the user may not write the object; see its message."),
+    ("CANNOT_EXECUTE_FLOW_TRIGGER~UNABLE_TO_LOCK_ROW", "lock", "A flow of the org met a record that somebody else was changing; the relay tries again."),
     ("CANNOT_EXECUTE_FLOW_TRIGGER", "refused", "A flow of the org failed; its author must look at it."),
     ("INSUFFICIENT_ACCESS", "refused", "The integration user may not do this; give it the right, then retry."),
     ("INSUFFICIENT_ACCESS_OR_READONLY", "refused", "The integration user may not write this record; give it the right, then retry."),

@@ -29,14 +29,17 @@ from relay.core.errors import (
     SalesforceDown,
     SalesforceLimited,
     SalesforceUnavailable,
+    TransientError,
 )
+from relay.core.retry import EFFECTS, Retry
 from relay.salesforce.error_table import FOREIGN, LOGIN, ROWS, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from relay.core.errors import RelayError, TransientError
+    from relay.core.errors import RelayError
     from relay.core.model import Json
+    from relay.salesforce.model import WriteOutcome
 
 
 class Category(StrEnum):
@@ -46,27 +49,6 @@ class Category(StrEnum):
     ACCESS = "access_validation"
     INTERMITTENT = "intermittent"
     OTHER = "other"
-
-
-class Retry(StrEnum):
-    """What to do next."""
-
-    NEVER = "never"
-    """Dead letter, with the sentence; a person may retry it once the cause is gone."""
-    REPLAN = "replan"
-    """As it is drafted it cannot be written: read the org again and draft anew."""
-    BACKOFF = "backoff"
-    """The same thing later, with growing waits."""
-    SOON = "soon"
-    """The same thing in a few seconds, with jitter."""
-    SHRINK = "shrink"
-    """Ask for less at once."""
-    RENEW = "renew"
-    """A fresh token, once."""
-    PAUSE = "pause"
-    """Nothing for this org can succeed now: all wait, attempts are given back."""
-    LOOK_UP = "look_up"
-    """It may have been done: look for it before doing it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,36 +71,18 @@ class Rule:
         return self.retry in {Retry.NEVER, Retry.REPLAN}
 
     @property
-    def pauses(self) -> bool:
-        """Say whether no other record can fare better: the whole org rests."""
-        return issubclass(self.error, (OrgPaused, SalesforceDown))
-
-    @property
     def fate(self) -> str:
         """Return what happens to the message, in words for the admin."""
-        if self.retry is Retry.BACKOFF and self.pauses:
-            return "queued; the org rests, the attempt does not count"
-        return FATES[self.retry]
+        fate = EFFECTS[self.retry].sentence
+        return fate if self.wrote_nothing else f"{fate}; a write is looked for first"
 
-
-FATES: Final[Mapping[Retry, str]] = {
-    Retry.NEVER: "dead, with the reason; `relay retry` once the cause is gone",
-    Retry.REPLAN: "matched and drafted anew at once; refused again: dead",
-    Retry.BACKOFF: "queued; tried again with growing waits, dead after retry_days",
-    Retry.SOON: "queued; tried again soon, dead after retry_days",
-    Retry.SHRINK: "asked again at once in smaller parts",
-    Retry.RENEW: "goes on with a fresh token; refused again: the org rests",
-    Retry.PAUSE: "queued; the org rests, the attempt does not count",
-    Retry.LOOK_UP: "queued; looked for by its key before it is written again",
-}
-"""What happens to the message, by what is to be done."""
 
 _KINDS: Final[Mapping[str, tuple[type[RelayError], Retry, Category]]] = {
     "refused": (ActivityRefused, Retry.NEVER, Category.ACCESS),
     "bug": (ActivityRefused, Retry.NEVER, Category.OTHER),
     "replan": (ActivityRefused, Retry.REPLAN, Category.ACCESS),
     "gone": (ActivityRefused, Retry.REPLAN, Category.OTHER),
-    "down": (SalesforceDown, Retry.BACKOFF, Category.INTERMITTENT),
+    "down": (SalesforceDown, Retry.PAUSE, Category.INTERMITTENT),
     "odd": (SalesforceUnavailable, Retry.BACKOFF, Category.OTHER),
     "busy": (SalesforceUnavailable, Retry.SOON, Category.INTERMITTENT),
     "lock": (RecordLocked, Retry.SOON, Category.INTERMITTENT),
@@ -127,7 +91,6 @@ _KINDS: Final[Mapping[str, tuple[type[RelayError], Retry, Category]]] = {
     "admin": (OrgPaused, Retry.PAUSE, Category.ACCESS),
     "session": (CredentialsRefused, Retry.RENEW, Category.AUTHENTICATION),
     "login": (CredentialsRefused, Retry.PAUSE, Category.AUTHENTICATION),
-    "unknown": (OutcomeUnknown, Retry.LOOK_UP, Category.INTERMITTENT),
 }
 """The words of the table's second column."""
 
@@ -180,11 +143,6 @@ _STATUSES: Final = _by_code(STATUS_TABLE)
 _LOGIN: Final = _by_code(LOGIN_TABLE)
 _FOREIGN: Final = _by_code(FOREIGN_TABLE)
 
-_EMBEDDED_LOCK: Final = "unable_to_lock_row"
-_AUTOMATION: Final = frozenset(
-    {"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER"}
-)
-
 
 def _pick(rules: tuple[Rule, ...], message: str) -> Rule | None:
     folded = message.casefold()
@@ -204,9 +162,6 @@ def rule(code: str, status: int = 0, message: str = "") -> Rule:
         status: HTTP status of the answer or of the part of it; 0 if unknown.
         message: Tells apart the meanings of a code; nothing of it is kept.
     """
-    if code in _AUTOMATION and _EMBEDDED_LOCK in message.casefold():
-        # A trigger that met a lock reports its own failure with the lock inside.
-        code = "UNABLE_TO_LOCK_ROW"
     found = _pick(_TABLE.get(code, ()), message)
     if found is not None:
         return found
@@ -240,20 +195,18 @@ def foreign(exception: Exception) -> Rule:
     return next(_FOREIGN[name][0] for name in names if name in _FOREIGN)
 
 
-def trouble(code: str, text: str, retry_after_s: float | None = None) -> TransientError:
-    """Return the error for a record that was not written and may be later.
-
-    Args:
-        code: `errorCode` of the record.
-        text: What Salesforce said.
-        retry_after_s: A wait that is known.
-    """
-    row = rule(code)
-    wait = row.retry_after_s if retry_after_s is None else retry_after_s
-    cls = row.error
-    if issubclass(cls, (OrgPaused, SalesforceUnavailable)):
-        return cls(text or row.sentence, code=code, retry_after_s=wait)
-    return SalesforceUnavailable(text or row.sentence, code=code, retry_after_s=wait)
+def error_of(outcome: WriteOutcome) -> TransientError:
+    """Return the error of a record that was not written and may be later."""
+    if outcome.error is not None:
+        return outcome.error
+    row = rule(outcome.code)
+    wait = outcome.retry_after_s
+    wait = row.retry_after_s if wait is None else wait
+    made = build(row, outcome.code, outcome.text or row.sentence)
+    if not isinstance(made, TransientError):
+        made = SalesforceUnavailable(str(made), code=outcome.code)
+    made.retry_after_s = wait
+    return made
 
 
 def foreign_names() -> frozenset[str]:
@@ -366,15 +319,19 @@ def error_for(failed: Failure, *, doing: str) -> RelayError:
 
 
 def build(row: Rule, code: str, text: str) -> RelayError:
-    """Return the error of a row's class with its code and wait."""
+    """Return the error of a row's class with its code, wait and retry rule."""
     cls = row.error
+    made: RelayError
     if cls is OutcomeUnknown:
-        return OutcomeUnknown(text, retry_after_s=row.retry_after_s)
-    if issubclass(cls, ActivityRefused):
-        return cls(code, text)
-    # Every class that a row names besides these two takes a code and a wait.
-    maker: type[SalesforceUnavailable] = cls  # type: ignore[assignment]
-    return maker(text, code=code, retry_after_s=row.retry_after_s)
+        made = OutcomeUnknown(text, retry_after_s=row.retry_after_s)
+    elif issubclass(cls, ActivityRefused):
+        made = cls(code, text)
+    else:
+        # Every class that a row names besides these two takes a code and a wait.
+        maker: type[SalesforceUnavailable] = cls  # type: ignore[assignment]
+        made = maker(text, code=code, retry_after_s=row.retry_after_s)
+    made.retry = row.retry
+    return made
 
 
 # ------------------------------------------------------------------ documentation
@@ -408,10 +365,8 @@ def _table(first: str, rules: Iterable[Rule]) -> str:
         code = _ANY.get(row.code) or f"`{row.code}`"
         if row.contains:
             code += f" with *{row.contains}*"
-        fate = row.fate
-        if not row.wrote_nothing:
-            fate += "; a write is looked for first"
-        lines.append(f"| {code} | {row.category.value} | {row.sentence} | {fate} |\n")
+        said = (code, row.category.value, row.sentence, row.fate)
+        lines.append(f"| {' | '.join(said)} |\n")
     return "".join(lines)
 
 

@@ -6,12 +6,14 @@ look-up found are values of `relay.core.org`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from relay.core.errors import TransientError
 
 
 class WriteState(StrEnum):
@@ -36,7 +38,8 @@ class WriteOutcome:
     `code` is Salesforce's `errorCode`, an HTTP status, or a word for the transport;
     `errors.rule(code)` says what to do and what to tell the admin. `text` is
     Salesforce's own message without e-mail addresses; `fields` names the fields that
-    it complains of. `retry_after_s` is set where a wait is known.
+    it complains of. `retry_after_s` is set where a wait is known. `error` is set where
+    the state is *retry*: it carries the retry rule.
     """
 
     key: str
@@ -46,6 +49,7 @@ class WriteOutcome:
     text: str = ""
     fields: tuple[str, ...] = ()
     retry_after_s: float | None = None
+    error: TransientError | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

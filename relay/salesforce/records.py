@@ -23,8 +23,9 @@ from relay.core.errors import (
     SalesforceUnavailable,
 )
 from relay.core.ids import record_id
+from relay.core.retry import Retry
 from relay.salesforce import readback, write
-from relay.salesforce.errors import Retry, rule
+from relay.salesforce.errors import rule
 from relay.salesforce.model import WriteOutcome, WriteState
 
 if TYPE_CHECKING:

@@ -333,14 +333,16 @@ def _failed(
         sfid = record_id(found[1]) if found else None
         state = WriteState.WRITTEN if sfid else WriteState.UNKNOWN
         return WriteOutcome(record.key, state, sfid, failed.code, failed.text)
-    row = failed.rule
+    row, text = failed.rule, failed.text or failed.rule.sentence
+    error = errors.build(row, failed.code, text)
     return WriteOutcome(
         record.key,
         WriteState.REFUSED if row.permanent else WriteState.RETRY,
         code=failed.code,
-        text=failed.text or row.sentence,
+        text=text,
         fields=failed.fields,
         retry_after_s=row.retry_after_s,
+        error=error if isinstance(error, TransientError) else None,
     )
 
 
@@ -371,10 +373,15 @@ def not_written(
 ) -> list[WriteOutcome]:
     """Return outcomes for records that were certainly not written, for this reason."""
     code = getattr(error, "code", "") or type(error).__name__
-    wait = error.retry_after_s if isinstance(error, TransientError) else None
+    passing = error if isinstance(error, TransientError) else None
     return [
         WriteOutcome(
-            record.key, WriteState.RETRY, code=code, text=str(error), retry_after_s=wait
+            record.key,
+            WriteState.RETRY,
+            code=code,
+            text=str(error),
+            retry_after_s=passing.retry_after_s if passing else None,
+            error=passing,
         )
         for part in collections
         for record in part

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import (
+    ActivityRefused,
     OutcomeUnknown,
     RawUnreadable,
     RecordLocked,
@@ -20,6 +21,7 @@ from relay.core.errors import (
     TransientError,
     UnparsableMessage,
 )
+from relay.core.retry import Then
 from relay.core.states import ActivityState, Event
 from relay.outbox.backoff import GIVE_BACK_S
 from relay.outbox.batch import Batch, BatchMail, ClaimedMessage, SpoiltBatchError
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from relay.config import Settings
     from relay.core.clock import Clock
     from relay.core.directory import Directory
+    from relay.core.errors import RelayError
     from relay.core.queue import Claimed
     from relay.outbox.backoff import Backoff
     from relay.outbox.circuit_breaker import PausingError
@@ -240,42 +243,49 @@ class Pipeline:
                 work.settle(Event.LOGGED)
             elif refused and not work.of(ActivityState.PLANNED, ActivityState.SENT):
                 code, _, text = refused[0].error.partition(" ")
-                work.settle(Event.PERMANENT, code, text)
+                self._failed(work, ActivityRefused(code, text))
             elif pause and not isinstance(work.error, OutcomeUnknown):
-                self._give_back(work, pause)
+                self._failed(work, pause, paused=True)
             else:
-                self._retry(work, work.error or trouble or _UNFINISHED)
+                self._failed(work, work.error or trouble or _UNFINISHED)
 
-    def _retry(self, work: BatchMail, error: TransientError) -> None:
-        """Try a mail again later, for each of its copies.
-
-        While it is open whether a record was written, the mail is never given up: what
-        is dead is retried by people, and discarded.
-        """
+    def _failed(
+        self, work: BatchMail, error: RelayError, *, paused: bool = False
+    ) -> None:
+        """End the attempt of a mail that is not logged, for each of its copies."""
         open_outcome = bool(work.of(ActivityState.SENT))
+        step = ("org", "paused") if paused else ("attempt", "failed")
         for item in work.items:
             if not item.settlement:
-                item.trace("attempt", "failed", str(error))
-                self._put_off(item, error, for_ever=open_outcome)
+                item.trace(*step, str(error))
+                self._put_off(item, error, paused=paused, open_outcome=open_outcome)
 
     def _put_off(
-        self, item: ClaimedMessage, error: TransientError, *, for_ever: bool = False
+        self,
+        item: ClaimedMessage,
+        error: RelayError,
+        *,
+        paused: bool = False,
+        open_outcome: bool = False,
     ) -> None:
-        """Try a message again later; what has been tried for too long is dead."""
-        now = self._clock.now()
-        reason = getattr(error, "code", "") or type(error).__name__
-        if not for_ever and self._backoff.too_old(now, item.claimed.failing_since):
-            item.settle(Event.EXHAUSTED, reason, str(error))
-            return
-        retry_at = self._backoff.retry_at(
-            now, item.claimed.failures + 1, error.retry_after_s
+        """Do with a message what the error's retry rule says; see `Backoff.after`."""
+        after = self._backoff.after(
+            error.retry,
+            self._clock.now(),
+            item.claimed.failures + 1,
+            failing_since=item.claimed.failing_since,
+            retry_after_s=getattr(error, "retry_after_s", None),
+            paused=paused,
+            open_outcome=open_outcome,
         )
-        item.settle(Event.TRANSIENT, reason, str(error), retry_at)
-
-    def _give_back(self, work: BatchMail, error: PausingError) -> None:
-        """Put a mail back, due at once: the gate says when it may be tried."""
-        work.trace("org", "paused", str(error))
-        work.settle(Event.GIVE_BACK, error.code or "paused", str(error), self._in(0))
+        reason = getattr(error, "code", "") or type(error).__name__
+        if after.then is Then.GIVE_BACK:
+            item.settle(Event.GIVE_BACK, reason, str(error), after.due_at)
+        elif after.then is Then.WAIT:
+            item.settle(Event.TRANSIENT, reason, str(error), after.due_at)
+        else:
+            event = Event.EXHAUSTED if after.too_old else Event.PERMANENT
+            item.settle(event, reason, str(error))
 
     def _in(self, seconds: float) -> datetime:
         return self._clock.now() + timedelta(seconds=seconds)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from relay.core.retry import Retry
 from relay.core.states import ActivityState
 from relay.outbox.owner_changes import INACTIVE_OWNER
-from relay.salesforce.errors import Category, Retry, rule
+from relay.salesforce.errors import Category, rule
 
 if TYPE_CHECKING:
     from relay.outbox.batch import BatchMail

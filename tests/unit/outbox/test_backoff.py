@@ -12,9 +12,15 @@ import pytest
 
 from relay.config import Settings
 from relay.core.directory import Directory
-from relay.core.errors import OutcomeUnknown, RecordLocked, TransientError
+from relay.core.errors import (
+    OutcomeUnknown,
+    RecordLocked,
+    SalesforceUnavailable,
+    TransientError,
+)
 from relay.core.model import Activity, MailState
 from relay.core.queue import Claimed
+from relay.core.retry import EFFECTS, SOON_S, SOON_TRIES, Retry, Then
 from relay.core.states import ActivityState, Event
 from relay.outbox.backoff import LOOK_UP_AFTER_S, Backoff, look_up_wait_s
 from relay.outbox.batch import Batch, BatchMail, ClaimedMessage
@@ -31,6 +37,7 @@ FIRST_S, MAX_S, DAYS = 30.0, 3600.0, 5
 SETTINGS = Settings(
     worker={"retry_first_s": FIRST_S, "retry_max_s": MAX_S, "retry_days": DAYS}
 )
+BROKEN = SalesforceUnavailable("a fault inside", code="UNKNOWN_EXCEPTION")
 LOCKED = RecordLocked("somebody else has it", code="UNABLE_TO_LOCK_ROW")
 SECOND = timedelta(seconds=1)
 
@@ -88,6 +95,66 @@ def test_age_is_counted_from_the_first_failure(backoff: Backoff) -> None:
     assert not backoff.too_old(NOON, None)
     assert not backoff.too_old(NOON, NOON - limit)
     assert backoff.too_old(NOON, NOON - limit - SECOND)
+
+
+# ------------------------------------------------------------ what follows a failure
+
+TOO_LONG = timedelta(days=DAYS) + SECOND
+
+
+def after(backoff: Backoff, retry: Retry, failures: int = 1, **more: Any) -> Any:
+    """Return what happens after a failure, and the seconds until then."""
+    more = {"failing_since": None, **more}
+    found = backoff.after(retry, NOON, failures, **more)
+    return found.then, (found.due_at - NOON).total_seconds(), found.too_old
+
+
+@pytest.mark.parametrize("retry", list(Retry))
+def test_each_rule_does_what_its_row_says(backoff: Backoff, retry: Retry) -> None:
+    """Dead, given back to a paused org, or tried again; and the sentence says so."""
+    effect = EFFECTS[retry]
+    then, wait, too_old = after(backoff, retry, paused=True)
+    assert (then, too_old) == (effect.then, False)
+    assert ("does not count" in effect.sentence) == (then is Then.GIVE_BACK)
+    assert ("dead after retry_days" in effect.sentence) == effect.gives_up
+    assert ("seconds" in effect.sentence) == effect.soon
+    if then is Then.WAIT:
+        low, high = SOON_S if effect.soon else (FIRST_S / 2, FIRST_S)
+        assert low <= wait <= high
+    else:
+        assert wait == 0
+
+
+@pytest.mark.parametrize("retry", list(Retry))
+def test_only_what_may_pass_ends_by_age(backoff: Backoff, retry: Retry) -> None:
+    """Never what is looked for, never what waits for a paused org."""
+    old = {"failing_since": NOON - TOO_LONG}
+    then, _, too_old = after(backoff, retry, paused=True, **old)
+    assert too_old == EFFECTS[retry].gives_up
+    assert (then is Then.DEAD) == (too_old or retry in {Retry.NEVER, Retry.REPLAN})
+    then, _, too_old = after(backoff, retry, open_outcome=True, **old)
+    assert not too_old, "an outcome that is open is never given up"
+
+
+@pytest.mark.parametrize("retry", [Retry.PAUSE, Retry.RENEW])
+def test_without_a_pause_nothing_is_due_at_once(backoff: Backoff, retry: Retry) -> None:
+    """One record met it and its neighbours did not: it waits like any failure."""
+    assert after(backoff, retry)[0] is Then.WAIT
+    assert FIRST_S / 2 <= after(backoff, retry)[1] <= FIRST_S
+    assert after(backoff, retry, failing_since=NOON - TOO_LONG)[2]
+
+
+def test_soon_grows_into_backoff(backoff: Backoff) -> None:
+    """A few tries after seconds each, then the waits of any failure from the start."""
+    waits = [after(backoff, Retry.SOON, n)[1] for n in range(1, SOON_TRIES + 4)]
+    assert all(SOON_S[0] <= wait <= SOON_S[1] for wait in waits[:SOON_TRIES])
+    for number, wait in enumerate(waits[SOON_TRIES:]):
+        assert FIRST_S * 2**number / 2 <= wait <= FIRST_S * 2**number
+
+
+def test_a_wait_that_was_asked_for_counts_for_a_lock_too(backoff: Backoff) -> None:
+    """Salesforce knows better than the relay."""
+    assert 30 <= after(backoff, Retry.SOON, retry_after_s=30)[1] <= 33
 
 
 def test_looks_for_a_record_come_less_and_less_often() -> None:
@@ -154,10 +221,18 @@ def test_what_fails_for_less_than_retry_days_is_tried_again(
     pipeline: Pipeline, failing: timedelta | None
 ) -> None:
     """However long ago it was received: the fourth failure waits up to 8 x 30 s."""
-    settled = end(pipeline, work(failing, ActivityState.PLANNED), LOCKED)
-    assert (settled.event, settled.reason) == (Event.TRANSIENT, "UNABLE_TO_LOCK_ROW")
+    settled = end(pipeline, work(failing, ActivityState.PLANNED), BROKEN)
+    assert (settled.event, settled.reason) == (Event.TRANSIENT, "UNKNOWN_EXCEPTION")
     assert settled.retry_at is not None
     assert 120 <= (settled.retry_at - NOON).total_seconds() <= 240
+
+
+def test_a_locked_row_is_tried_again_soon(pipeline: Pipeline) -> None:
+    """In a few seconds, whatever retry_first_s says; its attempt counts."""
+    settled = end(pipeline, work(SECOND, ActivityState.PLANNED), LOCKED)
+    assert (settled.event, settled.reason) == (Event.TRANSIENT, "UNABLE_TO_LOCK_ROW")
+    assert settled.retry_at is not None
+    assert SOON_S[0] <= (settled.retry_at - NOON).total_seconds() <= SOON_S[1]
 
 
 def test_what_fails_for_longer_is_dead(pipeline: Pipeline) -> None:

@@ -23,8 +23,17 @@ from relay.core.errors import (
     SalesforceLimited,
     SalesforceUnavailable,
 )
+from relay.core.retry import EFFECTS, Retry, Then
 from relay.salesforce import errors
-from relay.salesforce.errors import Category, Retry
+from relay.salesforce.errors import Category
+from relay.salesforce.model import WriteOutcome, WriteState
+
+ALL = (
+    *errors.TABLE,
+    *errors.STATUS_TABLE,
+    *errors.LOGIN_TABLE,
+    *errors.FOREIGN_TABLE,
+)
 
 # Reference: SOAP API Guide, "Core Data Types"; the codes that the product rules name.
 D16 = """FAILED_WRITE QUERY_TIMEOUT SERVER_UNAVAILABLE UNABLE_TO_LOCK_ROW
@@ -67,23 +76,44 @@ def test_every_code_of_the_reference_has_a_row_of_its_own():
 
 
 def test_every_row_says_what_happens_to_the_message():
-    """What rests with the org is not counted; what is dead can be retried."""
+    """The sentence is that of the row's retry rule; so is what it promises."""
     for row in (*errors.TABLE, *errors.STATUS_TABLE, *errors.LOGIN_TABLE):
-        assert row.fate, row.code
-        assert ("does not count" in row.fate) == (
-            row.pauses and row.retry is not Retry.RENEW
-        ), row.code
+        effect = EFFECTS[row.retry]
+        assert row.fate.startswith(effect.sentence), row.code
+        assert row.fate.endswith("looked for first") != row.wrote_nothing, row.code
 
 
-def test_trouble_of_one_record_keeps_its_class_and_wait():
+def test_what_pauses_the_org_is_of_a_class_that_the_circuit_breaker_catches():
+    """And no other class is: rule and class of a row never disagree."""
+    pausing = (OrgPaused, SalesforceDown)
+    for row in ALL:
+        pauses = EFFECTS[row.retry].then is Then.GIVE_BACK
+        assert issubclass(row.error, pausing) == pauses, row.code
+
+
+def test_the_error_of_one_record_keeps_its_class_and_wait():
     """A record's error is as good a reason for a pause as a call's."""
-    full = errors.trouble("STORAGE_LIMIT_EXCEEDED", "storage")
+
+    def error_of(*code_and_text, wait_s=None):
+        code, text = code_and_text
+        state = WriteState.RETRY
+        return errors.error_of(WriteOutcome("k", state, None, code, text, (), wait_s))
+
+    full = error_of("STORAGE_LIMIT_EXCEEDED", "storage")
     assert isinstance(full, OrgPaused)
     assert full.retry_after_s == 900
-    lock = errors.trouble("UNABLE_TO_LOCK_ROW", "", 3.0)
+    lock = error_of("UNABLE_TO_LOCK_ROW", "", wait_s=3.0)
     assert isinstance(lock, RecordLocked)
     assert (str(lock)[:8], lock.retry_after_s) == ("Somebody", 3.0)
-    assert type(errors.trouble("NEVER_HEARD_OF", "?")) is SalesforceUnavailable
+    assert lock.retry is Retry.SOON
+    assert type(error_of("NEVER_HEARD_OF", "?")) is SalesforceUnavailable
+
+
+def test_an_error_that_an_outcome_has_is_kept():
+    """The message told its meaning apart; the code alone would not."""
+    lock = RecordLocked("a trigger met a lock", code="CANNOT_EXECUTE_FLOW_TRIGGER")
+    outcome = WriteOutcome("k", WriteState.RETRY, code=lock.code, error=lock)
+    assert errors.error_of(outcome) is lock
 
 
 @pytest.mark.parametrize(
@@ -104,17 +134,9 @@ def test_the_categories_of_the_diagnostics_page_hold(codes, category):
 
 def test_every_row_has_a_sentence_and_fits_its_class():
     """A row is whole: sentence, class, and a retry rule that goes with the class."""
-    rules = (
-        *errors.TABLE,
-        *errors.STATUS_TABLE,
-        *errors.LOGIN_TABLE,
-        *errors.FOREIGN_TABLE,
-    )
-    for row in rules:
+    for row in ALL:
         assert re.fullmatch(r"[A-Z].*\.", row.sentence), row.code
         assert row.permanent == issubclass(row.error, ActivityRefused), row.code
-        if row.retry is Retry.PAUSE:
-            assert issubclass(row.error, OrgPaused), row.code
         if row.permanent:
             assert row.wrote_nothing, row.code
 
@@ -255,6 +277,7 @@ def test_every_error_can_be_built():
         assert isinstance(error, RelayError)
         assert str(error) == "text"
         assert getattr(error, "code", row.code) == row.code
+        assert error.retry is row.retry
 
 
 NO_CODES = re.compile(
@@ -376,7 +399,5 @@ def test_errors_carry_code_and_wait():
 
 def test_an_unknown_outcome_can_be_built():
     """The class of unknown outcomes has no code and is built all the same."""
-    row = errors.Rule(
-        "x", OutcomeUnknown, errors.Retry.LOOK_UP, errors.Category.OTHER, "S."
-    )
+    row = errors.Rule("x", OutcomeUnknown, Retry.LOOK_UP, errors.Category.OTHER, "S.")
     assert isinstance(errors.build(row, "x", "text"), OutcomeUnknown)
