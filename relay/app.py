@@ -29,7 +29,7 @@ from relay.worker import Worker, WriteMode
 from relay.worker import explain as explain_mail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from relay.config import Settings
     from relay.core.clock import Clock
@@ -152,7 +152,7 @@ class App:
                 owner=self.owner,
                 directory=self.directory,
             )
-            await self.worker.start()
+            await self.worker.start(self._alive())
         if "smtp" in self.roles:
             self.smtp = SMTPServer(
                 settings.smtp,
@@ -223,12 +223,17 @@ class App:
 
     async def _take_back(self) -> None:
         """End the leases of processes of this host that are no more."""
-        shared = not self.settings.store.url.startswith("sqlite")
-        alive = functools.partial(is_alive, shared=shared)
+        alive = self._alive()
+        await self.store.leases.release_dead(self.owner, alive)
         await self.store.attachments.release_dead(self.owner, alive)
         freed = await self.store.queue.release_dead(self.owner, alive)
         if freed:
             logger.info("leases_taken_back", count=freed)
+
+    def _alive(self) -> Callable[[str], bool]:
+        """Return what says whether the process of a lease's owner may still run."""
+        shared = not self.settings.store.url.startswith("sqlite")
+        return functools.partial(is_alive, shared=shared)
 
     async def _follow_the_dead(self) -> None:
         """Look again: a killed predecessor may need a moment to be gone."""
@@ -269,7 +274,9 @@ class App:
                 logger.exception("directory_not_read")
 
     async def _update_gauges(self) -> None:
-        """Bring the queue's gauges up to date, before each scrape."""
+        """Bring the gauges of queue and pause up to date, before each scrape."""
+        if self.worker is not None:
+            await self.worker.breaker.follow()
         counts = await self.store.queue.counts()
         for state in State:
             metrics.QUEUE.labels(str(state)).set(counts.get(state, 0))
@@ -300,7 +307,7 @@ class App:
     async def _probe_salesforce(self) -> tuple[bool, str]:
         if self.worker is None:
             return True, "this process has no worker"
-        return self.worker.breaker.report()
+        return await self.worker.breaker.report()
 
 
 # ---------------------------------------------------------------- for people

@@ -15,7 +15,6 @@ from relay.core.org import KEY_LENGTH
 from relay.diagnose.finding import Finding, fail, misconfigured, ok, warn
 from relay.diagnose.hints import PAUSE_HINTS
 from relay.diagnose.people import owners
-from relay.outbox.circuit_breaker import PAUSE_NOTE, USAGE_NOTE, read_pause
 from relay.outbox.mode import WriteMode
 from relay.outbox.visibility import LATEST, RIGHT, Visibility, owner_of
 from relay.salesforce import Org
@@ -90,7 +89,10 @@ async def salesforce(settings: Settings, access: StoreAccess) -> list[Finding]:
     org = Org(section, SystemClock())
     await org.start()
     try:
-        return [*await _pause(access, org), *await _org(settings, access, org)]
+        return [
+            *await _pause(settings, access, org),
+            *await _org(settings, access, org),
+        ]
     finally:
         await org.close()
 
@@ -123,15 +125,15 @@ async def _org(settings: Settings, access: StoreAccess, org: Org) -> list[Findin
     ]
 
 
-async def _pause(access: StoreAccess, org: Org) -> list[Finding]:
-    """Say whether the running relay is paused; take over its count of API calls."""
-    area = "salesforce pause"
+async def _pause(settings: Settings, access: StoreAccess, org: Org) -> list[Finding]:
+    """Say whether the relays are paused; take over how many API calls they made."""
+    area, address = "salesforce pause", str(settings.salesforce.instance_url)
     try:
         store = access.require()
         if store is None:
             return [ok(area, "none")]
-        org.budget.load(await store.shared.get(USAGE_NOTE))
-        pause = read_pause(await store.shared.get(PAUSE_NOTE))
+        org.budget.load(await store.usage.get())
+        pause = (await store.pauses.get(address)).pause
     except (RelayError, ConfigError) as error:
         return [warn(area, f"the store cannot be asked: {error}", "see store")]
     if pause is None:

@@ -1,22 +1,23 @@
-"""The gate between the queue and the org: when work may be tried, and how much.
+"""The circuit breaker before the org: when work may be tried, and how much.
 
-Where no record can fare better than the last one (the login is refused, the calls are
-used up, Salesforce is down), the org rests: messages are given back without counting
-an attempt, nothing is claimed, mail is still accepted. When the rest is over, one mail
-probes the org, or, where none is due, a small call: files and handovers wait as well.
-Each failure makes the next rest longer, and after a success the batches grow from one
-mail to full ones.
+Where no record can fare better than the last one (the login is refused, calls are
+used up, Salesforce is down), the org is paused: messages are given back without
+counting an attempt, nothing is claimed, mail is still accepted. When the pause is over,
+one mail probes the org, or, where none is due, a small call: files and owner changes
+wait as well. Each failure makes the next pause longer, and after a success the batches
+grow from one mail to full ones.
 
-The pause is also a note in the store, so that `relay check` and processes without a
-worker can tell it. Notes are for people: that one cannot be written stops nothing.
+The pause and the calls that are used are the database's, so that they hold for all
+relays on it: one relay trips and all pause, one of them probes under a lease, and all
+see how that ended. A relay reads the pause once a second, and adds its calls every few
+seconds, or once a second where few are left. While the database does not
+answer, a relay goes by what it knows itself.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import (
     CredentialsRefused,
@@ -27,25 +28,31 @@ from relay.core.errors import (
     StoreUnavailable,
     TransientError,
 )
+from relay.core.shared import Pause, PauseState
 from relay.core.states import ActivityState
 from relay.salesforce.errors import rule
 from relay.telemetry import get_logger, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
-    from relay.core.model import Json
+    from relay.core.queue import LeaseOwner
+    from relay.core.shared import CallReading
     from relay.outbox.batch import BatchMail
     from relay.salesforce import Org
     from relay.store import Store
 
-PAUSE_NOTE: Final = "salesforce.pause"
-"""Where the store keeps the pause: the fields of `Pause`, or null."""
-USAGE_NOTE: Final = "salesforce.usage"
-"""Where the store keeps the budget over a restart."""
-USAGE_EVERY_S: Final = 15.0
+USAGE_EVERY_S: Final = 5.0
+"""How often a relay adds its calls to those of all relays while many are left."""
+PAUSE_EVERY_S: Final = 1.0
+"""How often a relay looks whether another one has paused the org, or ended that."""
+PROBE_LEASE_S: Final = 60.0
+"""How long a probe is another relay's affair, at least. A probe takes longer only where
+calls time out one after another; then a second relay probes as well."""
+PROBE_WAIT_S: Final = 0.5
+"""How often a relay looks whether another one's probe has ended."""
 
 DOWN_FIRST_S: Final = 1.0
 """First rest of an org that is down; doubles up to `DOWN_MAX_S`."""
@@ -59,60 +66,6 @@ GROWTH: Final = 10
 PausingError = OrgPaused | SalesforceDown
 
 logger = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Why no work is done for the org, since when, and when it is tried again.
-
-    Attributes:
-        since: When the org began to rest.
-        until: When a mail, or a small call, may probe it.
-        reason: `credentials`, `quota`, `budget`, `down` or `access`.
-        code: Salesforce's code, an HTTP status, or a word for the transport.
-        text: The sentence for the admin.
-        probes: How often it was tried in vain.
-    """
-
-    since: datetime
-    until: datetime
-    reason: str
-    code: str
-    text: str
-    probes: int = 0
-
-    @property
-    def report(self) -> str:
-        """Return the pause in one line for people."""
-        return (
-            f"paused since {_minute(self.since)} ({self.reason}), next try "
-            f"{_minute(self.until)}: {self.text}"
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the form of the note."""
-        kept = dataclasses.asdict(self)
-        return kept | {
-            "since": self.since.isoformat(),
-            "until": self.until.isoformat(),
-        }
-
-
-def read_pause(note: Json) -> Pause | None:
-    """Return the pause that a note tells; None where it tells none."""
-    if not isinstance(note, dict):
-        return None
-    try:
-        return Pause(
-            datetime.fromisoformat(note["since"]),
-            datetime.fromisoformat(note["until"]),
-            str(note["reason"]),
-            str(note["code"]),
-            str(note["text"]),
-            int(note["probes"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def pausing(
@@ -135,51 +88,184 @@ def pausing(
 
 
 class CircuitBreaker:
-    """Knows whether the org rests; one for all lanes of a worker."""
+    """Knows whether the org is paused; one for all lanes of a worker."""
 
     def __init__(
-        self, settings: SalesforceSettings, store: Store, org: Org, clock: Clock
+        self,
+        settings: SalesforceSettings,
+        store: Store,
+        org: Org,
+        clock: Clock,
+        owner: LeaseOwner,
     ) -> None:
-        """Start open; nothing is read yet."""
+        """Start closed, as if the org were in use; nothing is read yet."""
         self._settings = settings
         self._store = store
         self._org = org
         self._clock = clock
+        self._owner = owner
+        self._address = str(settings.instance_url)
         self._answers = 0
         self._grown: int | None = None
         self._last_batch_s = float("-inf")
-        self._noted_s = float("-inf")
-        self._noted: Json = None
+        self._counted_s = float("-inf")
+        self._read_s = float("-inf")
+        self._version = 0
+        self._kept = True
+        """Whether the database has what this relay knows of the pause."""
+        self._probing = False
+        self._reading: CallReading | None = None
+        """What Salesforce said last, as the database has it."""
         self.pause: Pause | None = None
 
-    async def start(self) -> None:
-        """Take over what was used before a restart; a restart ends a pause."""
+    async def start(self, is_alive: Callable[[str], bool] | None = None) -> None:
+        """Take over what all relays used, and the pause.
+
+        A restart that may have removed the cause of the pause lets one mail probe the
+        org at once.
+
+        Args:
+            is_alive: Says whether the process of a lease's owner may still run; None:
+                every one may.
+        """
+        budget = self._org.budget
         try:
-            self._org.budget.load(await self._store.shared.get(USAGE_NOTE))
-            if await self._store.shared.get(PAUSE_NOTE) is not None:
-                await self._store.shared.set(PAUSE_NOTE, None)
+            budget.load(await self._store.usage.get())
+            # The settings that a restart takes over may have caused these.
+            reasons = {"credentials", "access"}
+            if budget.exhausted() is None:
+                reasons.add("budget")
+            await self._store.pauses.hurry(
+                self._address, self._owner, is_alive or (lambda _: True), reasons
+            )
         except StoreUnavailable as error:
             logger.warning("note_not_read", error=str(error))
+        await self.follow()
 
     async def stop(self) -> None:
-        """Keep what must outlive the process; a pause does not."""
-        await self._keep(USAGE_NOTE, self._org.budget.as_json())
-        if self.pause:
-            await self._keep(PAUSE_NOTE, None)
+        """Add the last calls; a pause stays for the other relays, and for a restart."""
+        await self._add_calls()
+        await self._end_probe()
 
-    def report(self) -> tuple[bool, str]:
+    async def report(self) -> tuple[bool, str]:
         """Say whether the org works, and why not or how long its calls last."""
+        await self.follow()
         if self.pause:
             return False, self.pause.report
         return True, self._org.budget.sentence()
 
+    # ------------------------------------------------------------ with other relays
+
+    async def follow(self, *, now: bool = False) -> None:
+        """Go by the pause in the database, at most a second old, or as of `now`."""
+        now_s = self._clock.boottime_s()
+        if now_s - self._read_s < PAUSE_EVERY_S and not now:
+            return
+        self._read_s = now_s
+        try:
+            if not self._kept:
+                await self._keep()
+            self._adopt(await self._store.pauses.get(self._address))
+        except StoreUnavailable as error:
+            logger.warning("note_not_read", error=str(error))
+
+    def _adopt(self, state: PauseState) -> None:
+        """Go by what the database has, where a relay has changed it."""
+        if state.version == self._version:
+            return
+        self._version = state.version
+        self._kept = True
+        before, self.pause = self.pause, state.pause
+        if state.pause is not None:
+            self._answers = self._org.stats.answers
+            self._grown = 0
+            if before is None or before.reason != state.pause.reason:
+                logger.warning(
+                    "org_pause_followed",
+                    reason=state.pause.reason,
+                    code=state.pause.code,
+                    error=state.pause.text,
+                )
+        elif before is not None:
+            self._grown = 1
+            logger.info("org_resumed", reason=before.reason, code=before.code)
+        self._publish()
+
+    async def _keep(self) -> None:
+        """Write the pause of this relay, or its end, where nobody has changed it."""
+        if self.pause is None:
+            state = await self._store.pauses.end(self._address, self._version)
+        else:
+            state = await self._store.pauses.trip(
+                self._address, self._owner, self.pause, self._version
+            )
+        if state.pause == self.pause:
+            self._version = state.version
+            self._kept = True
+        else:
+            self._adopt(state)
+
+    async def _share(self) -> None:
+        """Tell the other relays what has become of the pause, now or a moment later."""
+        self._kept = False
+        try:
+            await self._keep()
+        except StoreUnavailable as error:
+            logger.warning("note_not_kept", note="pause", error=str(error))
+        await self._end_probe()
+        self._publish()
+
+    async def _begin_probe(self) -> bool:
+        """Say whether this relay may probe the org: one at a time does.
+
+        Raises:
+            StoreUnavailable: It may not.
+        """
+        lease_s = max(PROBE_LEASE_S, 3 * self._settings.timeout_s)
+        taken = await self._store.leases.take(self._lease, self._owner, lease_s)
+        if not taken:
+            await self.follow(now=True)
+            return False
+        self._probing = True
+        # Another relay may have probed since this one looked.
+        await self.follow(now=True)
+        if self.pause is not None and self.pause.until > self._clock.now():
+            await self._end_probe()
+            return False
+        return True
+
+    async def _end_probe(self) -> None:
+        if not self._probing:
+            return
+        self._probing = False
+        try:
+            await self._store.leases.release(self._lease, self._owner)
+        except StoreUnavailable as error:
+            # It ends by itself.
+            logger.warning("probe_lease_not_released", error=str(error))
+
+    @property
+    def _lease(self) -> str:
+        return f"probe {self._address}"
+
     # ------------------------------------------------------------ before a batch
 
     async def wait_s(self) -> float:
-        """Return seconds until work may be tried; 0 for now."""
+        """Return seconds until work may be tried; 0 for now.
+
+        Raises:
+            StoreUnavailable: The pause is over, and the database does not say whether
+                another relay probes the org.
+        """
+        await self.follow()
         await self._watch_budget()
         if self.pause:
-            return max(0.0, (self.pause.until - self._clock.now()).total_seconds())
+            left_s = (self.pause.until - self._clock.now()).total_seconds()
+            if left_s > 0:
+                return left_s
+            if not await self._begin_probe():
+                return PROBE_WAIT_S
+            return 0.0
         pace_s = self._org.budget.pace_s()
         return max(0.0, self._last_batch_s + pace_s - self._clock.boottime_s())
 
@@ -239,9 +325,7 @@ class CircuitBreaker:
         logger.info("org_resumed", reason=self.pause.reason, code=self.pause.code)
         self.pause = None
         self._grown = 1
-        metrics.ORG_PAUSED.set(0)
-        metrics.ORG_PAUSED_SINCE.set(0)
-        await self._keep(PAUSE_NOTE, None)
+        await self._share()
 
     # ------------------------------------------------------------ inside
 
@@ -262,9 +346,7 @@ class CircuitBreaker:
                 "org_paused", reason=reason, code=code, error=text, wait_s=wait_s
             )
             metrics.ORG_PAUSES.labels(reason).inc()
-        metrics.ORG_PAUSED.set(1)
-        metrics.ORG_PAUSED_SINCE.set(self.pause.since.timestamp())
-        await self._keep(PAUSE_NOTE, self.pause.as_json())
+        await self._share()
 
     def _rest_s(self, error: PausingError, probes: int) -> float:
         asked = error.retry_after_s
@@ -280,24 +362,41 @@ class CircuitBreaker:
         return min(wait, self._settings.pause_max_s)
 
     async def _watch_budget(self) -> None:
-        """Rest before the calls are used up; keep what is used, now and then."""
+        """Pause before the calls are used up; add what this relay used, now and then.
+
+        Where few are left the sum of all relays is read once a second.
+        """
         budget = self._org.budget
+        now_s = self._clock.boottime_s()
+        few_left = budget.near and self.pause is None
+        every_s = PAUSE_EVERY_S if few_left else USAGE_EVERY_S
+        if now_s - self._counted_s >= every_s:
+            self._counted_s = now_s
+            await self._add_calls()
         if self.pause is None and (text := budget.exhausted()):
             await self._rest("budget", "budget", text, self._settings.pause_max_s)
-        now_s = self._clock.boottime_s()
-        if now_s - self._noted_s >= USAGE_EVERY_S:
-            self._noted_s = now_s
-            budget.publish()
-            kept = budget.as_json()
-            if kept != self._noted:
-                self._noted = kept
-                await self._keep(USAGE_NOTE, kept)
 
-    async def _keep(self, key: str, value: Json) -> None:
+    async def _add_calls(self) -> None:
+        """Add this relay's calls to those of all relays, and take over the sum."""
+        budget, usages = self._org.budget, self._store.usage
+        made, reading = budget.pending(), budget.last_reading()
         try:
-            await self._store.shared.set(key, value)
+            if made or reading != self._reading:
+                usage = await usages.add(self._owner.host, made, reading)
+            else:
+                usage = await usages.get()
         except StoreUnavailable as error:
-            logger.warning("note_not_kept", note=key, error=str(error))
+            logger.warning("note_not_kept", note="usage", error=str(error))
+        else:
+            budget.load(usage, made)
+            self._reading = budget.last_reading()
+        budget.publish()
+
+    def _publish(self) -> None:
+        """Bring the metrics of the pause up to date."""
+        since = 0.0 if self.pause is None else self.pause.since.timestamp()
+        metrics.ORG_PAUSED.set(0 if self.pause is None else 1)
+        metrics.ORG_PAUSED_SINCE.set(since)
 
 
 def _reason(error: PausingError) -> str:
@@ -306,7 +405,3 @@ def _reason(error: PausingError) -> str:
     if isinstance(error, CredentialsRefused):
         return "credentials"
     return "quota" if isinstance(error, SalesforceLimited) else "access"
-
-
-def _minute(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M:%SZ")

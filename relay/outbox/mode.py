@@ -7,26 +7,30 @@ alone and is read back; what it showed is remembered in the store.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from relay.activity import Mode
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
+    from relay.core.queue import LeaseOwner
     from relay.salesforce import OrgSchema
     from relay.store import Store
 
 NOTE: Final = "salesforce.write_mode"
 """Where the store keeps the decision: `{"mode", "reason", "at", "org"}`."""
+LEASE_S: Final = 60.0
+"""How long a relay that was killed keeps the others from making a first write."""
 
 logger = get_logger(__name__)
 
 
 class WriteMode:
-    """The decision, and the lock that lets one first write go alone."""
+    """The decision, and the lease under which one first write goes alone."""
 
     def __init__(
         self, settings: SalesforceSettings, store: Store, clock: Clock
@@ -36,7 +40,6 @@ class WriteMode:
         self._store = store
         self._clock = clock
         self._remembered: Mode | None = None
-        self.probing = asyncio.Lock()
 
     @property
     def shadow(self) -> bool:
@@ -67,6 +70,16 @@ class WriteMode:
             if isinstance(note, dict) and note.get("org") == self._org():
                 self._remembered = Mode(note["mode"])
         return self._remembered
+
+    def probing(self, owner: LeaseOwner) -> AbstractAsyncContextManager[None]:
+        """Let one lane of all relays make the first write; the others wait for it.
+
+        Whoever comes in asks `known` again: the one before may have found it out.
+
+        Raises:
+            StoreUnavailable: The block has not run.
+        """
+        return self._store.leases.held(f"write mode {self._org()}", owner, LEASE_S)
 
     async def likely(self, shape: OrgSchema) -> Mode:
         """Return the shape for a dry run: an undecided org is taken as able."""

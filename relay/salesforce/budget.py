@@ -1,13 +1,14 @@
 """The budget: how many of the org's API calls are used, by whom, and until when.
 
 Salesforce grants calls for a rolling window of 24 hours, to all programs of the org
-together, and tells with each answer how many are used. The relay counts its own beside
-that. Two limits follow: the org's calls, and the share of them that the relay may use
-itself. The nearer one decides: from `slow_at` on batches come less often and fuller,
-from `pause_at` on nothing is written until calls are free again.
+together, and tells with each answer how many are used. The relays on one database count
+their own beside that, all of them together. Two limits follow: the org's calls, and the
+share of them that these relays may use. The nearer one decides: from `slow_at` on
+batches come less often and fuller, from `pause_at` on nothing is written until calls
+are free again.
 
-Everything here is arithmetic over what it was told; asking, waiting and keeping it
-over a restart are left to others. Safe to use from many threads.
+Everything here is arithmetic over what it was told; asking, waiting and sharing the
+count with other relays are left to others. Safe to use from many threads.
 
 Source: "API Request Limits and Allocations"; REST API Guide, "Limit Info Header".
 """
@@ -20,13 +21,17 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from relay.core.shared import CallReading
 from relay.telemetry import metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
+    from relay.core.shared import APIUsage
     from relay.salesforce.transport import Flight
 
 WINDOW_H: Final = 24
@@ -53,7 +58,8 @@ _MAX_SKEW: Final = timedelta(days=2)
 class Reading:
     """How the budget stands at one moment.
 
-    `share` is the larger of the org's share and the relay's own; 1 is all there is.
+    `own` is the number of calls of all relays on this database. `share` is the larger
+    of the org's share and that of the relays; 1 is all there is.
     `lasts_until` is None where nothing runs out within 24 hours, or too little is
     known to say (`per_hour` is None then).
     """
@@ -74,7 +80,10 @@ class Budget:
         self._settings = settings
         self._clock = clock
         self._lock = threading.Lock()
-        self._own: dict[int, int] = {}
+        self._stored: Mapping[int, int] = {}
+        """Calls of all relays, by hour, as the database had them last."""
+        self._pending: dict[int, int] = {}
+        """Calls of this process, by hour, that the database does not have yet."""
         self._told: tuple[float, int, int] | None = None
         self._samples: deque[tuple[float, int]] = deque()
 
@@ -84,9 +93,9 @@ class Budget:
         """Count one call of the relay's own."""
         hour = self._hour()
         with self._lock:
-            self._own[hour] = self._own.get(hour, 0) + 1
-            for old in [h for h in self._own if h <= hour - WINDOW_H]:
-                del self._own[old]
+            self._pending[hour] = self._pending.get(hour, 0) + 1
+            for old in [h for h in self._pending if h <= hour - WINDOW_H]:
+                del self._pending[old]
 
     def told(self, used: int, limit: int) -> None:
         """Take over what Salesforce says about all of the org's calls."""
@@ -184,48 +193,57 @@ class Budget:
             left = (reading.lasts_until - self._clock.now()).total_seconds()
         metrics.ORG_API_LASTS.set(max(0.0, left))
 
-    # ------------------------------------------------------------ over a restart
+    # ------------------------------------------------------------ with other relays
 
-    def as_json(self) -> dict[str, Any]:
-        """Return what must outlive the process."""
+    def pending(self) -> dict[int, int]:
+        """Return the calls of this process, by hour, that are not stored yet."""
         with self._lock:
-            return {
-                "own": {str(hour): count for hour, count in self._own.items()},
-                "told": list(self._told) if self._told else None,
-                "samples": [list(sample) for sample in self._samples],
-            }
+            return dict(self._pending)
 
-    def load(self, kept: object) -> None:
-        """Take over what `as_json` gave; what makes no sense is left out."""
-        if not isinstance(kept, dict):
-            return
-        try:
-            own = {int(hour): int(count) for hour, count in kept["own"].items()}
-            told = kept["told"] and (
-                float(kept["told"][0]),
-                int(kept["told"][1]),
-                int(kept["told"][2]),
-            )
-            samples = deque((float(at), int(used)) for at, used in kept["samples"])
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-            return
-        now, hour = self._clock.now().timestamp(), self._hour()
+    def last_reading(self) -> CallReading | None:
+        """Return what Salesforce said last, to this relay or to another one."""
         with self._lock:
-            self._own = {h: n for h, n in own.items() if hour - WINDOW_H < h <= hour}
-            if told and told[0] <= now:
-                self._told = told
-                self._samples = deque(
-                    s for s in samples if now - RATE_WINDOW_S <= s[0] <= now
-                )
+            if self._told is None:
+                return None
+            at, used, limit = self._told
+        return CallReading(datetime.fromtimestamp(at, UTC), used, limit)
+
+    def load(self, usage: APIUsage, stored: Mapping[int, int] | None = None) -> None:
+        """Take over what all relays used.
+
+        Args:
+            usage: As the database has it now.
+            stored: Those of `pending` that it holds by now.
+        """
+        now = self._clock.now().timestamp()
+        with self._lock:
+            self._stored = dict(usage.calls)
+            for hour, count in (stored or {}).items():
+                left = self._pending.get(hour, 0) - count
+                self._pending.pop(hour, None)
+                if left > 0:
+                    self._pending[hour] = left
+            if not usage.readings:
+                return
+            said = [(one.at.timestamp(), one.used) for one in usage.readings]
+            newest = usage.readings[-1]
+            if self._told is None or self._told[0] < said[-1][0]:
+                self._told = (said[-1][0], newest.used, newest.limit)
+            self._samples = deque(s for s in said if s[0] >= now - RATE_WINDOW_S)
 
     # ------------------------------------------------------------ arithmetic
 
     def _hour(self) -> int:
         return int(self._clock.now().timestamp() // 3600)
 
+    def _own(self) -> Iterator[tuple[int, int]]:
+        """Yield calls by hour, those of one hour perhaps in two parts."""
+        yield from self._stored.items()
+        yield from self._pending.items()
+
     def _own_calls(self) -> int:
         hour = self._hour()
-        return sum(n for h, n in self._own.items() if hour - WINDOW_H < h <= hour)
+        return sum(n for h, n in self._own() if hour - WINDOW_H < h <= hour)
 
     def _rate(self) -> float | None:
         """Return by how many calls an hour the org's figure grows."""
@@ -237,11 +255,11 @@ class Budget:
         return max(0.0, (used_now - used) / ((now - at) / 3600))
 
     def _own_rate(self) -> float | None:
-        """Return how many calls an hour the relay makes itself."""
+        """Return how many calls an hour the relays make themselves."""
         seconds = self._clock.now().timestamp() % 3600
         hours = int(RATE_WINDOW_S // 3600)
         now = self._hour()
-        calls = sum(n for h, n in self._own.items() if now - hours < h <= now)
+        calls = sum(n for h, n in self._own() if now - hours < h <= now)
         return calls / (hours - 1 + seconds / 3600)
 
 

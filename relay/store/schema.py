@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD: Final = "0001"
+HEAD: Final = "0003"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -147,6 +147,51 @@ notes: Final = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+# ------------------------------------------------------------------ shared by relays
+
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
+
+org_pauses: Final = Table(
+    "org_pauses",
+    metadata,
+    Column("org", Text, primary_key=True),
+    # Rises with every change; a relay changes only the version that it knows.
+    Column("version", BigInteger, nullable=False),
+    # Null: the org is not paused.
+    Column("since", BigInteger),
+    Column("until", BigInteger),
+    Column("reason", Text, nullable=False, server_default=_EMPTY),
+    Column("code", Text, nullable=False, server_default=_EMPTY),
+    Column("text", Text, nullable=False, server_default=_EMPTY),
+    Column("probes", Integer, nullable=False, server_default=_ZERO),
+    Column("tripped_by", Text, nullable=False, server_default=_EMPTY),
+)
+
+api_calls: Final = Table(
+    "api_calls",
+    metadata,
+    Column("relay", Text, primary_key=True),
+    # Hours since 1970.
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("calls", BigInteger, nullable=False),
+)
+
+api_readings: Final = Table(
+    "api_readings",
+    metadata,
+    # Minutes since 1970: one reading a minute is kept.
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
 )
 
 audit: Final = Table(

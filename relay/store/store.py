@@ -25,7 +25,7 @@ from relay.store.messages import MessageStore
 from relay.store.postgres import PostgresDatabase
 from relay.store.queue import Queue
 from relay.store.refusals import Refusals
-from relay.store.shared import SharedFacts
+from relay.store.shared import Leases, OrgPauses, SharedFacts, UsageCounts
 from relay.store.spool import Spool, private_temporary_folder
 from relay.telemetry import get_logger
 
@@ -63,7 +63,10 @@ class Store:
         attachments: The files of mails, and how far they are.
         directory: Users, addresses, exclusions and settings.
         credentials: App passwords and API tokens.
-        shared: Facts that all relays on one database share.
+        shared: Small facts that all relays on one database share, by key.
+        leases: Named rights that one process of all relays has at a time.
+        pauses: The pause of the org, one for all relays.
+        usage: The API calls of all relays together.
     """
 
     def __init__(self, context: StoreContext, owner: LeaseOwner | None = None) -> None:
@@ -80,6 +83,9 @@ class Store:
         self.directory = DirectoryStore(context)
         self.credentials = Credentials(context)
         self.shared = SharedFacts(context)
+        self.leases = Leases(context)
+        self.pauses = OrgPauses(context)
+        self.usage = UsageCounts(context)
 
     @classmethod
     async def open(

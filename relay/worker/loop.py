@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.directory import Directory
     from relay.core.queue import Claimed, LeaseOwner
-    from relay.outbox.circuit_breaker import Pause
+    from relay.core.shared import Pause
     from relay.salesforce import Org
     from relay.store import Store
 
@@ -127,7 +127,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._warming: asyncio.Task[None] | None = None
-        self.breaker = CircuitBreaker(settings.salesforce, store, org, clock)
+        self.breaker = CircuitBreaker(settings.salesforce, store, org, clock, owner)
         self._gathered_s = float("-inf")
 
     @property
@@ -137,9 +137,12 @@ class Worker:
 
     # ------------------------------------------------------------ life
 
-    async def start(self) -> None:
-        """Start the lanes and the keeper of the leases."""
-        await self.breaker.start()
+    async def start(self, is_alive: Callable[[str], bool] | None = None) -> None:
+        """Start the lanes and the keeper of the leases.
+
+        `is_alive` says whether the process of a lease's owner may still run.
+        """
+        await self.breaker.start(is_alive)
         for number in range(LANES):
             owner = replace(self._owner, worker=str(number))
             self._tasks.append(asyncio.create_task(self._lane(owner)))

@@ -314,7 +314,7 @@ class Planning:
         first = next((each for each in matches if not each[0].begun), None)
         if first is None:
             return None, matches
-        async with self._mode.probing:
+        async with self._mode.probing(run.owner):
             mode = await self._mode.known(shape)
             if mode is not None:
                 return mode, matches

@@ -166,7 +166,9 @@ async def test_concurrent_edits_all_count(store, other, user):
     before = await store.directory.revision()
     await asyncio.gather(
         *(
-            (store, other)[i % 2].address_add(user.id, f"a{i}@b.example", "eve")
+            (store, other)[i % 2].directory.add_address(
+                user.id, f"a{i}@b.example", "eve"
+            )
             for i in range(20)
         )
     )

@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from relay.store.intake import CHUNK_BYTES
 
 from relay.core.errors import IllegalTransition, NotFound
 from relay.core.files import FileDraft, FileUpdate
 from relay.core.model import Draft, LedgerUpdate
 from relay.core.queue import Settlement
 from relay.core.states import ActivityState, Event
+from relay.store.messages import CHUNK_BYTES
 
 SFID = "068000000000001AAA"
 DOCUMENT = "069000000000001AAA"

@@ -210,7 +210,7 @@ async def test_a_cancelled_large_put_is_whole_or_absent(store, make, user):
     await asyncio.sleep(0.001)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await store._finish_puts()
+    await store.messages.finish()
     for row in await store.log.find(LogFilter()):
         assert await store.messages.raw(row["id"]) == data
 

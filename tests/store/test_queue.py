@@ -127,7 +127,7 @@ async def test_eight_workers_claim_without_overlap(store, other, put, owner):
         mine = []
         worker = replace(owner, pid=number)
         source = (store, other)[number % 2]
-        while batch := await source.claim(worker, 7, LEASE_S):
+        while batch := await source.queue.claim(worker, 7, LEASE_S):
             mine += [claimed.id for claimed in batch]
         return mine
 

@@ -17,9 +17,15 @@ from relay.core.errors import (
     SalesforceUnavailable,
     StoreUnavailable,
 )
+from relay.core.queue import LeaseOwner
 from relay.core.states import ActivityState
-from relay.outbox.circuit_breaker import PAUSE_NOTE, CircuitBreaker, pausing, read_pause
+from relay.outbox.circuit_breaker import CircuitBreaker, pausing
 from relay.salesforce.budget import Budget
+from tests.fakes.shared import MemoryShared
+
+ORG = str(SalesforceSettings().instance_url)
+OWNER = LeaseOwner("here", "boot", 1, "1")
+RIVAL = LeaseOwner("there", "boot", 2, "2")
 
 
 class Clock:
@@ -36,31 +42,14 @@ class Clock:
         self.at += timedelta(seconds=seconds)
 
 
-class Notes:
-    """The notes of a store."""
-
-    def __init__(self):
-        self.kept = {}
-        self.fails = False
-        self.shared = self
-
-    async def get(self, key):
-        return self.kept.get(key)
-
-    async def set(self, key, value):
-        if self.fails:
-            raise StoreUnavailable("locked")
-        self.kept[key] = value
-
-
 @pytest.fixture
 def clock():
     return Clock()
 
 
 @pytest.fixture
-def notes():
-    return Notes()
+def shared(clock):
+    return MemoryShared(clock)
 
 
 @pytest.fixture
@@ -71,8 +60,21 @@ def org(clock):
 
 
 @pytest.fixture
-def gate(clock, notes, org):
-    return CircuitBreaker(SalesforceSettings(), notes, org, clock)
+def gate(clock, shared, org):
+    return CircuitBreaker(SalesforceSettings(), shared, org, clock, OWNER)
+
+
+@pytest.fixture
+def other_org(clock):
+    return SimpleNamespace(
+        stats=SimpleNamespace(answers=0), budget=Budget(SalesforceSettings(), clock)
+    )
+
+
+@pytest.fixture
+def other(clock, shared, other_org):
+    """Return the breaker of another relay on the same database."""
+    return CircuitBreaker(SalesforceSettings(), shared, other_org, clock, RIVAL)
 
 
 async def test_an_open_gate_holds_nothing_back(gate):
@@ -103,11 +105,11 @@ async def test_a_down_org_rests_longer_after_each_probe(gate, clock):
         (SalesforceDown("maintenance", retry_after_s=120), 120, "down"),
     ],
 )
-async def test_each_reason_has_its_rest(gate, notes, error, wait_s, reason):
-    """The wait that is known is kept, up to pause_max_s, and the note tells it."""
+async def test_each_reason_has_its_rest(gate, shared, error, wait_s, reason):
+    """The wait that is known is kept, up to pause_max_s, and the store tells it."""
     await gate.trip(error)
     assert await gate.wait_s() == wait_s
-    told = read_pause(notes.kept[PAUSE_NOTE])
+    told = (await shared.pauses.get(ORG)).pause
     assert told == gate.pause
     assert told is not None
     assert told.reason == reason
@@ -125,14 +127,14 @@ async def test_spent_calls_are_asked_for_less_and_less_often(gate, clock):
     assert waits == [10, 20, 40, 80, 160, 320, 640, 900, 900]
 
 
-async def test_an_answer_ends_the_pause_and_batches_grow(gate, org, notes, clock):
+async def test_an_answer_ends_the_pause_and_batches_grow(gate, org, shared, clock):
     """After a probe that got through: 10, 100, then full batches."""
     await gate.trip(SalesforceDown("no answer"))
     clock.pass_s(1)
     org.stats.answers += 2
     await gate.went_through()
     assert gate.pause is None
-    assert notes.kept[PAUSE_NOTE] is None
+    assert (await shared.pauses.get(ORG)).pause is None
     sizes = []
     for _ in range(4):
         sizes.append(gate.size(1000))
@@ -190,28 +192,133 @@ async def test_near_the_limit_batches_keep_their_distance(gate, org, clock):
     assert await gate.wait_s() == 0
 
 
-async def test_a_restart_ends_a_pause_and_keeps_the_count(gate, org, notes, clock):
-    """Whoever restarts has mended something; what was used stays used."""
+async def test_a_restart_tries_at_once_and_keeps_the_count(
+    gate, org, other, other_org, shared
+):
+    """Whoever restarts may have removed the cause; what was used stays used."""
     org.budget.told(10, 1000)
     org.budget.spent()
-    await gate.trip(CredentialsRefused("no"))
+    await gate.trip(CredentialsRefused("no", retry_after_s=60))
+    since = gate.pause.since
     await gate.stop()
-    other = SimpleNamespace(
-        stats=SimpleNamespace(answers=0), budget=Budget(SalesforceSettings(), clock)
-    )
-    again = CircuitBreaker(SalesforceSettings(), notes, other, clock)
-    notes.kept[PAUSE_NOTE] = {"since": "x"}
-    await again.start()
-    assert notes.kept[PAUSE_NOTE] is None
-    assert other.budget.reading().own == 1
-    assert await again.wait_s() == 0
+    await other.start()
+    assert other.pause.since == since
+    assert (await other.wait_s(), other.size(1000)) == (0, 1)
+    assert other_org.budget.reading().own == 1
+    assert other_org.budget.reading().used == 10
 
 
-async def test_a_store_that_is_locked_does_not_matter(gate, notes):
-    """The note is for people; the pause holds without it."""
-    notes.fails = True
+async def test_a_restart_leaves_the_pause_of_another_relay(gate, other, clock):
+    """What one relay has learned holds for one that starts meanwhile."""
+    await gate.trip(SalesforceLimited("spent", retry_after_s=900))
+    await other.start()
+    assert await other.wait_s() == 900
+    assert other.pause == gate.pause
+    clock.pass_s(2)
+    await gate.follow()
+    assert gate.pause is not None
+
+
+async def test_a_store_that_is_locked_does_not_matter(gate, shared, clock):
+    """The pause holds without it, and is written once it answers."""
+    shared.fails = True
+    await gate.trip(SalesforceDown("no answer", retry_after_s=30))
+    assert await gate.wait_s() == 30
+    clock.pass_s(2)
+    assert await gate.wait_s() == 28
+    shared.fails = False
+    clock.pass_s(2)
+    assert await gate.wait_s() == 26
+    assert (await shared.pauses.get(ORG)).pause == gate.pause
+
+
+# ------------------------------------------------------------------ several relays
+
+
+async def test_one_relay_probes_and_all_see_its_end(gate, org, other, clock):
+    """While one probes the others wait, and then go on with small batches."""
     await gate.trip(SalesforceDown("no answer"))
-    assert await gate.wait_s() == 1
+    await other.follow()
+    assert other.pause == gate.pause
+    clock.pass_s(1)
+    assert await gate.wait_s() == 0
+    assert 0 < await other.wait_s() <= 1
+    org.stats.answers += 1
+    await gate.went_through()
+    clock.pass_s(1)
+    assert await other.wait_s() == 0
+    assert other.pause is None
+    assert other.size(1000) == 10
+
+
+async def test_a_probe_in_vain_is_one_probe(gate, other, clock):
+    """The next pause is longer for all relays, whoever probed."""
+    await gate.trip(SalesforceDown("no answer"))
+    clock.pass_s(1)
+    assert await gate.wait_s() == 0
+    await gate.trip(SalesforceDown("no answer"))
+    assert await other.wait_s() == 2
+    assert other.pause.probes == 1
+    clock.pass_s(2)
+    assert await other.wait_s() == 0
+    assert await gate.wait_s() > 0
+
+
+async def test_a_failure_that_two_relays_meet_counts_once(gate, other):
+    """Both had a batch on its way: the pause is as long as after one failure."""
+    await gate.trip(SalesforceDown("no answer"))
+    await other.trip(SalesforceDown("no answer either"))
+    assert other.pause == gate.pause
+    assert other.pause.probes == 0
+    assert other.pause.text == "no answer"
+
+
+async def test_who_dies_as_it_probes_is_succeeded(gate, other, clock):
+    """The lease ends, and another relay probes."""
+    await gate.trip(SalesforceDown("no answer"))
+    clock.pass_s(1)
+    assert await gate.wait_s() == 0
+    assert await other.wait_s() > 0
+    clock.pass_s(91)
+    assert await other.wait_s() == 0
+    assert other.size(1000) == 1
+
+
+async def test_no_relay_probes_while_the_store_is_silent(gate, shared, clock):
+    """Whether another one probes is not known then."""
+    await gate.trip(SalesforceDown("no answer"))
+    clock.pass_s(1)
+    shared.fails = True
+    with pytest.raises(StoreUnavailable):
+        await gate.wait_s()
+
+
+async def test_relays_share_what_they_may_spend(gate, org, other, other_org, clock):
+    """The share of the calls is that of all relays together."""
+    for each in (org, other_org):
+        each.budget.told(100, 1000)
+        for _ in range(480):
+            each.budget.spent()
+    assert await gate.wait_s() == 0
+    assert await other.wait_s() == 900
+    assert "960 calls" in other.pause.text
+    clock.pass_s(1)
+    assert await gate.wait_s() == 899
+    assert gate.pause == other.pause
+
+
+async def test_calls_are_added_once_the_store_answers(gate, org, shared, clock):
+    """A count that could not be written is not lost, and not counted twice."""
+    org.budget.spent()
+    shared.fails = True
+    await gate.wait_s()
+    org.budget.spent()
+    shared.fails = False
+    clock.pass_s(6)
+    await gate.wait_s()
+    await gate.stop()
+    assert sum((await shared.usage.get()).calls.values()) == 2
+    assert org.budget.reading().own == 2
 
 
 def work(state=ActivityState.PLANNED, error=None):
@@ -236,12 +343,6 @@ def test_a_call_that_failed_says_it_for_all():
     down = SalesforceDown("no answer")
     assert pausing([work(ActivityState.WRITTEN)], down) is down
     assert pausing([work()], OutcomeUnknown("?")) is None
-
-
-@pytest.mark.parametrize("note", [None, [], {"since": "x"}, {"since": 3, "until": 4}])
-def test_a_note_that_makes_no_sense_is_no_pause(note):
-    """Whatever lies in the store, `relay check` goes on."""
-    assert read_pause(note) is None
 
 
 @pytest.mark.parametrize(

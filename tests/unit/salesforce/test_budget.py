@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relay.config import SalesforceSettings
+from relay.core.shared import APIUsage, CallReading
 from relay.salesforce import budget as budgets
 from relay.salesforce.budget import Budget, CallStats, usage_of
 from relay.salesforce.transport import Flight
@@ -111,20 +112,41 @@ def test_a_quota_that_outlives_the_day_is_said_so(clock):
 
 
 def test_it_outlives_a_restart(clock):
-    """What was counted before a restart counts after it; nonsense is left out."""
+    """What was counted before a restart counts after it."""
     first = made(clock, daily_share=0.5)
     first.told(400, 1000)
     for _ in range(7):
         first.spent()
     clock.pass_s(600)
     second = made(clock, daily_share=0.5)
-    second.load(first.as_json())
+    said = first.last_reading()
+    second.load(APIUsage(first.pending(), (said,)))
     assert second.reading().own == 7
     assert second.reading().used == 400
     third = made(clock)
-    for kept in (None, [], {"own": 3}, {"own": {}, "told": ["x"], "samples": []}):
-        third.load(kept)
+    third.load(APIUsage())
     assert third.reading().used is None
+    assert third.last_reading() is None
+
+
+def test_calls_of_other_relays_count_too(clock):
+    """The share is that of all relays; what is stored meanwhile counts once."""
+    budget = made(clock, daily_share=0.5)
+    budget.told(400, 1000)
+    for _ in range(3):
+        budget.spent()
+    stored = budget.pending()
+    budget.spent()
+    (hour,) = stored
+    newer = CallReading(clock.now() + timedelta(seconds=1), 420, 1000)
+    budget.load(APIUsage({hour: 100 + 3}, (newer,)), stored)
+    assert budget.pending() == {hour: 1}
+    assert budget.reading().own == 104
+    assert budget.reading().used == 420
+    older = CallReading(clock.now() - timedelta(seconds=9), 1, 1000)
+    budget.load(APIUsage({hour: 110}, (older,)))
+    assert budget.reading().own == 111
+    assert budget.reading().used == 420
 
 
 def test_gauges_follow(clock):

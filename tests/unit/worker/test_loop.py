@@ -16,6 +16,7 @@ from relay.core.states import Event
 from relay.outbox.batch import ClaimedMessage, SpoiltBatchError
 from relay.salesforce.budget import Budget
 from relay.worker.loop import ISOLATING, Worker
+from tests.fakes.shared import MemoryShared
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 OWNER = LeaseOwner("host", "boot", 1, "1")
@@ -45,7 +46,10 @@ class Store:
         self.script = []
         self.claims = []
         self.settled = {}
-        self.queue = self.ledger = self.shared = self
+        self.queue = self.ledger = self
+        shared = MemoryShared(CLOCK)
+        self.leases, self.pauses = shared.leases, shared.pauses
+        self.usage = shared.usage
 
     async def claim(self, owner, limit, lease_s, **more):
         self.claims.append(limit)
@@ -58,9 +62,6 @@ class Store:
         for settlement in settlements:
             self.settled[settlement.message_id] = settlement.event
         return {settlement.message_id for settlement in settlements}
-
-    async def set(self, key, value):
-        pass
 
     async def wait_for_work(self, timeout_s):
         pass
