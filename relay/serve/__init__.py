@@ -5,8 +5,7 @@ children (`smtp-0`, `smtp-1` … take mail, `worker-0` logs it), starts those ag
 end, answers for all of them at `telemetry.listen`, and passes signals on: SIGTERM and
 SIGINT drain, SIGHUP puts new children in the place of the old ones.
 
-`parts` says which processes there are, `channel` carries a few lines of JSON between
-two of them, `child` is the inside of a child, `process` the supervisor's view of one,
-`supervisor` keeps them all, and `overview` answers for all of them. What a part does
-is `relay.app`'s business.
+`process` says which processes there are and is the supervisor's view of one, `child`
+is the inside of one, with the channel between the two; `supervisor` keeps them all, and
+`overview` answers for all of them. What a part does is `relay.app`'s business.
 """

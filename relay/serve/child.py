@@ -1,8 +1,12 @@
-"""The inside of a child: one `App` with the roles of its part.
+"""The inside of a child: one `App` with the roles of its part, and its channel.
 
 It is the same command as the supervisor's, with a ticket in the environment. It ends
 when the supervisor asks (SIGTERM), and at once when the supervisor is no more: an
 orphan would keep the ports, and a killed process loses nothing.
+
+The channel carries a few lines of JSON over a socket pair. The child says `ready` or
+`failed`, and answers what it is asked. The end of the stream means that the other
+process has gone.
 """
 
 from __future__ import annotations
@@ -19,8 +23,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.errors import ConfigError, RelayError
-from relay.serve.channel import Channel, line
-from relay.telemetry import bound, get_logger, metrics
+from relay.telemetry import bound, get_logger
 from relay.telemetry.health import Health
 
 if TYPE_CHECKING:
@@ -38,8 +41,56 @@ _PR_SET_NAME: Final = 15
 _M_MMAP_THRESHOLD: Final = -3
 _LARGE_BLOCK: Final = 1024 * 1024
 """Bytes: the blocks in which mail is taken in are smaller, and stay cheap."""
+_LONGEST_LINE: Final = 1024 * 1024
+"""Bytes: far more than all checks of a part take."""
 
 logger = get_logger(__name__)
+
+
+class Channel:
+    """One end."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Take the two halves of the stream."""
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, end: socket.socket) -> Channel:
+        """Take over one end of a socket pair."""
+        return cls(*await asyncio.open_connection(sock=end, limit=_LONGEST_LINE))
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Send a line; one that cannot arrive any more is dropped."""
+        if not self._writer.is_closing():
+            self._writer.write(line(kind, **fields))
+
+    async def receive(self) -> dict[str, Any] | None:
+        """Return the next line, or None when the other process has gone."""
+        try:
+            text = await self._reader.readline()
+        except (OSError, ValueError):
+            return None
+        if not text.endswith(b"\n"):
+            return None
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    async def close(self) -> None:
+        """Send what is left, then close."""
+        try:
+            await self._writer.drain()
+        except OSError:
+            pass
+        finally:
+            self._writer.close()
+
+
+def line(kind: str, **fields: Any) -> bytes:
+    """Return a message as it travels."""
+    return json.dumps({"kind": kind, **fields}, default=str).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +182,6 @@ async def _run(mine: Ticket, settings: Settings, end: socket.socket) -> int:
         await stop.wait()
         logger.info("process_draining")
         await app.drain()
-        channel.send("bye", text=metrics.exposition().decode())
     except ConfigError as error:
         channel.send("failed", config=True, text=str(error))
         return MISCONFIGURED
@@ -175,8 +225,6 @@ async def _facts(asked: dict[str, Any], health: Health) -> dict[str, Any]:
     if asked["kind"] == "readiness":
         _, details = await health.readiness()
         return {"details": details}
-    if asked["kind"] == "metrics":
-        if asked.get("refresh"):
-            await health.refresh()
-        return {"text": metrics.exposition().decode()}
+    if asked["kind"] == "refresh":
+        await health.refresh()
     return {}

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
-from relay.telemetry import metrics
 from relay.telemetry.health import HealthServer
-from relay.telemetry.totals import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from relay.config import HostPort
-    from relay.serve.parts import Part
-    from relay.serve.process import ChildProcess
+    from relay.serve.process import ChildProcess, Part
+    from relay.telemetry.totals import SharedMetrics
 
 
 class Overview(HealthServer):
@@ -27,6 +26,7 @@ class Overview(HealthServer):
     def __init__(
         self,
         listen: HostPort,
+        shared: SharedMetrics,
         *,
         wanted: Callable[[], list[Part]],
         running: Callable[[], list[ChildProcess]],
@@ -35,11 +35,12 @@ class Overview(HealthServer):
 
         Args:
             listen: Where.
+            shared: What the processes count.
             wanted: The parts that ought to run.
             running: The processes there are, those that drain included.
         """
         super().__init__(listen)
-        self.totals = Totals()
+        self._shared = shared
         self._wanted = wanted
         self._running = running
 
@@ -80,18 +81,13 @@ class Overview(HealthServer):
     async def exposition(self) -> bytes:
         """Return the sum of what all processes, ended ones included, have counted."""
         running = [child for child in self._running() if child.ready]
-        # The queue is the same whoever counts it: one process is asked to.
+        # The queue is the same whoever counts it: one process is asked to look.
         looks = next((c for c in running if "worker" in c.part.roles), None)
         looks = looks or next(iter(running), None)
-        await asyncio.gather(
-            *(child.ask("metrics", refresh=child is looks) for child in running)
-        )
-        return self.totals.exposition(
-            [
-                (metrics.exposition().decode(), False),
-                *((child.last_metrics, child is looks) for child in running),
-            ]
-        )
+        if looks is not None:
+            await looks.ask("refresh")
+        alive = [child.pid for child in self._running() if not child.ended.done()]
+        return self._shared.exposition([os.getpid(), *alive])
 
 
 def merged(found: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:

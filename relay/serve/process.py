@@ -1,4 +1,4 @@
-"""A child as the supervisor sees it: started, asked, stopped, gone."""
+"""Which processes there are, and a child as the supervisor sees it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,48 @@ import os
 import socket
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.errors import ConfigError, StoreUnavailable
-from relay.serve.channel import Channel
-from relay.serve.child import VARIABLE, Ticket
+from relay.serve.child import VARIABLE, Channel, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from relay.serve.parts import Part
+    from relay.config import Settings
 
 ASK_S: Final = 2.5
 """Wait for an answer; a child bounds its own probes by less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One process: its name in the log, and what it does."""
+
+    name: str
+    roles: frozenset[str]
+
+    @property
+    def takes_mail(self) -> bool:
+        """Whether it needs the listening sockets."""
+        return "smtp" in self.roles
+
+
+def parts(settings: Settings, roles: frozenset[str]) -> list[Part]:
+    """Return the processes, those that take mail first.
+
+    Reading mail and speaking to Salesforce have a process of their own, so that they
+    never delay a `250`.
+    """
+    found = []
+    if "smtp" in roles:
+        found += [
+            Part(f"smtp-{number}", frozenset({"smtp"}))
+            for number in range(settings.serve.processes)
+        ]
+    found += [Part(f"{role}-0", frozenset({role})) for role in sorted(roles - {"smtp"})]
+    return found
 
 
 class ChildProcess:
@@ -30,7 +59,6 @@ class ChildProcess:
         part: What it is.
         pid: Its process id.
         listeners: Where it listens, once it is ready.
-        last_metrics: The newest text of its metrics that is known.
     """
 
     def __init__(
@@ -40,7 +68,6 @@ class ChildProcess:
         self.part = part
         self.pid = process.pid
         self.listeners: dict[str, Any] = {}
-        self.last_metrics = ""
         self._process = process
         self._channel = channel
         self._failure: Exception | None = None
@@ -51,9 +78,17 @@ class ChildProcess:
 
     @classmethod
     async def start(
-        cls, part: Part, sockets: Mapping[str, Sequence[socket.socket]]
+        cls,
+        part: Part,
+        sockets: Mapping[str, Sequence[socket.socket]],
+        environment: Mapping[str, str],
     ) -> ChildProcess:
         """Start this very command again, as a child.
+
+        Args:
+            part: What it is.
+            sockets: The listening sockets that it inherits, by place.
+            environment: Variables that it has beside those of this process.
 
         Raises:
             OSError: No process could be made.
@@ -74,7 +109,7 @@ class ChildProcess:
                 sys.executable,
                 *sys.orig_argv[1:],
                 stdin=asyncio.subprocess.DEVNULL,
-                env=os.environ | {VARIABLE: ticket.text()},
+                env={**os.environ, **environment, VARIABLE: ticket.text()},
                 pass_fds=[
                     theirs.fileno(),
                     *(fd for found in ticket.bound.values() for fd in found),
@@ -143,8 +178,8 @@ class ChildProcess:
 
     async def _until_ended(self) -> int:
         """Read what it says until it ends; return its status."""
-        while (told := await self._channel.receive()) is not None:
-            self._hear(told)
+        while (said := await self._channel.receive()) is not None:
+            self._hear(said)
         status = await self._process.wait()
         await self._channel.close()
         for answer in self._asked.values():
@@ -152,17 +187,14 @@ class ChildProcess:
                 answer.set_result({})
         return status
 
-    def _hear(self, told: dict[str, Any]) -> None:
-        if told["kind"] == "ready":
-            self.listeners = {k: v for k, v in told.items() if k not in {"kind", "pid"}}
+    def _hear(self, said: dict[str, Any]) -> None:
+        if said["kind"] == "ready":
+            self.listeners = {k: v for k, v in said.items() if k not in {"kind", "pid"}}
             self._ready.set()
-        elif told["kind"] == "failed":
-            kind = ConfigError if told["config"] else StoreUnavailable
-            self._failure = kind(told["text"])
-        elif told["kind"] == "bye":
-            self.last_metrics = told["text"]
-        elif told["kind"] == "answer":
-            self.last_metrics = told.get("text") or self.last_metrics
-            answer = self._asked.get(told["number"])
+        elif said["kind"] == "failed":
+            kind = ConfigError if said["config"] else StoreUnavailable
+            self._failure = kind(said["text"])
+        elif said["kind"] == "answer":
+            answer = self._asked.get(said["number"])
             if answer is not None and not answer.done():
-                answer.set_result(told)
+                answer.set_result(said)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.errors import ConfigError, RelayError
 from relay.serve.overview import Overview
-from relay.serve.parts import Part, parts
-from relay.serve.process import ChildProcess
+from relay.serve.process import ChildProcess, Part, parts
 from relay.smtp.sockets import bind, bind_shared, close
 from relay.telemetry import get_logger
+from relay.telemetry.totals import SharedMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +73,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._renewing = asyncio.Lock()
         self._overview: Overview | None = None
+        self._shared: SharedMetrics | None = None
 
     async def run(self) -> None:
         """Start everything, keep it running, and drain it when a signal comes.
@@ -108,8 +109,14 @@ class Supervisor:
     async def _listen(self) -> None:
         place = self._settings.telemetry.listen
         if place is not None:
+            try:
+                self._shared = SharedMetrics()
+            except OSError as error:
+                text = f"telemetry.listen: no folder for metrics: {error}; set TMPDIR"
+                raise ConfigError(text) from error
             overview = Overview(
                 place,
+                self._shared,
                 wanted=lambda: [slot.part for slot in self._slots],
                 running=self._running,
             )
@@ -162,7 +169,12 @@ class Supervisor:
         await ready
 
     async def _start_child(self, slot: _Slot) -> ChildProcess:
-        child = await ChildProcess.start(slot.part, slot.sockets)
+        shared = self._shared
+        environment = {} if shared is None else shared.environment
+        child = await ChildProcess.start(slot.part, slot.sockets, environment)
+        if shared is not None:
+            pid = child.pid
+            child.ended.add_done_callback(lambda _: shared.retire(pid))
         if self._stop.is_set():  # The others have been told already.
             child.stop()
         return child
@@ -192,7 +204,6 @@ class Supervisor:
                 if slot.child is not child:
                     continue  # A new one has taken its place.
                 slot.child = None
-                self._retire(child)
             if self._stop.is_set():
                 return
             if time.monotonic() - began >= HEALTHY_S:
@@ -242,10 +253,6 @@ class Supervisor:
                     child.kill()
         finally:
             replaced.cancel()
-
-    def _retire(self, child: ChildProcess) -> None:
-        if self._overview is not None and child.last_metrics:
-            self._overview.totals.retire(child.last_metrics)
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -325,7 +332,6 @@ class Supervisor:
     async def _let_go(self, child: ChildProcess) -> None:
         await self._end(child)
         self._leaving.discard(child)
-        self._retire(child)
 
     # ------------------------------------------------------------ stop
 
@@ -354,6 +360,8 @@ class Supervisor:
         await asyncio.gather(*(self._end(child) for child in self._running()))
         if self._overview is not None:
             await self._overview.stop()
+        if self._shared is not None:
+            self._shared.close()
 
 
 def _complain(event: str, slot: _Slot, error: Exception) -> None:

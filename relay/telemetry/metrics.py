@@ -3,10 +3,16 @@
 Parts import the object they count with; nobody makes a metric elsewhere. Names and
 labels are stable. Label values come from fixed sets (reasons, states, kinds, events),
 never from mail, so that a stranger cannot grow the registry.
+
+A child of `relay serve` counts in files of a folder that its supervisor made; `totals`
+adds them up. By itself a process counts in its own memory.
 """
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
@@ -18,9 +24,11 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
+    values,
 )
 
 from relay import __version__
+from relay.telemetry.events import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +41,15 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # the library lacks 
 REGISTRY: Final = CollectorRegistry(auto_describe=False)
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
+FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Tells `prometheus_client` to count in files of a folder, by its name."""
+_FILE_BYTES: Final = 128 * 1024
+"""Size of such a file: all labels that there are fit into it."""
+_SESSIONS: Final = "livesum"
+"""How a gauge of several processes is read: each has its part of the whole."""
+_LOOKED_UP: Final = "livemostrecent"
+"""The same, where each process looks at one thing: who looked last is right."""
+
 _COMMIT_BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
@@ -41,6 +58,32 @@ _CALL_BUCKETS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
 )
+
+
+def _reserve() -> None:
+    """Fill the files in which this process will count, where it counts in files.
+
+    The library makes them sparse, and a write into a hole for which the file system
+    has no room kills the process (SIGBUS). Where there is no room now, this process
+    counts for itself alone, and takes mail.
+    """
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder is None:
+        return
+    kinds = ("counter", "histogram", f"gauge_{_SESSIONS}", f"gauge_{_LOOKED_UP}")
+    files = [Path(folder, f"{kind}_{os.getpid()}.db") for kind in kinds]
+    try:
+        for file in files:
+            file.write_bytes(bytes(_FILE_BYTES))
+    except OSError as error:
+        for file in files:
+            with suppress(OSError):
+                file.unlink()
+        values.ValueClass = values.MutexValue
+        get_logger(__name__).warning("metrics_not_shared", error=error.strerror)
+
+
+_reserve()
 
 
 class _Unnamed:
@@ -65,7 +108,10 @@ SMTP_CONNECTIONS_TOTAL: Final = Counter(
 )
 REGISTRY.register(_Unnamed(SMTP_CONNECTIONS_TOTAL))
 SMTP_CONNECTIONS: Final = Gauge(
-    "relay_smtp_connections", "SMTP sessions open now.", registry=REGISTRY
+    "relay_smtp_connections",
+    "SMTP sessions open now.",
+    registry=REGISTRY,
+    multiprocess_mode=_SESSIONS,
 )
 MESSAGES_ACCEPTED: Final = Counter(
     "relay_messages_accepted_total",
@@ -88,12 +134,17 @@ COMMIT_SECONDS: Final = Histogram(
 # ------------------------------------------------------------------ queue
 
 QUEUE: Final = Gauge(
-    "relay_queue", "Messages in the store, by state.", ["state"], registry=REGISTRY
+    "relay_queue",
+    "Messages in the store, by state.",
+    ["state"],
+    registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
 )
 QUEUE_OLDEST: Final = Gauge(
     "relay_queue_oldest_seconds",
     "Age of the oldest queued message; 0 when none waits.",
     registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
 )
 ATTEMPTS: Final = Counter(
     "relay_attempts_total",
@@ -121,36 +172,43 @@ ORG_PAUSED: Final = Gauge(
     "relay_org_paused",
     "1 while no call is made: the org's limit, or its credentials.",
     registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
 )
 ORG_API_USED: Final = Gauge(
     "relay_org_api_used",
     "API calls of the org in the last 24 hours, as last told.",
     registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
 )
 ORG_API_LIMIT: Final = Gauge(
     "relay_org_api_limit",
     "API calls that the org may make in 24 hours, as last told.",
     registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
 )
 ORG_API_SHARE: Final = Gauge(
     "relay_org_api_share",
     "Used part of the calls: the org's or the relay's own, whichever is larger.",
     registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
 )
 ORG_API_OWN: Final = Gauge(
     "relay_org_api_own",
     "API calls that the relay itself made in the last 24 hours.",
     registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
 )
 ORG_API_LASTS: Final = Gauge(
     "relay_org_api_lasts_seconds",
     "Forecast: time until nothing is written for want of calls; +Inf beyond a day.",
     registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
 )
 ORG_PAUSED_SINCE: Final = Gauge(
     "relay_org_paused_since_seconds",
     "When the org began to rest, as Unix time; 0 while it works.",
     registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
 )
 ORG_PAUSES: Final = Counter(
     "relay_org_pauses_total",
@@ -176,6 +234,7 @@ FILES_NOW: Final = Gauge(
     "Files of mails in the store, by state.",
     ["state"],
     registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
 )
 
 # ------------------------------------------------------------------ process

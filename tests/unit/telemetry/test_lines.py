@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core import ascii_json
-from relay.telemetry.lines import JSONLines, PlainLines
+from relay.telemetry.events import JSONLines, PlainLines
 from relay.telemetry.redaction import clean
 
 NAMES = st.sampled_from("peer rcpt mail_from size_bytes listen a Z part".split())

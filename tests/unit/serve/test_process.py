@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relay.config import ServeSettings, Settings, StoreSettings
 from relay.serve.overview import merged
-from relay.serve.parts import parts
+from relay.serve.process import parts
 
 POSTGRES = StoreSettings(url="postgresql://relay@db/relay")
 
