@@ -1,8 +1,8 @@
-"""The rows of files in hand: whose they are now, and what is committed of them.
+"""The rows of leased files: whose they are now, and what is committed of them.
 
-What becomes of a file is noted in the store and in the hand together, so that a turn
-sees each row as the store has it; a row that another worker has taken meanwhile is left
-to it.
+What becomes of a file is written to the store and to `LeasedFiles` together, so that a
+turn sees each row as the store has it. A row that another worker has leased meanwhile
+is left to that worker.
 """
 
 from __future__ import annotations
@@ -21,11 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from relay.core.clock import Clock
     from relay.core.files import FileRow
-    from relay.core.queue import LeaseOwner
-    from relay.outbox.backoff import Backoff
-    from relay.store import Store
+    from relay.outbox.engine import Mark, Parts
 
 TO_SEND: Final = frozenset({ActivityState.PLANNED, ActivityState.HELD})
 """States of a file whose content has not left."""
@@ -34,7 +31,7 @@ logger = get_logger(__name__)
 
 
 class LeasedFiles:
-    """The files of some mails, those of them that are ours to see to, in one turn."""
+    """The files of some mails in one turn, with those that this worker has leased."""
 
     def __init__(self, rows: Iterable[FileRow]) -> None:
         """Take over what was claimed."""
@@ -42,7 +39,7 @@ class LeasedFiles:
         self._mine = {row.key for row in self.rows.values() if row.mine}
 
     def mine(self, *states: ActivityState) -> list[FileRow]:
-        """Return the rows in hand that are in these states, or all."""
+        """Return the leased rows that are in these states, or all of them."""
         return [
             row
             for key, row in self.rows.items()
@@ -63,7 +60,7 @@ class LeasedFiles:
         return min(sharing, key=lambda r: (r.state in TO_SEND, r.id), default=row)
 
     def take(self, update: FileUpdate) -> None:
-        """Note a change here; a row that is not kept is not ours any more."""
+        """Take a committed change over; the lease ends unless the row is kept."""
         row = self.rows[update.key]
         self.rows[update.key] = dataclasses.replace(
             row,
@@ -84,20 +81,18 @@ class LeasedFiles:
         self._mine.discard(key)
 
 
-class FileLedger:
+class FileRows:
     """Commits what becomes of files, and says when each is due again."""
 
-    def __init__(
-        self, store: Store, clock: Clock, *, owner: LeaseOwner, backoff: Backoff
-    ) -> None:
+    def __init__(self, parts: Parts) -> None:
         """Keep the parts; nothing is read."""
-        self._store = store
-        self._clock = clock
-        self._owner = owner
-        self._backoff = backoff
+        self._store = parts.store
+        self._clock = parts.clock
+        self._owner = parts.owner
+        self._backoff = parts.backoff
 
-    async def commit(self, hand: LeasedFiles, updates: Sequence[FileUpdate]) -> None:
-        """Take changes into the store and the hand.
+    async def commit(self, leased: LeasedFiles, updates: Sequence[FileUpdate]) -> None:
+        """Write changes to the store, then to the leased files.
 
         Raises:
             StoreUnavailable: Nothing was taken.
@@ -106,11 +101,11 @@ class FileLedger:
             return
         done = await self._store.attachments.update(self._owner, updates)
         for update in updates:
-            row = hand.rows[update.key]
+            row = leased.rows[update.key]
             if update.key in done:
-                hand.take(update)
+                leased.take(update)
             else:
-                hand.drop(update.key)
+                leased.drop(update.key)
             if update.state is not row.state:
                 metrics.FILES.labels(str(update.state)).inc()
                 if update.state not in FILE_WAITING:
@@ -122,14 +117,14 @@ class FileLedger:
                     )
 
     async def leaving(
-        self, hand: LeasedFiles, rows: Iterable[FileRow], lease_s: float
+        self, leased: LeasedFiles, marks: Sequence[Mark[FileRow]], lease_s: float
     ) -> set[str]:
         """Commit that the contents of these rows leave now.
 
         Args:
-            hand: What is in hand.
-            rows: They stay in hand as *sent*.
-            lease_s: How long nobody else may take them.
+            leased: The files of this turn; the rows stay leased, as *sent*.
+            marks: The rows.
+            lease_s: How long no other worker may take them.
 
         Returns:
             The keys of those that are still ours; no other may leave.
@@ -137,17 +132,18 @@ class FileLedger:
         Raises:
             StoreUnavailable: None may leave.
         """
-        now = self._clock.now()
         updates = [
-            FileUpdate(row.key, ActivityState.SENT, sent_at=now, keep=True)
-            for row in rows
+            FileUpdate(
+                mark.row.key, ActivityState.SENT, sent_at=mark.sent_at, keep=True
+            )
+            for mark in marks
         ]
         ours = await self._store.attachments.update(self._owner, updates, lease_s)
         for update in updates:
             if update.key in ours:
-                hand.take(update)
+                leased.take(update)
             else:
-                hand.drop(update.key)
+                leased.drop(update.key)
         return ours
 
     def later(self, row: FileRow) -> FileUpdate:

@@ -1,13 +1,19 @@
-"""Writing to Salesforce, once: ledger first, then the call, then what came of it.
+"""The records of mails, EmailMessages and Tasks, as a client of the outbox.
 
-Every row is committed as *sent* before its request leaves. A row found as *sent* at
-the start of an attempt has an unknown outcome, and is looked for by its key before
-anything is sent again: found settles it, and only what is still absent after the
-longest time that a call may run counts as never done.
+The rows of a mail are its ledger; the mail's lease guards them. Every row is committed
+as *sent* together with the plan that it comes from. What Salesforce answers is kept in
+the batch and committed with the next step, at the latest with the settlements.
+
+How a record is looked up by its key shows in the draft, best first: a unique field that
+holds the key, an EmailMessage's MessageIdentifier, the last line of a Task's
+Description. The first EmailMessage of an org is a special case: it is written only once
+it is proven that the org makes an activity for it (`RecordWriter.probe`).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.activity import Mode
@@ -15,28 +21,23 @@ from relay.core.errors import OutcomeUnknown, StoreUnavailable, TransientError
 from relay.core.model import Activity, LedgerUpdate, Unsent
 from relay.core.states import ActivityState
 from relay.outbox.backoff import look_up_wait_s
-from relay.outbox.recovery import Recovery
-from relay.outbox.visibility import RIGHT
-from relay.salesforce import errors
+from relay.outbox.engine import CLOCK_SLACK, Client, Outbox, Result
+from relay.outbox.visibility import RIGHT, Visibility, owner_of
+from relay.salesforce import FoundRecord, errors
 from relay.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
 
-    from relay.config import SalesforceSettings
-    from relay.core.clock import Clock
     from relay.core.model import Draft
     from relay.outbox.batch import Batch, BatchMail
+    from relay.outbox.engine import Change, Mark, Parts
     from relay.outbox.mode import WriteMode
-    from relay.salesforce import FoundRecord, Org, WriteOutcome
-    from relay.store import Store
+    from relay.salesforce import OrgSchema, WriteOutcome
 
 MAX_RECORDS: Final = 1000
 """Records of one composite call: five collections of 200."""
-
-SEND_WITHIN_S: Final = 5.0
-"""A request that has not left by then is dropped: a paused process must not wake up
-and write what another has settled meanwhile."""
 
 _NO_EMAIL_MESSAGES: Final = frozenset(
     {"INVALID_TYPE", "INVALID_TYPE_FOR_OPERATION", "FUNCTIONALITY_NOT_ENABLED"}
@@ -44,66 +45,62 @@ _NO_EMAIL_MESSAGES: Final = frozenset(
 )
 """Refusals that say: this org, or our user, logs no EmailMessages."""
 
+_HIDDEN: Final = (
+    "sent without an answer; not found, and none of its owner's Tasks can be read, so "
+    f"it may be there: {RIGHT}; until then it is not written again"
+)
+_NO_FIELD: Final = (
+    "sent without an answer; its key is in the field {name}, which is not there any "
+    "more, or hidden: bring it back, or discard the message"
+)
+
 
 class RecordWriter:
-    """Writes ledger rows, and finds out about those whose outcome is unknown."""
+    """Writes the records of mails, and recovers those whose outcome is unknown."""
 
-    def __init__(
-        self,
-        settings: SalesforceSettings,
-        store: Store,
-        org: Org,
-        clock: Clock,
-        mode: WriteMode,
-    ) -> None:
+    def __init__(self, parts: Parts, mode: WriteMode) -> None:
         """Keep the parts; nothing is started."""
-        self._settings = settings
-        self._store = store
-        self._org = org
-        self._clock = clock
+        self._parts = parts
         self._mode = mode
-        self._unknown = Recovery(settings, store, org, clock, mode)
+        self._outbox = Outbox(parts.clock)
 
-    # ------------------------------------------------------------ unknown outcomes
+    async def recover(self, batch: Batch, mails: Sequence[BatchMail]) -> None:
+        """Find out what became of the rows that are *sent* without an answer.
 
-    async def resolve(self, run: Batch, works: Sequence[BatchMail]) -> None:
-        """Find out about the rows that were sent and never answered.
-
-        Where a unique field holds the key, they are simply sent again: what is there
-        already is refused as a duplicate, and so written.
+        Where a unique field holds the key, they are simply sent again: a record that is
+        there already is refused as a duplicate, and is so known as written.
 
         Raises:
             SalesforceUnavailable: Nothing is known yet.
             OrgPaused: Likewise.
         """
-        if not any(work.of(ActivityState.SENT) for work in works):
+        rows = [row for mail in mails for row in mail.of(ActivityState.SENT)]
+        if not rows:
             return
-        shape = await self._org.schema.get()
+        shape = await self._parts.org.schema.get()
         await self._mode.known(shape)
-        again = await self._unknown.resolve(run, works, shape, prove=self._prove)
+        records = Records(self._parts, self._mode, batch, mails, shape=shape)
+        again = await self._outbox.recover(records, rows)
         if self._mode.shadow:
-            for work, _ in again:
-                work.error = TransientError(
-                    "shadow mode sends nothing, not even again", retry_after_s=60.0
-                )
+            records.keep_waiting(
+                again, "shadow mode sends nothing, not even again", wait_s=60.0
+            )
             return
         for at in range(0, len(again), MAX_RECORDS):
-            await self._send(run, again[at : at + MAX_RECORDS], ())
-
-    # ------------------------------------------------------------ writing
+            await self._outbox.send(records, again[at : at + MAX_RECORDS])
 
     async def write(
         self,
-        run: Batch,
-        works: Sequence[BatchMail],
+        batch: Batch,
+        mails: Sequence[BatchMail],
         plans: Mapping[int, tuple[Draft, ...]] | None = None,
         only: Collection[str] | None = None,
     ) -> None:
-        """Write what the mails need and do not have yet.
+        """Write the records that the mails need and do not have yet.
 
         Args:
-            run: The pass; holds what is not committed yet.
-            works: The mails.
+            batch: Holds the changes that are not committed yet.
+            mails: The mails.
             plans: New drafts by mail id; they take the place of rows never sent.
             only: Keys to send; all others stay planned.
 
@@ -113,173 +110,333 @@ class RecordWriter:
             OrgPaused: Likewise.
         """
         plans = plans or {}
-        if plans and run.pending:
-            # A plan replaces rows that are *planned* in the store; what answers have
-            # changed since must be there first.
-            await run.advance(self._store)
-        for group in _groups(works, plans):
-            for work in group:
-                if work.mail.id in plans:
-                    _plan(work, plans[work.mail.id])
+        if plans and batch.pending:
+            # A plan replaces rows that are *planned* in the store. Changes that follow
+            # from answers must be there first.
+            await batch.advance(self._parts.store)
+        for group in _groups(mails, plans):
+            planned = [
+                (m.mail.id, plans[m.mail.id]) for m in group if m.mail.id in plans
+            ]
+            for mail in group:
+                if mail.mail.id in plans:
+                    _plan(mail, plans[mail.mail.id])
             rows = [
-                (work, row)
-                for work in group
-                for row in work.of(ActivityState.PLANNED, ActivityState.REFUSED)
+                row
+                for mail in group
+                for row in mail.of(ActivityState.PLANNED, ActivityState.REFUSED)
                 if only is None or row.key in only
             ]
-            await self._send(
-                run,
-                rows,
-                [(w.mail.id, plans[w.mail.id]) for w in group if w.mail.id in plans],
-            )
+            records = Records(self._parts, self._mode, batch, group, plans=planned)
+            await self._outbox.send(records, rows)
 
-    async def _send(
+    # ------------------------------------------------------------ the first write
+
+    async def probe(
+        self, batch: Batch, mail: BatchMail, drafts: Callable[[Mode], tuple[Draft, ...]]
+    ) -> Mode | None:
+        """Find out by a first EmailMessage how this org logs mail; log the mail.
+
+        Returns:
+            The mode, remembered from now on; None where the write had no clear end.
+        """
+        plan = drafts(Mode.EMAIL_MESSAGE)
+        key = plan[0].key
+        await self.write(batch, [mail], {mail.mail.id: plan}, only={key})
+        row = mail.rows[key]
+        if row.state is ActivityState.REFUSED:
+            if not _speaks_of_the_org(row):
+                return None
+            batch.update(mail, row, ActivityState.PLANNED)
+            reason = f"the first EmailMessage was refused: {row.error}"
+            await self._mode.remember(Mode.TASK, reason)
+            mail.trace("mode", "task", reason)
+        elif row.state is ActivityState.WRITTEN and row.salesforce_id:
+            # Until it is proven the row is not *written*: a crash, or an answer that
+            # does not come, must leave it as one whose outcome is unknown.
+            batch.pending = [change for change in batch.pending if change.key != key]
+            mail.change(row, state=ActivityState.SENT)
+            found = await self._parts.org.records.read_email_messages(
+                [row.salesforce_id]
+            )
+            if row.salesforce_id not in found:
+                mail.error = OutcomeUnknown(
+                    "the first EmailMessage cannot be read back yet",
+                    retry_after_s=look_up_wait_s(0),
+                )
+                return None
+            records = Records(self._parts, self._mode, batch, [mail])
+            await records.prove(mail, mail.rows[key], found[row.salesforce_id])
+        else:
+            return None
+        mode = self._mode.remembered
+        if mode is not None:
+            again = {mail.mail.id: drafts(mode)} if mode is Mode.TASK else None
+            await self.write(batch, [mail], again)
+        return mode
+
+
+class Records(Client[Activity]):
+    """The rows of some mails of a batch, as the outbox sends and recovers them."""
+
+    def __init__(
         self,
-        run: Batch,
-        rows: Sequence[tuple[BatchMail, Activity]],
-        plans: Sequence[tuple[int, Sequence[Draft]]],
+        parts: Parts,
+        mode: WriteMode,
+        batch: Batch,
+        mails: Sequence[BatchMail],
+        *,
+        plans: Sequence[tuple[int, Sequence[Draft]]] = (),
+        shape: OrgSchema | None = None,
     ) -> None:
-        sent_at = self._clock.now()
-        deadline_s = self._clock.boottime_s() + SEND_WITHIN_S
-        for work, row in rows:
-            # Sent again with an unknown outcome: the next time somebody looks first.
-            lookups = row.lookups + 1 if row.state is ActivityState.SENT else 0
-            work.change(
-                row,
+        """Keep the mails by the keys of their rows.
+
+        Args:
+            parts: The shared parts.
+            mode: How this org logs mail.
+            batch: Takes the changes until they are committed.
+            mails: The mails whose rows are sent or recovered.
+            plans: Committed with the marks *sent*.
+            shape: The org, for look-ups by key.
+        """
+        self._settings = parts.settings.salesforce
+        self._parts = parts
+        self._mode = mode
+        self._batch = batch
+        self._mails = {key: mail for mail in mails for key in mail.rows}
+        self._plans = plans
+        self._shape = shape
+
+    # ------------------------------------------------------------ send
+
+    async def mark_sent(self, marks: Sequence[Mark[Activity]]) -> list[Activity]:
+        """Commit plans and marks; rows of mails whose lease is lost stay here."""
+        for mark in marks:
+            self._mails[mark.row.key].change(
+                mark.row,
                 state=ActivityState.SENT,
-                sent_at=sent_at,
-                lookups=lookups,
+                sent_at=mark.sent_at,
+                lookups=mark.lookups,
                 error="",
             )
-        marks = [
+        updates = [
             LedgerUpdate(
-                row.key,
+                mark.row.key,
                 ActivityState.SENT,
-                sent_at=sent_at,
-                lookups=work.rows[row.key].lookups,
+                sent_at=mark.sent_at,
+                lookups=mark.lookups,
             )
-            for work, row in rows
+            for mark in marks
         ]
         try:
-            await run.advance(self._store, plans=plans, ledger=marks)
+            await self._batch.advance(
+                self._parts.store, plans=self._plans, ledger=updates
+            )
         except StoreUnavailable:
-            # The marks may be committed still, and nothing leaves.
-            run.unsent += [
-                Unsent(work.mail.id, row.key, sent_at)
-                for work, row in rows
-                if row.state is not ActivityState.SENT
+            # The marks may still be committed, and nothing leaves.
+            self._batch.unsent += [
+                Unsent(self._mails[mark.row.key].mail.id, mark.row.key, mark.sent_at)
+                for mark in marks
+                if mark.row.state is not ActivityState.SENT
             ]
             raise
-        rows = [(work, row) for work, row in rows if not work.lost]
-        if not rows:
-            return
-        try:
-            outcomes = await self._org.records.create(
-                [(row.key, row.object, row.fields) for _, row in rows],
-                not_after_boottime_s=deadline_s,
-                unique_fields={
-                    row.key: row.key_field for _, row in rows if row.key_field
-                },
-            )
-        except TransientError:
-            # The whole call was refused before anything was done.
-            for work, row in rows:
-                run.update(work, work.rows[row.key], ActivityState.PLANNED)
-            raise
-        by_key = {outcome.key: outcome for outcome in outcomes}
-        for work, row in rows:
-            self._take(run, work, work.rows[row.key], by_key[row.key])
+        keys = [mark.row.key for mark in marks]
+        return [self._mails[key].rows[key] for key in keys if not self._mails[key].lost]
 
-    def _take(
-        self, run: Batch, work: BatchMail, row: Activity, outcome: WriteOutcome
+    async def request(
+        self, rows: Sequence[Activity], *, not_after_boottime_s: float
+    ) -> list[WriteOutcome]:
+        """Create the records, up to a thousand in one call."""
+        return await self._parts.org.records.create(
+            [(row.key, row.object, row.fields) for row in rows],
+            not_after_boottime_s=not_after_boottime_s,
+            unique_fields={row.key: row.key_field for row in rows if row.key_field},
+        )
+
+    async def take(self, changes: Sequence[Change[Activity]]) -> None:
+        """Take changes into the batch, and into the trace of each mail.
+
+        Raises:
+            SalesforceUnavailable: (a first EmailMessage) It could not be taken back;
+                its row, and those behind it, stay *sent*.
+        """
+        for change in changes:
+            mail = self._mails[change.row.key]
+            if change.outcome is not None:
+                self._take_outcome(mail, change, change.outcome)
+            elif change.cause is not None:
+                self._batch.update(mail, change.row, ActivityState.PLANNED)
+            else:
+                await self._take_look_up(mail, change)
+
+    def _take_outcome(
+        self, mail: BatchMail, change: Change[Activity], outcome: WriteOutcome
     ) -> None:
-        """Take one record's outcome into the ledger and the trace."""
-        error = f"{outcome.code} {outcome.text}".strip()
+        """Take Salesforce's answer about one record."""
+        row, error = change.row, change.error
         metrics.ACTIVITIES.labels(row.object, str(outcome.state)).inc()
-        match str(outcome.state):
-            case "written":
-                run.update(work, row, ActivityState.WRITTEN, salesforce_id=outcome.id)
-                work.trace("write", f"{row.object} {outcome.id}", row.rule)
-            case "refused":
-                run.update(work, row, ActivityState.REFUSED, error=error)
-                work.refusals[row.key] = outcome
-                work.trace("write", f"{row.object} refused", error)
-            case "unknown":
+        match change.result:
+            case Result.WRITTEN:
+                self._batch.update(mail, row, change.state, salesforce_id=outcome.id)
+                mail.trace("write", f"{row.object} {outcome.id}", row.rule)
+            case Result.REFUSED:
+                self._batch.update(mail, row, change.state, error=error)
+                mail.refusals[row.key] = outcome
+                mail.trace("write", f"{row.object} refused", error)
+            case Result.UNKNOWN:
                 text = f"{row.object} was sent, no usable answer came ({error})"
                 if outcome.code == "DUPLICATE_VALUE":
                     text = (
                         f"{row.object} is there and cannot be seen ({error}): {RIGHT}"
                     )
-                wait = look_up_wait_s(row.lookups)
-                work.error = OutcomeUnknown(text, retry_after_s=wait)
-                work.trace("write", f"{row.object} unknown", error)
-            case "not_sent":
-                run.update(work, row, ActivityState.PLANNED, error=error)
-                work.error = TransientError(
-                    "the request did not leave in time", retry_after_s=1.0
+                mail.error = OutcomeUnknown(text, retry_after_s=change.wait_s)
+                mail.trace("write", f"{row.object} unknown", error)
+            case Result.NOT_SENT:
+                self._batch.update(mail, row, change.state, error=error)
+                mail.error = TransientError(
+                    "the request did not leave in time", retry_after_s=change.wait_s
                 )
-                work.trace("write", f"{row.object} not sent", error)
+                mail.trace("write", f"{row.object} not sent", error)
             case _:
-                run.update(work, row, ActivityState.PLANNED, error=error)
-                work.error = errors.error_of(outcome)
-                work.trace("write", f"{row.object} not written", error)
+                self._batch.update(mail, row, change.state, error=error)
+                mail.error = errors.error_of(outcome)
+                mail.trace("write", f"{row.object} not written", error)
+
+    # ------------------------------------------------------------ recover
+
+    async def _take_look_up(self, mail: BatchMail, change: Change[Activity]) -> None:
+        """Take what a look-up by key said about one record."""
+        row = change.row
+        if isinstance(change.found, FoundRecord):
+            if not await self.prove(mail, row, change.found):
+                sfid = change.found.id
+                self._batch.update(mail, row, change.state, salesforce_id=sfid)
+                mail.trace("look-up by key", f"found {sfid}", row.slot)
+        elif change.result is Result.REPEATED:
+            mail.trace("look-up by key", "absent", row.slot)
+        elif change.result is Result.ABSENT:
+            self._batch.update(mail, row, change.state)
+            mail.trace("look-up by key", "proven absent", row.slot)
+        else:
+            self._batch.update(
+                mail, row, change.state, sent_at=row.sent_at, lookups=change.lookups
+            )
+            mail.error = OutcomeUnknown(change.error, retry_after_s=change.wait_s)
+            mail.trace("look-up by key", "not found yet", row.slot)
+
+    def keep_waiting(
+        self, rows: Iterable[Activity], reason: str, *, wait_s: float
+    ) -> None:
+        """Leave rows as they are; their mails are tried again later."""
+        for row in rows:
+            self._mails[row.key].error = TransientError(reason, retry_after_s=wait_s)
+
+    def longest_call(self, row: Activity) -> timedelta:
+        """Return the time-out, and the time that a call may run on after it."""
+        del row
+        return timedelta(seconds=self._settings.timeout_s + self._settings.settle_s)
+
+    def refuses_twice(self, row: Activity) -> bool:
+        """Say whether a unique field holds the key.
+
+        For a first EmailMessage that is not enough: it must be read back, not only be
+        there.
+        """
+        first = row.object == "EmailMessage" and self._mode.may_be_unproven
+        return (
+            row.key_field is not None
+            and self._shape is not None
+            and self._shape.holds_key(row.object, row.key_field)
+            and not first
+        )
+
+    def cannot_find(self, row: Activity) -> str:
+        """Say that the field which holds the key is not there any more."""
+        shape = self._shape
+        if not row.key_field or (shape and shape.field(row.object, row.key_field)):
+            return ""
+        return _NO_FIELD.format(name=row.key_field)
+
+    async def hidden(self, rows: Sequence[Activity]) -> dict[str, str]:
+        """Return the Tasks whose owner's Tasks are not proven to be visible."""
+        visibility = Visibility(self._parts.store, self._parts.org)
+        owners = await visibility.blind({owner_of(row) for row in rows})
+        return {row.key: _HIDDEN for row in rows if owner_of(row) in owners}
+
+    async def find(self, rows: Sequence[Activity]) -> dict[str, FoundRecord]:
+        """Return what Salesforce holds. Only what we wrote since the mark counts."""
+        org, clock = self._parts.org, self._parts.clock
+        server_now = await org.access.server_time()
+        drift = server_now - clock.now()
+        since = {
+            row.key: (row.sent_at or clock.now()) + drift - CLOCK_SLACK for row in rows
+        }
+        found: dict[str, FoundRecord] = {}
+        by_field: dict[tuple[str, str], list[str]] = defaultdict(list)
+        emails: list[Activity] = []
+        tasks: list[Activity] = []
+        for row in rows:
+            if row.key_field:
+                by_field[row.object, row.key_field].append(row.key)
+            elif row.object == "EmailMessage":
+                emails.append(row)
+            else:
+                tasks.append(row)
+        for (sobject, field), keys in by_field.items():
+            found |= await org.records.find_by_key(sobject, field, keys)
+        if emails:
+            by_identifier = await org.records.find_email_messages(
+                sorted({str(row.fields["MessageIdentifier"]) for row in emails})
+            )
+            found |= await self._ours(emails, by_identifier, since)
+        if tasks:
+            found |= await org.records.find_own_tasks(
+                min(since[row.key] for row in tasks), server_now + CLOCK_SLACK
+            )
+        return found
+
+    async def _ours(
+        self,
+        emails: Sequence[Activity],
+        by_identifier: Mapping[str, Sequence[FoundRecord]],
+        since: Mapping[str, datetime],
+    ) -> dict[str, FoundRecord]:
+        """Return for each row the EmailMessage that we wrote for it.
+
+        A Message-ID may be reused by another mail: a record that answers another row
+        is not taken twice, and a living one goes before a deleted one.
+        """
+        me = await self._parts.org.access.me()
+        ids = [r.id for records in by_identifier.values() for r in records]
+        taken = await self._parts.store.ledger.holders(ids) if ids else {}
+        found: dict[str, FoundRecord] = {}
+        for row in sorted(emails, key=lambda row: (since[row.key], row.key)):
+            fitting = [
+                record
+                for record in by_identifier.get(row.fields["MessageIdentifier"], ())
+                if record.created_by_id in {None, me}
+                and record.created_at >= since[row.key]
+                and taken.get(record.id, row.key) == row.key
+            ]
+            fitting.sort(key=lambda record: (record.is_deleted, record.created_at))
+            if fitting:
+                found[row.key] = fitting[0]
+                taken[fitting[0].id] = row.key
+        return found
 
     # ------------------------------------------------------------ the first write
 
-    async def probe(
-        self, run: Batch, work: BatchMail, drafts: Callable[[Mode], tuple[Draft, ...]]
-    ) -> Mode | None:
-        """Find out by a first EmailMessage how this org logs mail; log the mail.
+    async def prove(self, mail: BatchMail, row: Activity, record: FoundRecord) -> bool:
+        """Settle an EmailMessage that was written before the mode was decided.
+
+        With an activity it is written, and the mode decided. Without one it is visible
+        nowhere: it is deleted, and the mail is planned anew as Tasks.
 
         Returns:
-            The shape, remembered from now on; None where the write had no clear end.
-        """
-        plan = drafts(Mode.EMAIL_MESSAGE)
-        key = plan[0].key
-        await self.write(run, [work], {work.mail.id: plan}, only={key})
-        row = work.rows[key]
-        if row.state is ActivityState.REFUSED:
-            if not _speaks_of_the_org(row):
-                return None
-            run.update(work, row, ActivityState.PLANNED)
-            reason = f"the first EmailMessage was refused: {row.error}"
-            await self._mode.remember(Mode.TASK, reason)
-            work.trace("mode", "task", reason)
-        elif row.state is ActivityState.WRITTEN and row.salesforce_id:
-            # Until it is proven the row is not *written*: a crash, or an answer that
-            # does not come, must find it as one whose outcome is unknown.
-            run.pending = [change for change in run.pending if change.key != key]
-            work.change(row, state=ActivityState.SENT)
-            records = await self._org.records.read_email_messages([row.salesforce_id])
-            if row.salesforce_id not in records:
-                work.error = OutcomeUnknown(
-                    "the first EmailMessage cannot be read back yet",
-                    retry_after_s=look_up_wait_s(0),
-                )
-                return None
-            record = records[row.salesforce_id]
-            await self._prove(run, work, work.rows[key], record)
-        else:
-            return None
-        mode = self._mode.remembered
-        if mode is not None:
-            again = {work.mail.id: drafts(mode)} if mode is Mode.TASK else None
-            await self.write(run, [work], again)
-        return mode
-
-    async def _prove(
-        self, run: Batch, work: BatchMail, row: Activity, record: FoundRecord
-    ) -> bool:
-        """Settle an EmailMessage that was written before the shape was decided.
-
-        With an activity it is written, and the shape decided. Without one nobody can
-        see it: it is taken back, and the mail is planned anew as Tasks.
-
-        Returns:
-            False where the shape was decided before, or the row is no EmailMessage.
+            False where the mode was decided before, or the row is no EmailMessage.
 
         Raises:
-            SalesforceUnavailable: It could not be taken back; the row stays *sent*.
+            SalesforceUnavailable: It could not be deleted; the row stays *sent*.
         """
         if row.object != "EmailMessage" or not self._mode.may_be_unproven:
             return False
@@ -287,16 +444,18 @@ class RecordWriter:
             reason = "the first EmailMessage got its activity"
             if self._mode.remembered is None:
                 await self._mode.remember(Mode.EMAIL_MESSAGE, reason)
-            run.update(work, row, ActivityState.WRITTEN, salesforce_id=record.id)
-            work.trace("mode", "email_message", "the org made an activity for it")
+            self._batch.update(
+                mail, row, ActivityState.WRITTEN, salesforce_id=record.id
+            )
+            mail.trace("mode", "email_message", "the org made an activity for it")
             return True
         if not record.is_deleted:
             reason = "the first EmailMessage got no activity (no Enhanced Email)"
             if self._mode.remembered is None:
                 await self._mode.remember(Mode.TASK, reason)
-            await self._org.records.delete("EmailMessage", record.id)
-            work.trace("mode", "task", reason)
-        run.update(work, row, ActivityState.PLANNED)
+            await self._parts.org.records.delete("EmailMessage", record.id)
+            mail.trace("mode", "task", reason)
+        self._batch.update(mail, row, ActivityState.PLANNED)
         return True
 
 
@@ -310,17 +469,19 @@ def _speaks_of_the_org(row: Activity) -> bool:
     return code in _NO_EMAIL_MESSAGES or code.startswith("INSUFFICIENT_ACCESS")
 
 
-def _plan(work: BatchMail, drafts: Iterable[Draft]) -> None:
+def _plan(mail: BatchMail, drafts: Iterable[Draft]) -> None:
     """Replace the rows that were never sent by a new plan."""
     kept = {
-        k: row for k, row in work.rows.items() if row.state is not ActivityState.PLANNED
+        key: row
+        for key, row in mail.rows.items()
+        if row.state is not ActivityState.PLANNED
     }
     for new in drafts:
         kept.setdefault(
             new.key,
             Activity(
                 key=new.key,
-                mail_id=work.mail.id,
+                mail_id=mail.mail.id,
                 slot=new.slot,
                 object=new.object,
                 fields=new.fields,
@@ -330,21 +491,21 @@ def _plan(work: BatchMail, drafts: Iterable[Draft]) -> None:
                 key_field=new.key_field,
             ),
         )
-    work.rows = kept
+    mail.rows = kept
 
 
 def _groups(
-    works: Sequence[BatchMail], plans: Mapping[int, tuple[Draft, ...]]
+    mails: Sequence[BatchMail], plans: Mapping[int, tuple[Draft, ...]]
 ) -> Iterable[list[BatchMail]]:
     """Yield the mails in groups whose records fit one call."""
     group: list[BatchMail] = []
     size = 0
-    for work in works:
-        records = len(plans.get(work.mail.id, ())) or len(work.rows)
+    for mail in mails:
+        records = len(plans.get(mail.mail.id, ())) or len(mail.rows)
         if group and size + records > MAX_RECORDS:
             yield group
             group, size = [], 0
-        group.append(work)
+        group.append(mail)
         size += records
     if group:
         yield group

@@ -28,8 +28,9 @@ from relay.core.states import Event
 from relay.outbox.backoff import MAX_UNEXPECTED, Backoff
 from relay.outbox.batch import Batch, ClaimedMessage, SpoiltBatchError
 from relay.outbox.circuit_breaker import CircuitBreaker
+from relay.outbox.engine import Parts
 from relay.outbox.mode import WriteMode
-from relay.outbox.owner_changes import BATCH, OwnerChanges
+from relay.outbox.owner_changes import OwnerChanges
 from relay.outbox.records import RecordWriter
 from relay.telemetry import get_logger, metrics
 from relay.worker.pipeline import Pipeline
@@ -50,7 +51,6 @@ GATHER_STEPS: Final = 4
 """How often a batch that is filling looks for more."""
 STORE_RETRY_S: Final = 1.0
 DRAIN_CHECK_S: Final = 0.05
-HANDOVER_MIN_S: Final = 0.2
 ISOLATING: Final = 24
 """Further passes that one batch may cost to single out what spoils it."""
 
@@ -96,19 +96,12 @@ class Worker:
         self._owner = owner
         self._backoff = Backoff(settings.worker, chance or random.Random())  # noqa: S311 - jitter
         self.mode = WriteMode(settings.salesforce, store, clock)
-        writer = RecordWriter(settings.salesforce, store, org, clock, self.mode)
+        parts = Parts(settings, store, org, clock, owner, self._backoff)
+        writer = RecordWriter(parts, self.mode)
         self._executor = ThreadPoolExecutor(
             settings.worker.threads, thread_name_prefix="parse"
         )
-        self._files = Attachments(
-            settings,
-            store,
-            org,
-            clock,
-            owner=owner,
-            backoff=self._backoff,
-            paused=lambda: self.pause is not None,
-        )
+        self._files = Attachments(parts, paused=self._paused)
         self._pipeline = Pipeline(
             settings,
             store,
@@ -121,7 +114,7 @@ class Worker:
             files=self._files,
             executor=self._executor,
         )
-        self._handovers = OwnerChanges(settings.salesforce, store, org)
+        self._owner_changes = OwnerChanges(parts, paused=self._paused)
         self._in_hand: dict[str, LeaseOwner] = {}
         self._claiming = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -134,6 +127,9 @@ class Worker:
     def pause(self) -> Pause | None:
         """Why no work is done for the org, or None while it is."""
         return self.breaker.pause
+
+    def _paused(self) -> bool:
+        return self.pause is not None
 
     # ------------------------------------------------------------ life
 
@@ -148,8 +144,8 @@ class Worker:
             self._tasks.append(asyncio.create_task(self._lane(owner)))
         self._warming = asyncio.create_task(self._warm_up())
         self._tasks.append(asyncio.create_task(self._keep_leases()))
-        self._tasks.append(asyncio.create_task(self._hand_over()))
-        self._tasks.append(asyncio.create_task(self._files.run(self._stopping)))
+        for kind in (self._owner_changes, self._files):
+            self._tasks.append(asyncio.create_task(kind.run(self._stopping)))
 
     async def drain(self, timeout_s: float) -> None:
         """Claim nothing more, finish the batches in hand, then stop.
@@ -394,7 +390,7 @@ class Worker:
                 await asyncio.sleep(STORE_RETRY_S)
                 continue
             if planned:
-                self._files.ring()
+                self._files.wake()
             for settlement in settlements:
                 self._report(settlement, lost=settlement.message_id not in settled)
             return
@@ -408,22 +404,6 @@ class Worker:
             result=str(settlement.event),
             reason=settlement.reason,
         )
-
-    # ------------------------------------------------------------ afterwards
-
-    async def _hand_over(self) -> None:
-        """Give the platform's Tasks to the reps, now and then, many together."""
-        wait_s = max(HANDOVER_MIN_S, self._settings.salesforce.owner_after_s)
-        while not self._stopping.is_set():
-            await self._rest(wait_s)
-            try:
-                while self.pause is None and not self._stopping.is_set():
-                    if await self._handovers.run() < BATCH:
-                        break
-            except StoreUnavailable as error:
-                logger.warning("store_unavailable", error=str(error))
-            except Exception:
-                logger.exception("handover_failed")
 
     # ------------------------------------------------------------ leases
 

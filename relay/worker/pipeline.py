@@ -130,7 +130,7 @@ class Pipeline:
         works = await self._join(run, [i for i in items if i.settlement is None])
         trouble: TransientError | None = None
         try:
-            await self._writer.resolve(run, [w for w in works if w.begun])
+            await self._writer.recover(run, [w for w in works if w.begun])
             again = [w for w in works if w.begun and not w.done and not w.error]
             if self._mode.shadow:
                 self._stand_still(again)

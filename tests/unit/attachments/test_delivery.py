@@ -23,6 +23,7 @@ from relay.core.files import FileDraft, FileRow, FileUpdate
 from relay.core.queue import LeaseOwner
 from relay.core.states import FILE_TRANSITIONS, ActivityState
 from relay.outbox.backoff import Backoff
+from relay.outbox.engine import Parts
 from relay.salesforce import OrgSchema, WriteOutcome, WriteState
 from relay.salesforce.files import FoundFile, Places
 from relay.store.messages import RawReader
@@ -34,6 +35,7 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RECORD, RECORD2 = "02s000000000001", "00T000000000001"
 SHAPE = OrgSchema({}, frozenset({"ContentVersion"}))
 SMALL, LARGE = 100, 300_000
+SEEDED = random.Random(1)
 
 
 class Time:
@@ -207,19 +209,13 @@ def org(clock: Time) -> FakeOrg:
 def turn(store: MemoryStore, org: FakeOrg, clock: Time) -> Callable[..., Any]:
     """Return what makes one turn of the stage."""
     settings = Settings(salesforce={"settle_s": 60, "files_hold_s": 900})
-    stage = Attachments(
-        settings,
-        store,  # type: ignore[arg-type]
-        org,  # type: ignore[arg-type]
-        clock,
-        owner=LeaseOwner("h", "b", 1, "1"),
-        backoff=Backoff(settings.worker, random.Random(1)),
-        paused=lambda: False,
-    )
+    owner, backoff = LeaseOwner("h", "b", 1, "1"), Backoff(settings.worker, SEEDED)
+    parts = Parts(settings, store, org, clock, owner, backoff)  # type: ignore[arg-type]
+    stage = Attachments(parts, paused=lambda: False)
 
     async def once(later_s: float = 0) -> dict[str, str]:
         clock.moved_s += later_s
-        await stage._turn()
+        await stage.turn()
         return {key: str(row.state) for key, row in store.rows.items()}
 
     return once

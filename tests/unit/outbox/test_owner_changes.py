@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-from relay.config import SalesforceSettings
+from relay.config import Settings
 from relay.core.errors import SalesforceUnavailable
 from relay.core.model import OwnerChange
+from relay.core.queue import LeaseOwner
+from relay.outbox.engine import Parts
 from relay.outbox.owner_changes import OwnerChanges
 from relay.salesforce import Filed, WriteOutcome, WriteState
 
 ME = "005000000000009AAA"
 REP = "005000000000001AAA"
 STAND_IN = "00G000000000001EAA"
+
+
+class Clock:
+    """Stands still."""
+
+    def now(self) -> datetime:
+        """Return noon."""
+        return datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+    def boottime_s(self) -> float:
+        """Return anything."""
+        return 1.0
 
 
 class Store:
@@ -85,8 +100,10 @@ def filed(**changes: Any) -> Filed:
 
 async def handed_over(store: Store, org: Org, **keys: Any) -> list[str]:
     """Run once; return the keys that were settled."""
-    settings = SalesforceSettings(**keys)
-    await OwnerChanges(settings, store, org).run()  # type: ignore[arg-type]
+    settings = Settings(salesforce=keys)
+    owner = LeaseOwner("h", "b", 1, "s")
+    parts = Parts(settings, store, org, Clock(), owner, None)  # type: ignore[arg-type]
+    assert not await OwnerChanges(parts, paused=lambda: False).turn()
     return store.done
 
 

@@ -23,8 +23,9 @@ from relay.core.queue import Claimed, LeaseOwner
 from relay.core.states import ActivityState, Event
 from relay.outbox.backoff import Backoff
 from relay.outbox.batch import Batch, BatchMail, SpoiltBatchError
+from relay.outbox.engine import Outbox, Parts
 from relay.outbox.mode import WriteMode
-from relay.outbox.records import RecordWriter
+from relay.outbox.records import Records, RecordWriter
 from relay.salesforce.model import WriteState
 from relay.worker.pipeline import Pipeline
 from tests.fakes.batch import CONTACTS, Clock, Files, Org, Store
@@ -56,6 +57,8 @@ def pipeline_for(store, org, monkeypatch):
                 smtp={"domains": ("in.example",)}, salesforce={"write_as": write_as}
             )
             mode = WriteMode(settings.salesforce, store, Clock())
+            backoff = Backoff(settings.worker, random.Random(1))
+            parts = Parts(settings, store, org, Clock(), OWNER, backoff)
             return Pipeline(
                 settings,
                 store,
@@ -63,8 +66,8 @@ def pipeline_for(store, org, monkeypatch):
                 Clock(),
                 directory=lambda: people,
                 mode=mode,
-                writer=RecordWriter(settings.salesforce, store, org, Clock(), mode),
-                backoff=Backoff(settings.worker, random.Random(1)),
+                writer=RecordWriter(parts, mode),
+                backoff=backoff,
                 files=Files(),
                 executor=executor,
             )
@@ -272,8 +275,10 @@ async def test_what_was_sent_before_stays_sent(pipeline_for, store, org, take):
     state = MailState(row.mail_id, "mail", (row,), leased=True)
     mail = BatchMail(state, [], {row.key: row})
     store.late = True
+    writer = pipeline._writer
+    records = Records(writer._parts, writer._mode, run, [mail])
     with pytest.raises(StoreUnavailable):
-        await pipeline._writer._send(run, [(mail, row)], ())
+        await Outbox(Clock()).send(records, [row])
     assert run.unsent == []
 
 

@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from relay.config import SalesforceSettings
+from relay.config import Settings
 from relay.core.model import Activity, MailState
 from relay.core.queue import LeaseOwner
 from relay.core.states import ActivityState
 from relay.outbox.batch import Batch, BatchMail
-from relay.outbox.recovery import Recovery
+from relay.outbox.engine import Outbox, Parts
+from relay.outbox.records import Records
 from relay.salesforce import FieldInfo, FoundRecord, OrgSchema
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 ME = "005000000000009AAA"
 KEY = "k" * 40
+OWNER = LeaseOwner("h", "b", 1, "s")
 ADA, BEN = "005000000000001AAA", "005000000000002AAA"
 OTHER = "00T000000000002AAA"
 OBJECTS = ("EmailMessage", "Task")
@@ -99,11 +101,6 @@ class Store:
         return {}
 
 
-async def no_first_write(*_: object) -> bool:
-    """Leave every record that is found to the look-up."""
-    return False
-
-
 def record(*, deleted: bool = False, by: str = ME) -> FoundRecord:
     """Return a record made a moment ago."""
     return FoundRecord("00T000000000001AAA", deleted, NOW, None, by)
@@ -156,17 +153,22 @@ async def resolve(
     unproven: bool = False,
 ) -> tuple[ActivityState, int]:
     """Resolve; return the row's state, and how many are to be sent again."""
-    run = Batch(LeaseOwner("h", "b", 1, "s"))
-    settings = SalesforceSettings(timeout_s=30, settle_s=600)
-    unknown = Recovery(
-        settings,
-        store or Store(),  # type: ignore[arg-type]
-        org,  # type: ignore[arg-type]
-        Clock(),
+    batch = Batch(OWNER)
+    records = Records(
+        parts(store or Store(), org),
         SimpleNamespace(may_be_unproven=unproven),  # type: ignore[arg-type]
+        batch,
+        [work],
+        shape=known or shape(),
     )
-    again = await unknown.resolve(run, [work], known or shape(), prove=no_first_write)
+    again = await Outbox(Clock()).recover(records, work.of(ActivityState.SENT))
     return work.rows[KEY].state, len(again)
+
+
+def parts(store: Store, org: Org) -> Parts:
+    """Return the shared parts."""
+    settings = Settings(salesforce={"timeout_s": 30, "settle_s": 600})
+    return Parts(settings, store, org, Clock(), OWNER, None)  # type: ignore[arg-type]
 
 
 async def test_with_a_unique_field_nothing_is_asked() -> None:
