@@ -347,6 +347,7 @@ async def explain(settings: Settings, raw: bytes, user_text: str) -> dict[str, A
         directory = await store.directory.load()
         return await explain_mail(
             settings,
+            store,
             org,
             mode,
             directory=directory,

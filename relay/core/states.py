@@ -132,6 +132,12 @@ class ActivityState(StrEnum):
     """Deleted in Salesforce: somebody's wish, never made again."""
 
 
+IN_SALESFORCE: Final = frozenset(
+    {ActivityState.SENT, ActivityState.WRITTEN, ActivityState.GONE}
+)
+"""States of a record that is, or may be, in Salesforce, or was deleted there. Its mail
+is never planned anew: another plan would be a double."""
+
 ACTIVITY_TRANSITIONS: Final[Mapping[ActivityState, frozenset[ActivityState]]] = {
     # Planned → planned: the plan was never sent, a newer one takes its place.
     ActivityState.PLANNED: frozenset({ActivityState.PLANNED, ActivityState.SENT}),

@@ -1,12 +1,59 @@
-"""Who is in a mail, and which Salesforce records it belongs to. Pure.
+"""What becomes of a mail: whom to look up, on which records it goes, what is written.
 
-`plan` says whom to look for, or why nobody is looked for; `choose` turns what
-Salesforce holds into the records that the mail is logged on, each with the rule that
-chose it; `missing` leaves out what is done. Asking Salesforce is left to
-`relay.salesforce`, drafting to `relay.activity`.
+`ask` says whom to look up in Salesforce, or why nobody; `decide` turns what Salesforce
+holds into records, each with its rule, and their drafts. Both are pure. The rules
+stand in `plan` (whom to look for) and `choose` (which records), a function for each.
+Asking Salesforce is left to `relay.salesforce`, the fields of records to
+`relay.activity`.
 """
 
 from relay.match.choose import Several, choose, missing
-from relay.match.plan import Plan, plan, together
+from relay.match.decide import (
+    Answers,
+    Context,
+    Decision,
+    MailFacts,
+    Question,
+    Redraft,
+    Rules,
+    TraceLine,
+    ask,
+    decide,
+    drafts,
+    logged_elsewhere,
+    owner_of,
+    owners_of,
+    rule_line,
+    trace_of,
+    without_user,
+)
+from relay.match.plan import LeftOut, OurAddresses, Plan, Verdict, exclusions_of, plan
 
-__all__ = ["Plan", "Several", "choose", "missing", "plan", "together"]
+__all__ = [
+    "Answers",
+    "Context",
+    "Decision",
+    "LeftOut",
+    "MailFacts",
+    "OurAddresses",
+    "Plan",
+    "Question",
+    "Redraft",
+    "Rules",
+    "Several",
+    "TraceLine",
+    "Verdict",
+    "ask",
+    "choose",
+    "decide",
+    "drafts",
+    "exclusions_of",
+    "logged_elsewhere",
+    "missing",
+    "owner_of",
+    "owners_of",
+    "plan",
+    "rule_line",
+    "trace_of",
+    "without_user",
+]

@@ -1,7 +1,8 @@
 """Which records a mail belongs to, out of what Salesforce holds.
 
 The same mail and the same org give the same records in the same order, whatever order
-the answers came in.
+the answers came in. Each rule is a function of its own that returns the records it
+chooses, each with the rule in words.
 """
 
 from __future__ import annotations
@@ -28,32 +29,40 @@ class Several(StrEnum):
 def choose(people: Sequence[Person], found: Found, several: Several) -> Match:
     """Choose the Contacts, Leads and open Opportunities that the mail is logged on.
 
-    People keep the order of the mail. Several records under one address are all
-    chosen, or the oldest by CreatedDate, or the one with the most activities (the
-    oldest of equals). Each open Opportunity in which a chosen Contact has a role is
-    chosen once, by id.
+    People keep the order of the mail; a record is chosen once.
 
     Source: Salesforce Help, "Guidelines for Using Email to Salesforce".
     """
-    who: list[Chosen] = []
+    who: dict[str, Chosen] = {}
     unknown: list[Person] = []
-    seen: set[str] = set()
     for person in people:
-        candidates = sorted(
-            found.candidates.get(person.key, ()), key=lambda c: (c.created_at, c.id)
-        )
-        if not candidates:
+        records = by_address(person, found, several)
+        if not records:
             unknown.append(person)
-            continue
-        picked, rule = _pick(candidates, several)
-        for candidate in picked:
-            if candidate.id not in seen:
-                seen.add(candidate.id)
-                chosen = Chosen(
-                    candidate.id, candidate.object, candidate.name, rule, person
-                )
-                who.append(chosen)
-    return Match(tuple(who), _opportunities(who, found), tuple(unknown))
+        for chosen in records:
+            who.setdefault(chosen.id, chosen)
+    chosen_people = tuple(who.values())
+    return Match(
+        chosen_people, open_opportunities(chosen_people, found), tuple(unknown)
+    )
+
+
+# ---------------------------------------------------------------- rules
+
+
+def by_address(person: Person, found: Found, several: Several) -> tuple[Chosen, ...]:
+    """Choose Contacts and Leads by their e-mail address.
+
+    Several records under one address are all chosen, or the oldest by CreatedDate, or
+    the one with the most activities (the oldest of equals).
+    """
+    candidates = sorted(
+        found.candidates.get(person.key, ()), key=lambda c: (c.created_at, c.id)
+    )
+    if not candidates:
+        return ()
+    picked, rule = _pick(candidates, several)
+    return tuple(Chosen(c.id, c.object, c.name, rule, person) for c in picked)
 
 
 def _pick(candidates: list[Candidate], several: Several) -> tuple[list[Candidate], str]:
@@ -70,7 +79,8 @@ def _pick(candidates: list[Candidate], several: Several) -> tuple[list[Candidate
     return candidates, f"all {count} records with this address"
 
 
-def _opportunities(who: Sequence[Chosen], found: Found) -> tuple[Chosen, ...]:
+def open_opportunities(who: Sequence[Chosen], found: Found) -> tuple[Chosen, ...]:
+    """Choose each open Opportunity in which a chosen Contact has a role, by id."""
     names: dict[str, str] = {}
     through: dict[str, list[str]] = {}
     for chosen in who:
@@ -89,6 +99,9 @@ def _opportunities(who: Sequence[Chosen], found: Found) -> tuple[Chosen, ...]:
         )
         for opportunity in sorted(through)
     )
+
+
+# ---------------------------------------------------------------- a logged mail
 
 
 def missing(match: Match, ids: Collection[str], people: Collection[str]) -> Match:

@@ -3,6 +3,9 @@
 To and Cc count, as with Salesforce's own address for copies; the users' own addresses,
 relay addresses and excluded people do not. Bcc does not count either: a customer whom
 nobody else saw in the mail is not made visible on a record by the relay.
+
+Each rule is a function of its own. A rule for a whole mail returns the verdict with
+which the mail ends; a rule for a person returns why that person is left out.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.addresses import address_key, covers, domain_of
 from relay.core.directory import SkipKind
 from relay.core.model import Person, Place
+from relay.core.states import Event
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -20,119 +24,55 @@ if TYPE_CHECKING:
     from relay.core.directory import Directory, Exclusion
     from relay.core.model import Email, Mailbox
 
-MAX_SALESFORCE_EMAIL: Final = 80
-"""Length of Contact.Email and Lead.Email: a longer address matches no record."""
+OWN: Final = "own address"
+RELAY: Final = "relay address"
+EXCLUDED: Final = "excluded by"
+BEYOND: Final = "beyond the limit of"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an attempt ends.
+
+    `reason` is a stable word of the log (`internal_only`, `no_record`, …), `detail` a
+    sentence for people.
+    """
+
+    event: Event
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A participant of the mail who is not looked for, with the rule."""
+
+    address: str
+    rule: str
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The people to look for, in the order of the mail, each address once.
+    """Whom to look for one user: in the order of the mail, each address once.
 
-    `skipped` holds the reason word where a rule keeps the whole mail out
-    (`internal_only`, `excluded`), `unmatched` where nobody is named at all
-    (`no_recipient`); `people` is empty then. `left_out` counts what the limit cut.
+    `verdict` is set where a rule settles the whole mail; `people` is empty then.
     """
 
-    people: tuple[Person, ...]
-    skipped: str = ""
-    unmatched: str = ""
-    detail: str = ""
-    left_out: int = 0
+    people: tuple[Person, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    verdict: Verdict | None = None
+
+    @property
+    def beyond(self) -> int:
+        """Return how many people the limit cut."""
+        return sum(1 for one in self.left_out if one.rule.startswith(BEYOND))
 
 
-def plan(
-    email: Email,
-    directory: Directory,
-    *,
-    user_id: int,
-    relay_domains: Collection[str],
-    limit: int = 50,
-) -> Plan:
-    """Say whom to look for in Salesforce.
-
-    Args:
-        email: The mail.
-        directory: Users with their accepted addresses, and the exclusions.
-        user_id: For whom the mail is logged; that user's exclusions count too.
-        relay_domains: Domains of relay addresses; never a customer.
-        limit: Addresses looked up at most; the first ones of To, then of Cc.
-    """
-    own = _OwnAddresses(directory, relay_domains)
-    rules = [rule for rule in directory.exclusions if rule.user_id in {None, user_id}]
-    everyone = tuple(_participants(email))
-    if not everyone:
-        return Plan(
-            (), unmatched="no_recipient", detail="To and Cc name no address to look for"
-        )
-    mail_rule = _first(rules, SkipKind.MAIL, (person.key for person in everyone))
-    sender_keys = [key for box in email.from_ if (key := address_key(box.address))]
-    mail_rule = mail_rule or _first(rules, SkipKind.MAIL, sender_keys)
-    if mail_rule:
-        return Plan((), skipped="excluded", detail=f"excluded by {mail_rule.pattern}")
-    outside = [person for person in everyone if not own.has(person.key)]
-    if not outside:
-        if all(own.is_relay(person.key) for person in everyone):
-            return Plan(
-                (),
-                unmatched="no_recipient",
-                detail="the relay address is the only recipient that the mail names",
-            )
-        return Plan(
-            (), skipped="internal_only", detail="everybody in To and Cc is one of us"
-        )
-    wanted = [
-        person
-        for person in outside
-        if not _first(rules, SkipKind.ADDRESS, (person.key,))
-    ]
-    if not wanted:
-        return Plan((), skipped="excluded", detail="every outside address is excluded")
-    return Plan(tuple(wanted[:limit]), left_out=max(0, len(wanted) - limit))
-
-
-def together(plans: Sequence[Plan]) -> Plan:
-    """Return the plan for copies of one mail: whoever one of the copies asks for."""
-    first, *others = plans
-    if not others:
-        return first
-    people = {person.key: person for plan in plans for person in plan.people}
-    return Plan(tuple(people.values()), left_out=min(plan.left_out for plan in plans))
-
-
-def _participants(email: Email) -> Iterable[Person]:
-    """Yield everybody in To and Cc, an address once, To first."""
-    seen: set[str] = set()
-    for place, boxes in ((Place.TO, email.to), (Place.CC, email.cc)):
-        for box in boxes:
-            person = _person(box, place)
-            if person and person.key not in seen:
-                seen.add(person.key)
-                yield person
-
-
-def _person(box: Mailbox, place: Place) -> Person | None:
-    key = address_key(box.address)
-    return Person(key, box.address, box.name, place) if key else None
-
-
-def _first(
-    rules: Iterable[Exclusion], skip: SkipKind, keys: Iterable[str]
-) -> Exclusion | None:
-    """Return the first exclusion of a kind that covers one of the addresses."""
-    of_kind = [rule for rule in rules if rule.skip is skip]
-    if not of_kind:
-        return None
-    for key in keys:
-        for rule in of_kind:
-            if covers(rule.pattern, key):
-                return rule
-    return None
-
-
-class _OwnAddresses:
-    """The users' own addresses and the relay's, asked quickly for many mails."""
+class OurAddresses:
+    """The users' own addresses and the relay's, indexed for many mails."""
 
     def __init__(self, directory: Directory, relay_domains: Collection[str]) -> None:
+        """Read the directory once."""
         self._relay_domains = frozenset(relay_domains)
         accepted = frozenset[str]().union(*directory.accepted.values())
         mailboxes = (user.email for user in directory.users.values())
@@ -143,12 +83,126 @@ class _OwnAddresses:
             pattern[2:] for pattern in accepted if pattern.startswith("*@")
         )
 
-    def has(self, key: str) -> bool:
-        return (
-            key in self._addresses
-            or domain_of(key) in self._domains
-            or self.is_relay(key)
-        )
+    def rule(self, key: str) -> str:
+        """Return why the address is no customer's; empty where it may be one."""
+        domain = domain_of(key)
+        if domain in self._relay_domains:
+            return RELAY
+        return OWN if key in self._addresses or domain in self._domains else ""
 
-    def is_relay(self, key: str) -> bool:
-        return domain_of(key) in self._relay_domains
+
+def plan(
+    email: Email,
+    ours: OurAddresses,
+    exclusions: Sequence[Exclusion],
+    *,
+    limit: int = 50,
+) -> Plan:
+    """Say whom to look for in Salesforce, or why nobody.
+
+    Args:
+        email: The mail.
+        ours: Addresses that are no customer's.
+        exclusions: Those that count for the user of this copy.
+        limit: Addresses looked up at most; the first ones of To, then of Cc.
+    """
+    everyone = participants(email)
+    verdict = nobody_named(everyone) or mail_excluded(email, everyone, exclusions)
+    if verdict:
+        return Plan(verdict=verdict)
+    people: list[Person] = []
+    left_out: list[LeftOut] = []
+    for person in everyone:
+        rule = ours.rule(person.key) or address_excluded(person, exclusions)
+        if not rule and len(people) >= limit:
+            rule = f"{BEYOND} {limit} addresses"
+        if rule:
+            left_out.append(LeftOut(person.address, rule))
+        else:
+            people.append(person)
+    if not people:
+        return Plan((), tuple(left_out), nobody_left(left_out))
+    return Plan(tuple(people), tuple(left_out))
+
+
+def exclusions_of(directory: Directory, user_id: int) -> list[Exclusion]:
+    """Return the exclusions that count for a user's mail: the org's and the user's."""
+    return [rule for rule in directory.exclusions if rule.user_id in {None, user_id}]
+
+
+# ---------------------------------------------------------------- rules for a mail
+
+
+def nobody_named(everyone: Sequence[Person]) -> Verdict | None:
+    """End as unmatched a mail whose To and Cc hold no address."""
+    if everyone:
+        return None
+    detail = "To and Cc name no address to look for"
+    return Verdict(Event.NO_MATCH, "no_recipient", detail)
+
+
+def mail_excluded(
+    email: Email, everyone: Sequence[Person], exclusions: Iterable[Exclusion]
+) -> Verdict | None:
+    """Skip a mail in which somebody takes part whose mail is not to be logged."""
+    senders = (key for box in email.from_ if (key := address_key(box.address)))
+    keys = [person.key for person in everyone]
+    rule = _first(exclusions, SkipKind.MAIL, [*keys, *senders])
+    if rule is None:
+        return None
+    return Verdict(Event.RULED_OUT, "excluded", f"{EXCLUDED} {rule.pattern}")
+
+
+def nobody_left(left_out: Sequence[LeftOut]) -> Verdict:
+    """Say how a mail ends of which every participant is left out."""
+    rules = {one.rule for one in left_out}
+    if rules - {OWN, RELAY}:
+        detail = "every outside address is excluded"
+        return Verdict(Event.RULED_OUT, "excluded", detail)
+    if OWN in rules:
+        detail = "everybody in To and Cc is one of us"
+        return Verdict(Event.RULED_OUT, "internal_only", detail)
+    detail = "the relay address is the only recipient that the mail names"
+    return Verdict(Event.NO_MATCH, "no_recipient", detail)
+
+
+# ---------------------------------------------------------------- rules for a person
+
+
+def address_excluded(person: Person, exclusions: Iterable[Exclusion]) -> str:
+    """Leave out an address that is not to be looked up."""
+    rule = _first(exclusions, SkipKind.ADDRESS, (person.key,))
+    return f"{EXCLUDED} {rule.pattern}" if rule else ""
+
+
+# ---------------------------------------------------------------- parts
+
+
+def participants(email: Email) -> tuple[Person, ...]:
+    """Return everybody in To and Cc, an address once, To first."""
+    people: dict[str, Person] = {}
+    for place, boxes in ((Place.TO, email.to), (Place.CC, email.cc)):
+        for box in boxes:
+            person = _person(box, place)
+            if person:
+                people.setdefault(person.key, person)
+    return tuple(people.values())
+
+
+def _person(box: Mailbox, place: Place) -> Person | None:
+    key = address_key(box.address)
+    return Person(key, box.address, box.name, place) if key else None
+
+
+def _first(
+    exclusions: Iterable[Exclusion], skip: SkipKind, keys: Iterable[str]
+) -> Exclusion | None:
+    """Return the first exclusion of a kind that covers one of the addresses."""
+    of_kind = [rule for rule in exclusions if rule.skip is skip]
+    if not of_kind:
+        return None
+    for key in keys:
+        for rule in of_kind:
+            if covers(rule.pattern, key):
+                return rule
+    return None

@@ -55,6 +55,16 @@ class Mails(Part):
         name, now = str(owner), self._context.now()
         return await self._context.write(lambda c: _join(c, name, copies, now))
 
+    async def find(self, key1: str, key2: str) -> MailState | None:
+        """Return the mail that a copy with these keys would join; None: it is new.
+
+        Nothing is leased, and nothing changed: `leased` says nothing here.
+
+        Raises:
+            StoreUnavailable: The store cannot be read.
+        """
+        return await self._context.read(lambda c: _find(c, key1, key2))
+
 
 def _join(
     connection: Connection, owner: str, copies: Sequence[Copy], now: int
@@ -110,6 +120,17 @@ def _assign(connection: Connection, copies: Sequence[Copy], now: int) -> dict[st
         message_id: by_key1[key1] if key1 in by_key1 else by_key2[key2]
         for message_id, key1, key2, _ in copies
     }
+
+
+def _find(connection: Connection, key1: str, key2: str) -> MailState | None:
+    by_key1, by_key2 = _mails_by_keys(connection, [("", key1, key2, "")])
+    mail_id = by_key1.get(key1, by_key2.get(key2))
+    if mail_id is None:
+        return None
+    key = connection.execute(
+        select(mails.c.key1).where(mails.c.id == mail_id)
+    ).scalar_one()
+    return _mail_states(connection, {mail_id: (key, False)})[mail_id]
 
 
 def _mails_by_keys(

@@ -1,34 +1,50 @@
-"""The dry run: what would be logged for a mail, and why. Writes nothing."""
+"""The dry run: what would be logged for a mail, and why. Writes nothing.
+
+The sender is judged as at the end of DATA, the mail is decided as the worker decides
+it, and shown. What it needs and does not have yet is what the worker would write: of a
+mail that the relay knows already, no more than is missing.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import relay.activity
 import relay.mail
-import relay.match
 import relay.sender
+from relay.activity import Mode
 from relay.attachments.stage import file_rules
-from relay.core.addresses import address_key
-from relay.match import Several
-from relay.worker.drafting import Drafting
-from relay.worker.owners import owner_of
+from relay.core.states import IN_SALESFORCE, Event
+from relay.match import MailFacts, ask, decide, trace_of
+from relay.worker.decisions import Decisions
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.config import Settings
     from relay.core.directory import Directory, User
-    from relay.core.model import Email
+    from relay.core.model import Activity, Email, MailState
+    from relay.match import Decision
     from relay.outbox.mode import WriteMode
     from relay.salesforce import Org
+    from relay.store import Store
 
 REFUSED: Final = "refused"
 """The state shown for what never becomes a message."""
 
+STATES: Final = {
+    Event.LOGGED: "logged",
+    Event.NO_MATCH: "unmatched",
+    Event.RULED_OUT: "skipped",
+    Event.GIVE_BACK: "queued",
+}
+"""The state in which the worker would leave the message."""
+
 
 async def explain(
     settings: Settings,
+    store: Store,
     org: Org,
     mode: WriteMode,
     *,
@@ -40,94 +56,87 @@ async def explain(
     """Say what would become of a mail of this user.
 
     Returns:
-        `state` (`logged`, `unmatched`, `skipped`, `refused`), `reason`, `people`
-        (address, name, place), `records` (object, id, name, rule), `unknown`
-        (addresses), `write_as`, `activities` (object, slot, key, rule, fields), and
-        `files` (name, and why it is left out).
-        `refused` is what the sender would be told during SMTP; Salesforce is not
-        asked then, and `mend` is the command that lets such a sender in.
+        `state` (`logged`, `unmatched`, `skipped`, `queued`, `refused`), `reason` (a
+        sentence) and `code` (its word in the log), `subject`, `people` (address, name,
+        place), `left_out` (address, rule), `records` (object, id, name, rule),
+        `unknown` (addresses), `write_as`, `activities` (object, slot, key, rule,
+        fields), `files` (name, and why it is left out), and `trace` (step, result,
+        detail). `refused` is what the sender would read during SMTP; Salesforce is
+        not asked then, and `mend` is the command that accepts that sender.
 
     Raises:
         UnparsableMessage: No mail can be read from the bytes.
+        StoreUnavailable: The mail's ledger could not be read.
         SalesforceUnavailable, OrgPaused: Salesforce could not be asked.
     """
     email = relay.mail.parse(raw)
+    decisions = Decisions(settings, org, mode, lambda: directory)
+    mail = MailFacts(email, email.key1, now, (user,))
+    question = ask(mail, decisions.context)
+    if refused := _refused(raw, user, directory):
+        return _answer(email, decide(mail, question, None, decisions.context)) | refused
+    state = await store.mails.find(email.key1, email.key2)
+    if state:
+        mail = replace(mail, key=state.key, in_salesforce=in_salesforce(state))
+        question = ask(mail, decisions.context)
+    if not question.people:
+        decision = decide(mail, question, None, decisions.context)
+        return _answer(email, decision)
+    decided = await decisions.decide([(mail, question)])
+    (decision,) = decided.decisions
+    answer = _answer(email, decision)
+    if decision.drafts:
+        answer["write_as"] = str(Mode.TASK if mail.begun else decided.answers.mode)
+        answer["files"] = _files(settings, email, raw)
+    return answer
+
+
+def in_salesforce(state: MailState) -> tuple[Activity, ...]:
+    """Return the records of a mail that are, or may be, in Salesforce."""
+    return tuple(row for row in state.activities if row.state in IN_SALESFORCE)
+
+
+def _refused(raw: bytes, user: User, directory: Directory) -> dict[str, Any]:
+    """Return what the sender would read during SMTP; empty where the mail is taken."""
+    if not user.active:
+        hint = f"{user.email} is disabled: relay user enable {user.email}"
+        return {"state": REFUSED, "reason": hint, "code": "user_disabled"}
     verdict = relay.sender.judge(
         [value for name, value in relay.mail.header_fields(raw) if name == "from"],
         user,
         directory.accepted.get(user.id, frozenset()),
     )
-    plan = relay.match.plan(
-        email,
-        directory,
-        user_id=user.id,
-        relay_domains=settings.smtp.domains,
-        limit=settings.salesforce.max_addresses_per_mail,
-    )
-    told: dict[str, Any] = {
-        "state": "skipped" if plan.skipped else "unmatched",
-        "reason": plan.detail,
+    if verdict.accepted:
+        return {}
+    refused = {"state": REFUSED, "reason": verdict.text, "code": verdict.reason}
+    if verdict.reason == relay.sender.NOT_ACCEPTED:
+        hint = relay.sender.acceptance(user.email, verdict.address)
+        refused |= {"hint": hint, "mend": hint}
+    return refused
+
+
+def _answer(email: Email, decision: Decision) -> dict[str, Any]:
+    """Show a decision, under names that stay."""
+    verdict = decision.verdict_of(0)
+    match = decision.match
+    return {
+        "state": STATES[verdict.event],
+        "reason": verdict.detail,
+        "code": verdict.reason,
         "subject": email.subject,
         "people": [
             {"address": p.address, "name": p.name, "place": str(p.place)}
-            for p in plan.people
+            for p in decision.people
         ],
-        "records": [],
-        "unknown": [],
+        "left_out": [
+            {"address": one.address, "rule": one.rule} for one in decision.left_out
+        ],
+        "records": [
+            {"object": c.object, "id": c.id, "name": c.name, "rule": c.rule}
+            for c in (*match.who, *match.what)
+        ],
+        "unknown": [person.address for person in match.unknown],
         "write_as": None,
-        "activities": [],
-        "files": [],
-    }
-    if not user.active:
-        mend = f"{user.email} is disabled: relay user enable {user.email}"
-        return told | {"state": REFUSED, "reason": mend}
-    if not verdict.accepted:
-        told |= {"state": REFUSED, "reason": verdict.text}
-        if verdict.reason == relay.sender.NOT_ACCEPTED:
-            told["mend"] = relay.sender.acceptance(user.email, verdict.address)
-        return told
-    if not plan.people:
-        return told
-    key = None if user.salesforce_id else address_key(user.email)
-    several = Several(directory.settings.get("match.several") or settings.match.several)
-    result = await org.lookup.find(
-        sorted(person.key for person in plan.people),
-        user_emails=[key] if key else [],
-        user_ids=[user.salesforce_id] if user.salesforce_id else [],
-        activity_counts=several is Several.MOST_ACTIVITY,
-    )
-    match = relay.match.choose(plan.people, result.found, several)
-    told["records"] = [
-        {"object": c.object, "id": c.id, "name": c.name, "rule": c.rule}
-        for c in (*match.who, *match.what)
-    ]
-    told["unknown"] = [person.address for person in match.unknown]
-    if not match.who:
-        told["reason"] = "no Contact or open Lead has one of these addresses"
-        return told
-    owner = owner_of(user, result.users)
-    if owner is None:
-        told["state"] = "queued"
-        told["reason"] = (
-            f"no single active Salesforce user has {user.email}: name one with "
-            f"'relay user set {user.email} --salesforce-id ID'"
-        )
-        return told
-    shape = await org.schema.get()
-    shape_mode = await mode.likely(shape)
-    drafts = Drafting(settings, lambda: directory).drafts(
-        email,
-        match,
-        mail_key=email.key1,
-        owner=owner,
-        mode=shape_mode,
-        shape=shape,
-        received_at=now,
-    )
-    told |= {
-        "state": "skipped" if mode.shadow else "logged",
-        "reason": "shadow mode: nothing is written" if mode.shadow else "",
-        "write_as": str(shape_mode),
         "activities": [
             {
                 "object": d.object,
@@ -136,17 +145,17 @@ async def explain(
                 "rule": d.rule,
                 "fields": dict(d.fields),
             }
-            for d in drafts
+            for d in decision.drafts
         ],
-        "files": _files(settings, email, raw),
+        "files": [],
+        "trace": [line._asdict() for line in trace_of(decision, 0)],
     }
-    return told
 
 
 def _files(settings: Settings, email: Email, raw: bytes) -> list[dict[str, Any]]:
     """Return what would become a File, and what would not, with the reason."""
     plan = relay.activity.plan_files(
-        email,
+        relay.activity.without_secrets(email, frozenset(settings.smtp.domains)),
         file_rules(settings.salesforce),
         mail_id=0,
         blob_id="",

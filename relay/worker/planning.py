@@ -1,4 +1,4 @@
-"""From mails to records: plan, look up, choose, draft, write; for a batch together.
+"""From mails to records: ask, decide, write; for a batch together.
 
 A mail of which nothing is in Salesforce yet is planned whole. One that has been logged
 before (another copy of it has come, or a person wants it tried again) gets what its
@@ -9,51 +9,61 @@ made again.
 
 from __future__ import annotations
 
-import functools
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import relay.activity
-import relay.match
-from relay.activity import Mode
 from relay.core.addresses import address_key
 from relay.core.errors import OrgPaused
 from relay.core.model import LedgerUpdate
 from relay.core.states import ActivityState, Event
 from relay.diagnose.org import setting_problems
-from relay.match import Several
+from relay.match import (
+    MailFacts,
+    Redraft,
+    ask,
+    decide,
+    drafts,
+    owners_of,
+    rule_line,
+    without_user,
+)
 from relay.outbox.backoff import GIVE_BACK_S
 from relay.telemetry import get_logger
 from relay.worker import redraft
-from relay.worker.drafting import Drafting
-from relay.worker.elsewhere import not_elsewhere
-from relay.worker.owners import Owners
+from relay.worker.decisions import Decisions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from relay.activity import Owner
+    from relay.activity import Mode, Owner
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.directory import Directory
-    from relay.core.model import Draft, Email, Match
-    from relay.match import Plan
-    from relay.outbox.batch import Batch, BatchMail, ClaimedMessage
+    from relay.core.directory import Directory, User
+    from relay.core.model import Draft
+    from relay.core.org import OrgSchema
+    from relay.match import Decision, Question
+    from relay.outbox.batch import Batch, BatchMail
     from relay.outbox.mode import WriteMode
     from relay.outbox.records import RecordWriter
-    from relay.salesforce import LookupResult, Org, OrgSchema
+    from relay.salesforce import Org
     from relay.store import Store
+    from relay.worker.decisions import Decided
 
 logger = get_logger(__name__)
 
-Matched = list[tuple["BatchMail", "Match"]]
+USER_WAIT_S: Final = 60.0
+"""Wait before a user without a Salesforce user is looked for again."""
 
-_UNTRIED: Final = (
-    "no EmailMessage was written to this org yet: where it makes no activity, "
-    'write_as = "auto" will write Tasks in its place'
-)
-"""Why a plan of shadow mode may be of another shape than what is written later."""
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A mail in hand, and whom to look up for it."""
+
+    mail: BatchMail
+    facts: MailFacts
+    question: Question
 
 
 class Planning:
@@ -75,14 +85,12 @@ class Planning:
         self._store = store
         self._org = org
         self._clock = clock
-        self._directory = directory
         self._mode = mode
         self._writer = writer
-        self._drafting = Drafting(settings, directory)
-        self._owners = Owners(store, org, clock)
+        self._decisions = Decisions(settings, org, mode, directory)
         self._compared: OrgSchema | None = None
 
-    async def write(self, run: Batch, works: Sequence[BatchMail]) -> None:
+    async def write(self, batch: Batch, mails: Sequence[BatchMail]) -> None:
         """Write what these mails need and do not have, or settle them.
 
         Refused rows give way to the new plan.
@@ -90,24 +98,26 @@ class Planning:
         Raises:
             RelayError: Mails without a settlement are not finished.
         """
-        await self._forget_refused(run, works)
-        plans = {w.mail.id: p for w in works if (p := self._plan(w)) is not None}
-        wanted = [w for w in works if w.mail.id in plans]
-        wanted = await self._owners.without_strangers(wanted)
-        if not wanted:
+        await self._forget_refused(batch, mails)
+        asked = [one for mail in mails if (one := self._ask(mail)) is not None]
+        asked = await self._without_waiting(asked)
+        if not asked:
             return
-        result = await self._look_up(wanted, plans)
-        matches = self._choose(wanted, plans, result)
-        await self._drop_plans(run, [w for w in wanted if w.begun], matches)
-        if self._settings.salesforce.look_before_write:
-            matches = await not_elsewhere(self._org, matches)
-        owners = await self._owners.of([work for work, _ in matches], result.users)
-        matches = [(work, match) for work, match in matches if work.mail.id in owners]
-        await self._draft_and_write(run, matches, owners)
+        decided = await self._decisions.decide(
+            [(one.facts, one.question) for one in asked], fresh=_asked_anew(asked)
+        )
+        self._compare(decided.answers.schema)
+        for one, decision in zip(asked, decided.decisions, strict=True):
+            await self._remember(decision.owners)
+            self._take(one.mail, decision)
+        if self._mode.shadow:
+            await self._show_only(batch, asked, decided)
+        else:
+            await self._write(batch, asked, decided)
 
     # ------------------------------------------------------------ again
 
-    async def rewrite(self, run: Batch, works: Sequence[BatchMail]) -> None:
+    async def rewrite(self, batch: Batch, mails: Sequence[BatchMail]) -> None:
         """Draft once more what was refused, with today's org and records.
 
         Mails that a new draft cannot help are left as they are.
@@ -116,248 +126,195 @@ class Planning:
             RelayError: Mails without a settlement are not finished.
         """
         stand_in = self._settings.salesforce.fallback_owner
-        works = [work for work in works if redraft.outdated(work, stand_in)]
-        if not works:
+        outdated = [mail for mail in mails if redraft.outdated(mail, stand_in)]
+        if not outdated:
             return
-        fresh = [redraft.prepare(work, stand_in) for work in works]
+        fresh = [redraft.prepare(mail, stand_in) for mail in outdated]
         if any(fresh):
             await self._org.schema.get(fresh=True)
-        await self.write(run, works)
+        await self.write(batch, outdated)
 
-    async def _forget_refused(self, run: Batch, works: Sequence[BatchMail]) -> None:
+    async def _forget_refused(self, batch: Batch, mails: Sequence[BatchMail]) -> None:
         """Let refused rows be planned anew."""
-        refused = [(w, row) for w in works for row in w.of(ActivityState.REFUSED)]
+        refused = [(m, row) for m in mails for row in m.of(ActivityState.REFUSED)]
         updates = [
             LedgerUpdate(row.key, ActivityState.PLANNED, error=row.error)
             for _, row in refused
         ]
         if updates:
-            await run.advance(self._store, ledger=updates)
-        for work, row in refused:
+            await batch.advance(self._store, ledger=updates)
+        for mail, row in refused:
             # A row that was sent keeps its place in a plan; this one makes room.
-            work.change(row, state=ActivityState.PLANNED)
+            mail.change(row, state=ActivityState.PLANNED)
 
-    async def _drop_plans(
-        self, run: Batch, works: Sequence[BatchMail], matches: Matched
-    ) -> None:
-        """Take out what was planned for a logged mail and is not needed any more."""
-        needed = {work.mail.id for work, _ in matches}
-        unneeded = {
-            work.mail.id: ()
-            for work in works
-            if work.of(ActivityState.PLANNED) and work.mail.id not in needed
-        }
-        if unneeded:
-            left = [work for work in works if work.mail.id in unneeded]
-            await self._writer.write(run, left, unneeded)
+    # ------------------------------------------------------------ ask
 
-    # ------------------------------------------------------------ plan, look up
-
-    def _plan(self, work: BatchMail) -> Plan | None:
-        """Apply the rules to one mail; None where there is nothing to look for."""
-        if work.begun and self._mode.shadow:
-            work.checked = True
-            return None
-        plans = [self._plan_for(item, work.email) for item in work.items]
-        wanted = [plan for plan in plans if plan.people]
-        if work.begun:
-            # It is logged: a rule that came later does not change what happened.
-            work.checked = not wanted
-            return relay.match.together(wanted) if wanted else None
-        for item, plan in zip(work.items, plans, strict=True):
+    def _ask(self, mail: BatchMail) -> _Asked | None:
+        """Apply the rules to one mail; None where nobody is to be looked up."""
+        facts = facts_of(mail)
+        question = ask(facts, self._decisions.context)
+        for item, verdict in zip(mail.items, question.verdicts, strict=True):
             # Each user's exclusions are for that user's copies alone.
-            if plan.skipped:
-                item.trace("rules", "skipped", plan.detail)
-                item.settle(Event.RULED_OUT, plan.skipped, plan.detail)
-            elif plan.unmatched:
-                item.trace("rules", "unmatched", plan.detail)
-                item.settle(Event.NO_MATCH, plan.unmatched, plan.detail)
-        if not wanted:
-            return None
-        plan = relay.match.together(wanted)
-        people = ", ".join(person.address for person in plan.people)
-        cut = f"; {plan.left_out} more beyond the limit" if plan.left_out else ""
-        work.trace("people", str(len(plan.people)), people + cut)
-        return plan
+            if verdict:
+                item.trace(*rule_line(verdict))
+                item.settle(verdict.event, verdict.reason, verdict.detail)
+        if question.people:
+            return _Asked(mail, facts, question)
+        mail.checked = True
+        return None
 
-    def _plan_for(self, item: ClaimedMessage, email: Email) -> Plan:
-        return relay.match.plan(
-            email,
-            self._directory(),
-            user_id=item.user.id if item.user else -1,
-            relay_domains=self._settings.smtp.domains,
-            limit=self._settings.salesforce.max_addresses_per_mail,
+    async def _without_waiting(self, asked: list[_Asked]) -> list[_Asked]:
+        """Put off mails that have waited for their user before and still must.
+
+        The user alone is asked for, so that such a mail costs no look-up of people
+        each time.
+
+        Raises:
+            RelayError: Nobody could be asked for, or remembered.
+        """
+        waiting = [one for one in asked if _waits_again(one)]
+        if not waiting:
+            return asked
+        found = await self._decisions.users(
+            [user for one in waiting for user in one.question.users]
         )
-
-    async def _look_up(
-        self, works: Sequence[BatchMail], plans: Mapping[int, Plan]
-    ) -> LookupResult:
-        addresses = {p.key for w in works for p in plans[w.mail.id].people}
-        users = [i.user for w in works for i in w.items if i.user]
-        return await self._org.lookup.find(
-            sorted(addresses),
-            user_emails=sorted(
-                {
-                    key
-                    for user in users
-                    if not user.salesforce_id and (key := address_key(user.email))
-                }
-            ),
-            user_ids=sorted(
-                {u.salesforce_id for u in users if u.salesforce_id and not u.time_zone}
-            ),
-            activity_counts=self._several() is Several.MOST_ACTIVITY,
-            fresh=_asked_anew(works, plans),
-        )
-
-    def _several(self) -> Several:
-        chosen = self._directory().settings.get("match.several")
-        return Several(chosen or self._settings.match.several)
-
-    # ------------------------------------------------------------ choose
-
-    def _choose(
-        self,
-        works: Sequence[BatchMail],
-        plans: Mapping[int, Plan],
-        result: LookupResult,
-    ) -> Matched:
-        matches: Matched = []
-        several = self._several()
-        for work in works:
-            people = plans[work.mail.id].people
-            match = relay.match.choose(people, result.found, several)
-            work.checked = True
-            if work.begun:
-                match = _missing(work, match)
-                if not (match.who or match.what):
-                    work.trace("complete", "nothing is missing")
-                    continue
-                work.trace("complete", "known later", _records(match))
-            elif not match.who:
-                self._unmatched(work, match)
-                continue
-            self._note_match(work, match)
-            matches.append((work, match))
-        return matches
-
-    def _unmatched(self, work: BatchMail, match: Match) -> None:
-        people = ", ".join(person.address for person in match.unknown)
-        detail = f"no Contact or open Lead has one of these addresses: {people}"
-        work.trace("match", "none", detail)
-        work.settle(Event.NO_MATCH, "no_record", detail)
-
-    def _note_match(self, work: BatchMail, match: Match) -> None:
-        for chosen in (*match.who, *match.what):
-            name = f"{chosen.object} {chosen.id} {chosen.name}".rstrip()
-            work.trace("match", name, chosen.rule)
-        for person in match.unknown:
-            work.trace("match", "no record", person.address)
-
-    # ------------------------------------------------------------ draft
-
-    async def _draft_and_write(
-        self, run: Batch, matches: Matched, owners: Mapping[int, Owner]
-    ) -> None:
-        if not matches:
-            return
-        shape = await self._org.schema.get()
-        self._compare(shape)
-
-        def drafts(work: BatchMail, match: Match, mode: Mode) -> tuple[Draft, ...]:
-            return self._drafting.drafts(
-                work.email,
-                match,
-                mail_key=work.mail.key,
-                owner=owners[work.mail.id],
-                # An EmailMessage is whole when it is sent; what comes later is Tasks.
-                mode=Mode.TASK if work.begun else mode,
-                shape=shape,
-                received_at=work.received_at,
-                again=work.redrafted,
-                left_out=work.left_out,
-                task_owner=work.task_owner,
-            )
-
-        if self._mode.shadow:
-            await self._show_only(run, matches, drafts, shape)
-            return
-        mode = await self._mode.known(shape)
-        if mode is None:
-            mode, matches = await self._find_mode(run, matches, drafts, shape)
-        # What is missing of a logged mail is Tasks, however the org logs mail.
-        ready = [(w, match) for w, match in matches if mode or w.begun]
-        for work, _ in matches:
-            if not (mode or work.begun):
-                detail = "the first write has not shown yet how this org logs mail"
-                work.trace("mode", "waiting", detail)
-                work.settle(
-                    Event.GIVE_BACK, "mode_undecided", detail, self._in(GIVE_BACK_S)
+        still: list[_Asked] = []
+        for one in waiting:
+            users = one.question.users
+            owners = owners_of(users, found)
+            await self._remember(owners)
+            if not owners:
+                still.append(one)
+                decision = decide(
+                    one.facts, one.question, None, self._decisions.context
                 )
-        plans = {w.mail.id: drafts(w, match, mode or Mode.TASK) for w, match in ready}
+                self._take(one.mail, replace(decision, verdict=without_user(users)))
+        return [one for one in asked if one not in still]
+
+    async def _remember(self, owners: Sequence[tuple[User, Owner]]) -> None:
+        """Keep the Salesforce user of each of our users, where it is news.
+
+        Raises:
+            StoreUnavailable: It could not be kept.
+        """
+        for user, owner in owners:
+            if not user.salesforce_id:
+                await self._store.directory.set_salesforce_id(
+                    user.id, owner.salesforce_id, "relay"
+                )
+            if owner.time_zone and not (user.salesforce_id and user.time_zone):
+                await self._store.directory.set_time_zone(user.id, owner.time_zone)
+
+    # ------------------------------------------------------------ write
+
+    def _take(self, mail: BatchMail, decision: Decision) -> None:
+        """Take a decision into the trace; settle what is not to be written."""
+        mail.checked = True
+        for line in decision.steps:
+            mail.trace(*line)
+        verdict = decision.verdict
+        if verdict.event is Event.GIVE_BACK:
+            retry_at = self._in(USER_WAIT_S)
+            mail.settle(verdict.event, verdict.reason, verdict.detail, retry_at)
+        elif verdict.event is not Event.LOGGED:
+            mail.settle(verdict.event, verdict.reason, verdict.detail)
+
+    async def _show_only(
+        self, batch: Batch, asked: Sequence[_Asked], decided: Decided
+    ) -> None:
+        """Shadow mode: the drafts are kept and shown, nothing is written."""
+        plans = [
+            (one.mail.mail.id, decision.drafts)
+            for one, decision in zip(asked, decided.decisions, strict=True)
+            if decision.drafts
+        ]
+        await batch.advance(self._store, plans=plans)
+
+    async def _write(
+        self, batch: Batch, asked: Sequence[_Asked], decided: Decided
+    ) -> None:
+        """Write the drafts, once it is known in which shape this org logs mail."""
+        plans: dict[int, tuple[Draft, ...]] = {}
+        first: list[tuple[_Asked, Decision]] = []
+        for one, decision in zip(asked, decided.decisions, strict=True):
+            mail = one.mail
+            if decision.verdict.event is not Event.LOGGED:
+                continue
+            if decision.drafts and not (decided.answers.mode_known or mail.begun):
+                first.append((one, decision))
+            elif decision.drafts or mail.of(ActivityState.PLANNED):
+                # An empty plan takes out what a logged mail does not need any more.
+                plans[mail.mail.id] = decision.drafts
+        if first:
+            plans |= await self._write_first(batch, first, decided)
         for planned in plans.values():
             check_keys(planned)
-        await self._writer.write(run, [work for work, _ in ready], plans)
+        ready = [one.mail for one in asked if one.mail.mail.id in plans]
+        await self._writer.write(batch, ready, plans)
 
-    async def _find_mode(
+    async def _write_first(
         self,
-        run: Batch,
-        matches: Matched,
-        drafts: Callable[[BatchMail, Match, Mode], tuple[Draft, ...]],
-        shape: OrgSchema,
-    ) -> tuple[Mode | None, Matched]:
-        """Let the first mail that is to be logged whole show how this org logs mail.
+        batch: Batch,
+        undecided: Sequence[tuple[_Asked, Decision]],
+        decided: Decided,
+    ) -> dict[int, tuple[Draft, ...]]:
+        """Let the first mail that is logged whole show how this org logs mail.
 
         Returns:
-            The shape, if it is known now, and the mails that are still to be written.
+            The drafts of the other mails; they wait where the mode is still open.
         """
-        first = next((each for each in matches if not each[0].begun), None)
-        if first is None:
-            return None, matches
-        async with self._mode.probing(run.owner):
-            mode = await self._mode.known(shape)
-            if mode is not None:
-                return mode, matches
-            work, match = first
-            mode = await self._writer.probe(
-                run, work, functools.partial(drafts, work, match)
-            )
-        return mode, [each for each in matches if each is not first]
 
-    def _compare(self, shape: OrgSchema) -> None:
+        def as_mode(one: _Asked, decision: Decision, mode: Mode) -> tuple[Draft, ...]:
+            answers = replace(decided.answers, mode=mode)
+            return drafts(one.facts, decision, answers, decided.context)
+
+        one, decision = undecided[0]
+        others = undecided
+        async with self._mode.probing(batch.owner):
+            mode = await self._mode.known(decided.answers.schema)
+            if mode is None:
+                others = undecided[1:]
+                mode = await self._writer.probe(
+                    batch, one.mail, lambda mode: as_mode(one, decision, mode)
+                )
+        if mode is not None:
+            return {
+                one.mail.mail.id: as_mode(one, decision, mode)
+                for one, decision in others
+            }
+        detail = "the first write has not shown yet how this org logs mail"
+        for one, _ in others:
+            one.mail.trace("mode", "waiting", detail)
+            one.mail.settle(
+                Event.GIVE_BACK, "mode_undecided", detail, self._in(GIVE_BACK_S)
+            )
+        return {}
+
+    def _compare(self, schema: OrgSchema) -> None:
         """Log, once for each description of the org, which settings do not fit it."""
-        if shape is self._compared:
+        if schema is self._compared:
             return
-        self._compared = shape
-        for name, problem in setting_problems(self._settings.salesforce, shape):
+        self._compared = schema
+        for name, problem in setting_problems(self._settings.salesforce, schema):
             logger.error(
                 "setting_does_not_fit", setting=f"salesforce.{name}", problem=problem
             )
 
-    async def _show_only(
-        self,
-        run: Batch,
-        matches: Matched,
-        drafts: Callable[[BatchMail, Match, Mode], tuple[Draft, ...]],
-        shape: OrgSchema,
-    ) -> None:
-        """Shadow mode: the plan is kept and shown, nothing is written."""
-        mode = await self._mode.likely(shape)
-        tried = await self._mode.known(shape) is not None
-        plans = []
-        for work, match in matches:
-            planned = drafts(work, match, mode)
-            plans.append((work.mail.id, planned))
-            for record in planned:
-                work.trace("plan", f"{record.object} {record.slot}", record.rule)
-            if not tried:
-                work.trace("mode", "untried", _UNTRIED)
-            detail = f"shadow mode: {len(planned)} records planned, none written"
-            work.settle(Event.RULED_OUT, "shadow_mode", detail)
-        await run.advance(self._store, plans=plans)
-
     def _in(self, seconds: float) -> datetime:
         return self._clock.now() + timedelta(seconds=seconds)
+
+
+def facts_of(mail: BatchMail) -> MailFacts:
+    """Return what is known of a mail in hand."""
+    refused = Redraft(mail.left_out, mail.task_owner) if mail.redrafted else None
+    return MailFacts(
+        mail.email,
+        mail.mail.key,
+        mail.received_at,
+        tuple(item.user for item in mail.items if item.user),
+        tuple(mail.sure),
+        refused,
+    )
 
 
 def check_keys(drafts: Sequence[Draft]) -> None:
@@ -376,26 +333,26 @@ def check_keys(drafts: Sequence[Draft]) -> None:
             raise OrgPaused(text, code="no_place_for_key")
 
 
-def _asked_anew(
-    works: Sequence[BatchMail], plans: Mapping[int, Plan]
-) -> frozenset[str]:
+def _asked_anew(asked: Sequence[_Asked]) -> frozenset[str]:
     """Return what must be asked for, although it may be remembered.
 
     Whoever has a mail tried again has changed something a moment ago.
     """
-    again = [w for w in works if w.redrafted or any(i.again for i in w.items)]
-    people = {p.key for w in again for p in plans[w.mail.id].people}
-    users = [i.user for w in again for i in w.items if i.user]
+    again = [
+        one
+        for one in asked
+        if one.mail.redrafted or any(item.again for item in one.mail.items)
+    ]
+    keys = {key for one in again for key in one.question.addresses}
+    users = [user for one in again for user in one.facts.users]
     emails = {address_key(user.email) or "" for user in users}
-    return frozenset(people | emails | {user.salesforce_id or "" for user in users})
+    return frozenset(keys | emails | {user.salesforce_id or "" for user in users})
 
 
-def _missing(work: BatchMail, match: Match) -> Match:
-    """Return what the ledger of a logged mail does not have yet."""
-    ids = {i for row in work.sure for i in relay.activity.named(row.fields)}
-    people = {key for row in work.sure for key in row.people}
-    return relay.match.missing(match, ids, people)
-
-
-def _records(match: Match) -> str:
-    return ", ".join(f"{c.object} {c.id}" for c in (*match.who, *match.what))
+def _waits_again(one: _Asked) -> bool:
+    """Say whether no copy has a Salesforce user, and that this is not news."""
+    return all(
+        item.again and item.user and not item.user.salesforce_id
+        for item in one.mail.items
+        if not item.settlement
+    )

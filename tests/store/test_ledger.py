@@ -55,6 +55,22 @@ async def test_equal_keys_are_one_mail(store, held, owner):
     assert later[c.id].key == first[a.id].key
 
 
+async def test_a_mail_is_found_as_a_copy_would_join_it(store, held, owner):
+    """By either key, the first one going before; nothing is leased by looking."""
+    a, b = await held(2)
+    joined = await store.mails.join(
+        owner, [(a.id, "A1", "A2", ""), (b.id, "B1", "B2", "")]
+    )
+    for keys, message in ((("A1", "B2"), a), (("x", "B2"), b)):
+        found = await store.mails.find(*keys)
+        assert found is not None
+        assert (found.id, found.key) == (
+            joined[message.id].id,
+            joined[message.id].key,
+        )
+    assert await store.mails.find("x", "y") is None
+
+
 async def test_copies_in_one_call_join_each_other(store, held, owner):
     """Copies claimed in one batch are recognised among themselves."""
     a, b, c = await held(3)

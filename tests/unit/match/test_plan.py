@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.directory import SkipKind
-from relay.match import Plan, plan
+from relay.core.states import Event
+from relay.match import OurAddresses, Plan, Verdict, exclusions_of, plan
 from tests.fakes.values import boxes, directory, email
 
 if TYPE_CHECKING:
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
 
 def planned(mail: Email, *exclusions: tuple[str, SkipKind], limit: int = 50) -> Plan:
     """Plan a mail of Ada's."""
-    return plan(
-        mail,
-        directory(*exclusions, accepted=("ada@corp.example", "*@house.example")),
-        user_id=1,
-        relay_domains=("in.relay.example",),
-        limit=limit,
-    )
+    people = directory(*exclusions, accepted=("ada@corp.example", "*@house.example"))
+    ours = OurAddresses(people, ("in.relay.example",))
+    return plan(mail, ours, exclusions_of(people, 1), limit=limit)
+
+
+def verdict(mail: Email, *exclusions: tuple[str, SkipKind]) -> tuple[Event, str]:
+    """Return how a mail ends for which nobody is looked for."""
+    result = planned(mail, *exclusions)
+    assert result.people == ()
+    assert result.verdict is not None
+    return result.verdict.event, result.verdict.reason
 
 
 def keys(mail: Email, *exclusions: tuple[str, SkipKind]) -> list[str]:
@@ -65,14 +70,14 @@ def test_own_addresses_are_left_out(own: str) -> None:
 
 def test_mail_among_ourselves_is_skipped() -> None:
     """Internal mail is left out by rule, and says so."""
-    result = planned(email(to=boxes("ben@corp.example")))
-    assert (result.skipped, result.people) == ("internal_only", ())
+    mail = email(to=boxes("ben@corp.example", "log-a@in.relay.example"))
+    assert verdict(mail) == (Event.RULED_OUT, "internal_only")
 
 
 @pytest.mark.parametrize("to", [(), ("log-a@in.relay.example",), ("no address",)])
 def test_mail_that_names_nobody_is_unmatched(to: tuple[str, ...]) -> None:
     """Without anybody to look for, the mail waits for a person to resolve it."""
-    assert planned(email(to=boxes(*to))).unmatched == "no_recipient"
+    assert verdict(email(to=boxes(*to))) == (Event.NO_MATCH, "no_recipient")
 
 
 def test_excluded_address_is_not_looked_for() -> None:
@@ -83,8 +88,9 @@ def test_excluded_address_is_not_looked_for() -> None:
 
 def test_mail_with_excluded_addresses_alone_is_skipped() -> None:
     """When nobody is left, the rule is the reason, not a missing record."""
-    mail = email(to=boxes("x@spam.example"))
-    assert planned(mail, ("x@spam.example", SkipKind.ADDRESS)).skipped == "excluded"
+    mail = email(to=boxes("x@spam.example", "ben@corp.example"))
+    ended = verdict(mail, ("x@spam.example", SkipKind.ADDRESS))
+    assert ended == (Event.RULED_OUT, "excluded")
 
 
 @pytest.mark.parametrize("where", ["to", "cc", "from_"])
@@ -92,8 +98,8 @@ def test_excluded_mail_is_skipped_whoever_took_part(where: str) -> None:
     """An exclusion of kind mail keeps the whole mail out, and is named."""
     mail = email(**{"to": boxes("a@one.example"), where: boxes("law@firm.example")})
     result = planned(mail, ("law@firm.example", SkipKind.MAIL))
-    assert result.skipped == "excluded"
-    assert "law@firm.example" in result.detail
+    ended = Verdict(Event.RULED_OUT, "excluded", "excluded by law@firm.example")
+    assert result.verdict == ended
 
 
 def test_the_limit_keeps_the_first_and_counts_the_rest() -> None:
@@ -102,4 +108,22 @@ def test_the_limit_keeps_the_first_and_counts_the_rest() -> None:
     result = planned(mail, limit=50)
     assert len(result.people) == 50
     assert result.people[0].key == "p0@one.example"
-    assert result.left_out == 10
+    assert result.beyond == 10
+    assert {one.rule for one in result.left_out} == {"beyond the limit of 50 addresses"}
+
+
+def test_who_is_left_out_is_named_with_the_rule() -> None:
+    """Nothing is silent: each participant is looked for, or left out by a rule."""
+    mail = email(
+        to=boxes("Ben@corp.example", "a@one.example", "X@spam.example"),
+        cc=boxes("log-a@in.relay.example", "any@house.example", "b@one.example"),
+    )
+    result = planned(mail, ("*@spam.example", SkipKind.ADDRESS), limit=1)
+    assert [person.address for person in result.people] == ["a@one.example"]
+    assert [(one.address, one.rule) for one in result.left_out] == [
+        ("Ben@corp.example", "own address"),
+        ("X@spam.example", "excluded by *@spam.example"),
+        ("log-a@in.relay.example", "relay address"),
+        ("any@house.example", "own address"),
+        ("b@one.example", "beyond the limit of 1 addresses"),
+    ]

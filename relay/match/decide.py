@@ -1,0 +1,463 @@
+"""One decision: what becomes of a mail, and why. Pure.
+
+    question = ask(mail, context)                        whom to look up, or why nobody
+    decision = decide(mail, question, answers, context)  which records, which drafts
+
+Between the two stands one look-up in Salesforce, for many mails together. The worker,
+`relay explain` and a later re-play decide with these two functions alone, so that they
+cannot differ. Whoever calls them does the waiting: asks Salesforce, writes the drafts,
+remembers what was found.
+
+A mail may have come in several copies, each for a user with exclusions of their own: a
+copy that a rule keeps out ends by that rule, and the mail is logged for the others. Of
+a mail that is in Salesforce already only what is missing is drafted, as Tasks of their
+own: a rule that came later does not change what happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from relay import activity
+from relay.activity import Extras, Mode, Owner, RecordSettings
+from relay.core.addresses import address_key
+from relay.core.model import Found, Match
+from relay.core.states import Event
+from relay.match.choose import Several, choose, missing
+from relay.match.plan import OurAddresses, Plan, Verdict, exclusions_of, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from relay.core.directory import Directory, User
+    from relay.core.model import Activity, Draft, Email, Person
+    from relay.core.org import OrgSchema, SalesforceUser
+    from relay.match.plan import LeftOut
+
+NOTHING_FOUND: Final = Found({}, {})
+NO_MATCH: Final = Match((), (), ())
+LOGGED: Final = Verdict(Event.LOGGED)
+UNTRIED: Final = (
+    "no EmailMessage was written to this org yet: where it makes no activity, "
+    'write_as = "auto" will write Tasks in its place'
+)
+"""Why shadow mode may plan in another shape than is written later."""
+
+
+class TraceLine(NamedTuple):
+    """One line of the decision trace; `core.model.Step` adds the time."""
+
+    step: str
+    result: str
+    detail: str = ""
+
+
+# ---------------------------------------------------------------- what is known
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an admin has set, as far as it decides about mails.
+
+    Attributes:
+        relay_domains: Domains of relay addresses: secret, and never a customer's.
+        max_people: Addresses of one mail that are looked up at most.
+        several: What to do with several records under one address, where the
+            directory does not say.
+        records: Key field, record types and fields for records.
+        shadow: Nothing is written; what would be is shown.
+    """
+
+    relay_domains: frozenset[str]
+    max_people: int
+    several: Several
+    records: RecordSettings
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is the same for all mails: rules, and the directory, indexed once."""
+
+    directory: Directory
+    rules: Rules
+    several: Several
+    ours: OurAddresses
+    colleagues: Mapping[str, str]
+
+    @classmethod
+    def of(cls, directory: Directory, rules: Rules) -> Context:
+        """Index a directory; cheap for each mail, not for each call."""
+        return cls(
+            directory,
+            rules,
+            Several(directory.settings.get("match.several") or rules.several),
+            OurAddresses(directory, rules.relay_domains),
+            activity.colleagues(directory),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Redraft:
+    """What the next draft avoids, because Salesforce refused the last one.
+
+    Attributes:
+        left_out: (object, field) that Salesforce refused although describe allows
+            them.
+        task_owner: Owner of Tasks in the rep's place, whose user cannot own them.
+    """
+
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    task_owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MailFacts:
+    """What is known of a mail before Salesforce is asked.
+
+    Attributes:
+        email: As read from its first copy.
+        key: The stored identity; the records' keys are made of it.
+        received_at: When the first copy came.
+        users: For whom each copy was accepted, a user for each copy.
+        in_salesforce: Rows of the ledger that are, or may be, in Salesforce, or were
+            deleted there.
+        redraft: Set where Salesforce refused an earlier draft in this attempt.
+    """
+
+    email: Email
+    key: str
+    received_at: datetime
+    users: tuple[User, ...]
+    in_salesforce: tuple[Activity, ...] = ()
+    redraft: Redraft | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Say whether anything of the mail may be in Salesforce already."""
+        return bool(self.in_salesforce)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whom to look up for a mail; nobody where `people` is empty.
+
+    Attributes:
+        people: To look for, in the order of the mail.
+        left_out: Participants that no copy looks for, with the rule.
+        verdicts: For each copy, how a rule ends it; None: the mail's decision counts.
+        users: Users whose Salesforce user is to be known, of copies that go on.
+        steps: Lines for the trace.
+    """
+
+    people: tuple[Person, ...]
+    left_out: tuple[LeftOut, ...]
+    verdicts: tuple[Verdict | None, ...]
+    users: tuple[User, ...] = ()
+    steps: tuple[TraceLine, ...] = ()
+
+    @property
+    def addresses(self) -> list[str]:
+        """Return the address keys of the people."""
+        return [person.key for person in self.people]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What Salesforce holds, and how this org logs mail.
+
+    Attributes:
+        found: Records and roles of the people asked for.
+        users: Salesforce users asked for.
+        schema: What describe says.
+        mode: In which shape a mail is logged.
+        mode_known: False where only a first write will show that.
+    """
+
+    found: Found
+    users: Sequence[SalesforceUser]
+    schema: OrgSchema
+    mode: Mode
+    mode_known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a mail.
+
+    Attributes:
+        verdict: How every copy ends that no rule has ended; LOGGED once all `drafts`
+            are written.
+        verdicts: As in the question: what ended single copies.
+        people: Who was looked for.
+        left_out: Who was not, with the rule.
+        match: The records chosen, each with its rule; of a logged mail the new ones.
+        owner: The Salesforce user for whom it is logged.
+        owners: That user for each user of a copy that goes on, as far as there is one.
+        drafts: The records to write, in order. In shadow mode they are shown alone.
+        steps: The lines of the trace.
+    """
+
+    verdict: Verdict
+    verdicts: tuple[Verdict | None, ...] = ()
+    people: tuple[Person, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    match: Match = NO_MATCH
+    owner: Owner | None = None
+    owners: tuple[tuple[User, Owner], ...] = ()
+    drafts: tuple[Draft, ...] = ()
+    steps: tuple[TraceLine, ...] = ()
+
+    def verdict_of(self, copy: int) -> Verdict:
+        """Return how one copy ends."""
+        return self.verdicts[copy] or self.verdict
+
+
+# ---------------------------------------------------------------- the two steps
+
+
+def ask(mail: MailFacts, context: Context) -> Question:
+    """Say whom to look up for a mail, or why nobody.
+
+    One that shadow mode must not complete, or whose copies all end by a rule, asks for
+    nobody.
+    """
+    rules = context.rules
+    plans = [
+        plan(
+            mail.email,
+            context.ours,
+            exclusions_of(context.directory, user.id),
+            limit=rules.max_people,
+        )
+        for user in mail.users
+    ]
+    # A logged mail stays logged, whatever the rules say today.
+    verdicts = tuple(None if mail.begun else each.verdict for each in plans)
+    goes_on = [each for each in plans if each.people]
+    people = {person.key: person for each in goes_on for person in each.people}
+    asked = {person.address for person in people.values()}
+    left_out = {
+        one.address: one
+        for each in plans
+        for one in each.left_out
+        if one.address not in asked
+    }
+    if (mail.begun and rules.shadow) or not people:
+        return Question((), tuple(left_out.values()), verdicts)
+    users = {
+        user.id: user
+        for user, verdict in zip(mail.users, verdicts, strict=True)
+        if verdict is None
+    }
+    return Question(
+        tuple(people.values()),
+        tuple(left_out.values()),
+        verdicts,
+        tuple(users.values()),
+        () if mail.begun else (_people_line(people.values(), goes_on),),
+    )
+
+
+def decide(
+    mail: MailFacts, question: Question, answers: Answers | None, context: Context
+) -> Decision:
+    """Say what becomes of a mail: how it ends, on which records, with which drafts.
+
+    Args:
+        mail: The mail.
+        question: As `ask` returned it.
+        answers: What Salesforce holds; None where nobody was to be asked for.
+        context: As for `ask`.
+    """
+    decision = Decision(
+        LOGGED,
+        question.verdicts,
+        question.people,
+        question.left_out,
+        steps=question.steps,
+    )
+    if not question.people or answers is None:
+        return decision
+    match = choose(question.people, answers.found, context.several)
+    decision = (
+        _complete(mail, match, decision) if mail.begun else _matched(match, decision)
+    )
+    if not (decision.match.who or decision.match.what):
+        return decision
+    decision = _for_whom(question, answers, decision)
+    if decision.owner is None:
+        return decision
+    decision = replace(decision, drafts=drafts(mail, decision, answers, context))
+    return _shown_only(decision, answers) if context.rules.shadow else decision
+
+
+# ---------------------------------------------------------------- parts of a decision
+
+
+def _people_line(people: Iterable[Person], plans: Sequence[Plan]) -> TraceLine:
+    listed = [person.address for person in people]
+    beyond = min(each.beyond for each in plans)
+    cut = f"; {beyond} more beyond the limit" if beyond else ""
+    return TraceLine("people", str(len(listed)), ", ".join(listed) + cut)
+
+
+def rule_line(verdict: Verdict) -> TraceLine:
+    """Return the line of a copy that a rule has ended."""
+    ruled_out = verdict.event is Event.RULED_OUT
+    return TraceLine("rules", "skipped" if ruled_out else "unmatched", verdict.detail)
+
+
+def trace_of(decision: Decision, copy: int) -> tuple[TraceLine, ...]:
+    """Return the lines for one copy: those of the rule that ended it, or all."""
+    verdict = decision.verdicts[copy]
+    return (rule_line(verdict),) if verdict else decision.steps
+
+
+def match_lines(match: Match) -> tuple[TraceLine, ...]:
+    """Return a line for each record with its rule, and for each unknown person."""
+    return (
+        *(
+            TraceLine("match", f"{c.object} {c.id} {c.name}".rstrip(), c.rule)
+            for c in (*match.who, *match.what)
+        ),
+        *(TraceLine("match", "no record", p.address) for p in match.unknown),
+    )
+
+
+def _matched(match: Match, decision: Decision) -> Decision:
+    """Go on with the records that were chosen, or say that nobody has one."""
+    if match.who:
+        steps = (*decision.steps, *match_lines(match))
+        return replace(decision, match=match, steps=steps)
+    people = ", ".join(person.address for person in match.unknown)
+    detail = f"no Contact or open Lead has one of these addresses: {people}"
+    return replace(
+        decision,
+        verdict=Verdict(Event.NO_MATCH, "no_record", detail),
+        match=match,
+        steps=(*decision.steps, TraceLine("match", "none", detail)),
+    )
+
+
+def _complete(mail: MailFacts, match: Match, decision: Decision) -> Decision:
+    """Keep of the records chosen those that a logged mail does not have yet."""
+    ids = {i for row in mail.in_salesforce for i in activity.named(row.fields)}
+    people = {key for row in mail.in_salesforce for key in row.people}
+    left = missing(match, ids, people)
+    if not (left.who or left.what):
+        line = TraceLine("complete", "nothing is missing")
+        return replace(decision, steps=(*decision.steps, line))
+    records = ", ".join(f"{c.object} {c.id}" for c in (*left.who, *left.what))
+    lines = (TraceLine("complete", "known later", records), *match_lines(left))
+    return replace(decision, match=left, steps=(*decision.steps, *lines))
+
+
+def _for_whom(question: Question, answers: Answers, decision: Decision) -> Decision:
+    """Find the Salesforce user of the first copy that has one, or let the mail wait."""
+    owners = owners_of(question.users, answers.users)
+    if owners:
+        return replace(decision, owner=owners[0][1], owners=owners)
+    verdict = without_user(question.users)
+    line = TraceLine("user", "waiting", verdict.detail)
+    return replace(decision, verdict=verdict, steps=(*decision.steps, line))
+
+
+def drafts(
+    mail: MailFacts, decision: Decision, answers: Answers, context: Context
+) -> tuple[Draft, ...]:
+    """Return the records of a decision in the shape that the answers name.
+
+    An EmailMessage is whole when it is sent, so that what is missing of a logged mail
+    is Tasks, however the org logs mail.
+    """
+    if decision.owner is None:
+        return ()
+    rules, refused = context.rules, mail.redraft
+    return activity.draft(
+        mail.email,
+        decision.match,
+        mail_key=mail.key,
+        owner=decision.owner,
+        mode=Mode.TASK if mail.begun else answers.mode,
+        org=answers.schema,
+        received_at=mail.received_at,
+        relay_domains=rules.relay_domains,
+        extras=Extras(
+            # Salesforce may have refused a colleague's id; none of them is needed.
+            colleagues={} if refused else context.colleagues,
+            key_fields=activity.key_fields(rules.records, answers.schema),
+            record_types=activity.record_types(rules.records, answers.schema),
+            fields=rules.records.fields,
+            left_out=refused.left_out if refused else frozenset(),
+            task_owner=refused.task_owner if refused else "",
+        ),
+    )
+
+
+def _shown_only(decision: Decision, answers: Answers) -> Decision:
+    """Shadow mode: the drafts are kept and shown, none is written."""
+    lines = [
+        TraceLine("plan", f"{each.object} {each.slot}", each.rule)
+        for each in decision.drafts
+    ]
+    if not answers.mode_known:
+        lines.append(TraceLine("mode", "untried", UNTRIED))
+    count = len(decision.drafts)
+    detail = f"shadow mode: {count} records planned, none written"
+    return replace(
+        decision,
+        verdict=Verdict(Event.RULED_OUT, "shadow_mode", detail),
+        steps=(*decision.steps, *lines),
+    )
+
+
+def logged_elsewhere(decision: Decision, detail: str) -> Decision:
+    """Turn a decision into that for a mail which another tool has logged."""
+    line = TraceLine("look before write", "logged elsewhere", detail)
+    return replace(
+        decision,
+        verdict=Verdict(Event.RULED_OUT, "logged_elsewhere", detail),
+        drafts=(),
+        steps=(*decision.steps, line),
+    )
+
+
+# ---------------------------------------------------------------- for whom
+
+
+def owner_of(user: User, found: Iterable[SalesforceUser]) -> Owner | None:
+    """Return the Salesforce user of a rep, or None where it is not exactly one.
+
+    Without a Salesforce id of their own, a rep is the only active User with that
+    e-mail.
+    """
+    if user.salesforce_id:
+        zones = (f.time_zone for f in found if f.id == user.salesforce_id)
+        return Owner(user.salesforce_id, user.time_zone or next(zones, None))
+    key = address_key(user.email)
+    fitting = [f for f in found if f.email_key == key and f.is_active]
+    if len(fitting) != 1:
+        return None
+    return Owner(fitting[0].id, fitting[0].time_zone)
+
+
+def owners_of(
+    users: Iterable[User], found: Sequence[SalesforceUser]
+) -> tuple[tuple[User, Owner], ...]:
+    """Return the Salesforce user of each of these users who has one."""
+    return tuple(
+        (user, owner) for user in users if (owner := owner_of(user, found)) is not None
+    )
+
+
+def without_user(users: Sequence[User]) -> Verdict:
+    """Return the verdict for a mail of whose users none has a Salesforce user."""
+    email = users[0].email if users else ""
+    detail = (
+        f"no single active Salesforce user has the e-mail {email or '?'}: "
+        f"name one with 'relay user set {email} --salesforce-id ID'"
+    )
+    return Verdict(Event.GIVE_BACK, "no_salesforce_user", detail)

@@ -1,0 +1,299 @@
+"""What becomes of a mail: one decision, whoever asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.activity import Mode
+from relay.config import SalesforceSettings
+from relay.core.directory import SkipKind
+from relay.core.model import Activity
+from relay.core.org import FieldInfo, OrgSchema, SalesforceUser
+from relay.core.states import ActivityState, Event
+from relay.match import (
+    Answers,
+    Context,
+    Decision,
+    MailFacts,
+    Redraft,
+    Rules,
+    Several,
+    ask,
+    decide,
+    drafts,
+    logged_elsewhere,
+    trace_of,
+)
+from tests.fakes.values import (
+    ADA,
+    NOON,
+    boxes,
+    contact,
+    directory,
+    email,
+    found,
+    lead,
+)
+
+if TYPE_CHECKING:
+    from relay.core.directory import Directory
+    from relay.core.model import Candidate, Found
+
+ANNA = contact(1, "anna@one.example")
+BERT = contact(2, "bert@two.example")
+DEAL = "006000000000001AAA"
+BEN = "005000000000002AAA"
+FIELDS = {
+    "Task": ("WhoId", "WhatId", "OwnerId", "Subject", "Description"),
+    "EmailMessage": ("ToIds", "FromId", "ToAddress", "MessageIdentifier", "FromName"),
+}
+RULES = Rules(frozenset({"in.relay.example"}), 50, Several.ALL, SalesforceSettings())
+
+
+def field(name: str) -> FieldInfo:
+    """Return a text field that may be set."""
+    yes = (True, True, True, True, False, False, False, False)
+    return FieldInfo(name, name, "string", 1000, *yes)
+
+
+SCHEMA = OrgSchema(
+    {sobject: {n: field(n) for n in names} for sobject, names in FIELDS.items()},
+    frozenset(FIELDS),
+)
+
+
+def context(people: Directory | None = None, **rules: object) -> Context:
+    """Return the rules of a test, with these people."""
+    return Context.of(people or directory(), replace(RULES, **rules))  # type: ignore[arg-type]
+
+
+def facts(
+    *people: Candidate, users: tuple[int, ...] = (1,), **more: object
+) -> MailFacts:
+    """Return a mail of Ada's to these people, in a copy for each user."""
+    known = directory().users
+    mail = email(to=boxes(*(person.email_key for person in people)))
+    made = MailFacts(mail, "m", NOON, tuple(known[number] for number in users))
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def decided(
+    mail: MailFacts,
+    held: Found,
+    where: Context | None = None,
+    *,
+    users: tuple[SalesforceUser, ...] = (),
+    mode: Mode = Mode.EMAIL_MESSAGE,
+    mode_known: bool = True,
+) -> Decision:
+    """Decide a mail by what Salesforce holds."""
+    where = where or context()
+    question = ask(mail, where)
+    answers = Answers(held, users, SCHEMA, mode, mode_known=mode_known)
+    return decide(mail, question, answers, where)
+
+
+def row(state: ActivityState, **fields: object) -> Activity:
+    """Return a row of the ledger."""
+    return Activity("k", 1, "email", "EmailMessage", fields, "", state, people=())
+
+
+def test_a_mail_is_logged_on_its_people_and_their_opportunities() -> None:
+    """Records with their rules, the owner, the drafts and the trace, in one value."""
+    held = found(ANNA, roles=((ANNA, DEAL),))
+    decision = decided(facts(ANNA, BERT), held)
+    assert decision.verdict.event is Event.LOGGED
+    assert [c.id for c in (*decision.match.who, *decision.match.what)] == [
+        ANNA.id,
+        DEAL,
+    ]
+    assert [p.address for p in decision.match.unknown] == [BERT.email_key]
+    assert decision.owner is not None
+    assert decision.owner.salesforce_id == ADA
+    assert [d.object for d in decision.drafts] == ["EmailMessage"]
+    assert [line.step for line in decision.steps] == ["people", *["match"] * 3]
+    assert trace_of(decision, 0) == decision.steps
+
+
+def test_nobody_known_is_unmatched() -> None:
+    """The addresses that nobody has are named."""
+    decision = decided(facts(ANNA), found())
+    assert decision.verdict.event is Event.NO_MATCH
+    assert decision.verdict.reason == "no_record"
+    assert ANNA.email_key in decision.verdict.detail
+    assert decision.drafts == ()
+
+
+def test_a_rule_ends_the_copies_of_its_user_alone() -> None:
+    """What Ben excludes is logged for Ada; without her it ends, and nobody is asked."""
+    people = directory((ANNA.email_key, SkipKind.MAIL))
+    rule = replace(people.exclusions[0], user_id=2)
+    where = context(replace(people, exclusions=(rule,)))
+    both = decided(facts(ANNA, users=(1, 2)), found(ANNA), where)
+    assert [both.verdict_of(copy).event for copy in (0, 1)] == [
+        Event.LOGGED,
+        Event.RULED_OUT,
+    ]
+    assert [line.step for line in trace_of(both, 1)] == ["rules"]
+    assert both.drafts
+    mail = facts(ANNA, users=(2,))
+    question = ask(mail, where)
+    assert question.people == ()
+    alone = decide(mail, question, None, where)
+    assert alone.verdict_of(0).reason == "excluded"
+    assert trace_of(alone, 0)[0].result == "skipped"
+
+
+def test_copies_ask_for_whoever_one_of_them_asks_for() -> None:
+    """Of several copies, a person is left out only where all leave them out."""
+    people = directory((ANNA.email_key, SkipKind.ADDRESS))
+    rule = replace(people.exclusions[0], user_id=2)
+    where = context(replace(people, exclusions=(rule,)), max_people=2)
+    carl = contact(3, "carl@three.example")
+    question = ask(facts(ANNA, BERT, carl, users=(2, 1)), where)
+    assert sorted(question.addresses) == sorted(
+        [ANNA.email_key, BERT.email_key, carl.email_key]
+    )
+    assert question.left_out == ()
+    alone = ask(facts(ANNA, BERT, users=(2,)), where)
+    assert [one.rule for one in alone.left_out] == [f"excluded by {ANNA.email_key}"]
+
+
+def test_the_limit_is_told() -> None:
+    """How many addresses were not looked up stands in the trace."""
+    question = ask(facts(ANNA, BERT), context(max_people=1))
+    assert question.steps[0].detail == f"{ANNA.email_key}; 1 more beyond the limit"
+
+
+def test_the_directory_chooses_before_the_settings() -> None:
+    """`match.several` as an admin edited it wins."""
+    people = replace(directory(), settings={"match.several": "oldest"})
+    twins = (ANNA, replace(BERT, email_key=ANNA.email_key))
+    assert len(decided(facts(ANNA), found(*twins)).match.who) == 2
+    assert len(decided(facts(ANNA), found(*twins), context(people)).match.who) == 1
+
+
+# ---------------------------------------------------------------- for whom
+
+
+def user(number: int, key: str, *, active: bool = True) -> SalesforceUser:
+    """Return a Salesforce user."""
+    sfid = f"0050000000000{number:02d}AAA"
+    return SalesforceUser(sfid, "Ben", key, is_active=active, time_zone="Europe/Rome")
+
+
+def test_a_rep_is_found_by_address() -> None:
+    """The one active user with that e-mail; of two, none is taken."""
+    mail, held = facts(ANNA, users=(2,)), found(ANNA)
+    mine, gone = user(7, "ben@corp.example"), user(8, "ben@corp.example", active=False)
+    decision = decided(mail, held, users=(mine, gone))
+    assert decision.owner is not None
+    assert decision.owner.salesforce_id == mine.id
+    assert [(u.id, o.time_zone) for u, o in decision.owners] == [(2, "Europe/Rome")]
+    for none in ((), (mine, user(9, "ben@corp.example"))):
+        decision = decided(mail, held, users=none)
+        assert decision.verdict.event is Event.GIVE_BACK
+        assert decision.verdict.reason == "no_salesforce_user"
+        assert "relay user set Ben@corp.example" in decision.verdict.detail
+        assert decision.drafts == ()
+
+
+def test_the_first_copy_with_a_user_is_logged_for() -> None:
+    """A colleague without a Salesforce user does not hold up the mail."""
+    decision = decided(facts(ANNA, users=(2, 1)), found(ANNA))
+    assert decision.owner is not None
+    assert decision.owner.salesforce_id == ADA
+    assert decision.verdict.event is Event.LOGGED
+
+
+# ---------------------------------------------------------------- a logged mail
+
+
+def test_a_logged_mail_gets_what_is_missing_as_tasks() -> None:
+    """By record and by address; today's exclusions change nothing about it."""
+    where = context(directory(("x@spam.example", SkipKind.MAIL)))
+    written = row(ActivityState.WRITTEN, ToIds=[ANNA.id])
+    mail = facts(ANNA, BERT, in_salesforce=(written,))
+    decision = decided(mail, found(ANNA, BERT), where)
+    assert [d.object for d in decision.drafts] == ["Task"]
+    assert decision.drafts[0].fields["WhoId"] == BERT.id
+    assert [line.step for line in decision.steps] == ["complete", "match"]
+    nothing = decided(mail, found(ANNA), where)
+    assert (nothing.verdict.event, nothing.drafts) == (Event.LOGGED, ())
+    assert nothing.steps[0].result == "nothing is missing"
+
+
+def test_rules_of_today_leave_a_logged_mail_logged() -> None:
+    """It is not looked up where everybody is excluded now, and stays as it is."""
+    where = context(directory((ANNA.email_key, SkipKind.MAIL)))
+    mail = facts(ANNA, in_salesforce=(row(ActivityState.SENT),))
+    question = ask(mail, where)
+    assert question.people == ()
+    assert decide(mail, question, None, where).verdict_of(0).event is Event.LOGGED
+
+
+# ---------------------------------------------------------------- shapes
+
+
+def test_shadow_mode_shows_what_would_be_written() -> None:
+    """The drafts are there, the mail is skipped; a logged mail is left alone."""
+    where = context(shadow=True)
+    decision = decided(facts(ANNA), found(ANNA), where, mode_known=False)
+    assert decision.verdict.reason == "shadow_mode"
+    assert decision.verdict.detail == "shadow mode: 1 records planned, none written"
+    assert [line.step for line in decision.steps[-2:]] == ["plan", "mode"]
+    known = decided(facts(ANNA), found(ANNA), where)
+    assert "mode" not in [line.step for line in known.steps]
+    logged = facts(ANNA, in_salesforce=(row(ActivityState.WRITTEN),))
+    assert ask(logged, where).people == ()
+
+
+def test_drafts_follow_the_shape() -> None:
+    """The same decision in the other shape, once the first write has shown it."""
+    mail, where = facts(ANNA), context()
+    decision = decided(mail, found(ANNA), where)
+    answers = Answers(found(ANNA), (), SCHEMA, Mode.TASK)
+    assert [d.object for d in drafts(mail, decision, answers, where)] == ["Task"]
+    waiting = decided(facts(ANNA, users=(2,)), found(ANNA))
+    assert drafts(mail, waiting, answers, where) == ()
+
+
+def test_a_refused_draft_is_made_without_what_was_refused() -> None:
+    """Colleagues are named by address then, and the stand-in owns."""
+    people = directory()
+    ben = replace(people.users[2], salesforce_id=BEN)
+    where = context(replace(people, users={1: people.users[1], 2: ben}))
+    mail = facts(ANNA)
+    mail = replace(
+        mail, email=replace(mail.email, to=boxes(ANNA.email_key, "ben@corp.example"))
+    )
+    (first,) = decided(mail, found(ANNA), where).drafts
+    assert first.fields["ToIds"] == [ANNA.id, BEN]
+    refused = Redraft(frozenset({("EmailMessage", "FromName")}), "005x")
+    (again,) = decided(replace(mail, redraft=refused), found(ANNA), where).drafts
+    assert again.fields["ToIds"] == [ANNA.id]
+    assert again.fields["ToAddress"] == "ben@corp.example"
+    assert "FromName" in first.fields
+    assert "FromName" not in again.fields
+    assert again.owner == "005x"
+
+
+def test_what_another_tool_logged_is_left_alone() -> None:
+    """Nothing is drafted, and the sentence stands in the trace."""
+    decision = logged_elsewhere(decided(facts(ANNA), found(ANNA)), "Inbox has it")
+    assert decision.verdict.event is Event.RULED_OUT
+    assert decision.verdict.reason == "logged_elsewhere"
+    assert decision.drafts == ()
+    assert decision.steps[-1].detail == "Inbox has it"
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_lead_alone_is_enough(mode: Mode) -> None:
+    """Leads and Contacts are chosen alike."""
+    anna = lead(1, ANNA.email_key)
+    decision = decided(facts(ANNA), found(anna), mode=mode)
+    assert [c.object for c in decision.match.who] == ["Lead"]
+    assert len(decision.drafts) == 1
