@@ -20,7 +20,7 @@ from relay.core.states import FILE_BY_AUDIT, FILE_TRANSITIONS, ActivityState
 from relay.store import schema
 from relay.store.context import SLOWEST_ROWS_S, Part
 from relay.store.edits import write_audit
-from relay.store.late_claims import LateClaims, give_back_files
+from relay.store.settlement import LateClaims, give_back_files
 from relay.store.values import SECOND, chunks, maybe_moment, moment, stamp, text
 
 if TYPE_CHECKING:

@@ -29,10 +29,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from relay.core.errors import ConfigError
-from relay.store.commit import Committer
+from relay.store.commit import Committer, statements
 from relay.store.errors import translate
 from relay.store.spool import sync_folder
-from relay.store.statements import statements
 from relay.store.wake import PipeWake
 
 if TYPE_CHECKING:

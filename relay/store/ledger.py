@@ -28,7 +28,7 @@ from relay.store import schema
 from relay.store.attachments import add_files, drop_files, messages_of_mails
 from relay.store.context import SLOWEST_ROWS_S, Part
 from relay.store.edits import write_audit
-from relay.store.interventions import apply_event
+from relay.store.queue import apply_event
 from relay.store.settlement import settle
 from relay.store.values import SECOND, chunks, dump, load, maybe_moment, stamp, text
 

@@ -15,7 +15,7 @@ from relay.core.errors import NotFound
 from relay.core.states import ActivityState
 from relay.store import schema
 from relay.store.context import Part
-from relay.store.interventions import BY_PEOPLE
+from relay.store.queue import BY_PEOPLE
 from relay.store.values import chunks, iso, load, stamp
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from relay.core.model import MailState
 from relay.store import schema
 from relay.store.context import Part
-from relay.store.leased import messages_leased
 from relay.store.ledger import activity_of
+from relay.store.settlement import messages_leased
 from relay.store.values import chunks, text
 
 if TYPE_CHECKING:

@@ -13,14 +13,13 @@ import io
 import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from relay.core.errors import NotFound, RawUnreadable, StoreFull, StoreUnavailable
-from relay.core.states import State
+from relay.core.states import RESTING, State
 from relay.store import schema
 from relay.store.context import Part, in_thread
 from relay.store.errors import code, surely_undone
-from relay.store.purge import BATCH, purge_postmaster
 from relay.store.spool import FINAL, without_row
 from relay.store.values import chunks, dump_steps, stamp, text
 from relay.telemetry import get_logger
@@ -41,6 +40,8 @@ CHUNK_BYTES: Final = 1024 * 1024
 _PIECE_BYTES: Final = 1 << 18
 POSTMASTER: Final = "postmaster"
 """Reason of mail for postmaster: kept and shown, never logged."""
+PURGE_BATCH: Final = 200
+"""Messages that one transaction removes, so that a put need not wait long for it."""
 PURGE_EVERY: Final = 50
 """Mails for postmaster after which the oldest ones are removed."""
 _SLOWEST_BYTES_S: Final = 1024 * 1024
@@ -171,12 +172,12 @@ class MessageStore(Part):
         try:
             while True:
                 count, files = await self._context.write(
-                    lambda connection: purge_postmaster(connection, keep)
+                    lambda connection: _purge_postmaster(connection, keep)
                 )
                 removed += count
                 paths = [self._spool.folder / name for name in files]
                 await in_thread(functools.partial(self._spool.discard, *paths))
-                if count < BATCH:
+                if count < PURGE_BATCH:
                     break
         except StoreUnavailable as error:
             log.warning("postmaster_not_purged", error=str(error))
@@ -479,3 +480,37 @@ def _load(
                     connection.scalars(own.order_by(pieces.c.number))
                 )
     return data, files
+
+
+def _purge_postmaster(connection: Connection, keep: int) -> tuple[int, list[str]]:
+    """Remove up to `PURGE_BATCH` messages for postmaster beyond the newest `keep`.
+
+    Returns:
+        How many went, and the names of files that have no row any more. They are to be
+        removed after the commit; the sweep removes those that a crash leaves.
+    """
+    m, blobs, pieces = schema.messages.c, schema.blobs, schema.blob_chunks
+    newest = select(m.id).where(m.user_id.is_(None)).order_by(m.id.desc())
+    oldest_kept = connection.scalar(newest.offset(keep - 1).limit(1))
+    if oldest_kept is None:
+        return 0, []
+    rows = connection.execute(
+        select(m.id, m.blob_id)
+        .where(m.user_id.is_(None), m.id < oldest_kept)
+        .where(m.state.in_([state.value for state in RESTING]))
+        .order_by(m.id)
+        .limit(PURGE_BATCH)
+        .with_for_update(skip_locked=True)
+    ).all()
+    files: list[str] = []
+    for part in chunks(rows):
+        ids = [row.id for row in part]
+        attempts = schema.attempts
+        connection.execute(delete(attempts).where(attempts.c.message_id.in_(ids)))
+        connection.execute(delete(schema.messages).where(m.id.in_(ids)))
+        mine = {row.blob_id for row in part}
+        mine -= set(connection.scalars(select(m.blob_id).where(m.blob_id.in_(mine))))
+        connection.execute(delete(pieces).where(pieces.c.blob_id.in_(mine)))
+        gone = delete(blobs).where(blobs.c.id.in_(mine)).returning(blobs.c.file)
+        files += [name for name in connection.scalars(gone) if name]
+    return len(rows), files

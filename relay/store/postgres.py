@@ -20,9 +20,8 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from relay.core.errors import StoreUnavailable
-from relay.store.commit import Committer
+from relay.store.commit import Committer, statements
 from relay.store.errors import translate, worth_repeating
-from relay.store.statements import statements
 from relay.store.wake import NotifyWake
 
 if TYPE_CHECKING:

@@ -3,9 +3,12 @@
 A claim raises the attempt counter in the same statement that takes the message, before
 anything is tried: a crash counts, and cannot make a mail come back at once for ever.
 
-A message that was in hand at two crashes travels alone, so that it cannot take others
-down with it; only when it was alone in hand at three crashes is it exhausted. While it
-travels, its process gets nothing else: else the crash would again be anybody's.
+A message that was leased at two crashes is claimed alone, so that it cannot take others
+down with it; only when it was leased alone at three crashes is it exhausted. Meanwhile
+its process gets no other message: else the crash could again be any message's fault.
+
+People hold, release, requeue, discard and undo by hand, named messages or all in a
+state. Each such change leaves a row in the message's attempts and a line in the audit.
 """
 
 from __future__ import annotations
@@ -16,33 +19,31 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, false, func, insert, select, true, update
 
-from relay.core.errors import StoreUnavailable
+from relay.core.errors import IllegalTransition, NotFound, StoreUnavailable
 from relay.core.queue import Claimed
 from relay.core.states import Event, State, next_state, sources
 from relay.store import schema
-from relay.store.attempts import attempt_record
 from relay.store.context import SLOWEST_ROWS_S, Part
-from relay.store.interventions import (
-    BY_PEOPLE,
-    CHUNK,
-    DUE_AGAIN,
-    apply_event,
-    in_state,
-    named,
-    rows_of,
+from relay.store.edits import write_audit
+from relay.store.settlement import (
+    FREE,
+    LateClaims,
+    attempt_record,
+    failing_since,
+    give_back_messages,
+    leased_by,
 )
-from relay.store.late_claims import LateClaims, give_back_messages
-from relay.store.leased import FREE, failing_since, leased_by
 from relay.store.values import SECOND, chunks, maybe_moment, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
     from relay.core.queue import LeaseOwner
     from relay.store.context import StoreContext
+
 
 ALONE_AFTER: Final = 2
 """Crashes after which a message is claimed alone."""
@@ -425,3 +426,92 @@ def _crash(connection: Connection, now: int, which: Any) -> int:
     )
     connection.execute(insert(schema.attempts), records)
     return len(rows)
+
+
+BY_PEOPLE: Final = frozenset(
+    {Event.HOLD, Event.RELEASE, Event.REQUEUE, Event.DISCARD, Event.UNDO}
+)
+"""Events that a person may ask for; the others belong to a worker's lease."""
+CHUNK: Final = 1000
+"""Messages of one state that are changed in one transaction."""
+DUE_AGAIN: Final = frozenset({Event.RELEASE, Event.REQUEUE})
+
+m = schema.messages.c
+
+
+def in_state(event: Event, state: State, after: str) -> Select[Any]:
+    """Return the query for the next chunk of messages that an event is for, locked."""
+    query = select(schema.messages).where(m.state == state, m.id > after)
+    if event is Event.REQUEUE:
+        query = query.where(m.user_id.is_not(None))
+    return query.order_by(m.id).limit(CHUNK).with_for_update()
+
+
+def rows_of(query: Select[Any], connection: Connection) -> list[Row[Any]]:
+    """Run a query of messages."""
+    return list(connection.execute(query))
+
+
+def named(connection: Connection, event: Event, ids: Sequence[str]) -> list[Row[Any]]:
+    """Return the named messages, locked.
+
+    Raises:
+        NotFound: One of them does not exist.
+        IllegalTransition: The event is not one that a person may ask for.
+    """
+    wanted = list(dict.fromkeys(ids))
+    found: dict[str, Row[Any]] = {}
+    for part in chunks(wanted):
+        query = select(schema.messages).where(m.id.in_(part)).order_by(m.id)
+        for row in connection.execute(query.with_for_update()):
+            found[row.id] = row
+    for message_id in wanted:
+        if message_id not in found:
+            text = f"there is no message {message_id}"
+            raise NotFound(text)
+        if event not in BY_PEOPLE:
+            raise IllegalTransition(State(found[message_id].state), event)
+    return [found[message_id] for message_id in wanted]
+
+
+def apply_event(
+    connection: Connection, event: Event, rows: list[Row[Any]], actor: str, now: int
+) -> list[tuple[str, State, State]]:
+    """Change messages as a person asked, with their attempts and the audit.
+
+    Raises:
+        IllegalTransition: One of them cannot take the event.
+    """
+    changed: list[tuple[str, State, State]] = []
+    records: list[dict[str, Any]] = []
+    for row in rows:
+        old = State(row.state)
+        new = next_state(old, event)
+        changed.append((row.id, old, new))
+        records.append(attempt_record(row, now, event, new, actor=actor))
+    values: dict[str, Any] = {"reason": event.value, "detail": f"by {actor}"}
+    if event in DUE_AGAIN:
+        values |= {
+            "reason": "",
+            "detail": "",
+            "next_attempt_at": now,
+            "renewed_at": now,
+            "failing_since": None,
+            "failures": 0,
+            "crashes": 0,
+            "lone_crashes": 0,
+        }
+    for state in {new for _, _, new in changed}:
+        for part in chunks(i for i, _, new in changed if new is state):
+            connection.execute(
+                update(schema.messages)
+                .where(m.id.in_(part))
+                .values(state=state.value, **values)
+            )
+    if records:
+        connection.execute(insert(schema.attempts), records)
+        subject = changed[0][0] if len(changed) == 1 else f"{len(changed)} messages"
+        write_audit(
+            connection, now, actor, f"message_{event.value}", (subject, None, None)
+        )
+    return changed

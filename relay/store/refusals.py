@@ -14,13 +14,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy import delete, select
+
 from relay.core.peers import peer_network, peer_site
+from relay.store import schema
 from relay.store.context import Part
-from relay.store.purge import REFUSALS_BATCH, purge_refusals
 from relay.store.values import SECOND, stamp, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy import Connection
 
     from relay.core.model import Refusal
     from relay.store.commit import Rows
@@ -32,6 +36,8 @@ SITE_REFUSALS: Final = 1000
 """The same for an IPv6 site of 48 bits, which has 65,536 networks to come from."""
 HOURLY_REFUSALS: Final = 5000
 """The same for all peers together."""
+PURGE_BATCH: Final = 1000
+"""Refusals that one transaction removes."""
 _HOUR: Final = 3600 * SECOND
 _EVERYBODY: Final = "*"
 
@@ -66,10 +72,10 @@ class Refusals(Part):
         gone = 0
         while True:
             count = await self._context.write(
-                lambda connection: purge_refusals(connection, before)
+                lambda connection: _purge(connection, before)
             )
             gone += count
-            if count < REFUSALS_BATCH:
+            if count < PURGE_BATCH:
                 return gone
 
 
@@ -144,3 +150,15 @@ def _row(refusal: Refusal, bucket: str | None) -> tuple[Any, ...]:
         text(refusal.rfc_message_id),
         bucket,
     )
+
+
+def _purge(connection: Connection, before: int) -> int:
+    """Remove up to `PURGE_BATCH` of the oldest refusals; return how many went.
+
+    Those go that have not happened since `before`, in the form of the time columns.
+    """
+    r = schema.refusals.c
+    oldest = select(r.id, r.last_at).order_by(r.id).limit(PURGE_BATCH)
+    old = [row.id for row in connection.execute(oldest) if row.last_at < before]
+    connection.execute(delete(schema.refusals).where(r.id.in_(old)))
+    return len(old)

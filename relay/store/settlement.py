@@ -1,28 +1,99 @@
-"""Settling: the end of a claim, with what came of the attempt.
+"""Ending claims: leased messages, the record of attempts, settling, late claims.
 
 A settlement is fenced by its attempt's number: a worker that lost its lease cannot
-settle what another has claimed since. With the last message of a mail that its worker
-holds, the mail's lease ends too.
+settle a message that another worker has claimed since. With the last message of a mail
+that its worker holds, the mail's lease ends too. Whoever changes a message's state (the
+worker that settles it, the end of a lease, a person) writes a row of `attempts` in the
+same transaction.
+
+Late claims are claims that may have committed after their caller timed out: after
+`store.timeout_s` the caller learns that the store does not answer, but the transaction
+can still commit and leave messages leased with nobody working on them. The process
+remembers what the transaction took; its next claim gives that back first, and
+neither a crash nor an attempt is counted.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, delete, exists, insert, update
+from sqlalchemy import bindparam, delete, exists, insert, select, update
 
+from relay.core.queue import Settlement
 from relay.core.states import NO_ATTEMPT, Event, State, next_state
 from relay.store import schema
-from relay.store.attempts import attempt_record
-from relay.store.leased import FREE, failing_since, messages_leased
 from relay.store.values import chunks, dump_steps, stamp, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection, Row
 
-    from relay.core.queue import Settlement
+
+m = schema.messages.c
+
+FREE: Final[dict[str, Any]] = {
+    "lease_owner": None,
+    "lease_until": None,
+    "claimed_at": None,
+    "alone": False,
+}
+"""Columns of a message that nobody holds."""
+
+
+def leased_by(owner: str) -> Any:
+    """Return the condition that the owner holds a message."""
+    return (m.state == State.CLAIMED.value) & (m.lease_owner == owner)
+
+
+def messages_leased(
+    connection: Connection, owner: str, ids: Iterable[str]
+) -> dict[str, Row[Any]]:
+    """Return the messages that the owner holds, locked, by id."""
+    found: dict[str, Row[Any]] = {}
+    for part in chunks(sorted(set(ids))):
+        query = select(schema.messages).where(m.id.in_(part), leased_by(owner))
+        for row in connection.execute(query.order_by(m.id).with_for_update()):
+            found[row.id] = row
+    return found
+
+
+def failing_since(row: Row[Any]) -> int | None:
+    """Return since when a claimed message has failed, its wait for us left out."""
+    if row.failing_since is None:
+        return None
+    return int(row.failing_since + max(0, row.claimed_at - row.next_attempt_at))
+
+
+def attempt_record(  # noqa: PLR0913 - a row has that many columns
+    row: Row[Any],
+    now: int,
+    event: Event,
+    state: State,
+    *,
+    reason: str = "",
+    detail: str = "",
+    trace: str = "[]",
+    started_at: int | None = None,
+    actor: str | None = None,
+) -> dict[str, Any]:
+    """Return the row of `attempts` for what happened to a message."""
+    if started_at is None:
+        started_at = now if row.claimed_at is None else row.claimed_at
+    return {
+        "message_id": row.id,
+        "number": row.attempts,
+        "started_at": started_at,
+        "ended_at": now,
+        "event": event.value,
+        "state": state.value,
+        "reason": reason,
+        "detail": detail,
+        "actor": (row.lease_owner or "") if actor is None else actor,
+        "trace": trace,
+    }
+
 
 m = schema.messages.c
 mails = schema.mails
@@ -128,3 +199,88 @@ def _end_mail_leases(connection: Connection, owner: str, ids: set[int]) -> None:
             .where(mails.c.id.in_(part), mails.c.lease_owner == owner, ~busy)
             .values(lease_owner=None, lease_until=None)
         )
+
+
+m = schema.messages.c
+f = schema.files.c
+
+Taken = tuple[str, dict[Any, int]]
+"""Owner, and by id of row what tells this claim of it from a later one: a message's
+attempt, or the end of a file's lease. Complete once the transaction has ended."""
+
+
+class LateClaims:
+    """What the claims of one process may have taken unawares."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._all: list[Taken] = []
+
+    def now(self) -> Sequence[Taken]:
+        """Return what is to be looked at by the next claim."""
+        return tuple(self._all)
+
+    @contextmanager
+    def kept(self, owner: str, taken: dict[Any, int]) -> Iterator[None]:
+        """Remember what a claim takes, where the block ends without its answer."""
+        try:
+            yield
+        except BaseException:
+            self._all.append((owner, taken))
+            raise
+
+    def forget(self, ids: Collection[Any]) -> None:
+        """Leave out rows that a claim has seen to, after its answer came."""
+        for _, taken in self._all:
+            for row_id in ids:
+                taken.pop(row_id, None)
+        self._all = [one for one in self._all if one[1]]
+
+
+def give_back_messages(
+    connection: Connection, late: Sequence[Taken], now: int
+) -> set[str]:
+    """Queue messages that late claims hold; return all whose fate is known now.
+
+    A commit that is still under way has its rows locked: they are left for later.
+    """
+    seen = _unlocked(connection, m.id, late)
+    for owner, taken in late:
+        settlements = [
+            Settlement(
+                message_id,
+                attempt,
+                Event.GIVE_BACK,
+                reason="store_unavailable",
+                detail="the store did not answer in time; nothing was tried",
+            )
+            for message_id, attempt in taken.items()
+            if message_id in seen
+        ]
+        settle(connection, owner, settlements, now)
+    return seen
+
+
+def give_back_files(connection: Connection, late: Sequence[Taken]) -> set[int]:
+    """End the leases on files that late claims hold, as `give_back_messages`."""
+    seen = _unlocked(connection, f.id, late)
+    for owner, taken in late:
+        for until in set(taken.values()):
+            ids = [i for i, end in taken.items() if end == until and i in seen]
+            for part in chunks(sorted(ids)):
+                connection.execute(
+                    update(schema.files)
+                    .where(f.id.in_(part), f.lease_owner == owner)
+                    .where(f.lease_until == until)
+                    .values(lease_owner=None, lease_until=None)
+                )
+    return seen
+
+
+def _unlocked(connection: Connection, column: Any, late: Sequence[Taken]) -> set[Any]:
+    """Lock what late claims have taken; return the ids of those that could be."""
+    seen: set[Any] = set()
+    for part in chunks(sorted({row_id for _, taken in late for row_id in taken})):
+        query = select(column).where(column.in_(part)).order_by(column)
+        seen.update(connection.scalars(query.with_for_update(skip_locked=True)))
+    return seen

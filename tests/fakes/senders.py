@@ -28,14 +28,16 @@ class Senders:
         mails: int,
         sessions: int,
         pause_s: float = 0.02,
+        name: str = "Mail",
     ) -> None:
-        """Divide the mails among the sessions."""
+        """Divide the mails among the sessions; each subject begins with `name`."""
         self.accepted: Counter[str] = Counter()
         self._relay = relay
         self._rcpt = rcpt
         self._lock = threading.Lock()
         self._each = mails // sessions
         self._pause_s = pause_s
+        self._name = name
         self._threads = [
             threading.Thread(target=self._session, args=(number,), daemon=True)
             for number in range(sessions)
@@ -55,9 +57,9 @@ class Senders:
     def _session(self, number: int) -> None:
         waiting = [
             (
-                f"Mail {number}-{mail}",
+                f"{self._name} {number}-{mail}",
                 mail_to(
-                    "kim@customer.example", Subject=f"Mail {number}-{mail}"
+                    "kim@customer.example", Subject=f"{self._name} {number}-{mail}"
                 ).as_bytes(),
             )
             for mail in range(self._each)

@@ -31,7 +31,7 @@ from relay.core.model import Envelope, LogFilter, RawMail, Recipient
 from relay.core.queue import LeaseOwner, Settlement
 from relay.core.states import TRANSITIONS, Event, State, next_state
 from relay.store import Store
-from relay.store.interventions import BY_PEOPLE
+from relay.store.queue import BY_PEOPLE
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -10,7 +10,7 @@ from relay.core.errors import NotFound
 from relay.core.ids import new_message_id
 from relay.core.model import LogFilter, Refusal
 from relay.core.states import State
-from relay.store import Store, purge, refusals
+from relay.store import Store, refusals
 
 MESSAGE_NAMES = (
     "id kind state received_at user peer mail_from rcpt from to subject message_id "
@@ -244,8 +244,7 @@ async def test_below_the_floor_refusals_are_only_counted(settings, clock, refusa
 
 async def test_old_refusals_go(settings, clock, refusal, make, monkeypatch):
     """What is older than `refusal_keep_days` goes in small steps; mail stays."""
-    monkeypatch.setattr(purge, "REFUSALS_BATCH", 4)
-    monkeypatch.setattr(refusals, "REFUSALS_BATCH", 4)
+    monkeypatch.setattr(refusals, "PURGE_BATCH", 4)
     store = await Store.open(settings, clock)
     try:
         await store.messages.put(*make(None))

@@ -9,7 +9,7 @@ from relay.core.directory import Role
 from relay.core.errors import NotFound
 from relay.core.model import LogFilter
 from relay.core.states import Event, State
-from relay.store import Store, messages, purge, schema
+from relay.store import Store, messages, schema
 
 LARGE = b"x" * 5000
 """More than `inline_bytes`: a file on SQLite, chunks on PostgreSQL."""
@@ -19,8 +19,7 @@ LARGE = b"x" * 5000
 async def few(settings, clock, monkeypatch):
     """A store that keeps three mails for postmaster, and looks at each put."""
     monkeypatch.setattr(messages, "PURGE_EVERY", 1)
-    monkeypatch.setattr(purge, "BATCH", 2)
-    monkeypatch.setattr(messages, "BATCH", 2)
+    monkeypatch.setattr(messages, "PURGE_BATCH", 2)
     store = await Store.open(settings.model_copy(update={"postmaster_keep": 3}), clock)
     yield store
     await store.close()
