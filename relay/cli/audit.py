@@ -18,26 +18,30 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.config import Settings
-    from relay.reconcile.report import Difference, Report
+    from relay.reconcile.report import Report
 
 
 @click.command(cls=RelayCommand)
 @since_option("Look at what was sent since: 2h, 3d, or a date.")
-@click.option("--fix", is_flag=True, help="Have missing records written again.")
+@click.option(
+    "--fix", is_flag=True, help="Have missing and foreign records written again."
+)
 @json_option
 def audit(*, since: datetime | None, fix: bool, as_json: bool) -> None:
     """Compare the ledger with Salesforce: missing, doubled and orphaned records.
 
-    Records that somebody has deleted are told and left as they are. With --fix missing
-    ones are queued to be written again; a record written more than 15 days ago only if
-    --since names a time, because one that was deleted looks the same by then.
+    A record counts as there by its key: another record with its id is called foreign.
+    Records that somebody has deleted are reported and left as they are. With --fix
+    missing and foreign ones are queued to be written again; a record written more than
+    15 days ago only if --since names a time, because one that was deleted looks the
+    same by then.
 
     Exit status 0 if all agree (or will, once the queue is empty), 1 if not.
     """
     loaded = settings()
     report = run(_audit(loaded, since, fix=fix))
     if as_json:
-        print_json(as_row(difference) for difference in report.differences)
+        print_json(difference.as_json() for difference in report.differences)
     else:
         _print(report)
     if any(difference.left for difference in report.differences):
@@ -63,7 +67,7 @@ async def _audit(loaded: Settings, since: datetime | None, *, fix: bool) -> Repo
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    """Show how far it is on a terminal; on anything else nothing."""
+    """Show the progress on a terminal; on anything else nothing."""
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
@@ -75,19 +79,6 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def as_row(difference: Difference) -> dict[str, object]:
-    """Return the stable names that `relay audit --json` prints."""
-    return {
-        "kind": difference.kind.value,
-        "object": difference.object,
-        "key": difference.key,
-        "ids": list(difference.ids),
-        "messages": list(difference.messages),
-        "detail": difference.detail,
-        "mended": difference.mended,
-    }
-
-
 def _print(report: Report) -> None:
     # Ids are there to be copied: a table would cut them on a narrow terminal.
     for d in report.differences:
@@ -95,13 +86,14 @@ def _print(report: Report) -> None:
         click.echo(f"{d.kind.value:9} {d.object} {' '.join(d.ids)}{clean(about)}")
         click.echo(f"{'':9} {clean(d.detail)}")
     counts = Counter(d.kind.value for d in report.differences)
-    told = ", ".join(
-        f"{counts[kind]} {kind}"
-        for kind in ("missing", "doubled", "orphaned", "deleted")
-    )
-    mended = sum(d.mended and d.kind.value == "missing" for d in report.differences)
-    click.echo(f"{report.checked} records compared: {told}.")
-    if mended:
-        click.echo(f"{mended} missing: queued to be written again.")
+    kinds = ["missing", "doubled", "orphaned", "deleted"]
+    if counts["foreign"]:
+        kinds.insert(1, "foreign")
+    said = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
+    queued = Counter(d.kind.value for d in report.differences if d.repaired)
+    click.echo(f"{report.checked} records compared: {said}.")
+    for kind in ("missing", "foreign"):
+        if queued[kind]:
+            click.echo(f"{queued[kind]} {kind}: queued to be written again.")
     if report.on_the_way:
         click.echo(f"{report.on_the_way} more have no known outcome yet.")

@@ -1,8 +1,8 @@
-"""The audit of files: are the ContentVersions there that the store says are linked?
+"""Reconciles attachments: are the ContentVersions there that the store calls linked?
 
-They are asked for by id, and those of the time looked at are read with their keys, as
-with records. That a file still hangs on its record is not compared: who takes it off
-has a reason. Where the relay has no files, nothing is asked.
+They are read by id and in the time that is walked, with their keys, as records are.
+Whether a file still hangs on its record is not compared: a person who takes it off has
+a reason. Where the relay has no files, Salesforce is not asked.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 from relay.core.states import ActivityState
 from relay.reconcile.report import (
     IN_THE_BIN,
-    MENDABLE,
     QUEUED,
     Difference,
     Kind,
-    hope,
+    Whose,
+    absent,
+    whose,
 )
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ _NOT_SENT: Final = frozenset(
 """States of a file that is not in Salesforce."""
 
 
-class FileAudit:
-    """One walk over the files; part of an `Audit`."""
+class AttachmentAudit:
+    """One walk over the attachments; part of an `Audit`."""
 
     def __init__(self, store: Store, org: Org, clock: Clock) -> None:
         """Keep the parts; nothing is asked yet."""
@@ -48,7 +49,7 @@ class FileAudit:
         self._clock = clock
         self._rows: dict[str, FileLedgerRow] = {}
         self._living: dict[str, dict[str, FoundFile]] = {}
-        self._missing: dict[str, FileLedgerRow] = {}
+        self._missing: dict[str, tuple[FileLedgerRow, Whose | None]] = {}
         self._deleted: dict[str, FileLedgerRow] = {}
 
     async def walk(self, start: datetime | None, since: datetime | None) -> int:
@@ -65,11 +66,14 @@ class FileAudit:
             judged = [row for row in rows if _judged(row, since)]
             versions = [row.file.version_id or "" for row in judged]
             places = await self._org.files.places(versions, [])
+            me = await self._org.access.me() if judged else ""
             for row, version in zip(judged, versions, strict=True):
-                if version in places.deleted:
-                    self._deleted[row.file.key] = row
-                elif version not in places.documents:
-                    self._missing[row.file.key] = row
+                key, record = row.file.key, places.keyed.get(version)
+                verdict = whose(record, {key}, me) if record else None
+                if record is None or verdict is not Whose.OURS:
+                    self._missing[key] = (row, verdict)
+                elif record.is_deleted:
+                    self._deleted[key] = row
             compared += len(judged)
         return compared
 
@@ -119,23 +123,31 @@ class FileAudit:
     async def conclude(
         self, since: datetime | None, *, fix: bool, actor: str
     ) -> list[Difference]:
-        """Return missing and deleted files; mend and note them if that is asked for."""
-        now = self._clock.now()
+        """Return absent and deleted files; `fix` has absent ones sent again."""
         missing = [
-            _told(Kind.MISSING, row, hope(row.file.sent_at, now, since))
-            for row in self._missing.values()
+            self._absent(row, verdict, since) for row, verdict in self._missing.values()
         ]
-        deleted = [_told(Kind.DELETED, r, IN_THE_BIN) for r in self._deleted.values()]
+        deleted = [
+            _difference(Kind.DELETED, row, IN_THE_BIN) for row in self._deleted.values()
+        ]
         if fix:
-            keys = {d.key for d in missing if d.detail == MENDABLE}
+            keys = {d.key for d in missing if d.repairable}
             queued = await self._store.attachments.rewrite(keys, actor)
             missing = [
-                replace(d, mended=True, detail=QUEUED) if d.key in queued else d
+                replace(d, repaired=True, detail=QUEUED) if d.key in queued else d
                 for d in missing
             ]
             await self._store.attachments.mark_gone({d.key for d in deleted})
-            deleted = [replace(d, mended=True) for d in deleted]
+            deleted = [replace(d, repaired=True) for d in deleted]
         return [*missing, *deleted]
+
+    def _absent(
+        self, row: FileLedgerRow, verdict: Whose | None, since: datetime | None
+    ) -> Difference:
+        kind, detail, repairable = absent(
+            verdict, row.file.sent_at, self._clock.now(), since
+        )
+        return replace(_difference(kind, row, detail), repairable=repairable)
 
 
 def _judged(row: FileLedgerRow, since: datetime | None) -> bool:
@@ -145,7 +157,7 @@ def _judged(row: FileLedgerRow, since: datetime | None) -> bool:
     return since is None or (file.sent_at or file.created_at) >= since
 
 
-def _told(kind: Kind, row: FileLedgerRow, detail: str) -> Difference:
+def _difference(kind: Kind, row: FileLedgerRow, detail: str) -> Difference:
     file = row.file
     ids = (file.version_id or "",)
     return Difference(kind, OBJECT, file.key, ids, row.messages, detail)

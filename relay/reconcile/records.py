@@ -1,44 +1,49 @@
-"""The audit: does Salesforce hold what the ledger says, once, and nothing else?
+"""Reconciles: does Salesforce hold what the ledger says, once, and nothing else?
 
-Walks the ledger in batches and asks by id which records exist; then walks the time in
-which they were made and reads every record of ours. What does not agree:
+Walks the ledger in batches and reads its records by id, with the keys that they carry;
+then walks the time in which they were made and reads every record of ours. Differences:
 
 * **missing**: the ledger has an id, Salesforce has no such record;
+* **foreign**: the record with this id does not carry our key. An org that was refreshed
+  gives the ids of our records to others;
 * **doubled**: more living records carry a key than there should be;
 * **orphaned**: a living record of ours that the ledger does not hold as written;
 * **deleted**: somebody has put the record into the Recycle Bin. That is their wish and
-  no difference; it is told, and `fix` notes it.
+  no difference; it is reported, and `fix` notes it.
 
-`fix` has missing records written again by the worker. A record that was deleted long
-ago looks like a missing one once the Recycle Bin has been emptied: older ones are
-mended only where the audit was asked for a time (`since`). So does a Task that the
-integration user may not see: one is mended only where others of its owner are read.
+`fix` has missing and foreign records written again by the worker. A record that was
+deleted long ago looks like a missing one once the Recycle Bin has been emptied: older
+ones are written again only if the admin named a time (`since`). A Task that the
+integration user may not see looks like a missing one, too: it is written again only
+where other Tasks of its owner can be read.
 
-Outcomes that are still unknown, and records on their way, are the worker's business
-and not counted; what it has done meanwhile is read again before anything is judged. The
-keys of the time looked at are held in memory.
+The worker settles unknown outcomes and records on their way; they are not counted. What
+it has done meanwhile is read again before anything is judged. The keys of the time that
+is walked are held in memory.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.core.states import ActivityState
 from relay.outbox.visibility import owner_of
-from relay.reconcile.attachments import FileAudit
+from relay.reconcile.attachments import AttachmentAudit
 from relay.reconcile.report import (
     HIDDEN,
     IN_THE_BIN,
-    MENDABLE,
     QUEUED,
     Difference,
     Kind,
     Report,
-    hope,
+    Whose,
+    absent,
+    whose,
 )
+from relay.salesforce.readback import plain_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,8 +52,8 @@ if TYPE_CHECKING:
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
     from relay.core.model import Activity
-    from relay.salesforce import Org, OrgSchema
-    from relay.salesforce.model import OwnRecord
+    from relay.salesforce import Org
+    from relay.salesforce.model import KeyedRecord, OwnRecord
     from relay.store import Store
     from relay.store.ledger import LedgerRow
 
@@ -63,13 +68,23 @@ SLACK: Final = timedelta(hours=1)
 CLOCKS: Final = timedelta(minutes=1)
 """How far clocks of the relay's hosts may differ."""
 OBJECTS: Final = ("EmailMessage", "Task")
+_IDENTIFIER: Final = "MessageIdentifier"
 
 Key = tuple[str, str]
 """The object, and the key or the identifier."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Absent:
+    """A row whose record is not in Salesforce; `record` says whose has its id."""
+
+    row: LedgerRow
+    id: str
+    record: Whose | None = None
+
+
 class Audit:
-    """One walk; not to be used twice.
+    """One comparison; each one is used once.
 
     Args:
         settings: Where the key is kept.
@@ -95,11 +110,12 @@ class Audit:
         self._clock = clock
         self._progress = progress
         self._report = Report()
-        self._files = FileAudit(store, org, clock)
+        self._files = AttachmentAudit(store, org, clock)
         self._states: dict[Key, ActivityState] = {}
         self._identifiers: dict[Key, str] = {}
         self._messages: dict[Key, tuple[str, ...]] = {}
-        self._missing: dict[str, tuple[LedgerRow, str]] = {}
+        self._missing: dict[str, _Absent] = {}
+        self._ours: set[str] = set()
         self._deleted: list[LedgerRow] = []
         self._seen: set[str] = set()
         self._blind: set[str] = set()
@@ -108,7 +124,7 @@ class Audit:
         self._total = 0
 
     async def run(self, since: datetime | None, *, fix: bool, actor: str) -> Report:
-        """Compare; mend what is missing if that is asked for.
+        """Compare; repair what is missing if that is asked for.
 
         Args:
             since: Judge what was planned or sent since then; None is all.
@@ -116,7 +132,7 @@ class Audit:
             actor: Who asks, for the store's own audit.
 
         Raises:
-            RelayError: Salesforce or the store could not be asked; nothing was mended.
+            RelayError: Salesforce or the store failed; nothing was repaired.
         """
         began = self._clock.now()
         server_ahead = self._org.access.server_now() - self._clock.now()
@@ -169,41 +185,72 @@ class Audit:
         key = (activity.object, activity.key)
         self._states[key] = activity.state
         self._messages[key] = row.messages
-        identifier = activity.fields.get("MessageIdentifier")
+        identifier = activity.fields.get(_IDENTIFIER)
         if isinstance(identifier, str):
-            self._identifiers[key] = identifier.strip()
-            self._messages.setdefault(
-                (activity.object, identifier.strip()), row.messages
-            )
+            identifier = plain_key(identifier)
+            self._identifiers[key] = identifier
+            self._messages.setdefault((activity.object, identifier), row.messages)
         if activity.sent_at and (self._first is None or activity.sent_at < self._first):
             self._first = activity.sent_at
 
     async def _compare(self, rows: Sequence[LedgerRow]) -> None:
-        """Ask which of the written records exist."""
-        by_object: dict[str, dict[str, LedgerRow]] = defaultdict(dict)
+        """Read the written records by id; one counts as present by its key."""
+        by_object: dict[str, dict[str, list[LedgerRow]]] = defaultdict(dict)
         for row in rows:
             activity = row.activity
             if activity.state is ActivityState.SENT:
                 self._report.on_the_way += 1
             elif activity.state is ActivityState.WRITTEN and activity.salesforce_id:
-                by_object[activity.object][activity.salesforce_id] = row
+                by_id = by_object[activity.object]
+                by_id.setdefault(activity.salesforce_id, []).append(row)
         for sobject, by_id in by_object.items():
-            found = await self._org.records.existing(sobject, list(by_id))
-            self._report.checked += len(by_id)
-            for sfid, row in by_id.items():
-                if sfid not in found:
-                    self._missing[row.activity.key] = (row, sfid)
-                    continue
-                self._seen.add(owner_of(row.activity))
-                if found[sfid]:
-                    self._deleted.append(row)
+            unique = await self._unique_field(sobject)
+            found = await self._org.records.read_keyed(sobject, unique, list(by_id))
+            me = await self._org.access.me()
+            for sfid, same in by_id.items():
+                self._report.checked += len(same)
+                for row in same:
+                    self._place(row, sfid, found.get(sfid), unique, me)
+
+    def _place(
+        self,
+        row: LedgerRow,
+        sfid: str,
+        record: KeyedRecord | None,
+        unique: str | None,
+        me: str,
+    ) -> None:
+        activity = row.activity
+        if record is None:
+            self._missing[activity.key] = _Absent(row, sfid)
+            return
+        wanted = {activity.key, plain_key(str(activity.fields.get(_IDENTIFIER, "")))}
+        verdict = whose(record, wanted, me)
+        if not record.keys and activity.key_field not in {None, unique}:
+            # Its key is in a field that the org does not show any more.
+            verdict = Whose.OURS
+        if verdict is not Whose.OURS:
+            self._missing[activity.key] = _Absent(row, sfid, verdict)
+            return
+        self._ours.add(sfid)
+        self._seen.add(owner_of(activity))
+        if record.is_deleted:
+            self._deleted.append(row)
+
+    async def _unique_field(self, sobject: str) -> str | None:
+        name, schema = self._settings.key_field, await self._org.schema.get()
+        return name if name and schema.holds_key(sobject, name) else None
 
     async def _look_for_blindness(self) -> None:
         """Note the owners of missing Tasks of whom no other Task was read.
 
         Sharing may hide such a Task, which is then no more missing than it is doubled.
         """
-        owners = {owner_of(row.activity) for row, _ in self._missing.values()}
+        owners = {
+            owner_of(one.row.activity)
+            for one in self._missing.values()
+            if one.record is None
+        }
         owners -= {"", *self._seen}
         if owners and not await self._org.access.views_all():
             self._blind = owners - {await self._org.access.me()}
@@ -218,7 +265,7 @@ class Audit:
         start = since or self._first
         if start is None:
             return living
-        shape = await self._org.schema.get()
+        schema = await self._org.schema.get()
         start = start - SLACK if since is None else start
         left = self._total // 2
         # Each window is a call; most records come in windows of a fitting size.
@@ -227,7 +274,8 @@ class Audit:
         for number in range(count):
             window = (start + number * length, start + (number + 1) * length)
             for sobject in OBJECTS:
-                await self._read(sobject, shape, window, living)
+                if schema.has(sobject):
+                    await self._read(sobject, window, living)
             await self._files.read(window)
             self._step(left // count)
         return living
@@ -235,14 +283,10 @@ class Audit:
     async def _read(
         self,
         sobject: str,
-        shape: OrgSchema,
         window: tuple[datetime, datetime],
         living: dict[Key, list[OwnRecord]],
     ) -> None:
-        if not shape.has(sobject):
-            return
-        name = self._settings.key_field
-        unique = name if name and shape.holds_key(sobject, name) else None
+        unique = await self._unique_field(sobject)
         for record in await self._org.records.list_own(sobject, unique, *window):
             known = living[sobject, record.key]
             if not record.is_deleted and all(r.id != record.id for r in known):
@@ -281,20 +325,21 @@ class Audit:
             elif state is None and not expected:
                 detail = "made by the integration user; the ledger does not know it"
                 found.append(Difference(Kind.ORPHANED, sobject, key, ids, (), detail))
-        for key, (row, sfid) in list(self._missing.items()):
-            others = living.get((row.activity.object, key))
-            if others:
-                detail = f"the ledger says {sfid}, which is not there; this one is"
-                ids = tuple(record.id for record in others)
+        for key, one in list(self._missing.items()):
+            sobject = one.row.activity.object
+            places = {key, self._identifiers.get((sobject, key), key)}
+            ids = tuple(
+                record.id
+                for place in sorted(places)
+                for record in living.get((sobject, place), ())
+                if record.id not in self._ours
+            )
+            if ids:
+                there = "not there" if one.record is None else "another record"
+                detail = f"the ledger says {one.id}, which is {there}; this one is"
+                messages = one.row.messages
                 found.append(
-                    Difference(
-                        Kind.ORPHANED,
-                        row.activity.object,
-                        key,
-                        ids,
-                        row.messages,
-                        detail,
-                    )
+                    Difference(Kind.ORPHANED, sobject, key, ids, messages, detail)
                 )
                 del self._missing[key]
 
@@ -308,18 +353,7 @@ class Audit:
         return await self._store.ledger.known(unknown & set(keys)) if unknown else set()
 
     async def _conclude(self, since: datetime | None, *, fix: bool, actor: str) -> None:
-        found = self._report.differences
-        missing = [
-            Difference(
-                Kind.MISSING,
-                row.activity.object,
-                key,
-                (sfid,),
-                row.messages,
-                self._hope(row.activity, since),
-            )
-            for key, (row, sfid) in self._missing.items()
-        ]
+        missing = [self._absent(one, since) for one in self._missing.values()]
         deleted = [
             Difference(
                 Kind.DELETED,
@@ -332,33 +366,37 @@ class Audit:
             for row in self._deleted
         ]
         if fix:
-            mendable = {d.key for d in missing if d.detail == MENDABLE}
-            queued = (
-                await self._store.ledger.rewrite(mendable, actor) if mendable else {}
-            )
+            keys = {d.key for d in missing if d.repairable}
+            queued = await self._store.ledger.rewrite(keys, actor) if keys else {}
             missing = [
-                replace(
-                    d,
-                    mended=True,
-                    messages=tuple(queued[d.key]),
-                    detail=QUEUED,
-                )
+                replace(d, repaired=True, messages=tuple(queued[d.key]), detail=QUEUED)
                 if d.key in queued
                 else d
                 for d in missing
             ]
             await self._store.ledger.mark_gone({d.key for d in deleted})
-            deleted = [replace(d, mended=True) for d in deleted]
+            deleted = [replace(d, repaired=True) for d in deleted]
         files = await self._files.conclude(since, fix=fix, actor=actor)
-        found += await self._files.judge()
+        found = [*self._report.differences, *await self._files.judge()]
         self._report.differences = [*missing, *found, *deleted, *files]
         self._step(self._total - self._done)
 
-    def _hope(self, activity: Activity, since: datetime | None) -> str:
-        """Say what `fix` does with a missing record; a sentence for people."""
-        if owner_of(activity) in self._blind:
-            return HIDDEN
-        return hope(activity.sent_at, self._clock.now(), since)
+    def _absent(self, one: _Absent, since: datetime | None) -> Difference:
+        activity = one.row.activity
+        kind, detail, repairable = absent(
+            one.record, activity.sent_at, self._clock.now(), since
+        )
+        if one.record is None and owner_of(activity) in self._blind:
+            detail, repairable = HIDDEN, False
+        return Difference(
+            kind,
+            activity.object,
+            activity.key,
+            (one.id,),
+            one.row.messages,
+            detail,
+            repairable,
+        )
 
     def _step(self, count: int) -> None:
         self._done += count

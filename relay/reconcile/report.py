@@ -1,25 +1,23 @@
-"""What an audit finds: in what the ledger and Salesforce differ."""
+"""What reconciling finds: differences between the ledger and Salesforce, as values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from relay.outbox.visibility import RIGHT
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
-BIN_KEEPS: Final = timedelta(days=15)
-"""How long the Recycle Bin keeps what was deleted (Salesforce Help)."""
+    from relay.salesforce.model import KeyedRecord
 
-MENDABLE: Final = "Salesforce has no such record; --fix writes it again"
-OLD: Final = (
-    "may have been deleted more than 15 days ago, as the Recycle Bin keeps nothing "
-    "longer; name a time with --since to have it written again"
-)
+BIN_KEEPS: Final = timedelta(days=15)
+"""How long the Recycle Bin keeps a deleted record (Salesforce Help)."""
+
 HIDDEN: Final = (
     "may be there and hidden, for no Task of its owner can be read; "
     f"{RIGHT}, before --fix can write it again"
@@ -27,11 +25,23 @@ HIDDEN: Final = (
 IN_THE_BIN: Final = "in the Recycle Bin: somebody's wish, never made again"
 QUEUED: Final = "queued to be written again"
 
+_GONE: Final = "Salesforce has no such record; --fix writes it again"
+_LONG_AGO: Final = (
+    "may have been deleted more than 15 days ago, as the Recycle Bin keeps nothing "
+    "longer; name a time with --since to have it written again"
+)
+_FOREIGN: Final = "another record has this id, for it does not carry the relay's key"
+_NOT_PROVEN: Final = (
+    "the record with this id carries no key, and another user made it: if it is not "
+    "the relay's, name a time with --since to have the relay's written again"
+)
+
 
 class Kind(StrEnum):
     """In what ledger and Salesforce differ."""
 
     MISSING = "missing"
+    FOREIGN = "foreign"
     DOUBLED = "doubled"
     ORPHANED = "orphaned"
     DELETED = "deleted"
@@ -42,13 +52,14 @@ class Difference:
     """One thing that does not agree.
 
     Attributes:
-        kind: What it is.
+        kind: The kind of difference.
         object: The Salesforce object.
         key: The key of the ledger, or a MessageIdentifier.
         ids: The records.
-        messages: Messages it is about.
+        messages: Ids of the messages that the record is for.
         detail: A sentence for people.
-        mended: It will be put right (missing), or is noted (deleted).
+        repairable: `fix` may have the record written again.
+        repaired: The record will be written again, or its deletion is noted.
     """
 
     kind: Kind
@@ -57,24 +68,88 @@ class Difference:
     ids: tuple[str, ...]
     messages: tuple[str, ...] = ()
     detail: str = ""
-    mended: bool = False
+    repairable: bool = False
+    repaired: bool = False
 
     @property
     def left(self) -> bool:
         """Say whether somebody has still to do something."""
-        return self.kind is not Kind.DELETED and not self.mended
+        return self.kind is not Kind.DELETED and not self.repaired
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the stable names that `relay audit --json` prints."""
+        return {
+            "kind": self.kind.value,
+            "object": self.object,
+            "key": self.key,
+            "ids": list(self.ids),
+            "messages": list(self.messages),
+            "detail": self.detail,
+            "mended": self.repaired,
+        }
 
 
 @dataclass(slots=True)
 class Report:
-    """What an audit found."""
+    """The result of reconciling."""
 
     checked: int = 0
     on_the_way: int = 0
     differences: list[Difference] = field(default_factory=list)
 
 
-def hope(sent_at: datetime | None, now: datetime, since: datetime | None) -> str:
-    """Say what `fix` does with something missing, by its age; a sentence for people."""
+class Whose(StrEnum):
+    """Whether the record that has the ledger's id is the one that the relay wrote."""
+
+    OURS = "ours"
+    FOREIGN = "foreign"
+    NOT_PROVEN = "not_proven"
+
+
+def whose(record: KeyedRecord, wanted: Collection[str], me: str) -> Whose:
+    """Compare the keys of a record with those that it was written with.
+
+    An id alone proves nothing: a sandbox that was refreshed gives the ids of the
+    relay's records to others. A record without any key was the relay's if the
+    integration user made it and somebody else has edited it since, for an edit can take
+    the key away.
+
+    Args:
+        record: As read by its id.
+        wanted: The key of the ledger, and the MessageIdentifier if there is one.
+        me: Id of the integration user.
+    """
+    if record.keys:
+        return Whose.FOREIGN if record.keys.isdisjoint(wanted) else Whose.OURS
+    if record.created_by_id != me:
+        return Whose.NOT_PROVEN
+    edited = record.modified_by_id not in {None, record.created_by_id}
+    return Whose.OURS if edited else Whose.FOREIGN
+
+
+def absent(
+    record: Whose | None,
+    sent_at: datetime | None,
+    now: datetime,
+    since: datetime | None,
+) -> tuple[Kind, str, bool]:
+    """Return kind, sentence for people, and whether `fix` may write the record again.
+
+    A record that was deleted long ago looks like a missing one once the Recycle Bin has
+    been emptied. So an old one is written again only where the admin named a time.
+
+    Args:
+        record: The record that has its id; None where there is none.
+        sent_at: When it was written.
+        now: The time of the comparison.
+        since: The time that the admin named.
+    """
     young = sent_at is not None and now - sent_at < BIN_KEEPS
-    return MENDABLE if young or since is not None else OLD
+    repairable = young or since is not None
+    if record is None:
+        return Kind.MISSING, _GONE if repairable else _LONG_AGO, repairable
+    if record is Whose.NOT_PROVEN:
+        return Kind.FOREIGN, _NOT_PROVEN, since is not None
+    how = "--fix writes" if repairable else "name a time with --since to have"
+    what = "the relay's own again" if repairable else "the relay's own written again"
+    return Kind.FOREIGN, f"{_FOREIGN}; {how} {what}", repairable

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import ActivityRefused, OutcomeUnknown
 from relay.core.ids import record_id
 from relay.salesforce import soql
-from relay.salesforce.model import WriteOutcome, WriteState
+from relay.salesforce.model import KeyedRecord, WriteOutcome, WriteState
 from relay.salesforce.readback import KEY_LINE, key_of
 from relay.salesforce.soql import Query, asks_for, moment
 from relay.salesforce.transport import TooLateError, write_json
@@ -60,7 +60,8 @@ _OWN: Final = (
     "AND CreatedDate >= {since} AND CreatedDate <= {until}"
 )
 _VERSIONS: Final = (
-    "SELECT Id, ContentDocumentId, IsDeleted FROM ContentVersion WHERE Id IN {}"
+    "SELECT Id, ContentDocumentId, IsDeleted, Description, CreatedById, "
+    "LastModifiedById FROM ContentVersion WHERE Id IN {}"
 )
 _LINKS: Final = (
     "SELECT ContentDocumentId, LinkedEntityId FROM ContentDocumentLink "
@@ -87,12 +88,14 @@ class FoundFile:
 class Places:
     """Where files are: documents by version, and which records they hang on.
 
-    `deleted` are versions that somebody has deleted since.
+    `deleted` are versions that somebody has deleted since; `keyed` has every version
+    that was found, with the key in its Description.
     """
 
     documents: Mapping[str, str]
     links: frozenset[tuple[str, str]]
     deleted: frozenset[str] = frozenset()
+    keyed: Mapping[str, KeyedRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,16 +283,28 @@ class Files:
         documents: dict[str, str] = {}
         deleted: set[str] = set()
         linked: set[tuple[str, str]] = set()
+        keyed: dict[str, KeyedRecord] = {}
         for row in (row for _, rows in answered for row in rows):
             version, document = _id(row.get("Id")), _id(row.get("ContentDocumentId"))
             entity = _id(row.get("LinkedEntityId"))
             if document and entity:
                 linked.add((document, entity))
-            elif version and row.get("IsDeleted") is True:
+                continue
+            if version is None:
+                continue
+            gone, key = row.get("IsDeleted") is True, key_of(row.get("Description"))
+            keyed[version] = KeyedRecord(
+                version,
+                gone,
+                frozenset({key} if key else ()),
+                _id(row.get("CreatedById")),
+                _id(row.get("LastModifiedById")),
+            )
+            if gone:
                 deleted.add(version)
-            elif version and document:
+            elif document:
                 documents[version] = document
-        return Places(documents, frozenset(linked), frozenset(deleted))
+        return Places(documents, frozenset(linked), frozenset(deleted), keyed)
 
 
 def _send(

@@ -77,6 +77,25 @@ class Filed:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyedRecord:
+    """A record that was read by its id, with what tells whose record it is.
+
+    Attributes:
+        id: As asked for.
+        is_deleted: It lies in the Recycle Bin.
+        keys: What it carries of a unique field, a MessageIdentifier and a last line.
+        created_by_id: The user who made it.
+        modified_by_id: The user who changed it last.
+    """
+
+    id: str
+    is_deleted: bool
+    keys: frozenset[str]
+    created_by_id: str | None
+    modified_by_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class OwnRecord:
     """A record of ours; `key` is a key of the ledger or, without, an identifier."""
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.ids import record_id
 from relay.salesforce import soql
-from relay.salesforce.model import Filed, FoundRecord, OwnRecord
+from relay.salesforce.model import Filed, FoundRecord, KeyedRecord, OwnRecord
 from relay.salesforce.soql import Query, asks_for, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from relay.salesforce.soql import Ask
@@ -57,6 +57,10 @@ OBJECTS: Final[Mapping[str, str]] = {
 """What the relay writes, and the field that holds its key without a unique one."""
 
 _EXISTING: Final = "SELECT Id, IsDeleted FROM {sobject} WHERE Id IN {{}}"
+_KEYED: Final = (
+    "SELECT Id, IsDeleted, CreatedById, LastModifiedById, {fields} FROM {sobject} "
+    "WHERE Id IN {{}}"
+)
 _OWN: Final = (
     "SELECT Id, IsDeleted, {fields:literal} FROM {sobject:literal} WHERE "
     "CreatedById = {me} AND CreatedDate >= {since} AND CreatedDate <= {until}"
@@ -228,6 +232,59 @@ def read_existing(rows: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
         for row in rows
         if (sfid := record_id(row.get("Id") or ""))
     }
+
+
+def keyed_asks(sobject: str, field: str | None, ids: Sequence[str]) -> list[Ask]:
+    """Return the queries that read records by id, with the keys that they carry.
+
+    Args:
+        sobject: One of `OBJECTS`.
+        field: The unique field that holds the key, if the org has one.
+        ids: Of the records.
+
+    Raises:
+        ValueError: The field is no API name.
+    """
+    if field and not _NAME.fullmatch(field):
+        msg = "not an API name"
+        raise ValueError(msg)
+    fields = OBJECTS[sobject] + (f", {field}" if field else "")
+    valid = [sfid for i in ids if (sfid := record_id(i))]
+    return asks_for(_KEYED.format(fields=fields, sobject=sobject), valid, deleted=True)
+
+
+def read_keyed(
+    sobject: str, field: str | None, rows: Iterable[Mapping[str, Any]]
+) -> dict[str, KeyedRecord]:
+    """Return the records by id; absent ones are left out."""
+    found: dict[str, KeyedRecord] = {}
+    for row in rows:
+        if sfid := record_id(row.get("Id") or ""):
+            found[sfid] = KeyedRecord(
+                sfid,
+                row.get("IsDeleted") is True,
+                frozenset(_keys(sobject, field, row)),
+                record_id(row.get("CreatedById") or ""),
+                record_id(row.get("LastModifiedById") or ""),
+            )
+    return found
+
+
+def _keys(sobject: str, field: str | None, row: Mapping[str, Any]) -> Iterator[str]:
+    places = [row.get(field)] if field else []
+    text = row.get(OBJECTS[sobject])
+    places.append(key_of(text) if sobject == "Task" else text)
+    for value in places:
+        if isinstance(value, str) and (key := plain_key(value)):
+            yield key
+
+
+def plain_key(text: str) -> str:
+    """Return a key or an identifier in the form in which two of them are compared.
+
+    Salesforce keeps neither control characters nor space around a text.
+    """
+    return soql.clean(text).strip()
 
 
 def own_query(

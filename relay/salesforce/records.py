@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from relay.salesforce.access import Access
     from relay.salesforce.client import Client
     from relay.salesforce.connection import Connection
-    from relay.salesforce.model import Filed, FoundRecord, OwnRecord
+    from relay.salesforce.model import Filed, FoundRecord, KeyedRecord, OwnRecord
     from relay.salesforce.schema import Schema
     from relay.salesforce.soql import Ask, Rows
     from relay.salesforce.write import Encoded, Job
@@ -212,6 +212,22 @@ class Records:
         """
         asks = readback.existing_asks(sobject, ids)
         return readback.read_existing(await self._all_rows(asks))
+
+    async def read_keyed(
+        self, sobject: str, field: str | None, ids: Sequence[str]
+    ) -> dict[str, KeyedRecord]:
+        """Return records by id with the keys that they carry, deleted ones included.
+
+        Args:
+            sobject: `EmailMessage` or `Task`.
+            field: The unique field that holds our key, if the org has one.
+            ids: Of the records; what is not there is left out.
+
+        Raises:
+            RelayError: They could not be looked for; says nothing about them.
+        """
+        asks = readback.keyed_asks(sobject, field, ids)
+        return readback.read_keyed(sobject, field, await self._all_rows(asks))
 
     async def list_own(
         self, sobject: str, field: str | None, since: datetime, until: datetime

@@ -121,6 +121,78 @@ def test_a_deleted_record_is_somebodys_wish(
     assert len(sandbox.rows(logged[0]["records"][0]["object"])) == 2
 
 
+def replaced(sandbox: SandboxProcess, row: dict[str, Any], **fields: object) -> str:
+    """Put another record in the place of a message's, with the same id."""
+    (record,) = row["records"]
+    rows = {one["Id"]: one for one in sandbox.rows(record["object"])}
+    other = rows[record["id"]] | {"Subject": "Other"} | fields
+    sandbox.post("/sandbox/rows", {record["object"]: [other]})
+    return str(record["id"])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("unique", ["", "Relay_Key__c"], ids=["fallback", "unique"])
+@pytest.mark.parametrize("carried", ["another key", "no key"])
+def test_a_record_is_present_by_its_key(
+    idle: RelayProcess, sandbox: SandboxProcess, name: str, unique: str, carried: str
+) -> None:
+    """An org that was refreshed gives its id to another: that one is foreign."""
+    sandbox.person("Contact", KIM)
+    idle.set(salesforce__write_as=name)
+    if unique:
+        sandbox.key_fields(unique)
+    rcpt = idle.add_user("Ada Rep", "ada@corp.example")
+    idle.start()
+    rows = [idle.settled(idle.send(mail_to(KIM), rcpt)) for _ in range(2)]
+    assert idle.json("audit") == []
+    fields: dict[str, object] = {unique: None} if unique else {}
+    fields["Description" if name == "task" else "MessageIdentifier"] = None
+    if carried == "another key" and name == "task":
+        fields["Description"] = f"Other\n\nrelay-key: {'0' * 40}"
+    elif carried == "another key":
+        fields["MessageIdentifier"] = "<other@org.example>"
+    foreign = replaced(sandbox, rows[0], **fields)
+    found = {row["kind"]: row for row in idle.json("audit", status=1)}
+    assert found["foreign"]["ids"] == [foreign]
+    assert found["foreign"]["messages"] == [rows[0]["id"]]
+    assert found["foreign"]["mended"] is False
+    assert b"1 foreign" in idle.run("audit", status=1).stdout
+    # What carries a key that the ledger does not have is an orphan as well.
+    orphans = [foreign] if carried == "another key" else []
+    lines = idle.json("audit", "--fix", status=bool(orphans))
+    assert [row["ids"] for row in lines if row["kind"] == "orphaned"] == (
+        [orphans] if orphans else []
+    )
+    assert [row["mended"] for row in lines if row["kind"] == "foreign"] == [True]
+    again = idle.settled(rows[0]["id"])
+    assert again["state"] == "logged"
+    assert again["records"][0]["id"] != foreign
+    assert len(sandbox.rows(SHAPES[name])) == 3
+    left = idle.json("audit", status=bool(orphans))
+    assert {row["kind"] for row in left} == ({"orphaned"} if orphans else set())
+
+
+def test_a_key_that_a_person_has_removed_is_no_difference(
+    idle: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """A rep may rewrite a Task: it is still the relay's, and not written twice."""
+    sandbox.person("Contact", KIM)
+    idle.set(salesforce__write_as="task")
+    rcpt = idle.add_user("Ada Rep", "ada@corp.example")
+    idle.start()
+    row = idle.settled(idle.send(mail_to(KIM), rcpt))
+    (rep,) = (u for u in sandbox.rows("User") if u["Email"] == "ada@corp.example")
+    edited = {"Description": "Called back", "LastModifiedById": rep["Id"]}
+    replaced(sandbox, row, **edited)
+    assert idle.json("audit", "--fix") == []
+    # Made by another user, it may be another org's; only a person can tell.
+    replaced(sandbox, row, **edited, CreatedById=rep["Id"])
+    (found,) = idle.json("audit", "--fix", status=1)
+    assert (found["kind"], found["mended"]) == ("foreign", False)
+    assert "--since" in found["detail"]
+    assert len(sandbox.rows("Task")) == 1
+
+
 def test_doubles_and_strangers_are_told(
     idle: RelayProcess, sandbox: SandboxProcess, logged: list[dict[str, Any]]
 ) -> None:
@@ -270,3 +342,19 @@ def test_an_org_that_does_not_answer_is_one_line(
     done = idle.run("audit", "--fix", status=1)
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == b""
+
+
+def test_a_file_is_present_by_its_key(
+    idle: RelayProcess, sandbox: SandboxProcess, filed: dict[str, Any]
+) -> None:
+    """Another file with its id is foreign, and the mail's is sent again."""
+    (version,) = sandbox.rows("ContentVersion")
+    other = version | {"Description": "relay-key: " + "0" * 40}
+    sandbox.post("/sandbox/rows", {"ContentVersion": [other]})
+    found = {row["kind"]: row for row in idle.json("audit", "--fix", status=1)}
+    assert set(found) == {"foreign", "orphaned"}
+    assert found["foreign"]["ids"] == found["orphaned"]["ids"] == [version["Id"]]
+    assert found["foreign"]["messages"] == [filed["id"]]
+    assert found["foreign"]["mended"] is True
+    linked(idle, filed["id"])
+    assert len(sandbox.rows("ContentVersion")) == 2

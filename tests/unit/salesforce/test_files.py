@@ -210,6 +210,9 @@ def test_places_of_files() -> None:
     assert places.documents == {VERSION: DOCUMENT}
     assert places.deleted == {OTHER}
     assert places.links == {(DOCUMENT, TASK)}
+    assert set(places.keyed) == {VERSION, OTHER}
+    assert places.keyed[VERSION].keys == {KEY}
+    assert places.keyed[OTHER].is_deleted
     assert len(asked) == 2
     assert "evil" not in "".join(asked)
     nothing, asked = asking()

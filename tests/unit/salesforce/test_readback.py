@@ -115,3 +115,28 @@ def test_a_living_record_wins_over_a_deleted_one_with_its_key():
     """A unique value may stand on a deleted row as well."""
     rows = [row(1, Key__c="k", IsDeleted=True), row(2, Key__c="k"), row(3, Key__c=None)]
     assert readback.read_keys("Key__c", rows)["k"].id == "005000000000002AAA"
+
+
+@pytest.mark.parametrize("sobject", ["Task", "EmailMessage"])
+def test_a_record_that_is_read_by_id_shows_every_key_that_it_carries(sobject):
+    """Unique field, identifier or last line: whichever place held the key then."""
+    place = readback.OBJECTS[sobject]
+    text = f"Hello\n\nrelay-key: {KEY}" if sobject == "Task" else " <a@b.example>\n"
+    other = KEY if sobject == "Task" else "<a@b.example>"
+    rows = [
+        row(1, **{place: text, "K__c": "k", "LastModifiedById": "005000000000001AAA"}),
+        row(2, **{place: None, "K__c": None}, IsDeleted=True),
+        row(3, **{place: text}) | {"Id": "nonsense"},
+    ]
+    found = readback.read_keyed(sobject, "K__c", rows)
+    assert [record.keys for record in found.values()] == [{"k", other}, set()]
+    assert [record.is_deleted for record in found.values()] == [False, True]
+    first, second = found.values()
+    assert first.created_by_id == first.modified_by_id == "005000000000001AAA"
+    assert second.modified_by_id is None
+    (ask,) = readback.keyed_asks(sobject, "K__c", [next(iter(found)), "nonsense"])
+    assert f"{place}, K__c FROM {sobject} WHERE Id IN {{}}" in ask.template
+    assert ask.deleted
+    assert ask.values == (next(iter(found)),)
+    with pytest.raises(ValueError, match="API name"):
+        readback.keyed_asks(sobject, "Id FROM User--", [])
