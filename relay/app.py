@@ -17,10 +17,11 @@ from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError, StoreUnavailable
 from relay.core.queue import LeaseOwner
 from relay.core.states import State
+from relay.intake import Intake
 from relay.salesforce import Org
 from relay.smtp import SMTPServer
-from relay.smtp.handed import Handover, Reception
-from relay.smtp.sockets import Bound
+from relay.smtp.listener import Bound
+from relay.smtp.replies import reply_line
 from relay.store import Store
 from relay.telemetry import get_logger, metrics
 from relay.telemetry.health import Health, HealthServer
@@ -53,6 +54,7 @@ class App:
 
     Attributes:
         store: The open store, after `start`.
+        intake: Accepts mails, or None without a role that takes them.
         smtp: The SMTP side, or None without the role.
         worker: The draining side, or None without the role.
         org: The Salesforce org, or None without the role.
@@ -80,6 +82,7 @@ class App:
         self.roles = roles
         self.clock: Clock = clock or SystemClock()
         self.owner = lease_owner()
+        self.intake: Intake | None = None
         self.smtp: SMTPServer | None = None
         self.worker: Worker | None = None
         self.org: Org | None = None
@@ -153,46 +156,42 @@ class App:
                 directory=self.directory,
             )
             await self.worker.start(self._alive())
-        if "smtp" in self.roles:
-            self.smtp = SMTPServer(
+        if self.roles & {"smtp", "web"}:
+            self._tasks.append(asyncio.create_task(self._tidy()))
+            self.intake = Intake(
                 settings.smtp,
                 self._store,
                 self.clock,
                 directory=self.directory,
                 inline_bytes=settings.store.inline_bytes,
                 min_free_bytes=settings.store.min_free_bytes,
-                bound=self._bound,
+                reply_line=reply_line,
             )
-            await self.smtp.start()
-            if self.health:
-                self.health.add_probe("smtp", self._probe_smtp)
+            if "smtp" in self.roles:
+                await self._start_smtp(self.intake)
+            if "web" in self.roles:
+                await self._start_web(self.intake)
 
-        if "web" in self.roles:
-            await self._start_web()
-        if self.roles & {"smtp", "web"}:
-            self._tasks.append(asyncio.create_task(self._tidy()))
-
-    async def _start_web(self) -> None:
-        place = self.settings.web.listen
-        if place is None:
-            raise ConfigError("web.listen (not set): the role web needs an address")
-        handover = Handover(
+    async def _start_smtp(self, intake: Intake) -> None:
+        self.smtp = SMTPServer(
             self.settings.smtp,
+            intake,
             self.store,
             self.clock,
             directory=self.directory,
-            peer="http",
+            bound=self._bound,
         )
-        reception = Reception(
-            handover,
-            self.settings.smtp,
-            self.store,
-            inline_bytes=self.settings.store.inline_bytes,
-            min_free_bytes=self.settings.store.min_free_bytes,
-        )
+        await self.smtp.start()
+        if self.health:
+            self.health.add_probe("smtp", self._probe_smtp)
+
+    async def _start_web(self, intake: Intake) -> None:
+        place = self.settings.web.listen
+        if place is None:
+            raise ConfigError("web.listen (not set): the role web needs an address")
         bound = self._bound.take(place, key="web.listen")[0]
         self.web = WebServer(
-            place, self.settings.smtp, self.store, reception, bound=bound
+            place, self.settings.smtp, self.store, intake, self.clock, bound=bound
         )
         await self.web.start()
 
@@ -206,6 +205,8 @@ class App:
             await self.smtp.drain(self.settings.smtp.drain_s)
         if self.web:
             await self.web.stop()
+        if self.intake:
+            await self.intake.close()
         if self.worker:
             await self.worker.drain(self.settings.smtp.drain_s)
         if self.health:

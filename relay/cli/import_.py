@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 from collections import Counter
 from contextlib import contextmanager
@@ -17,20 +18,24 @@ from relay.cli import mail_files
 from relay.cli.entry import FAILED, Failure, RelayCommand, since_option
 from relay.cli.opening import open_store, run, settings
 from relay.cli.output import clean, json_option, print_json
+from relay.core.errors import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from relay.cli.mail_files import Found, Source, Unreadable
     from relay.config import Settings
+    from relay.core.clock import Clock
     from relay.core.directory import User
-    from relay.smtp.handed import Handover
+    from relay.intake import Accepted, Intake, Refused
 
 PEER: Final = "import"
 _TOGETHER: Final = 64
 """Mails that share a commit."""
 _TOGETHER_BYTES: Final = 16 * 1024 * 1024
 _DATE: Final = "date"
+_STOPS: Final = {"disk_full": StoreFull, "store_unavailable": StoreUnavailable}
+"""Reasons that end the import: the next mail would be refused for the same."""
 
 Row = dict[str, Any]
 
@@ -82,7 +87,8 @@ async def _import(
     as_json: bool,
 ) -> Counter[str]:
     from relay.core.clock import SystemClock  # noqa: PLC0415
-    from relay.smtp.handed import Handover  # noqa: PLC0415 - aiosmtpd
+    from relay.intake import Intake  # noqa: PLC0415 - reads mail, 0.1 s
+    from relay.smtp.replies import reply_line  # noqa: PLC0415 - aiosmtpd
 
     loaded.require_domains()
     counts: Counter[str] = Counter()
@@ -93,40 +99,45 @@ async def _import(
     async with open_store(loaded) as store:
         user = await store.directory.find_user(who)
         directory = await store.directory.load()
-        batches = _Importer(
-            user,
-            Handover(
-                loaded.smtp,
-                store,
-                SystemClock(),
-                directory=lambda: directory,
-                peer=PEER,
-            ),
-            await store.messages.digests(user.id, PEER),
-            oldest,
-            loaded.smtp.max_message_bytes,
+        clock = SystemClock()
+        intake = Intake(
+            loaded.smtp,
+            store,
+            clock,
+            directory=lambda: directory,
+            inline_bytes=loaded.store.inline_bytes,
+            min_free_bytes=loaded.store.min_free_bytes,
+            reply_line=reply_line,
         )
-        with _progress(_size(found), quiet=as_json) as step:
-            async for rows, read in batches.run(found):
-                step(read)
-                _tell(rows, counts, as_json=as_json)
+        known = await store.messages.digests(user.id, PEER)
+        limit = loaded.smtp.max_message_bytes
+        importer = _Importer(user, intake, clock, known, oldest, limit)
+        try:
+            with _progress(_size(found), quiet=as_json) as step:
+                async for rows, read in importer.run(found):
+                    step(read)
+                    _report(rows, counts, as_json=as_json)
+        finally:
+            await intake.close()
     return counts
 
 
 class _Importer:
-    """Hands mails over, as many at a time as share a commit."""
+    """Gives mails to the intake, as many at a time as share a commit."""
 
     def __init__(
         self,
         user: User,
-        handover: Handover,
+        intake: Intake,
+        clock: Clock,
         known: set[str],
         oldest: datetime | None,
         limit: int,
     ) -> None:
         self._limit = limit
-        self._user = user
-        self._handover = handover
+        self._addressees = [intake.relay_address(user)]
+        self._intake = intake
+        self._clock = clock
         self._known = known
         self._oldest = oldest
 
@@ -163,23 +174,46 @@ class _Importer:
         return list(rows), sum(found.read_bytes for found in batch)
 
     async def _one(self, found: Found) -> Row:
-        from relay.smtp.handed import digest, with_crlf  # noqa: PLC0415
+        from relay.intake import Refused, with_crlf  # noqa: PLC0415
 
         place, note = found.place, found.note
         if self._oldest is not None and _dated(found.raw) < self._oldest:
             return _row(place, "too_old", note=note)
-        if found.size_bytes > self._limit:
-            came = await self._handover.refuse_size(self._user)
-            return _row(place, "refused", ident=came.id, reason=came.reason, note=note)
         raw = with_crlf(found.raw)
-        digested = digest(raw)
-        if digested in self._known:
-            return _row(place, "known", note=note)
-        self._known.add(digested)
-        taken = await self._handover.take(self._user, raw, whence=place)
-        if isinstance(taken, str):
-            return _row(place, "queued", ident=taken, note=note)
-        return _row(place, "refused", ident=taken.id, reason=taken.reason, note=note)
+        if found.size_bytes <= self._limit:
+            digest = hashlib.sha256(raw).hexdigest()
+            if digest in self._known:
+                return _row(place, "known", note=note)
+            self._known.add(digest)
+        outcome = await self._accept(place, raw, found.size_bytes)
+        if not isinstance(outcome, Refused):
+            ident = outcome.recipients[0].message_id
+            return _row(place, "queued", ident=ident, note=note)
+        refusal = outcome.refusals[0]
+        if refusal.reason in _STOPS:
+            raise _STOPS[refusal.reason](refusal.detail)
+        return _row(
+            place, "refused", ident=refusal.id, reason=refusal.reason, note=note
+        )
+
+    async def _accept(
+        self, place: str, raw: bytes, size_bytes: int
+    ) -> Accepted | Refused:
+        """Give one mail to the intake; of one that is too large `raw` is the beginning.
+
+        Its size is known, so the intake refuses it before its first byte.
+        """
+        from relay.core.model import Step  # noqa: PLC0415
+        from relay.intake import Origin, Rejection  # noqa: PLC0415
+
+        step = Step(self._clock.now(), PEER, "accepted", place)
+        origin = Origin(PEER, step)
+        mail = self._intake.begin(origin, self._addressees, expected_bytes=size_bytes)
+        if isinstance(mail, Rejection):
+            return await self._intake.refuse(origin, self._addressees, mail)
+        if mail.content.add(raw):
+            await mail.content.flush()
+        return await self._intake.accept(mail)
 
 
 def _row(
@@ -219,7 +253,7 @@ def _dated(raw: bytes) -> datetime:
     return datetime.now(UTC)
 
 
-def _tell(rows: Sequence[Row], counts: Counter[str], *, as_json: bool) -> None:
+def _report(rows: Sequence[Row], counts: Counter[str], *, as_json: bool) -> None:
     counts.update(row["result"] for row in rows)
     if as_json:
         print_json(rows)

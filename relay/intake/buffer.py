@@ -18,6 +18,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import StoreFull, StoreUnavailable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay.intake.disk_space import DiskSpace
-    from relay.intake.ports import MailStore
+    from relay.store import Store
 
 _BLOCK_BYTES: Final = 128 * 1024
 """Bytes gathered before a trip to the worker thread, which costs about 60 µs."""
@@ -38,6 +39,9 @@ _MOST_PIECES: Final = 512
 _LINE_ENDS: Final = 4
 """Bytes past the header limit in which its empty line may end."""
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
 
 class TooLarge(Exception):  # noqa: N818 - a verdict
@@ -57,7 +61,7 @@ class MailBuffer:
 
     def __init__(
         self,
-        sink: MailStore,
+        store: Store,
         executor: Executor,
         disk_space: DiskSpace,
         *,
@@ -69,7 +73,7 @@ class MailBuffer:
         """Begin an empty mail.
 
         Args:
-            sink: Names the file.
+            store: Names the file.
             executor: Runs the writes.
             disk_space: Is asked before each of them.
             inline_bytes: What stays in memory.
@@ -77,7 +81,7 @@ class MailBuffer:
             max_header_bytes: The longest header block.
             expected_bytes: The size that the peer has told; 0: none.
         """
-        self._sink = sink
+        self._store = store
         self._share = DiskShare(disk_space)
         self._expected_bytes = min(expected_bytes, max_message_bytes)
         self._executor = executor
@@ -94,6 +98,16 @@ class MailBuffer:
         self._fd = -1
         self._writing: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how many bytes have come, also those that were not kept."""
+        return self._size
+
+    @property
+    def is_lost(self) -> bool:
+        """Say whether nothing is kept any more, because the mail will be refused."""
+        return self._failure is not None
 
     def add(self, piece: bytes) -> bool:
         """Take a piece; return True if `flush` is due before the next."""
@@ -172,7 +186,7 @@ class MailBuffer:
         try:
             self._share.begin(size, ahead_bytes=self._ahead_bytes())
             if self._fd < 0:
-                self._path = self._sink.messages.spool_temporary()
+                self._path = self._store.messages.spool_temporary()
                 flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
                 self._fd = os.open(self._path, flags, 0o600)
                 self._window = _BLOCK_BYTES
@@ -238,3 +252,24 @@ def header_end(data: bytes, limit: int) -> int:
     loose = data.find(b"\n\n", 0, strict if strict >= 0 else limit + 2)
     found = loose if loose >= 0 else strict
     return found + 1 if found >= 0 else -1
+
+
+def with_crlf(raw: bytes) -> bytes:
+    """Return a mail from a file as it travels: every line ends in CRLF."""
+    return _BARE_LF.sub(b"\r\n", raw)
+
+
+class CRLFPieces:
+    """`with_crlf` for a mail in pieces, wherever it is cut."""
+
+    def __init__(self) -> None:
+        """Begin a mail."""
+        self._before = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return a piece with every line end in it whole."""
+        # A CR at the end of the last piece makes a first LF here no bare one.
+        whole = with_crlf(self._before + piece)[len(self._before) :]
+        if piece:
+            self._before = b"\r" if piece.endswith(b"\r") else b""
+        return whole

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 from relay.core.errors import StoreFull
 
 if TYPE_CHECKING:
-    from relay.intake.ports import MailStore
+    from relay.store import Store
 
 
 class DiskSpace:
     """What may still be written above the floor."""
 
-    def __init__(self, sink: MailStore, floor_bytes: int) -> None:
+    def __init__(self, store: Store, floor_bytes: int) -> None:
         """Take the store, and its `min_free_bytes`."""
-        self._sink = sink
+        self._store = store
         self._floor_bytes = floor_bytes
         self.taken = 0
 
@@ -39,7 +39,7 @@ class DiskSpace:
             StoreFull: There is not.
             StoreUnavailable: The disk does not answer.
         """
-        free = self._sink.messages.free_bytes(fresh=fresh)
+        free = self._store.messages.free_bytes(fresh=fresh)
         if free - self.taken - size_bytes < self._floor_bytes:
             text = f"{free} bytes free"
             if self.taken:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from relay.core.clock import Clock
-    from relay.intake.ports import MailStore
+    from relay.store import Store
 
 log = get_logger(__name__)
 
@@ -71,7 +71,7 @@ class Occasion:
 class RefusalRecorder:
     """Makes refusals, counts them, and hands them to the store."""
 
-    def __init__(self, store: MailStore, clock: Clock, reply_line: ReplyLine) -> None:
+    def __init__(self, store: Store, clock: Clock, reply_line: ReplyLine) -> None:
         """Take the store, the clock, and the texts of replies."""
         self._store = store
         self._clock = clock

@@ -1,8 +1,8 @@
-"""What is taken and what is refused, decided on values; nothing here waits.
+"""The rules of what is accepted, decided on values; nothing here waits or keeps state.
 
-`recipient` answers one RCPT, `assess` the header of a mail for all its recipients. A
-refusal is a value as well (`Rejection`): a row of the reply table, the fields of its
-text, and a stable reason word for journal and metrics.
+Every limit of a mail is decided here, once: `recipient` for one RCPT, `size`,
+`line_ends` and `header` for a mail, `sender` for a mail and one of its recipients. The
+answer is a `Rejection` where something is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.addresses import domain_key, fold_ascii
 from relay.intake.refusals import Rejection
 from relay.mail import decode_header, header_fields
-from relay.sender import judge_author, read_author
+from relay.sender import judge_author
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +29,29 @@ _LONGEST_SHOWN: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """A recipient that was accepted at RCPT; `user_id` None is postmaster."""
+    """A recipient that may have mail; `user_id` None is postmaster."""
 
     rcpt: str
     user_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LineEnds:
+    """What a mail has beside CR LF.
+
+    `bare_dot` is a dot alone between line ends of which one is bare: an attempt at SMTP
+    smuggling.
+    """
+
+    bare_cr: int = 0
+    bare_lf: int = 0
+    bare_dot: bool = False
+
+    def __str__(self) -> str:
+        """Name the bare line ends; empty where there are none."""
+        if not (self.bare_lf or self.bare_cr):
+            return ""
+        return f"{self.bare_lf} bare LF and {self.bare_cr} bare CR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,124 +66,104 @@ class Headers:
     message_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
-    """The verdict on a mail, recipient by recipient, in the order of the RCPTs."""
-
-    headers: Headers
-    author: Author
-    taken: tuple[tuple[Addressee, User | None], ...]
-    refused: tuple[tuple[Addressee, Rejection], ...]
-
-    @property
-    def header_from(self) -> str:
-        """Return the author's address, or what stands in From instead of one."""
-        return self.author.address or shown(self.headers.from_values)
-
-
-class Policy:
-    """The rules of one intake."""
+class Rules:
+    """The rules of one relay."""
 
     def __init__(self, settings: SMTPSettings) -> None:
-        """Take the limits and the domains of relay addresses."""
+        """Take the limits, and the domains of relay addresses."""
         self._settings = settings
         self._domains = frozenset(domain_key(name) for name in settings.domains)
 
     def recipient(
         self, rcpt: str, local: str, domain: str, directory: Directory
     ) -> Addressee | Rejection:
-        """Return whom an envelope address names, or why it is refused.
+        """Return whose relay address an envelope address is, or why it is refused.
 
-        `rcpt` is the address in canonical form, `local` and `domain` are its parts.
-
-        A disabled user is answered like an unknown one: the difference is nobody
-        else's business, and stands in the refusal.
+        `rcpt` is the address in canonical form, `local` and `domain` are its parts. A
+        disabled user is answered like an unknown one: only the refusal shows the
+        difference, never the reply.
         """
         local = fold_ascii(local)
         if not domain:
             return Addressee(rcpt, None)
         if domain_key(domain) not in self._domains:
-            detail = f"{domain} is not in smtp.domains"
-            return Rejection("unknown_recipient", detail)
+            return Rejection("unknown_recipient", f"{domain} is not in smtp.domains")
         if local == _POSTMASTER:
             return Addressee(rcpt, None)
         user_id = directory.by_token.get(local)
         user = None if user_id is None else directory.users.get(user_id)
         if user is None:
-            detail = "no user has this relay address"
-            return Rejection("unknown_recipient", detail)
+            return Rejection("unknown_recipient", "no user has this relay address")
         if not user.active:
             return _disabled(user)
         return Addressee(rcpt, user.id)
 
-    def assess(
-        self,
-        head: bytes,
-        addressees: Sequence[Addressee],
-        directory: Directory,
-        *,
-        size_bytes: int = 0,
-    ) -> Assessment:
-        """Judge a mail by its header block, for each recipient.
+    def size(
+        self, size_bytes: int, addressees: Sequence[Addressee] | None = None
+    ) -> Rejection | None:
+        """Refuse a mail that is too large for each of these, or for anybody."""
+        limit = self.largest(addressees)
+        if size_bytes <= limit:
+            return None
+        return Rejection("too_large", values={"limit": limit})
 
-        Users are looked up again: one may have been disabled since RCPT.
-        """
-        headers = read_headers(head)
-        author = read_author(headers.from_values)
-        trouble = self._header_trouble(headers)
-        if trouble is not None:
-            return Assessment(
-                headers, author, (), tuple((one, trouble) for one in addressees)
-            )
-        taken: list[tuple[Addressee, User | None]] = []
-        refused: list[tuple[Addressee, Rejection]] = []
-        for addressee in addressees:
-            if addressee.user_id is None:
-                limit = self.largest([addressee])
-                if size_bytes > limit:
-                    refused.append((addressee, self.too_large(limit)))
-                else:
-                    taken.append((addressee, None))
-                continue
-            verdict = _judge(author, addressee.user_id, directory)
-            if isinstance(verdict, Rejection):
-                refused.append((addressee, verdict))
-            else:
-                taken.append((addressee, verdict))
-        return Assessment(headers, author, tuple(taken), tuple(refused))
+    def largest(self, addressees: Sequence[Addressee] | None = None) -> int:
+        """Return the bytes of the largest mail that one of these may have, or anybody.
 
-    def _header_trouble(self, headers: Headers) -> Rejection | None:
-        """Say what keeps a header from being taken, whoever wrote it."""
-        if headers.received >= self._settings.max_received:
-            detail = f"{headers.received} Received lines"
-            return Rejection("loop", detail)
-        limit = self._settings.max_header_fields
-        if headers.fields > limit:
-            return Rejection(
-                "too_many_header_fields",
-                f"{headers.fields} fields",
-                values={"limit": limit},
-            )
-        return None
-
-    def largest(self, addressees: Sequence[Addressee]) -> int:
-        """Return the bytes beyond which none of these may have a mail.
-
-        Anybody may write to postmaster, so that such mail is kept small.
+        Anybody may write to postmaster, so mail for postmaster alone is kept small.
         """
         most = self._settings.max_message_bytes
-        if any(addressee.user_id is not None for addressee in addressees):
+        if addressees is None or any(one.user_id is not None for one in addressees):
             return most
         return min(most, self._settings.postmaster_max_bytes)
 
-    def too_large(self, limit: int) -> Rejection:
-        """Return the refusal of a mail beyond so many bytes."""
-        return Rejection("too_large", values={"limit": limit})
+    def line_ends(self, line_ends: LineEnds) -> Rejection | None:
+        """Refuse a mail for its line ends (RFC 5321 section 2.3.8)."""
+        if line_ends.bare_dot:
+            detail = "SMTP smuggling: a lone dot between bare line ends"
+            return Rejection("bare_dot", detail)
+        bare = str(line_ends)
+        if bare and self._settings.bare_newlines == "refuse":
+            return Rejection("bare_newline", bare)
+        return None
 
     def header_too_large(self) -> Rejection:
-        """Return the refusal of a header beyond `max_header_bytes`."""
+        """Refuse a header block beyond `max_header_bytes`."""
         limit = {"limit": self._settings.max_header_bytes}
         return Rejection("header_too_large", values=limit)
+
+    def header(self, headers: Headers) -> Rejection | None:
+        """Refuse a header that no recipient may have, whoever wrote it."""
+        if headers.received >= self._settings.max_received:
+            return Rejection("loop", f"{headers.received} Received lines")
+        limit = self._settings.max_header_fields
+        if headers.fields > limit:
+            detail = f"{headers.fields} fields"
+            values = {"limit": limit}
+            return Rejection("too_many_header_fields", detail, values=values)
+        return None
+
+    def sender(
+        self, author: Author, addressee: Addressee, directory: Directory
+    ) -> User | Rejection | None:
+        """Return the user who may have mail of this author, or why not.
+
+        None is postmaster, to whom anybody may write. The user is looked up again: it
+        may have been disabled since RCPT.
+        """
+        if addressee.user_id is None:
+            return None
+        user = directory.users.get(addressee.user_id)
+        if user is None:
+            return Rejection("unknown_recipient", "the user is gone since RCPT")
+        if not user.active:
+            return _disabled(user)
+        accepted = directory.accepted.get(user.id, frozenset())
+        verdict = judge_author(author, user, accepted)
+        if verdict.accepted:
+            return user
+        values = {"text": verdict.text}
+        return Rejection(verdict.reason, f"for {user.name}", user.id, values)
 
 
 def read_headers(head: bytes) -> Headers:
@@ -201,33 +200,14 @@ def shown(values: Sequence[bytes]) -> str:
     No more is decoded than can be shown: a header may have thousands of fields.
     """
     texts: list[str] = []
-    room = 4 * _LONGEST_SHOWN
+    left = 4 * _LONGEST_SHOWN
     for value in values:
-        texts.append(decode_header(value[:room]).strip())
-        room -= len(value)
-        if room <= 0:
+        texts.append(decode_header(value[:left]).strip())
+        left -= len(value)
+        if left <= 0:
             break
     return ", ".join(texts)[:_LONGEST_SHOWN]
 
 
-def _judge(author: Author, user_id: int, directory: Directory) -> User | Rejection:
-    user = directory.users.get(user_id)
-    if user is None:
-        detail = "the user is gone since RCPT"
-        return Rejection("unknown_recipient", detail)
-    if not user.active:
-        return _disabled(user)
-    accepted = directory.accepted.get(user_id, frozenset())
-    verdict = judge_author(author, user, accepted)
-    if verdict.accepted:
-        return user
-    text = {"text": verdict.text}
-    return Rejection(verdict.reason, f"for {user.name}", user.id, text)
-
-
 def _disabled(user: User) -> Rejection:
-    return Rejection(
-        "unknown_recipient",
-        f"{user.name} is disabled",
-        user.id,
-    )
+    return Rejection("unknown_recipient", f"{user.name} is disabled", user.id)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from relay.core.errors import ConfigError, RelayError
 from relay.serve.overview import Overview
 from relay.serve.process import ChildProcess, Part, parts
-from relay.smtp.sockets import bind, bind_shared, close
+from relay.smtp.listener import bind, bind_shared, close
 from relay.telemetry import get_logger
 from relay.telemetry.totals import SharedMetrics
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay.config import Settings
-    from relay.smtp.sockets import Shared
+    from relay.smtp.listener import Shared
 
 RESTART_FIRST_S: Final = 0.1
 """Wait before a process is started again; it doubles up to `serve.restart_max_s`."""

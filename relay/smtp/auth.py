@@ -1,11 +1,11 @@
-"""Who logs in at a submission listener: the words of AUTH, and the check behind them.
+"""Login for submission: the words of AUTH, the check, and what a user may send.
 
-PLAIN and LOGIN hand the password over as it is, so that `submission` offers them under
-TLS or on this machine alone. The name is the user's e-mail address, the password one of
-their app passwords; whether it was name or password that was wrong is not told, neither
-in words nor in time. Hashing is slow on purpose: it runs in threads of its own, few
-enough that guessing costs the guesser more than us, and a password that was right is
-remembered, salted, for as long as the process lives.
+PLAIN and LOGIN show the password to the server, so `submission` offers them only under
+TLS or on this machine. The name is the user's e-mail address, the password is one of
+their app passwords. The reply does not say whether the name or the password was wrong,
+neither in words nor by the time that it takes. Hashing is slow on purpose: it runs in
+threads of its own, so few that guessing costs the attacker more than us, and a password
+that was right is remembered, salted, for as long as the process lives.
 
 Source: RFC 4954; RFC 4616 (PLAIN); draft-murchison-sasl-login (LOGIN).
 """
@@ -23,9 +23,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from relay.core.addresses import address_key
+from relay.core.addresses import address_key, domain_of
 from relay.core.errors import RelayError
 from relay.core.passwords import hash_password, normal, verify_password
+from relay.intake import Rejection
 from relay.smtp import replies
 from relay.telemetry import get_logger
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from relay.core.directory import AppPassword, Directory, User
-    from relay.intake.ports import MailStore
     from relay.smtp.replies import Reply
+    from relay.store import Store
 
 log = get_logger(__name__)
 
@@ -44,6 +45,8 @@ _MOST_AT_ONCE: Final = 4
 _MOST_NAME: Final = 320
 _MOST_PASSWORD: Final = 256
 """Longer ones than any that we make; more would only cost hashing."""
+_MOST_FAILURES: Final = 3
+"""Failed logins of one session."""
 _CANCEL: Final = b"*"
 _EMPTY: Final = "="
 """An initial response that is there and empty (RFC 4954 section 4)."""
@@ -60,7 +63,7 @@ class AuthRefused(Exception):  # noqa: N818 - a verdict
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a mail program handed over."""
+    """Name and password that a mail program has sent."""
 
     name: str
     password: str = field(repr=False)
@@ -120,23 +123,98 @@ def _credentials(name: bytes, password: bytes) -> Credentials:
         raise AuthRefused(replies.BAD_AUTH) from error
 
 
+class Login:
+    """The login of one session, and what its user may send.
+
+    A user who has logged in may send mail from their accepted addresses to their own
+    relay address. Nothing is passed on to other addresses: the relay takes mail for
+    relay addresses alone, whoever sends it (RFC 6409).
+
+    Attributes:
+        user_id: The user who has logged in, or None.
+        email: Their address, or an empty text.
+    """
+
+    def __init__(self) -> None:
+        """Begin without a login."""
+        self.user_id: int | None = None
+        self.email = ""
+        self._failures = 0
+
+    def begin(self, user: User) -> None:
+        """Take the user who has logged in."""
+        self.user_id = user.id
+        self.email = user.email
+
+    def forget(self) -> None:
+        """Forget the user, when the session begins anew under TLS."""
+        self.user_id = None
+        self.email = ""
+
+    def failed_too_often(self) -> bool:
+        """Count a failed login; say whether it was the last that this session may try.
+
+        A mail program asks its user in between.
+        """
+        self._failures += 1
+        return self._failures >= _MOST_FAILURES
+
+    def sender_refused(self, mail_from: str, directory: Directory) -> Rejection | None:
+        """Say why the user may not send with this envelope sender."""
+        user = self._user(directory)
+        if user is None:
+            return Rejection("login_required")
+        if not mail_from:
+            return None
+        key = address_key(mail_from)
+        accepted = directory.accepted.get(user.id, frozenset())
+        if key and (key in accepted or f"*@{domain_of(key)}" in accepted):
+            return None
+        detail = f"{user.email} has not registered it"
+        return replies.OtherReply(
+            "sender_not_accepted", detail, user.id, reply=replies.SENDER_NOT_OWN
+        )
+
+    def recipient_refused(
+        self, user_id: int | None, directory: Directory
+    ) -> Rejection | None:
+        """Say why the user may not write to the relay address of this user.
+
+        `user_id` None is postmaster, to whom every user may write.
+        """
+        user = self._user(directory)
+        if user is None:
+            return Rejection("login_required")
+        if user_id in {None, user.id}:
+            return None
+        detail = f"{user.email} has logged in"
+        return Rejection("not_own_relay_address", detail, user_id)
+
+    def _user(self, directory: Directory) -> User | None:
+        """Return the user who has logged in, if they still may."""
+        if self.user_id is None:
+            return None
+        user = directory.users.get(self.user_id)
+        return user if user is not None and user.active else None
+
+
 class Logins:
     """Checks credentials against the directory."""
 
-    def __init__(self, sink: MailStore) -> None:
+    def __init__(self, store: Store) -> None:
         """Prepare; threads start with the first login."""
-        self._sink = sink
+        self._store = store
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="smtp-login")
         self._key = secrets.token_bytes(32)
         self._known: dict[str, bytes] = {}
         self._under_way: Counter[str] = Counter()
-        self._nobody = ""
-        self._notes: set[asyncio.Task[None]] = set()
+        self._no_password = ""
+        self._recording: set[asyncio.Task[None]] = set()
 
     async def check(
         self, credentials: Credentials, directory: Directory, peer_group: str = ""
     ) -> User | None:
-        """Return who logs in, or None; takes equally long for a wrong name.
+        """Return the user who logs in, or None; takes equally long for a wrong name.
 
         Raises:
             AuthRefused: The peer has too many logins under way at this moment.
@@ -145,13 +223,13 @@ class Logins:
         own = directory.app_passwords.get(user.id, ()) if user else ()
         for kept in own:
             if self._remembers(credentials.password, kept):
-                self._note_use(kept)
+                self._record_use(kept)
                 return user
         found = await self._hashed(credentials.password, own, peer_group)
         if found is None or user is None:
             return None
         self._known[found.hash] = self._digest(credentials.password, found)
-        self._note_use(found)
+        self._record_use(found)
         return user
 
     def close(self) -> None:
@@ -178,8 +256,8 @@ class Logins:
     ) -> AppPassword | None:
         """Hash until one fits; runs in a thread."""
         if not own:
-            self._nobody = self._nobody or hash_password(secrets.token_hex())
-            verify_password(password, self._nobody)
+            self._no_password = self._no_password or hash_password(secrets.token_hex())
+            verify_password(password, self._no_password)
         return next((one for one in own if verify_password(password, one.hash)), None)
 
     def _remembers(self, password: str, kept: AppPassword) -> bool:
@@ -192,14 +270,14 @@ class Logins:
         message = kept.hash.encode() + normal(password)
         return hmac.new(self._key, message, hashlib.sha256).digest()
 
-    def _note_use(self, kept: AppPassword) -> None:
+    def _record_use(self, kept: AppPassword) -> None:
         task = asyncio.get_running_loop().create_task(self._store_use(kept))
-        self._notes.add(task)
-        task.add_done_callback(self._notes.discard)
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
 
     async def _store_use(self, kept: AppPassword) -> None:
         try:
-            await self._sink.credentials.app_password_used(kept.user_id, kept.name)
+            await self._store.credentials.app_password_used(kept.user_id, kept.name)
         except RelayError as error:
             log.warning("app_password_use_not_noted", error=str(error))
 

@@ -1,4 +1,4 @@
-"""The grammar of MAIL and RCPT arguments: paths and parameters, strictly.
+"""The envelope of a mail, and the grammar of MAIL and RCPT: paths and parameters.
 
 An envelope address decides whose relay address was used, so it is read by the letter:
 no RFC 2047 words, no comments, no folding, no missing brackets; what is no path is
@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from relay.core.addresses import fold_ascii
 from relay.smtp import replies
 
 if TYPE_CHECKING:
+    from relay.intake import Addressee
     from relay.smtp.replies import Reply
 
 # Everything above U+009F may stand where RFC 6531 has UTF8-non-ascii; the C1 control
@@ -94,6 +96,30 @@ class MailCommand:
     path: Path
     size_bytes: int
     utf8: bool
+
+
+@dataclass(slots=True)
+class Transaction:
+    """The envelope so far.
+
+    `size_bytes` is the size that MAIL announced, 0 if it did not (RFC 1870); `refused`
+    counts RCPTs that were. `accepted` are the RCPTs that were answered 250, in order,
+    one as often as it was named: LMTP answers each.
+    """
+
+    mail_from: str
+    utf8: bool
+    size_bytes: int = 0
+    addressees: list[Addressee] = field(default_factory=list)
+    refused: int = 0
+    accepted: list[str] = field(default_factory=list)
+
+    def add(self, addressee: Addressee) -> None:
+        """Add a recipient; one that is named again is the same, and one message."""
+        rcpt = fold_ascii(addressee.rcpt)
+        self.accepted.append(rcpt)
+        if all(rcpt != fold_ascii(known.rcpt) for known in self.addressees):
+            self.addressees.append(addressee)
 
 
 def mail_command(argument: str) -> MailCommand:

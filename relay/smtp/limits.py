@@ -1,9 +1,9 @@
 """How much a peer may ask for: the limits in one table, and the rates of mail.
 
-`LIMITS` names for each limit its key, the reply of who passes it, and the reason that
-stands in the refusal and in the metric `relay_refusals_total`. `docs/smtp.md` shows it,
-and a test compares the two. A rate is a bucket of tokens that holds a minute's worth:
-who was quiet may send that many at once.
+`LIMITS` names for each limit its key, and the reason that stands in the refusal and in
+the metric `relay_refusals_total`. `docs/smtp.md` shows it, and a test compares the two.
+A rate is a bucket of tokens that holds a minute's worth: a peer that was quiet may send
+that many at once.
 
 A peer is what `relay.core.peers` says it is.
 """
@@ -37,50 +37,51 @@ _OTHER_FILES: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One limit of the intake.
+    """One limit of the server.
 
-    `key` belongs to the section `smtp`; `reply` is what is said to who passes it, and
-    `reason` what stands in the refusal and in the metric.
+    `key` belongs to the section `smtp`; `reason` stands in the refusal and in the
+    metric.
     """
 
     key: str
-    reply: Reply
     reason: str
+
+    @property
+    def reply(self) -> Reply:
+        """Return the reply to a peer that passes the limit."""
+        return replies.BY_REASON[self.reason]
 
 
 LIMITS: Final = (
-    Limit("max_connections", replies.TOO_MANY_CONNECTIONS, "too_many_connections"),
+    Limit("max_connections", "too_many_connections"),
     Limit(
         "max_connections_per_peer",
-        replies.TOO_MANY_CONNECTIONS,
         "too_many_connections_of_peer",
     ),
     Limit(
         "max_connections_per_network",
-        replies.TOO_MANY_CONNECTIONS,
         "too_many_connections_of_network",
     ),
-    Limit("greeting_wait_s", replies.EARLY_TALKER, "early_talker"),
-    Limit("timeout_s", replies.TIMED_OUT, "timeout"),
-    Limit("transaction_timeout_s", replies.TIMED_OUT, "timeout"),
-    Limit("max_commands", replies.TOO_MANY_COMMANDS, "too_many_commands"),
-    Limit("max_errors", replies.TOO_MANY_ERRORS, "too_many_errors"),
-    Limit("max_mails_per_minute_per_peer", replies.PEER_TOO_FAST, "peer_too_fast"),
-    Limit("max_mails_per_minute_per_user", replies.USER_TOO_FAST, "user_too_fast"),
+    Limit("greeting_wait_s", "early_talker"),
+    Limit("timeout_s", "timeout"),
+    Limit("transaction_timeout_s", "timeout"),
+    Limit("max_commands", "too_many_commands"),
+    Limit("max_errors", "too_many_errors"),
+    Limit("max_mails_per_minute_per_peer", "peer_too_fast"),
+    Limit("max_mails_per_minute_per_user", "user_too_fast"),
     Limit(
         "max_failed_logins_per_minute_per_peer",
-        replies.TOO_MANY_LOGINS,
         "too_many_logins",
     ),
-    Limit("max_recipients", replies.TOO_MANY_RECIPIENTS, "too_many_recipients"),
-    Limit("max_message_bytes", replies.TOO_LARGE, "too_large"),
-    Limit("postmaster_max_bytes", replies.TOO_LARGE, "too_large"),
-    Limit("data_timeout_s", replies.TIMED_OUT, "timeout"),
-    Limit("min_data_rate", replies.TIMED_OUT, "too_slow"),
-    Limit("max_header_bytes", replies.HEADER_TOO_LARGE, "header_too_large"),
-    Limit("max_header_fields", replies.TOO_MANY_FIELDS, "too_many_header_fields"),
-    Limit("max_received", replies.LOOP, "loop"),
-    Limit("bare_newlines", replies.BARE_NEWLINE, "bare_newline"),
+    Limit("max_recipients", "too_many_recipients"),
+    Limit("max_message_bytes", "too_large"),
+    Limit("postmaster_max_bytes", "too_large"),
+    Limit("data_timeout_s", "timeout"),
+    Limit("min_data_rate", "too_slow"),
+    Limit("max_header_bytes", "header_too_large"),
+    Limit("max_header_fields", "too_many_header_fields"),
+    Limit("max_received", "loop"),
+    Limit("bare_newlines", "bare_newline"),
 )
 
 
@@ -122,8 +123,8 @@ class Rate:
         self._full_at = {key: at for at, key in kept}
 
 
-class Limits:
-    """The rates of one intake: by peer (see `relay.core.peers`) and by user id."""
+class Rates:
+    """The rates of one server: by peer (see `relay.core.peers`) and by user id."""
 
     def __init__(self, settings: SMTPSettings) -> None:
         """Begin with full buckets."""
@@ -136,7 +137,7 @@ def allow_files(sessions: int) -> None:
     """Raise the process's limit of open files to what so many sessions may need.
 
     Each session is a socket, and a spool file while a large mail comes in. Without
-    this, the usual soft limit of 1,024 would stop the intake long before its own.
+    this, the usual soft limit of 1,024 would stop the server long before its own.
     """
     wanted = 2 * sessions + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

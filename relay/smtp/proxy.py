@@ -3,7 +3,7 @@ r"""The PROXY protocol: how a load balancer says whose connection it passes on.
 A header stands in front of everything else, TLS included, exactly once, and counts only
 from the networks a listener names. Version 1 is a line, version 2 is binary behind a
 signature of twelve bytes. `read` takes what has arrived so far and says what it is; it
-waits for nothing and raises only `BadHeader`.
+waits for nothing and raises only `BadHeader`; `receive` waits for the rest.
 
 From anybody else a header is an attempt to speak in another's name. `looks_like_header`
 knows it among command lines: the signature of version 2 is a few line ends, a line that
@@ -18,7 +18,10 @@ from __future__ import annotations
 import ipaddress
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from relay.smtp.wire import Inbox
 
 _V1: Final = b"PROXY "
 _V1_MAX: Final = 107
@@ -38,8 +41,8 @@ _V1_FIELDS: Final = 6
 _FAMILIES: Final = {b"TCP4": 4, b"TCP6": 6}
 
 
-class BadHeader(Exception):  # noqa: N818 - what it is
-    """What stands where a PROXY header belongs is none."""
+class BadHeader(Exception):  # noqa: N818 - a verdict
+    """The connection does not begin with a PROXY header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,23 @@ def read(data: bytes) -> Header | None:
         return None
     text = "no PROXY header"
     raise BadHeader(text)
+
+
+async def receive(inbox: Inbox) -> Header:
+    """Return the header that a connection begins with; what follows stays unread.
+
+    Raises:
+        BadHeader: There is none.
+        EOFError, TooSlow: It did not come.
+    """
+    data = b""
+    while (header := read(data)) is None:
+        # It may have come together with the connection.
+        if not inbox:
+            await inbox.wait()
+        data += inbox.take()
+    inbox.unread(data[header.length :])
+    return header
 
 
 def looks_like_header(line: bytes) -> bool:

@@ -3,8 +3,8 @@
 A refusal begins as a reason (`relay.intake.Rejection`); `BY_REASON` at the end says
 which reply that is in SMTP. A reply is generic to the peer: the details stand in the
 log and in the refusal, under the id that the reply ends with (`(ref …)`). A text names
-what helps where the reader can do it. Nothing from the peer reaches a reply line
-as it is: a value is cut to printable ASCII first, so that no reply can be split.
+what helps where the reader can do it. Nothing from the peer reaches a reply line as it
+is: a value is cut to printable ASCII first, so that no reply can be split.
 
 Source: RFC 5321 section 4.2 (replies), RFC 3463 (enhanced codes), RFC 2034 section 4.
 """
@@ -13,12 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from relay.intake import Rejection
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from relay.core.addresses import fold_ascii
+from relay.intake import Accepted, Refused, Rejection
 
 MAX_REPLY_LINE: Final = 512
 """Octets of a reply line with its CRLF (RFC 5321 section 4.5.3.1.5)."""
@@ -310,7 +308,7 @@ INTERNAL_ERROR: Final = Reply(
 
 # ------------------------------------------------------------------ reasons
 
-BY_REASON: Final[Mapping[str, Reply]] = {
+BY_REASON: Final = {
     "bare_dot": BARE_DOT,
     "bare_newline": BARE_NEWLINE,
     "client_certificate_required": CLIENT_CERTIFICATE_REQUIRED,
@@ -370,3 +368,27 @@ def reply_to(rejection: Rejection) -> Reply:
 def reply_line(rejection: Rejection, ref: str) -> str:
     """Return the reply to a rejection as a line, with the id of its refusal."""
     return reply_to(rejection).line(ref=ref, **rejection.values)
+
+
+def outcome_line(outcome: Accepted | Refused) -> str:
+    """Return the one reply that SMTP has for a mail, whoever it was for.
+
+    A mail that one recipient may have is accepted; the reply to one that nobody may
+    have is that of the first recipient.
+    """
+    if isinstance(outcome, Refused):
+        return outcome.refusals[0].reply
+    first = outcome.recipients[0].message_id
+    count = len(outcome.recipients)
+    if count == 1:
+        return TAKEN.line(id=first)
+    return TAKEN_SEVERAL.line(count=count, id=first)
+
+
+def outcome_lines(outcome: Accepted | Refused) -> dict[str, str]:
+    """Return the reply for each recipient, by RCPT in lower case, as LMTP has it."""
+    lines = {fold_ascii(refusal.rcpt): refusal.reply for refusal in outcome.refusals}
+    if isinstance(outcome, Accepted):
+        for one in outcome.recipients:
+            lines[fold_ascii(one.rcpt)] = TAKEN.line(id=one.message_id)
+    return lines

@@ -1,8 +1,8 @@
-"""The intake: listeners, who may connect, and a stop that loses nothing.
+"""The SMTP server: listeners, and a stop that loses nothing.
 
 Runs in the caller's event loop. `start` opens every listener or none; `drain` closes
 them, tells idle sessions to come again, and lets those that are in the middle of a mail
-finish, for a while.
+finish, for a while. Each connection gets a `Wire`, and on it an `SMTPSession`.
 """
 
 from __future__ import annotations
@@ -11,27 +11,18 @@ import asyncio
 import logging
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.config import HostPort, UnixPath
 from relay.core.errors import ConfigError
-from relay.core.peers import peer_network
-from relay.intake.disk_space import DiskSpace
-from relay.intake.refusals import RefusalRecorder, Rejection
-from relay.intake.rules import Policy
-from relay.smtp import replies
 from relay.smtp.auth import Logins
-from relay.smtp.connection_limits import ConnectionLimits
-from relay.smtp.limits import Limits, allow_files
-from relay.smtp.listener import listeners, peer_address
-from relay.smtp.lmtp import LMTPSession
-from relay.smtp.session import SMTPSession
-from relay.smtp.sockets import BACKLOG, Bound, key_of
-from relay.smtp.submission import SubmissionSession
+from relay.smtp.connections import Connections
+from relay.smtp.limits import Rates, allow_files
+from relay.smtp.listener import BACKLOG, Bound, key_of, listeners
+from relay.smtp.session import Services, SMTPSession
 from relay.smtp.tls import LOOK_S
+from relay.smtp.wire import Wire
 from relay.telemetry import get_logger
-from relay.telemetry.metrics import SMTP_CONNECTIONS, SMTP_CONNECTIONS_TOTAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,80 +30,70 @@ if TYPE_CHECKING:
     from relay.config import SMTPSettings
     from relay.core.clock import Clock
     from relay.core.directory import Directory
-    from relay.intake.ports import MailStore
+    from relay.intake import Intake
     from relay.smtp.listener import Listener
-    from relay.smtp.wire import Wire
+    from relay.store import Store
 
 log = get_logger(__name__)
 
-_SESSIONS: Final[dict[str, type[SMTPSession]]] = {
-    "smtp": SMTPSession,
-    "lmtp": LMTPSession,
-    "submission": SubmissionSession,
-}
-# Whoever starts next replaces the file of a Unix socket; another process may share it.
+# The next process to start replaces the file of a Unix socket; another may share it.
 _KEEP_FILE: Final[dict[str, Any]] = (
     {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 )
-_LAST_WAIT_S: Final = 5.0
-"""After the connections of late sessions were cut: for their commits to end."""
 
 
 class SMTPServer:
     """The SMTP side of the relay.
 
     Attributes:
-        draining: No new mail is begun; set by `drain`.
-        listeners: The ways in, each with its certificate.
-        logins: Checks who logs in.
+        connections: The sessions that are open, and their limits.
+        intake: Accepts the mails.
+        listeners: What is listened on, each with its certificate.
+        logins: Checks passwords.
+        settings: Listeners, domains, limits.
     """
 
     def __init__(
         self,
         settings: SMTPSettings,
-        sink: MailStore,
+        intake: Intake,
+        store: Store,
         clock: Clock,
         *,
         directory: Callable[[], Directory],
-        inline_bytes: int,
-        min_free_bytes: int,
         bound: Bound | None = None,
     ) -> None:
         """Take the parts; nothing is opened yet.
 
         Args:
             settings: Listeners, domains, limits.
-            sink: The store.
-            clock: For ids, times and the trace.
+            intake: Accepts the mails.
+            store: Takes note of logins.
+            clock: For ids and times.
             directory: Gives the newest snapshot; called for each RCPT and each mail.
-            inline_bytes: Above this a mail goes to a temporary file of the store.
-            min_free_bytes: Free space into which no mail may go.
             bound: Sockets that a supervisor has bound; None: bind our own.
 
         Raises:
             ConfigError: The certificate does not load.
         """
-        self.settings = settings
-        self.sink = sink
-        self.clock = clock
-        self.directory = directory
-        self.inline_bytes = inline_bytes
-        self.disk_space = DiskSpace(sink, min_free_bytes)
-        self._bound = bound or Bound()
-        self.policy = Policy(settings)
-        self.limits = Limits(settings)
-        self.connection_limits = ConnectionLimits(settings)
-        self.recorder = RefusalRecorder(sink, clock, replies.reply_line)
+        self.intake = intake
+        self.connections = Connections(settings)
         self.listeners = listeners(settings)
-        self.logins = Logins(sink)
-        self.executor = ThreadPoolExecutor(4, thread_name_prefix="smtp-spool")
-        self.draining = False
+        self.logins = Logins(store)
+        self.settings = settings
+        self._bound = bound or Bound()
+        self._services = Services(
+            settings=settings,
+            intake=intake,
+            rates=Rates(settings),
+            connections=self.connections,
+            logins=self.logins,
+            directory=directory,
+            clock=clock,
+        )
         self._servers: list[asyncio.Server] = []
         self._unix_sockets: list[UnixPath] = []
         self._certificates: asyncio.Task[None] | None = None
-        self._sessions: set[Wire] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     @property
     def listening(self) -> list[tuple[str, int]]:
@@ -139,37 +120,51 @@ class SMTPServer:
         # aiosmtpd logs commands, with addresses, in a form of its own.
         logging.getLogger("mail.log").setLevel(logging.ERROR)
         allow_files(self.settings.max_connections)
-        loop = asyncio.get_running_loop()
         try:
             for listener in self.listeners:
-                await self._open(listener, loop)
+                await self._open(listener)
         except ConfigError:
             self._close_listeners()
             raise
-        if any(listener.tls for listener in self.listeners):
-            self._certificates = loop.create_task(self._follow_certificates())
-        log.info(
-            "smtp_listening",
-            listen=self.places,
-            tls=any(listener.tls for listener in self.listeners),
+        tls = any(listener.tls for listener in self.listeners)
+        if tls:
+            follow = self._follow_certificates()
+            self._certificates = asyncio.get_running_loop().create_task(follow)
+        log.info("smtp_listening", listen=self.places, tls=tls)
+
+    def connection(self, listener: Listener) -> Wire:
+        """Return the protocol of a new connection of a listener."""
+        services = self._services
+
+        async def run(wire: Wire) -> None:
+            await SMTPSession(services, listener, wire).run()
+
+        return Wire(
+            asyncio.get_running_loop(),
+            run,
+            hostname=self.settings.hostname,
+            tls_context=listener.tls.context if listener.tls else None,
+            timeout_s=self.settings.timeout_s,
         )
 
-    async def _open(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
+    async def _open(self, listener: Listener) -> None:
+        loop = asyncio.get_running_loop()
         address, mode = listener.settings.address, listener.settings.socket_mode
         key = key_of(self.settings, address)
-        kind = _SESSIONS[listener.settings.protocol]
 
-        def session() -> SMTPSession:
-            return kind(self, loop, listener)
+        def connection() -> Wire:
+            return self.connection(listener)
 
         for sock in self._bound.take(address, key=key, mode=mode):
             if isinstance(address, UnixPath):
                 server = await loop.create_unix_server(
-                    session, sock=sock, backlog=BACKLOG, **_KEEP_FILE
+                    connection, sock=sock, backlog=BACKLOG, **_KEEP_FILE
                 )
                 self._unix_sockets.append(address)
             else:
-                server = await loop.create_server(session, sock=sock, backlog=BACKLOG)
+                server = await loop.create_server(
+                    connection, sock=sock, backlog=BACKLOG
+                )
             self._servers.append(server)
 
     def _close_listeners(self) -> None:
@@ -188,68 +183,17 @@ class SMTPServer:
                 except Exception:
                     log.exception("smtp_certificate_not_looked_at")
 
-    def admit(self, session: Wire) -> bool:
-        """Say whether a session may begin; if so, it must be released at its end."""
-        SMTP_CONNECTIONS_TOTAL.inc()
-        session.peer_group = peer_network(session.peer)
-        transport = session.transport
-        own = peer_address(transport.get_extra_info("sockname") if transport else None)
-        session.trusted = self.connection_limits.trusts(
-            session.peer, via=session.via, own=own
-        )
-        reason = self.connection_limits.enter(session.peer, trusted=session.trusted)
-        if reason:
-            rejection = Rejection(reason)
-            self.recorder.count(session.peer, rejection)
-            return False
-        self._sessions.add(session)
-        self._idle.clear()
-        SMTP_CONNECTIONS.inc()
-        return True
-
-    def trust(self, session: Wire) -> None:
-        """Hold a session that was admitted to no limit of strangers any more."""
-        if not session.trusted:
-            session.trusted = True
-            self.connection_limits.trust(session.peer)
-
-    def release(self, session: Wire) -> None:
-        """Forget a session that has ended."""
-        self._sessions.discard(session)
-        SMTP_CONNECTIONS.dec()
-        self.connection_limits.leave(session.peer, trusted=session.trusted)
-        if not self._sessions:
-            self._idle.set()
-
     async def drain(self, timeout_s: float | None = None) -> None:
-        """Stop: close the listeners, and let mails in hand finish.
+        """Stop: close the listeners, and let mails that are coming in finish.
 
-        Idle sessions get 421 at once, others when their mail is answered. What is not
-        done after `timeout_s` (default: `smtp.drain_s`) is cut; a commit that has begun
-        is still waited for a little, so that its mail is stored once and known.
-        Safe to call twice.
+        Idle sessions get 421 at once, others when their mail is answered. Sessions that
+        have not ended after `timeout_s` (default: `smtp.drain_s`) are cut. The intake
+        stays open. Safe to call twice.
         """
         if timeout_s is None:
             timeout_s = self.settings.drain_s
-        self.draining = True
         self._close_listeners()
         if self._certificates is not None:
             self._certificates.cancel()
-        for session in tuple(self._sessions):
-            session.drain()
-        if not await self._wait_idle(timeout_s):
-            log.warning("smtp_drain_cut", sessions=len(self._sessions))
-            for session in tuple(self._sessions):
-                session.abort()
-            await self._wait_idle(_LAST_WAIT_S)
-        await self.recorder.close()
-        self.executor.shutdown(wait=False)
+        await self.connections.drain(timeout_s)
         self.logins.close()
-
-    async def _wait_idle(self, timeout_s: float) -> bool:
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True

@@ -1,39 +1,69 @@
 """The dialogue with one peer, a method for each verb, in the order of RFC 5321.
 
 The way of a mail: EHLO or HELO, STARTTLS if both sides want it, MAIL, one or more RCPT,
-DATA or BDAT, and behind its end the one reply that `transaction.conclude` gives. The
-verbs that take content are in `content`, what stands below a verb (bytes, timers,
-replies in one write) is in `wire`, what is decided in `policy`, what is said in
-`replies`.
+DATA or BDAT, and behind its end the one reply (LMTP: one for each recipient) that says
+what `Intake.accept` decided. A listener's protocol is a matter of two tables: `_VERBS`,
+and for submission the `Login` that knows who may send what.
+
+Below a session stands the `Wire`: bytes, timer, TLS. What is decided stands in
+`relay.intake`, what is said in `replies`.
+
+Source: RFC 5321; RFC 2033 (LMTP); RFC 6409 and RFC 4954 (submission); RFC 3030 (BDAT).
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from relay.core.errors import StoreFull, StoreUnavailable
-from relay.intake.refusals import Rejection
-from relay.smtp import replies
-from relay.smtp.content import ContentSession
-from relay.smtp.envelope import GrammarError, mail_command, rcpt_command
-from relay.smtp.proxy import looks_like_header
-from relay.smtp.transaction import Transaction
+from aiosmtpd.smtp import TLSSetupException
+
+from relay.core.ids import new_message_id
+from relay.core.model import Step
+from relay.core.peers import peer_network
+from relay.intake import Accepted, Occasion, Origin, Refused, Rejection
+from relay.smtp import proxy, replies
+from relay.smtp.auth import AuthRefused, Login, exchange
+from relay.smtp.data import ChunkDecoder, DataDecoder, Pace, bdat_command, receive
+from relay.smtp.envelope import GrammarError, Transaction, mail_command, rcpt_command
+from relay.smtp.listener import is_this_machine, peer_address, plain_address
+from relay.smtp.tls import client_name
+from relay.smtp.wire import MOST_REPLIES, Draining, TooSlow
 from relay.telemetry import get_logger
+from relay.telemetry.metrics import SMTP_CONNECTIONS_TOTAL
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Sequence
 
-    from relay.intake.rules import Addressee
+    from relay.config import SMTPSettings
+    from relay.core.clock import Clock
+    from relay.core.directory import Directory
+    from relay.core.model import Refusal
+    from relay.intake import Addressee, IncomingMail, Intake
+    from relay.smtp.auth import Logins
+    from relay.smtp.connections import Connections
+    from relay.smtp.data import Decoder
+    from relay.smtp.limits import Rates
     from relay.smtp.listener import Listener
-    from relay.smtp.server import SMTPServer
+    from relay.smtp.replies import Reply
+    from relay.smtp.wire import Wire
 
 log = get_logger(__name__)
 
+MAX_COMMAND_LINE: Final = 2048
+"""Octets of a command line taken: 512 of RFC 5321, and more for all parameters."""
+_MAX_ANSWER: Final = 12_288
+"""Octets of an answer to AUTH, which may be longer (RFC 4954 section 4)."""
 _MAX_HELO: Final = 255
 """Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
 _LONGEST_TYPED: Final = 400
 """Characters of a refused address in the journal; a path has 256 octets."""
+_PROXY_HEADER_S: Final = 10.0
+"""Time for a load balancer's PROXY header, which comes with the connection."""
+_PERMANENT: Final = 500
+"""Codes from here on say that the peer must not try again (RFC 5321 section 4.2.1)."""
 _IN_THE_CLEAR: Final = frozenset(
     {"EHLO", "HELO", "LHLO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP"}
 )
@@ -45,273 +75,790 @@ _FOREIGN: Final = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"CONNECT ", b"OPTIONS 
 """Other protocols that a browser or proxy can be made to send here."""
 
 
-Verb = Callable[[Any, str | None], Awaitable[None]]
-"""A method of a session for one verb; it takes the argument."""
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all sessions of a server share.
+
+    `directory` gives the newest snapshot of users and addresses.
+    """
+
+    settings: SMTPSettings
+    intake: Intake
+    rates: Rates
+    connections: Connections
+    logins: Logins
+    directory: Callable[[], Directory]
+    clock: Clock
 
 
-class SMTPSession(ContentSession):
-    """One SMTP session."""
+@dataclass(slots=True)
+class Chunks:
+    """A mail that is arriving by BDAT; `started` is the time of its first chunk."""
 
-    verbs: ClassVar[Mapping[str, Verb]] = {}
-    """The methods of this protocol by verb; set below."""
+    mail: IncomingMail
+    decoder: ChunkDecoder
+    started: float
 
-    def __init__(
-        self, intake: SMTPServer, loop: asyncio.AbstractEventLoop, listener: Listener
-    ) -> None:
-        """Prepare for one connection of the intake."""
-        super().__init__(intake, loop, listener)
+
+class SMTPSession:
+    """One session; `run` serves it.
+
+    Attributes:
+        peer: The address of the peer, behind a load balancer if there is one.
+        trusted: Held to no limit of strangers (see `connections`).
+    """
+
+    def __init__(self, services: Services, listener: Listener, wire: Wire) -> None:
+        """Prepare for one connection."""
+        self.wire = wire
+        self.peer = wire.peer
+        self.trusted = False
+        self._services = services
+        self._settings = services.settings
+        self._listener = listener
+        self._verbs = _VERBS[listener.settings.protocol]
+        self._login = Login() if listener.submission else None
+        self._connected_at = services.clock.now()
+        self._peer_group = ""
+        self._via = ""  # the load balancer whose PROXY header named the peer
+        self._trusted_by_login = False
+        self._helo = ""
         self._pipelines = False
+        self._transaction: Transaction | None = None
+        self._chunks: Chunks | None = None
+        self._refused_chunks: Sequence[str] = ()
+        self._refusals: list[Refusal] = []
+        self._mails = 0
+        self._errors = 0
+        self._commands = 0
+        self._progress_at = 0.0
+        self._over = False
 
-    async def obey(self, line: bytes) -> None:
+    # ------------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """Serve the connection from greeting to close; raises nothing of its own."""
+        try:
+            if not await self._read_proxy_header():
+                return
+            if not self._admit():
+                # A peer that expects TLS would not understand us.
+                if not self._listener.implicit:
+                    self._say(replies.TOO_MANY_CONNECTIONS)
+                    await self._flush()
+                return
+            if self._listener.implicit:
+                await self.wire.begin_with_tls()
+                self._begin_under_tls()
+            if await self._greet():
+                await self._serve()
+        except TLSSetupException as error:
+            log.info("smtp_tls_failed", peer=self.peer, error=str(error.__cause__))
+        except (EOFError, OSError):
+            log.debug("smtp_connection_lost", peer=self.peer)
+        except Exception:
+            log.exception("smtp_session_broken", peer=self.peer)
+        finally:
+            self._over = True
+            await self._drop_mail()
+
+    def drain(self) -> None:
+        """End when next idle, which may be now."""
+        self.wire.drain()
+
+    def abort(self) -> None:
+        """Cut the connection; a commit that runs still ends, unanswered."""
+        self.wire.abort()
+
+    async def _read_proxy_header(self) -> bool:
+        """Learn from a load balancer whose connection it is; False: close it."""
+        if not self._listener.expects_header(self.peer):
+            return True
+        self.wire.set_deadline(_PROXY_HEADER_S)
+        try:
+            header = await proxy.receive(self.wire.inbox)
+        except (proxy.BadHeader, TooSlow) as error:
+            rejection = Rejection("no_proxy_header", str(error) or "none came")
+            self._services.intake.recorder.count(self.peer, rejection)
+            return False
+        if header.client:
+            self._via, self.peer = self.peer, plain_address(header.client)
+        # A connection that the drain did not know of yet is not begun any more.
+        return not self._services.connections.draining
+
+    def _admit(self) -> bool:
+        """Say whether this session may begin; it is then counted until it is gone."""
+        SMTP_CONNECTIONS_TOTAL.inc()
+        connections = self._services.connections
+        self._peer_group = peer_network(self.peer)
+        own = peer_address(self.wire.facts("sockname"))
+        self.trusted = connections.limits.trusts(self.peer, via=self._via, own=own)
+        reason = connections.admit(self, self.peer, trusted=self.trusted)
+        if reason:
+            self._services.intake.recorder.count(self.peer, Rejection(reason))
+            return False
+        self.wire.gone = self._leave
+        return True
+
+    def _leave(self) -> None:
+        self._services.connections.release(self, self.peer, trusted=self.trusted)
+
+    def _trust(self) -> None:
+        """Hold this session to no limit of strangers any more."""
+        if not self.trusted:
+            self.trusted = True
+            self._services.connections.limits.trust(self.peer)
+
+    def _begin_under_tls(self) -> None:
+        """Begin anew: nothing said in the clear counts (RFC 3207 section 4.2)."""
+        self._forget_hello()
+        if self._certificate:
+            self._trust()
+
+    async def _greet(self) -> bool:
+        """Greet, unless the peer talks first: such a peer reads no replies."""
+        self._progress_at = self.wire.loop.time()
+        wait_s = self._settings.greeting_wait_s
+        if wait_s and not self._services.connections.draining:
+            await self.wire.listen(wait_s)
+            if self.wire.inbox:
+                self._end("early_talker")
+                await self._flush()
+                return False
+        self.wire.out.append(self._listener.greeting)
+        return True
+
+    async def _serve(self) -> None:
+        """Obey one command after the other, until the session is over."""
+        while not self._over:
+            try:
+                line = await self._next_line()
+            except TooSlow:
+                if self._mails and not self._commands:
+                    # It kept its connection for more mail: no offence.
+                    self._say(replies.TIMED_OUT)
+                else:
+                    self._end("timeout")
+                break
+            except Draining:
+                self._say(replies.SHUTTING_DOWN)
+                break
+            except ValueError:
+                self._fail(replies.LINE_TOO_LONG)
+                continue
+            self._commands += 1
+            if self._commands > self._settings.max_commands:
+                self._end("too_many_commands")
+                break
+            try:
+                await self._obey(line)
+            except (EOFError, OSError, TLSSetupException):
+                raise
+            except TooSlow:
+                self._end("timeout")
+            except Draining:
+                self._say(replies.SHUTTING_DOWN)
+                break
+            except Exception:
+                ident = new_message_id(self._services.clock)
+                log.exception("smtp_internal_error", error_id=ident, peer=self.peer)
+                self._fail(replies.INTERNAL_ERROR, ref=ident)
+        await self._flush()
+
+    async def _next_line(self, limit: int = MAX_COMMAND_LINE) -> bytes:
+        """Return the next line with its LF; replies leave before it is waited for.
+
+        Raises:
+            ValueError: It is longer than the limit.
+            TooSlow, EOFError, Draining: As `Wire.wait`.
+        """
+        wire = self.wire
+        while True:
+            if self._services.connections.draining and not wire.busy:
+                raise Draining
+            line = wire.inbox.line(limit)
+            if line is not None:
+                if len(wire.out) >= MOST_REPLIES:
+                    await self._flush()
+                return line
+            await self._flush()
+            left = self._time_left()
+            if left <= 0:
+                raise TooSlow
+            await wire.wait(left)
+
+    def _time_left(self) -> float:
+        """Return the seconds left until the next mail must be here."""
+        limit_s = self._settings.transaction_timeout_s
+        return self._progress_at + limit_s - self.wire.loop.time()
+
+    async def _obey(self, line: bytes) -> None:
         """Do what one command line, with its LF, asks."""
         if line.startswith(_FOREIGN):
             log.info("smtp_wrong_protocol", peer=self.peer)
-            self.say(replies.WRONG_PROTOCOL)
+            self._say(replies.WRONG_PROTOCOL)
             self._over = True
             return
-        if looks_like_header(line):
-            # Second in the session, or from where none is taken: somebody would speak
-            # in another's name.
+        if proxy.looks_like_header(line):
+            # A second one, or one from where none is taken: an attempt to speak in the
+            # name of another peer.
             log.warning("smtp_proxy_header_refused", peer=self.peer)
-            self.end(replies.PROXY_HEADER, "proxy_header")
+            self._end("proxy_header")
             return
         if line[-2:] != b"\r\n" or line.count(b"\r") != 1:
-            # A line that others end elsewhere than we do hides a command
+            # A line that other servers end elsewhere than we do hides a command
             # (RFC 5321 section 2.3.8).
             log.info("smtp_bare_line_end", peer=self.peer)
-            self.fail(replies.BARE_LINE_END)
+            self._fail(replies.BARE_LINE_END)
             return
-        if self._inbox and not self._pipelines:
-            # What follows was sent before this peer could know that it may, so it did
-            # not come from a mail program (RFC 2920 section 3.1).
+        if self.wire.inbox and not self._pipelines:
+            # The next command was sent before this peer could know that it may, so it
+            # did not come from a mail program (RFC 2920 section 3.1).
             log.warning("smtp_early_command", peer=self.peer)
-            self.end(replies.EARLY_COMMAND, "early_command")
+            self._end("early_command")
             return
         try:
             text = line[:-2].decode("utf-8")
         except UnicodeDecodeError:
-            self.fail(replies.NOT_TEXT)
+            self._fail(replies.NOT_TEXT)
             return
         verb, _, argument = text.partition(" ")
         verb = verb.upper()
-        method = self.verbs.get(verb)
+        method = self._verbs.get(verb)
         if method is None:
-            self._no_such_verb(verb)
+            known = verb in _NOT_IMPLEMENTED
+            self._fail(replies.NOT_IMPLEMENTED if known else replies.UNKNOWN_COMMAND)
         elif (
             self._listener.settings.require_tls
-            and not self._under_tls
+            and not self.wire.under_tls
             and verb not in _IN_THE_CLEAR
         ):
-            rejection = Rejection("tls_required", verb)
-            self._refuse(rejection)
+            self._refuse(Rejection("tls_required", verb))
             # The bytes of a chunk must not be read as commands.
             self._over = self._over or verb == "BDAT"
         else:
             await method(self, argument.strip(" "))
 
-    def _no_such_verb(self, verb: str) -> None:
-        if verb in _NOT_IMPLEMENTED:
-            self.fail(replies.NOT_IMPLEMENTED)
-        else:
-            self.fail(replies.UNKNOWN_COMMAND)
+    # ------------------------------------------------------------------ hello, TLS
 
-    # ------------------------------------------------------------------ hello
-
-    async def smtp_EHLO(self, hostname: str | None) -> None:  # noqa: N802
-        """Greet, and announce the extensions (RFC 5321 section 4.1.1.1)."""
-        await self._hello(hostname, "EHLO")
-
-    async def _hello(self, hostname: str | None, verb: str) -> None:
+    async def ehlo(self, hostname: str) -> None:
+        """Greet, and announce the extensions (RFC 5321 4.1.1.1, RFC 2033 4.1)."""
         if not _is_name(hostname):
-            self.fail(replies.BAD_ARGUMENT, syntax=f"{verb} hostname")
+            verb = "LHLO" if self._listener.lmtp else "EHLO"
+            self._fail(replies.BAD_ARGUMENT, syntax=f"{verb} hostname")
             return
-        self._helo = hostname or ""
+        self._helo = hostname
         await self._drop_mail()
-        if self._inbox:
+        if self.wire.inbox:
             # EHLO is the last of its group: its reply may change what is offered.
             log.warning("smtp_early_command", peer=self.peer)
-            self.end(replies.EARLY_COMMAND, "early_command")
+            self._end("early_command")
             return
         self._pipelines = True
-        offers_tls = self.tls_context is not None and not self._under_tls
+        offers_tls = self.wire.tls_context is not None and not self.wire.under_tls
         reply = self._listener.hello(starttls=offers_tls, login=self._offers_login)
-        self._out.append(reply)
+        self.wire.out.append(reply)
 
-    @property
-    def _offers_login(self) -> bool:
-        return False
-
-    async def smtp_HELO(self, hostname: str | None) -> None:  # noqa: N802
+    async def helo(self, hostname: str) -> None:
         """Greet without extensions (RFC 5321 section 4.1.1.1)."""
         if not _is_name(hostname):
-            self.fail(replies.BAD_ARGUMENT, syntax="HELO hostname")
+            self._fail(replies.BAD_ARGUMENT, syntax="HELO hostname")
             return
-        self._helo = hostname or ""
+        self._helo = hostname
         self._pipelines = False
         await self._drop_mail()
-        self.say(replies.HELO, hostname=self.hostname)
+        self._say(replies.HELO, hostname=self._settings.hostname)
 
-    async def smtp_STARTTLS(self, arg: str | None) -> None:  # noqa: N802
+    async def starttls(self, arg: str) -> None:
         """Change to TLS and begin anew (RFC 3207)."""
         if arg:
-            self.fail(replies.BAD_ARGUMENT, syntax="STARTTLS")
-        elif self._under_tls:
-            self.fail(replies.TLS_ALREADY)
-        elif self.tls_context is None:
-            self.fail(replies.TLS_NOT_AVAILABLE)
+            self._fail(replies.BAD_ARGUMENT, syntax="STARTTLS")
+        elif self.wire.under_tls:
+            self._fail(replies.TLS_ALREADY)
+        elif self.wire.tls_context is None:
+            self._fail(replies.TLS_NOT_AVAILABLE)
         else:
-            discarded = self._inbox.clear()
+            discarded = self.wire.inbox.clear()
             if discarded:
-                # Whoever sits between could have put it there (RFC 3207 section 6).
+                # Anybody between the peer and us could have put it there
+                # (RFC 3207 section 6).
                 log.warning(
                     "smtp_starttls_discarded", peer=self.peer, size_bytes=discarded
                 )
             await self._drop_mail()
-            await super().smtp_STARTTLS("")
-            if not self._under_tls:
-                raise EOFError  # cut in the middle of the handshake
+            await self._flush()
+            await self.wire.start_tls()
+            self._begin_under_tls()
 
     def _forget_hello(self) -> None:
+        """Forget what the peer said, and who logged in (RFC 3207 section 4.2)."""
         self._helo = ""
         self._pipelines = False
         self._transaction = None
+        if self._login is not None:
+            self._login.forget()
+
+    # ------------------------------------------------------------------ login
+
+    @property
+    def _offers_login(self) -> bool:
+        """Say whether a password may travel here: under TLS, or on this machine."""
+        if self._login is None:
+            return False
+        return self.wire.under_tls or (not self._via and is_this_machine(self.peer))
+
+    async def auth(self, arg: str) -> None:
+        """Log in (RFC 4954 section 4)."""
+        login = self._login
+        if login is None:
+            self._fail(replies.NOT_IMPLEMENTED)
+        elif not self._helo:
+            self._fail(replies.HELLO_FIRST)
+        elif not arg:
+            self._fail(replies.BAD_ARGUMENT, syntax="AUTH mechanism [response]")
+        elif login.user_id is not None:
+            self._fail(replies.LOGGED_IN_ALREADY)
+        elif self._transaction is not None:
+            self._fail(replies.AUTH_IN_MAIL)
+        elif not self._offers_login:
+            self._refuse(Rejection("login_in_the_clear"))
+        elif not self._services.rates.logins.allows(self._peer_group):
+            self._refuse(Rejection("too_many_logins"))
+            self._over = True
+        else:
+            await self._log_in(login, arg)
+
+    async def _log_in(self, login: Login, arg: str) -> None:
+        services = self._services
+        name = ""
+        try:
+            credentials = await exchange(arg, self._ask)
+            name = credentials.name
+            user = await services.logins.check(
+                credentials, services.directory(), self._peer_group
+            )
+            if user is None:
+                raise AuthRefused(replies.LOGIN_FAILED)  # noqa: TRY301 - one way out
+        except AuthRefused as error:
+            if error.reply is not replies.LOGIN_FAILED:
+                self._fail(error.reply)
+                return
+            services.rates.logins.count(self._peer_group)
+            self._refuse(Rejection("login_failed", f"as {name!r}"[:200]))
+            if login.failed_too_often():
+                self._end("too_many_logins", replies.TOO_MANY_ERRORS)
+            return
+        login.begin(user)
+        if not self.trusted:
+            # An office behind one address is many people; each has a rate.
+            self._trusted_by_login = True
+            self._trust()
+        log.info("smtp_login", peer=self.peer, user=user.email)
+        self._say(replies.LOGGED_IN)
+
+    async def _ask(self, challenge: bytes) -> bytes:
+        """Send a challenge; return the answer line."""
+        text = base64.b64encode(challenge).decode("ascii")
+        self._say(replies.CHALLENGE, text=text)
+        try:
+            line = await self._next_line(_MAX_ANSWER)
+        except ValueError as error:
+            raise AuthRefused(replies.AUTH_TOO_LONG) from error
+        return line.removesuffix(b"\n").removesuffix(b"\r")
 
     # ------------------------------------------------------------------ envelope
 
-    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802
+    async def mail(self, arg: str) -> None:
         """Begin a transaction (RFC 5321 section 4.1.1.2)."""
         if not self._helo:
-            self.fail(replies.HELLO_FIRST)
+            self._fail(replies.HELLO_FIRST)
             return
         if self._transaction is not None:
-            self.fail(replies.NESTED_MAIL)
+            self._fail(replies.NESTED_MAIL)
             return
         try:
-            command = mail_command(arg or "")
+            command = mail_command(arg)
         except GrammarError as error:
             self._complain(error, mail_from=_typed(arg))
             return
         mail_from = command.path.address
-        trouble = self._sender_trouble(mail_from)
-        if trouble is not None:
-            self._refuse(trouble, mail_from=mail_from)
-            return
-        limits = self._intake.limits
-        if not self.trusted and not limits.peers.allows(self.peer_group):
+        peers = self._services.rates.peers
+        rejection = self._sender_refused(mail_from)
+        if rejection is None and not (self.trusted or peers.allows(self._peer_group)):
             rejection = Rejection("peer_too_fast")
-            self._refuse(rejection, mail_from=mail_from)
             self._over = True
-            return
-        most = self._intake.settings.max_message_bytes
-        if command.size_bytes > most:
-            self._refuse(self._intake.policy.too_large(most), mail_from=mail_from)
-            return
-        trouble = self._store_trouble(command.size_bytes)
-        if trouble is not None:
-            self._refuse(trouble, mail_from=mail_from)
+        if rejection is None:
+            rejection = self._services.intake.check_size(command.size_bytes)
+        if rejection is not None:
+            self._refuse(rejection, mail_from=mail_from)
             return
         if not self.trusted:
-            limits.peers.count(self.peer_group)
-        self._transaction = Transaction(
-            mail_from, command.utf8, size_bytes=command.size_bytes
-        )
-        self.say(replies.MAIL_OK)
+            peers.count(self._peer_group)
+        self._transaction = Transaction(mail_from, command.utf8, command.size_bytes)
+        self._say(replies.MAIL_OK)
 
-    def _sender_trouble(self, mail_from: str) -> Rejection | None:  # noqa: ARG002
-        """Say why this peer may not begin a mail here; subclasses know more reasons."""
+    def _sender_refused(self, mail_from: str) -> Rejection | None:
+        """Say why this peer may not begin a mail with that envelope sender here."""
+        if self._login is not None:
+            rejection = self._login.sender_refused(
+                mail_from, self._services.directory()
+            )
+            if rejection is not None:
+                return rejection
         if self._listener.settings.require_client_certificate and not self._certificate:
             return Rejection("client_certificate_required")
         return None
 
-    def _recipient_trouble(self, addressee: Addressee) -> Rejection | None:  # noqa: ARG002
-        """Say why a relay address may not be written to from here."""
-        return None
-
-    def _store_trouble(self, size_bytes: int) -> Rejection | None:
-        """Say why a mail of that size could not be stored now."""
-        try:
-            self._intake.disk_space.need(size_bytes)
-        except StoreFull as error:
-            return Rejection("disk_full", str(error))
-        except StoreUnavailable as error:
-            return Rejection("store_unavailable", str(error))
-        return None
-
-    async def smtp_RCPT(self, arg: str | None) -> None:  # noqa: N802
+    async def rcpt(self, arg: str) -> None:
         """Add a recipient, if it is a relay address (RFC 5321 section 4.1.1.3)."""
         transaction = self._transaction
         if transaction is None:
-            self.fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
+            self._fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
             return
         if self._chunks is not None:
-            self.fail(replies.CHUNKS_UNDER_WAY)
+            self._fail(replies.CHUNKS_UNDER_WAY)
             return
         try:
-            path = rcpt_command(arg or "", utf8=transaction.utf8)
+            path = rcpt_command(arg, utf8=transaction.utf8)
         except GrammarError as error:
             transaction.refused += 1
             mail_from = transaction.mail_from
             self._complain(error, mail_from=mail_from, rcpt=_typed(arg))
             return
-        answer = self._intake.policy.recipient(
-            path.address, path.local, path.domain, self._intake.directory()
-        )
+        rcpt = path.address
+        answer = self._services.intake.recipient(rcpt, path.local, path.domain)
         if not isinstance(answer, Rejection):
-            trouble = self._recipient_trouble(answer)
-            answer = trouble or self._too_many(transaction, answer) or answer
+            answer = self._recipient_refused(transaction, answer) or answer
         if isinstance(answer, Rejection):
             transaction.refused += 1
-            self._refuse(answer, mail_from=transaction.mail_from, rcpt=path.address)
+            self._refuse(answer, mail_from=transaction.mail_from, rcpt=rcpt)
             return
         transaction.add(answer)
-        self.say(replies.RCPT_OK)
+        self._say(replies.RCPT_OK)
 
-    def _too_many(
+    def _recipient_refused(
         self, transaction: Transaction, addressee: Addressee
     ) -> Rejection | None:
-        """Say which limit keeps a recipient, who is known, from being added now."""
-        intake = self._intake
-        if len(transaction.addressees) >= intake.settings.max_recipients:
+        """Say why a recipient, who is known, may not be added now."""
+        if self._login is not None:
+            directory = self._services.directory()
+            rejection = self._login.recipient_refused(addressee.user_id, directory)
+            if rejection is not None:
+                return rejection
+        if len(transaction.addressees) >= self._settings.max_recipients:
             return Rejection("too_many_recipients")
         user_id = addressee.user_id  # None, postmaster, has a rate like everybody.
-        if not self._has_no_rate and not intake.limits.users.allows(user_id):
+        if self._has_rate and not self._services.rates.users.allows(user_id):
             return Rejection("user_too_fast", user_id=user_id)
         return None
 
-    async def smtp_RSET(self, arg: str | None) -> None:  # noqa: N802
+    async def rset(self, arg: str) -> None:
         """End the transaction (RFC 5321 section 4.1.1.5)."""
         if arg:
-            self.fail(replies.BAD_ARGUMENT, syntax="RSET")
+            self._fail(replies.BAD_ARGUMENT, syntax="RSET")
             return
         await self._drop_mail()
-        self.say(replies.RESET)
+        self._say(replies.RESET)
+
+    # ------------------------------------------------------------------ content
+
+    async def data(self, arg: str) -> None:
+        """Take the mail (RFC 5321 section 4.1.1.4)."""
+        transaction = self._transaction
+        if self.wire.inbox:
+            # Content sent before the 354 would be read as commands wherever the answer
+            # is another (RFC 2920 section 3.1: DATA is the last of its group).
+            log.warning("smtp_early_data", peer=self.peer)
+            self._transaction = None
+            self._end("early_data")
+        elif arg:
+            self._fail(replies.BAD_ARGUMENT, syntax="DATA")
+        elif self._chunks is not None:
+            self._fail(replies.CHUNKS_UNDER_WAY)
+        elif transaction is None or not transaction.addressees:
+            self._no_recipient(transaction)
+        else:
+            self._transaction = None
+            mail = await self._begin_mail(transaction)
+            if isinstance(mail, Refused):
+                self._say_line(mail.refusals[0].reply)
+                self._count_error()
+                return
+            self._say(replies.GO_AHEAD)
+            await self._flush()
+            decoder = DataDecoder()
+            if await self._fill(mail, decoder, self.wire.loop.time()):
+                self._answer(transaction, await self._accept(mail, decoder))
+
+    def _no_recipient(self, transaction: Transaction | None) -> None:
+        """Say what must come before the content of a mail.
+
+        Commands out of order concern no mail, and are no refusal. A mail whose every
+        recipient was refused is one that a person wanted to send.
+        """
+        if transaction is None:
+            self._fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
+        elif transaction.refused:
+            rejection = Rejection("no_valid_recipient")
+            self._refuse(rejection, mail_from=transaction.mail_from)
+        else:
+            self._fail(replies.RCPT_FIRST)
+
+    async def bdat(self, arg: str) -> None:
+        """Take a chunk of the mail, and with the last the mail (RFC 3030 section 2)."""
+        command = bdat_command(arg)
+        if command is None:
+            # How many bytes follow, and must not be read as commands, is not known.
+            self._fail(replies.BAD_ARGUMENT, syntax="BDAT size [LAST]")
+            self._over = True
+            return
+        size_bytes, last = command
+        transaction = self._transaction
+        if transaction is None or not transaction.addressees:
+            if not await self._skip(size_bytes):
+                return
+            if transaction is None and self._refused_chunks:
+                self._refuse_chunk(last=last)
+            else:
+                self._no_recipient(transaction)
+            return
+        chunks, self._chunks = self._chunks, None
+        if chunks is None:
+            mail = await self._begin_mail(transaction)
+            if isinstance(mail, Refused):
+                self._transaction = None
+                self._refused_chunks = self._lines(transaction, mail)
+                if await self._skip(size_bytes):
+                    self._refuse_chunk(last=last)
+                return
+            chunks = Chunks(mail, ChunkDecoder(), self.wire.loop.time())
+        mail, decoder = chunks.mail, chunks.decoder
+        decoder.begin(size_bytes, last=last)
+        if not await self._fill(mail, decoder, chunks.started):
+            self._transaction = None
+        elif last:
+            self._transaction = None
+            self._answer(transaction, await self._accept(mail, decoder))
+        elif self._services.intake.is_too_large(mail):
+            self._transaction = None
+            outcome = await self._accept(mail, decoder)
+            self._refused_chunks = self._lines(transaction, outcome)
+            self._refuse_chunk(last=False)
+        else:
+            self._chunks = chunks
+            self.wire.busy = True
+            self._say(replies.CHUNK_TAKEN, size=size_bytes)
+
+    def _refuse_chunk(self, *, last: bool) -> None:
+        """Refuse a chunk of a mail that has been refused already.
+
+        Only the last is answered as the mail would be (RFC 2033 section 4.2).
+        """
+        lines = self._refused_chunks if last else self._refused_chunks[:1]
+        for line in lines:
+            self._say_line(line)
+        if last:
+            self._refused_chunks = ()
+        self._count_error()
+
+    async def _skip(self, size_bytes: int) -> bool:
+        """Read a chunk of no mail, so that it is not taken for commands."""
+        decoder = ChunkDecoder()
+        decoder.begin(size_bytes, last=True)
+        return await self._fill(None, decoder, self.wire.loop.time())
+
+    async def _begin_mail(self, transaction: Transaction) -> IncomingMail | Refused:
+        """Begin the content, unless MAIL announced more than the recipients may have.
+
+        MAIL has been held to the limit for anybody; the recipients are known only now
+        (RFC 1870 section 6.1).
+        """
+        intake, origin = self._services.intake, self._origin()
+        mail = intake.begin(
+            origin,
+            transaction.addressees,
+            mail_from=transaction.mail_from,
+            refused_recipients=transaction.refused,
+            expected_bytes=transaction.size_bytes,
+        )
+        if not isinstance(mail, Rejection):
+            return mail
+        return await intake.refuse(
+            origin, transaction.addressees, mail, mail_from=transaction.mail_from
+        )
+
+    async def _fill(
+        self, mail: IncomingMail | None, decoder: Decoder, started: float
+    ) -> bool:
+        """Read a mail, or a chunk, to its end; False: the session ends before it.
+
+        Raises:
+            EOFError: The connection ended; nothing is to be answered.
+        """
+        wire, settings = self.wire, self._settings
+        until = min(
+            started + settings.data_timeout_s, wire.loop.time() + self._time_left()
+        )
+        pace = Pace(started, until, settings.timeout_s, settings.min_data_rate)
+        content = None if mail is None else mail.content
+        complete = False
+        wire.busy = True
+        try:
+            await receive(wire, decoder, content, pace, self._flush)
+            complete = True
+        except TooSlow:
+            await self._too_slow(mail, decoder.size_bytes, pace)
+            return False
+        finally:
+            wire.busy = False
+            if not complete:
+                # Where the next command would begin is not known any more.
+                self._over = True
+                if content is not None:
+                    await content.abandon()
+        wire.inbox.unread(decoder.rest)
+        return True
+
+    async def _too_slow(
+        self, mail: IncomingMail | None, size_bytes: int, pace: Pace
+    ) -> None:
+        """Refuse a mail that did not come to its end in time."""
+        slow = size_bytes and self.wire.loop.time() >= pace.slowest_end(size_bytes)
+        reason = "too_slow" if slow else "timeout"
+        rejection = Rejection(reason, f"after {size_bytes} bytes")
+        if mail is None:
+            self._say_line(replies.reply_line(rejection, ""))
+            return
+        refused = await self._services.intake.refuse(
+            mail.origin, mail.addressees, rejection, mail_from=mail.mail_from
+        )
+        self._say_line(refused.refusals[0].reply)
+
+    async def _accept(self, mail: IncomingMail, decoder: Decoder) -> Accepted | Refused:
+        """Give a complete mail to the intake."""
+        self._refused_chunks = ()
+        outcome = await self._services.intake.accept(mail, decoder.line_ends)
+        if isinstance(outcome, Accepted) and self._has_rate:
+            for recipient in outcome.recipients:
+                self._services.rates.users.count(recipient.user_id)
+        return outcome
+
+    def _answer(self, transaction: Transaction, outcome: Accepted | Refused) -> None:
+        """Say what became of a mail."""
+        for line in self._lines(transaction, outcome):
+            self._say_line(line)
+        if isinstance(outcome, Accepted):
+            # Commands and time are counted anew from here.
+            self._mails += 1
+            self._errors = 0
+            self._commands = 0
+            self._progress_at = self.wire.loop.time()
+        else:
+            self._count_error()
+
+    def _lines(
+        self, transaction: Transaction, outcome: Accepted | Refused
+    ) -> Sequence[str]:
+        """Return the reply to a mail; in LMTP one for each RCPT (RFC 2033 4.2)."""
+        if not self._listener.lmtp:
+            return (replies.outcome_line(outcome),)
+        lines = replies.outcome_lines(outcome)
+        return [lines[rcpt] for rcpt in transaction.accepted]
+
+    async def _drop_mail(self) -> None:
+        """End the transaction, and forget what has come of its mail."""
+        self._transaction = None
+        self._refused_chunks = ()
+        self.wire.busy = False
+        chunks, self._chunks = self._chunks, None
+        if chunks is not None:
+            await chunks.mail.content.abandon()
 
     # ------------------------------------------------------------------ the rest
 
-    async def smtp_VRFY(self, arg: str | None) -> None:  # noqa: N802
+    async def vrfy(self, arg: str) -> None:
         """Neither confirm nor deny (RFC 5321 section 3.5.3)."""
         if arg:
-            self.say(replies.CANNOT_VERIFY)
+            self._say(replies.CANNOT_VERIFY)
         else:
-            self.fail(replies.BAD_ARGUMENT, syntax="VRFY address")
+            self._fail(replies.BAD_ARGUMENT, syntax="VRFY address")
 
-    async def smtp_HELP(self, arg: str | None) -> None:  # noqa: ARG002, N802
+    async def help(self, _arg: str) -> None:
         """Say what this server is for (RFC 5321 section 4.1.1.8)."""
-        self.say(replies.HELP)
+        self._say(replies.HELP)
 
-    async def smtp_NOOP(self, arg: str | None) -> None:  # noqa: ARG002, N802
+    async def noop(self, _arg: str) -> None:
         """Do nothing (RFC 5321 section 4.1.1.9)."""
-        self.say(replies.NOTHING)
+        self._say(replies.NOTHING)
 
-    async def smtp_QUIT(self, arg: str | None) -> None:  # noqa: N802
+    async def quit(self, arg: str) -> None:
         """End the session (RFC 5321 section 4.1.1.10)."""
         if arg:
-            self.fail(replies.BAD_ARGUMENT, syntax="QUIT")
+            self._fail(replies.BAD_ARGUMENT, syntax="QUIT")
             return
-        self.say(replies.BYE)
+        self._say(replies.BYE)
         self._over = True
 
-    # ------------------------------------------------------------------ shared
+    # ------------------------------------------------------------------ the peer
+
+    @property
+    def _certificate(self) -> str:
+        """Return the name in a verified client certificate, or an empty text."""
+        if self._listener.settings.client_ca is None:
+            return ""
+        return client_name(self.wire.facts("ssl_object"))
+
+    @property
+    def _has_rate(self) -> bool:
+        """Say whether mail from here counts for the rate of its users."""
+        return not self.trusted or self._trusted_by_login
+
+    def _origin(self) -> Origin:
+        """Return where a mail comes from, for envelope and trace."""
+        version = ""
+        if self.wire.under_tls:
+            tls = self.wire.facts("ssl_object")
+            version = (tls.version() if tls else None) or "TLS"
+        words = [f"from {self.peer}, which calls itself {self._helo}"]
+        if self._via:
+            words.append(f"passed on by {self._via}")
+        if certificate := self._certificate:
+            words.append(f"with the certificate of {certificate}")
+        if self._login is not None and self._login.email:
+            words.append(f"logged in as {self._login.email}")
+        step = Step(
+            self._connected_at,
+            "connection",
+            version or "in the clear",
+            ", ".join(words),
+        )
+        return Origin(self.peer, step, self._helo, bool(version))
+
+    # ------------------------------------------------------------------ replies
+
+    def _say(self, reply: Reply, **values: object) -> None:
+        """Put a reply into the next write."""
+        self.wire.say(reply, **values)
+
+    def _say_line(self, line: str) -> None:
+        """Put a reply line, without its CRLF, into the next write."""
+        self.wire.say_line(line)
+
+    def _fail(self, reply: Reply, **values: object) -> None:
+        """Say a reply that counts as an error; too many end the session."""
+        self.wire.say(reply, **values)
+        self._count_error()
+
+    def _refuse(
+        self, rejection: Rejection, *, mail_from: str = "", rcpt: str = ""
+    ) -> None:
+        """Refuse a command: a reply with the id of its refusal."""
+        occasion = Occasion(self.peer, mail_from, rcpt)
+        refusal = self._services.intake.recorder.make(occasion, rejection)
+        self._refusals.append(refusal)
+        self._say_line(refusal.reply)
+        if replies.reply_to(rejection).code >= _PERMANENT:
+            self._count_error()
 
     def _complain(
         self, error: GrammarError, *, mail_from: str = "", rcpt: str = ""
@@ -322,14 +869,35 @@ class SMTPSession(ContentSession):
         )
         self._refuse(rejection, mail_from=mail_from, rcpt=rcpt)
 
+    def _count_error(self) -> None:
+        """Count an error of the peer."""
+        self._errors += 1
+        if self._errors >= self._settings.max_errors and not self._over:
+            self._end("too_many_errors")
 
-def _typed(argument: str | None) -> str:
+    def _end(self, reason: str, reply: Reply | None = None) -> None:
+        """End the session for what its peer did; it is counted with the refusals."""
+        reply = reply or replies.BY_REASON[reason]
+        rejection = replies.OtherReply(reason, reply=reply)
+        self._services.intake.recorder.count(self.peer, rejection)
+        self._say(reply)
+        self._over = True
+
+    async def _flush(self) -> None:
+        """Record the refusals, then write the replies that name them."""
+        if self._refusals:
+            refusals, self._refusals = self._refusals, []
+            await self._services.intake.recorder.record(refusals)
+        await self.wire.flush()
+
+
+def _typed(argument: str) -> str:
     """Return the address part of an argument as it was typed, for the journal."""
-    keyword, _, rest = (argument or "").partition(":")
+    keyword, _, rest = argument.partition(":")
     return (rest or keyword).strip()[:_LONGEST_TYPED]
 
 
-def _is_name(hostname: str | None) -> bool:
+def _is_name(hostname: str) -> bool:
     """Say whether EHLO's argument can be a name; that it is true is not asked.
 
     Clients give names with underscores, or none that resolves; RFC 5321 section 4.1.4
@@ -343,18 +911,30 @@ def _is_name(hostname: str | None) -> bool:
     )
 
 
-VERBS: Final[Mapping[str, Verb]] = {
-    "EHLO": SMTPSession.smtp_EHLO,
-    "HELO": SMTPSession.smtp_HELO,
-    "STARTTLS": SMTPSession.smtp_STARTTLS,
-    "MAIL": SMTPSession.smtp_MAIL,
-    "RCPT": SMTPSession.smtp_RCPT,
-    "DATA": SMTPSession.smtp_DATA,
-    "BDAT": SMTPSession.smtp_BDAT,
-    "RSET": SMTPSession.smtp_RSET,
-    "NOOP": SMTPSession.smtp_NOOP,
-    "QUIT": SMTPSession.smtp_QUIT,
-    "VRFY": SMTPSession.smtp_VRFY,
-    "HELP": SMTPSession.smtp_HELP,
+Verb = Callable[[SMTPSession, str], Awaitable[None]]
+"""A method of a session for one verb; it takes the argument, empty if there is none."""
+
+_SMTP: Final[Mapping[str, Verb]] = {
+    "EHLO": SMTPSession.ehlo,
+    "HELO": SMTPSession.helo,
+    "STARTTLS": SMTPSession.starttls,
+    "MAIL": SMTPSession.mail,
+    "RCPT": SMTPSession.rcpt,
+    "DATA": SMTPSession.data,
+    "BDAT": SMTPSession.bdat,
+    "RSET": SMTPSession.rset,
+    "NOOP": SMTPSession.noop,
+    "QUIT": SMTPSession.quit,
+    "VRFY": SMTPSession.vrfy,
+    "HELP": SMTPSession.help,
 }
-SMTPSession.verbs = VERBS
+_LMTP: Final = {
+    **{verb: method for verb, method in _SMTP.items() if verb not in {"EHLO", "HELO"}},
+    "LHLO": SMTPSession.ehlo,
+}
+_VERBS: Final[Mapping[str, Mapping[str, Verb]]] = {
+    "smtp": _SMTP,
+    "lmtp": _LMTP,
+    "submission": {**_SMTP, "AUTH": SMTPSession.auth},
+}
+"""The verbs of each protocol that a listener may speak."""

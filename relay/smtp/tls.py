@@ -139,12 +139,12 @@ def client_name(tls: ssl.SSLObject | None) -> str:
     return "unnamed" if certificate else ""
 
 
-def hand_over(tls: BufferedProtocol, data: bytes) -> None:
+def give_handshake(tls: BufferedProtocol, data: bytes) -> None:
     """Give TLS the bytes of its handshake that had arrived before it."""
     while data:
-        room = memoryview(tls.get_buffer(len(data)))
-        size = min(len(room), len(data))
-        room[:size] = data[:size]
+        space = memoryview(tls.get_buffer(len(data)))
+        size = min(len(space), len(data))
+        space[:size] = data[:size]
         tls.buffer_updated(size)
         data = data[size:]
 

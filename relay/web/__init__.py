@@ -1,7 +1,7 @@
 """The relay over HTTP: `POST /messages` takes whole mails from programs.
 
-`messages` is the application, `server` listens. Who may hand over is a matter of API
-tokens in the store; what is taken is judged by whoever the app hands in as `take`.
+`messages` is the application, `server` listens. A program needs an API token of the
+store; its mails go to `relay.intake`, which decides what is accepted.
 """
 
 from relay.web.server import WebServer

@@ -1,15 +1,16 @@
 """`POST /messages`: a whole mail as the body, an API token, the message's id back.
 
-Every answer is one JSON object; an error has `error` (a stable word) and `mend`. 202
-means that the mail is safe, as `250` does in SMTP. Nothing is read before the token is
-known, and what is read is handed on piece by piece.
+Every answer is one JSON object; an error has `error` (a stable word) and `hint` (the
+same text under the old name `mend`, too). 202 means that the mail is safe, as `250`
+does in SMTP. Nothing is read before the token is known, and the bytes go to the intake
+piece by piece. What is accepted is decided there; this door translates the reasons.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,15 +18,19 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from relay.core.errors import NotFound, StoreFull, StoreUnavailable
+from relay.core.errors import NotFound, StoreUnavailable
+from relay.core.model import Step
+from relay.intake import Accepted, CRLFPieces, Origin, Rejection
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
     from relay.config import SMTPSettings
+    from relay.core.clock import Clock
     from relay.core.directory import APIToken, User
-    from relay.core.model import Refusal
+    from relay.intake import Intake, MailBuffer, Refused
+    from relay.store import Store
 
 _TYPES: Final = frozenset({"", "message/rfc822", "application/octet-stream"})
 _STATUS: Final = {
@@ -33,86 +38,36 @@ _STATUS: Final = {
     "header_too_large": 413,
     "sender_not_accepted": 403,
     "unknown_recipient": 403,
+    "internal_error": 500,
+    "store_unavailable": 503,
+    "disk_full": 507,
 }
 """By the reason of a refusal; others are 422."""
+_LATER: Final = {
+    "store_unavailable": "send it again later",
+    "disk_full": "free disk space; then send it again",
+}
+"""What helps when the mail itself is not the reason."""
 _RETRY_S: Final = 30
-
-
-class Incoming(Protocol):
-    """One mail on its way."""
-
-    async def add(self, piece: bytes) -> None:
-        """Take a piece."""
-
-    async def finish(self, whence: str) -> str | Refusal:
-        """Judge and store it; return its id, or the refusal that was recorded.
-
-        Raises:
-            StoreUnavailable, StoreFull: Nothing was stored.
-        """
-
-    async def abandon(self) -> None:
-        """Forget it, unless it is finished."""
-
-
-class Reception(Protocol):
-    """Takes mails."""
-
-    def begin(self, user: User, expected_bytes: int = 0) -> Incoming:
-        """Begin a mail for a user.
-
-        Raises:
-            StoreUnavailable, StoreFull: It would not be stored now.
-        """
-
-    def close(self) -> None:
-        """Let go of what it holds."""
-
-
-class Tokens(Protocol):
-    """Where API tokens are looked up."""
-
-    async def find_api_token(self, hashed: str) -> APIToken | None:
-        """Return the token with this digest."""
-
-
-class Users(Protocol):
-    """Where users are looked up."""
-
-    async def find_user(self, text: str) -> User:
-        """Return the user with this address or name, or raise NotFound."""
-
-    async def users(self) -> list[User]:
-        """Return everybody."""
-
-
-class People(Protocol):
-    """The parts of the store that are needed here."""
-
-    @property
-    def credentials(self) -> Tokens:
-        """Return where API tokens are looked up."""
-
-    @property
-    def directory(self) -> Users:
-        """Return where users are looked up."""
+_PEER: Final = "http"
+"""The peer of a mail that came this way, in the journal and in the trace."""
 
 
 class Problem(Exception):  # noqa: N818 - an answer, no failure of ours
     """An answer that is no success."""
 
-    def __init__(self, status: int, error: str, mend: str, **more: str) -> None:
-        """Take status, stable word and mend."""
+    def __init__(self, status: int, error: str, hint: str, **more: str) -> None:
+        """Take status, stable word and hint."""
         super().__init__(error)
         self.status = status
-        self.body = {"error": error, "mend": mend, **more}
+        self.body = {"error": error, "hint": hint, "mend": hint, **more}
 
 
 def create_app(
-    settings: SMTPSettings, people: People, reception: Reception
+    settings: SMTPSettings, store: Store, intake: Intake, clock: Clock
 ) -> Starlette:
     """Return the application."""
-    messages = _Messages(settings, people, reception)
+    messages = _Messages(settings, store, intake, clock)
     return Starlette(
         routes=[Route("/messages", messages.post, methods=["POST"])],
         exception_handlers={Problem: _problem, HTTPException: _http},
@@ -123,42 +78,34 @@ class _Messages:
     """The one resource there is."""
 
     def __init__(
-        self, settings: SMTPSettings, people: People, reception: Reception
+        self, settings: SMTPSettings, store: Store, intake: Intake, clock: Clock
     ) -> None:
-        self._limit = settings.max_message_bytes
         self._timeout_s = settings.data_timeout_s
-        self._people = people
-        self._reception = reception
+        self._store = store
+        self._intake = intake
+        self._clock = clock
 
     async def post(self, request: Request) -> Response:
         """Take one mail."""
         try:
             token = await self._token(request)
             user = await self._user(request, token)
-            whence = f"token {token.name}, from {_peer(request)}"
-            came = await self._mail(request, user, whence)
-        except StoreFull as error:
-            text = "free disk space; then send it again"
-            raise Problem(507, "disk_full", text) from error
         except StoreUnavailable as error:
-            text = "send it again later"
-            raise Problem(503, "store_unavailable", text) from error
-        if isinstance(came, str):
-            return JSONResponse({"id": came, "state": "queued"}, 202)
-        raise Problem(
-            _STATUS.get(came.reason, 422),
-            came.reason,
-            f"relay log --refused shows it: {came.reply}",
-            id=came.id,
-        )
+            reason = "store_unavailable"
+            raise Problem(_STATUS[reason], reason, _LATER[reason]) from error
+        outcome = await self._mail(request, user, token)
+        if isinstance(outcome, Accepted):
+            ident = outcome.recipients[0].message_id
+            return JSONResponse({"id": ident, "state": "queued"}, 202)
+        refusal = outcome.refusals[0]
+        shown = f"relay log --refused shows it: {refusal.reply}"
+        raise _refused(refusal.reason, shown, id=refusal.id)
 
     async def _token(self, request: Request) -> APIToken:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         found = None
         if scheme.lower() == "bearer" and secret.strip():
-            found = await self._people.credentials.find_api_token(
-                digest(secret.strip())
-            )
+            found = await self._store.credentials.find_api_token(digest(secret.strip()))
         if found is None:
             text = "send Authorization: Bearer TOKEN; relay token add makes one"
             raise Problem(401, "unauthorized", text)
@@ -170,7 +117,7 @@ class _Messages:
             text = "say for whom: ?user=ADDRESS, or make a token with --user"
             raise Problem(400, "no_user", text)
         try:
-            found = await self._people.directory.find_user(named) if named else None
+            found = await self._store.directory.find_user(named) if named else None
         except NotFound as error:
             raise Problem(404, "unknown_user", str(error)) from error
         if token.user_id is None:
@@ -181,37 +128,49 @@ class _Messages:
             text = "this token is for another user; leave ?user= out"
             raise Problem(403, "not_your_user", text)
         return next(
-            u for u in await self._people.directory.users() if u.id == token.user_id
+            u for u in await self._store.directory.users() if u.id == token.user_id
         )
 
-    async def _mail(self, request: Request, user: User, whence: str) -> str | Refusal:
+    async def _mail(
+        self, request: Request, user: User, token: APIToken
+    ) -> Accepted | Refused:
         kind = request.headers.get("content-type", "").partition(";")[0].strip()
         if kind.lower() not in _TYPES:
             text = "send the mail itself, with Content-Type: message/rfc822"
             raise Problem(415, "not_a_mail", text)
-        told = request.headers.get("content-length", "0")
-        expected = int(told) if told.isdecimal() else 0
-        if expected > self._limit:
-            raise self._too_large()
-        mail = self._reception.begin(user, expected)
+        announced = request.headers.get("content-length", "0")
+        expected = int(announced) if announced.isdecimal() else 0
+        rejection = self._intake.check_size(expected)
+        if rejection is not None:
+            raise _not_begun(rejection)
+        whence = f"token {token.name}, from {_peer(request)}"
+        step = Step(self._clock.now(), _PEER, "accepted", whence)
+        mail = self._intake.begin(
+            Origin(_PEER, step),
+            [self._intake.relay_address(user)],
+            expected_bytes=expected,
+        )
+        if isinstance(mail, Rejection):
+            raise _not_begun(mail)
         try:
-            await self._receive(request, mail)
+            await self._receive(request, mail.content)
         except BaseException:
-            await mail.abandon()
+            await mail.content.abandon()
             raise
-        return await mail.finish(whence)
+        return await self._intake.accept(mail)
 
-    async def _receive(self, request: Request, mail: Incoming) -> None:
-        size = 0
+    async def _receive(self, request: Request, content: MailBuffer) -> None:
+        """Read the mail to its end, or until it is certain that it will be refused."""
+        pieces = CRLFPieces()
         blank = True
         try:
             async with asyncio.timeout(self._timeout_s):
                 async for part in request.stream():
-                    size += len(part)
-                    if size > self._limit:
-                        raise self._too_large()
                     blank = blank and not part.strip()
-                    await mail.add(part)
+                    if content.add(pieces.feed(part)):
+                        await content.flush()
+                    if content.is_lost:
+                        return
         except TimeoutError as error:
             text = f"send it within {self._timeout_s:g} s"
             raise Problem(408, "too_slow", text) from error
@@ -220,9 +179,17 @@ class _Messages:
         if blank:
             raise Problem(400, "empty", "send a mail as the body")
 
-    def _too_large(self) -> Problem:
-        text = f"at most smtp.max_message_bytes = {self._limit} bytes"
-        return Problem(413, "too_large", text)
+
+def _not_begun(rejection: Rejection) -> Problem:
+    """Return the answer to a mail that is refused before its first byte."""
+    limit = rejection.values.get("limit")
+    hint = f"at most smtp.max_message_bytes = {limit} bytes"
+    return _refused(rejection.reason, hint)
+
+
+def _refused(reason: str, hint: str, **more: str) -> Problem:
+    """Return the answer to a mail that the intake refuses."""
+    return Problem(_STATUS.get(reason, 422), reason, _LATER.get(reason, hint), **more)
 
 
 def digest(secret: str) -> str:
@@ -248,8 +215,10 @@ async def _problem(_request: Request, error: Exception) -> Response:
 async def _http(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    hint = "there is POST /messages, and nothing else"
     body: dict[str, Any] = {
         "error": error.detail.lower().replace(" ", "_"),
-        "mend": "there is POST /messages, and nothing else",
+        "hint": hint,
+        "mend": hint,
     }
     return JSONResponse(body, error.status_code, headers=error.headers)

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import socket
 
     from relay.config import HostPort, SMTPSettings
-    from relay.web.messages import People, Reception
+    from relay.core.clock import Clock
+    from relay.intake import Intake
+    from relay.store import Store
 
 
 class WebServer:
@@ -21,8 +23,9 @@ class WebServer:
         self,
         listen: HostPort,
         settings: SMTPSettings,
-        people: People,
-        reception: Reception,
+        store: Store,
+        intake: Intake,
+        clock: Clock,
         *,
         bound: socket.socket | None = None,
     ) -> None:
@@ -31,12 +34,12 @@ class WebServer:
         Args:
             listen: Where.
             settings: Limits of a mail.
-            people: Tokens and users.
-            reception: Takes the mails; closed with the server.
+            store: Tokens and users.
+            intake: Accepts the mails.
+            clock: For the trace.
             bound: A listening socket that was inherited.
         """
-        app = create_app(settings, people, reception)
-        self._reception = reception
+        app = create_app(settings, store, intake, clock)
         self._server = EmbeddedServer(
             app,
             listen,
@@ -61,4 +64,3 @@ class WebServer:
     async def stop(self) -> None:
         """Let requests under way finish, then close; idempotent."""
         await self._server.stop()
-        self._reception.close()

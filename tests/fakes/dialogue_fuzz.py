@@ -14,12 +14,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from relay.smtp.session import SMTPSession
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relay.smtp import SMTPServer
+    from relay.smtp.wire import Wire
     from tests.fakes.intake import MemorySink
 
 REPLIES = {
@@ -99,32 +98,31 @@ class Said:
 
 
 async def converse(
-    intake: SMTPServer,
+    server: SMTPServer,
     sink: MemorySink,
     pieces: Iterable[bytes],
-    kind: type[SMTPSession] = SMTPSession,
 ) -> Said:
     """Have one conversation, each piece sent when the one before is dealt with."""
     loop = asyncio.get_running_loop()
     transport = Wireless(loop)
-    session = kind(intake, loop, intake.listeners[0])
-    transport.set_protocol(session)
+    wire = server.connection(server.listeners[0])
+    transport.set_protocol(wire)
     before = len(sink.stored)
-    session.connection_made(transport)
-    await _settled(session, transport)
+    wire.connection_made(transport)
+    await _settled(wire, transport)
     for piece in pieces:
         if transport.closed:
             break
-        session.data_received(piece)
-        await _settled(session, transport)
+        wire.data_received(piece)
+        await _settled(wire, transport)
     closed = transport.closed
     if not closed:
-        session.eof_received()
+        wire.eof_received()
         transport.close()
-    task = session._handler_coroutine
+    task = wire._handler_coroutine
     async with asyncio.timeout(5):
         await task
-        while session.transport is not None:  # noqa: ASYNC110 - set by asyncio
+        while wire.transport is not None:  # noqa: ASYNC110 - set by asyncio
             await asyncio.sleep(0)
     text = transport.written.decode("ascii")
     assert not text or text.endswith("\r\n"), text
@@ -132,15 +130,15 @@ async def converse(
     return Said(text.split("\r\n")[:-1], closed, stored)
 
 
-async def _settled(session: SMTPSession, transport: Wireless) -> None:
+async def _settled(wire: Wire, transport: Wireless) -> None:
     """Wait until the session waits for bytes, or has ended."""
     for _ in range(_PATIENCE):
         await asyncio.sleep(0)
-        if transport.closed or session._inbox.waiting:
+        if transport.closed or wire.inbox.waiting:
             return
     for _ in range(_PATIENCE):  # something waits for a thread
         await asyncio.sleep(0.005)
-        if transport.closed or session._inbox.waiting:
+        if transport.closed or wire.inbox.waiting:
             return
     raise AssertionError("the session neither waits nor ends")
 

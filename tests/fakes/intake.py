@@ -13,7 +13,9 @@ from relay.config import HostPort, SMTPSettings
 from relay.core.clock import SystemClock
 from relay.core.directory import AppPassword, Directory, Role, User
 from relay.core.passwords import hash_password
+from relay.intake import Intake
 from relay.smtp import SMTPServer
+from relay.smtp.replies import reply_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -76,7 +78,7 @@ class SetClock:
 
 
 class MemorySink:
-    """Keeps what the intake hands over, and fails when told to; it is all its parts.
+    """Keeps what the intake gives it, and fails when told to; it is all its parts.
 
     `gate` cleared makes `put` wait, as a slow disk does; `begun` says that it waits.
     """
@@ -137,7 +139,7 @@ class MemorySink:
 async def running(
     sink: MemorySink | Store, **changes: object
 ) -> AsyncIterator[SMTPServer]:
-    """Run an intake on a free loopback port; settings by name.
+    """Run an SMTP server on a free loopback port; settings by name.
 
     Those of `BELOW_BOUNDS` may be smaller than an admin may set them, so that a test
     need not send much or wait long for a limit.
@@ -156,18 +158,27 @@ async def running(
             **changes,
         }
     ).model_copy(update=small)
-    intake = SMTPServer(
+    intake = Intake(
         settings,
-        sink,
+        sink,  # type: ignore[arg-type]  # a store in memory has what is used of one
         SystemClock(),
         directory=directory,  # type: ignore[arg-type]
         inline_bytes=inline_bytes,  # type: ignore[arg-type]
         min_free_bytes=1 << 20,
+        reply_line=reply_line,
     )
-    await intake.start()
+    server = SMTPServer(
+        settings,
+        intake,
+        sink,  # type: ignore[arg-type]  # the same
+        SystemClock(),
+        directory=directory,  # type: ignore[arg-type]
+    )
+    await server.start()
     try:
-        yield intake
+        yield server
     finally:
         if isinstance(sink, MemorySink):
             sink.gate.set()
-        await intake.drain(1)
+        await server.drain(1)
+        await intake.close()

@@ -23,8 +23,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from relay.smtp.lmtp import LMTPSession
-from relay.smtp.submission import SubmissionSession
 from tests.fakes.dialogue_fuzz import converse, judge, whole_replies
 from tests.fakes.intake import MemorySink, running
 from tests.fakes.waiting import until
@@ -178,7 +176,7 @@ async def try_all(folder, inputs, states=tuple(STATES), seed=1):
                         error.add_note(f"state {state!r}, sent as {cuts!r}")
                         raise
                     mails += taken
-        await until(lambda: not intake._sessions)
+        await until(lambda: not intake.connections.sessions)
     assert not list(folder.iterdir())
     return mails
 
@@ -252,8 +250,8 @@ def as_lmtp(sent):
 LOGIN = b"AUTH PLAIN AGFkYUBjb3JwLmV4YW1wbGUAYWFhYWJiYmI=\r\n"
 LHLO = as_lmtp(EHLO)
 OTHERS = {
-    "lmtp": (LMTPSession, [LHLO], [LHLO, MAIL, RCPT, RCPT]),
-    "submission": (SubmissionSession, [EHLO, LOGIN], [EHLO, LOGIN, MAIL, RCPT]),
+    "lmtp": ([LHLO], [LHLO, MAIL, RCPT, RCPT]),
+    "submission": ([EHLO, LOGIN], [EHLO, LOGIN, MAIL, RCPT]),
 }
 
 
@@ -262,7 +260,7 @@ OTHERS = {
 async def test_pieces_over_lmtp_and_submission(protocol, tmp_path):
     """LMTP and submission neither break nor say what is no reply, whatever comes; a
     mail that LMTP takes is answered for each RCPT."""
-    kind, *states = OTHERS[protocol]
+    states = OTHERS[protocol]
     chance = random.Random(3)
     table = {"address": "127.0.0.1:0", "protocol": protocol}
     sink = MemorySink(tmp_path)
@@ -274,13 +272,13 @@ async def test_pieces_over_lmtp_and_submission(protocol, tmp_path):
                 more = chance.choice(pieces)
                 for cuts in ways(state, piece + more, chance):
                     with capture_logs() as events:
-                        said = await converse(intake, sink, cuts, kind)
+                        said = await converse(intake, sink, cuts)
                     names = {event["event"] for event in events}
                     assert not names & TROUBLE, (cuts, events)
                     whole_replies(said.replies)
         for content in (HEAD + END, HEAD + b"x" + END):
             cuts = [*states[-1], DATA, content]
-            said = await converse(intake, sink, cuts, kind)
+            said = await converse(intake, sink, cuts)
             taken = [line for line in said.replies if "2.0.0 OK 0" in line]
             assert len(taken) == (2 if protocol == "lmtp" else 1), said
             assert len(said.stored) == 1

@@ -45,11 +45,11 @@ async def test_3_end_of_input_does_not_cancel_the_commit(serve, sink):
     connect = await serve()
     talk = await connect()
     await talk.begin()
-    (session,) = connect.server._sessions
+    (session,) = connect.server.connections.sessions
     await talk.send(HEAD + b".\r\n")
     await asyncio.wait_for(sink.begun.wait(), 3)
     talk.writer.write_eof()
-    await until(lambda: session._inbox._ended)
+    await until(lambda: session.wire.inbox._ended)
     sink.gate.set()
     assert (await talk.reply())[0].startswith("250 ")
     assert len(sink.stored) == 1

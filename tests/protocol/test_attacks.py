@@ -143,7 +143,7 @@ async def test_connections_of_one_peer(serve_strangers, sink):
     assert await first.line() == ""
     fourth = await connect()
     assert (await fourth.reply())[0].startswith("220 ")
-    await connect.server.recorder.close()
+    await connect.server.intake.recorder.close()
     assert set(sink.reasons) == {"too_many_connections_of_peer"}
     assert sum(refusal.count for refusal in sink.refused) == 3
     assert len(sink.refused) == 2
@@ -156,7 +156,7 @@ async def test_connections_in_all(serve, sink):
     await first.reply()
     second = await connect()
     assert (await second.reply())[0].startswith("421 4.7.0 ")
-    await connect.server.recorder.close()
+    await connect.server.intake.recorder.close()
     assert sink.reasons == ["too_many_connections"]
 
 

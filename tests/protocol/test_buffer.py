@@ -120,7 +120,7 @@ async def test_store_without_a_folder(begin, tmp_path):
     def fail():
         raise StoreUnavailable("no folder")
 
-    body._sink.messages.spool_temporary = fail
+    body._store.messages.spool_temporary = fail
     await fill(body, HEAD, b"x" * 5000, b"y" * 5000)
     with pytest.raises(StoreUnavailable):
         await body.finish()

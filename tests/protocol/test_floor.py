@@ -78,7 +78,7 @@ async def test_mails_of_unknown_size_never_pass_it(serve, sink):
     assert sink.used == 0
     assert set(sink.reasons) == {"disk_full"}
     # Nothing is counted that is not there any more.
-    assert connect.server.disk_space.taken == 0
+    assert connect.server.intake.disk_space.taken == 0
     talk, reply = await begin(connect, len(MAIL))
     assert reply.startswith("250 ")
     await go_on(talk)
@@ -95,7 +95,7 @@ async def test_what_is_told_is_kept_for_who_sends(serve, sink):
     second, reply = await begin(connect, len(MAIL))
     assert reply.startswith("250 ")
     await first.send(MAIL[:1_600_000])
-    await until(lambda: sink.used + connect.server.disk_space.taken > 2_900_000)
+    await until(lambda: sink.used + connect.server.intake.disk_space.taken > 2_900_000)
     _, reply = await begin(connect, 2_000_000)
     assert reply.startswith("452 4.3.1 ")
     assert sink.used <= 1_600_000
@@ -104,7 +104,7 @@ async def test_what_is_told_is_kept_for_who_sends(serve, sink):
     assert (await second.reply())[0].startswith("452 4.3.1 ")
     await first.send(MAIL[1_600_000:] + END)
     assert (await first.reply())[0].startswith("250 ")
-    assert connect.server.disk_space.taken == 0
+    assert connect.server.intake.disk_space.taken == 0
 
 
 async def test_little_sent_keeps_little(serve, sink):
@@ -116,7 +116,7 @@ async def test_little_sent_keeps_little(serve, sink):
         await go_on(talk)
         await talk.send(MAIL[:100_000])
         await until(lambda files=count: len(list(sink.folder.iterdir())) == files)
-    assert 0 < connect.server.disk_space.taken <= 400_000
+    assert 0 < connect.server.intake.disk_space.taken <= 400_000
     _, reply = await begin(connect, len(MAIL))
     assert reply.startswith("250 ")
 
@@ -135,7 +135,7 @@ async def test_more_than_postmaster_may_have_sets_nothing_aside(serve, sink, by)
         reply = (await talk.reply())[0]
         assert (await talk.ask("BDAT 0 LAST")).startswith("552 5.3.4 ")
     assert reply.startswith("552 5.3.4 ")
-    assert connect.server.disk_space.taken == 0
+    assert connect.server.intake.disk_space.taken == 0
     assert sink.used == 0
     assert sink.reasons == ["too_large"]
     # A user may have it, and postmaster as far as it goes.
@@ -150,9 +150,9 @@ async def test_who_leaves_gives_the_room_back(serve, sink):
     talk, _ = await begin(connect, len(MAIL))
     await go_on(talk)
     await talk.send(MAIL[:400_000])
-    await until(lambda: connect.server.disk_space.taken)
+    await until(lambda: connect.server.intake.disk_space.taken)
     await talk.close()
-    await until(lambda: not connect.server.disk_space.taken)
+    await until(lambda: not connect.server.intake.disk_space.taken)
     await until(lambda: sink.used == 0)
 
 

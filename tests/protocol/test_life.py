@@ -138,11 +138,11 @@ async def test_half_close_is_answered(commit, serve, sink):
     connect = await serve()
     talk = await connect()
     await talk.begin()
-    (session,) = connect.server._sessions
+    (session,) = connect.server.connections.sessions
     await talk.send(MAIL)
     talk.writer.write_eof()
     await asyncio.wait_for(sink.begun.wait(), 3)
-    await until(lambda: session._inbox._ended)
+    await until(lambda: session.wire.inbox._ended)
     sink.gate.set()
     assert (await talk.reply())[0].startswith("250 2.0.0 OK ")
     assert await talk.line() == ""
@@ -157,12 +157,12 @@ async def test_lost_connection_does_not_stop_the_commit(serve, sink):
     await talk.begin()
     await talk.send(MAIL)
     await asyncio.wait_for(sink.begun.wait(), 3)
-    (session,) = connect.server._sessions
+    (session,) = connect.server.connections.sessions
     talk.writer.transport.abort()
-    await until(lambda: session._inbox._ended)
+    await until(lambda: session.wire.inbox._ended)
     sink.gate.set()
     await until(lambda: len(sink.stored) == 1)
-    await until(lambda: not connect.server._sessions)
+    await until(lambda: not connect.server.connections.sessions)
     assert len(sink.stored) == 1
 
 

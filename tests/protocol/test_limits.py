@@ -65,7 +65,7 @@ async def test_total_time_of_a_transaction(serve, sink):
         reply = await talk.ask("NOOP")
     assert reply.startswith("421 4.4.2 ")
     assert await talk.line() == ""
-    await connect.server.recorder.close()
+    await connect.server.intake.recorder.close()
     assert sink.reasons == ["timeout"]
 
 
@@ -83,7 +83,7 @@ async def test_mails_renew_the_time(serve, sink):
         assert (await talk.reply())[0].startswith("250 ")
         await asyncio.sleep(0.5)
     assert (await talk.reply())[0].startswith("421 4.4.2 ")
-    await connect.server.recorder.close()
+    await connect.server.intake.recorder.close()
     assert sink.reasons == []
 
 
@@ -108,7 +108,7 @@ async def test_early_talker(serve, sink):
     assert await early.line() == ""
     assert (await patient.reply())[0].startswith("220 ")
     assert (await patient.ask("EHLO client.example")).startswith("250 ")
-    await connect.server.recorder.close()
+    await connect.server.intake.recorder.close()
     assert sink.reasons == ["early_talker"]
 
 
@@ -116,16 +116,16 @@ async def test_gone_before_the_greeting(serve, sink):
     """A peer that leaves while it should wait leaves nothing behind."""
     connect = await serve(greeting_wait_s=5)
     talk = await connect()
-    await until(lambda: len(connect.server._sessions) == 1)
+    await until(lambda: len(connect.server.connections.sessions) == 1)
     talk.writer.transport.abort()
-    await until(lambda: not connect.server._sessions)
+    await until(lambda: not connect.server.connections.sessions)
 
 
 async def test_drain_during_the_wait(serve, sink):
     """The drain does not wait for the greeting's pause."""
     connect = await serve(greeting_wait_s=5)
     talk = await connect()
-    await until(lambda: len(connect.server._sessions) == 1)
+    await until(lambda: len(connect.server.connections.sessions) == 1)
     async with asyncio.timeout(4):
         await connect.server.drain(1)
     assert (await talk.reply())[0].startswith("220 ")
@@ -160,7 +160,7 @@ async def test_ipv6_peers_share_their_network(serve_strangers):
     peers = ("2001:db8:1:2::1", "2001:db8:1:2:ffff::2", "2001:db8:1:3::1")
     said = [(await (await connect(peer)).reply())[0][:3] for peer in peers]
     assert said == ["220", "421", "220"]
-    assert set(connect.server.connection_limits.strangers) == {
+    assert set(connect.server.connections.limits.strangers) == {
         "2001:db8:1:2::/64",
         "2001:db8:1:3::/64",
     }

@@ -57,8 +57,8 @@ async def until(condition, limit_s=5):
 async def ask_and_never_read(intake, visit, last=b"QUIT\r\n"):
     """Ask for more than the kernel takes, and leave; return client and session."""
     talk, _ = await visit()
-    (session,) = intake._sessions
-    server = session.transport.get_extra_info("socket")
+    (session,) = intake.connections.sessions
+    server = session.wire.transport.get_extra_info("socket")
     server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     talk.reader._transport.pause_reading()
     await talk.send(b"EHLO me\r\n")
@@ -72,11 +72,11 @@ async def test_who_never_reads_counts_until_it_is_cut(start, visit):
     """Behind its QUIT such a peer has its place and its timer, and then no socket."""
     intake = await start(max_connections=1, timeout_s=1)
     talk, session = await ask_and_never_read(intake, visit)
-    transport = session.transport
+    transport = session.wire.transport
     assert transport.get_write_buffer_size() > 0
     _, other = await visit()
     assert other.startswith("421 4.7.0 ")
-    await until(lambda: not intake._sessions)
+    await until(lambda: not intake.connections.sessions)
     assert transport.get_extra_info("socket").fileno() == -1
     talk.reader._transport.resume_reading()
     said = b""
@@ -103,9 +103,9 @@ async def test_time_is_up_while_a_refusal_is_recorded(start, visit, sink):
     _, session = await ask_and_never_read(intake, visit, last)
     await asyncio.sleep(0.8)
     recorded.set()
-    await until(lambda: session._closing)
-    assert session.transport.get_write_buffer_size() > 0
-    await until(lambda: not intake._sessions)
+    await until(lambda: session.wire._closing)
+    assert session.wire.transport.get_write_buffer_size() > 0
+    await until(lambda: not intake.connections.sessions)
     assert sink.reasons == ["unknown_recipient"]
     _, other = await visit()
     assert other.startswith("220 ")
@@ -121,18 +121,18 @@ async def test_who_reads_late_gets_every_reply(start, visit):
         replies.append(line[:4])
     assert replies[-1] == "221 "
     assert replies.count("214 ") == HELPS
-    await until(lambda: not intake._sessions)
+    await until(lambda: not intake.connections.sessions)
 
 
 async def test_drain_does_not_wait_for_who_never_reads(start, visit):
     """The end of the relay cuts such a peer soon, without a word in the log."""
     intake = await start(timeout_s=60)
     await ask_and_never_read(intake, visit)
-    assert intake._sessions
+    assert intake.connections.sessions
     began = time.monotonic()
     await intake.drain(20)
     assert time.monotonic() - began < 10
-    assert not intake._sessions
+    assert not intake.connections.sessions
 
 
 @pytest.mark.parametrize("how", ["aborts", "talks in the clear", "is drained"])
@@ -149,15 +149,16 @@ async def test_a_handshake_that_fails_frees_its_place(how, tls, serve, certifica
         await talk.reply()
         await talk.ask("EHLO me")
         assert (await talk.ask("STARTTLS")).startswith("220 ")
-    await until(lambda: any(one._tls_protocol for one in intake._sessions))
+    sessions = intake.connections.sessions
+    await until(lambda: any(one.wire._tls_protocol for one in sessions))
     if how == "aborts":
         talk.writer.transport.abort()
     elif how == "talks in the clear":
         await talk.send(b"NOOP\r\n")
     else:
         await intake.drain(0.1)
-    await until(lambda: not intake._sessions)
-    assert not intake.connection_limits.strangers
+    await until(lambda: not intake.connections.sessions)
+    assert not intake.connections.limits.strangers
 
 
 async def test_who_never_answers_the_end_of_tls(serve, certificate):
@@ -182,5 +183,5 @@ async def test_who_never_answers_the_end_of_tls(serve, certificate):
         return secured
 
     secured = await asyncio.to_thread(begin)
-    await until(lambda: not connect.server._sessions)
+    await until(lambda: not connect.server.connections.sessions)
     secured.close()

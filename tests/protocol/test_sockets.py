@@ -9,7 +9,7 @@ import pytest
 
 from relay.config import SMTPSettings
 from relay.core.errors import ConfigError
-from relay.smtp import sockets
+from relay.smtp import listener as sockets
 from tests.fakes.intake import running
 
 PORT_MEND = "give an address of this machine and a port that is free and allowed"
@@ -26,7 +26,7 @@ def taken():
         yield other.getsockname()[1]
 
 
-def listener(address):
+def table(address):
     """Return settings with one listener in a table of its own."""
     return {"listen": (), "listeners": [{"address": address}]}
 
@@ -34,7 +34,7 @@ def listener(address):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_busy_port_of_a_table(taken, processes):
     """A table is not taken for `smtp.listen`, however many processes share it."""
-    settings = SMTPSettings(**listener(f"127.0.0.1:{taken}"))
+    settings = SMTPSettings(**table(f"127.0.0.1:{taken}"))
     with pytest.raises(ConfigError) as caught:
         sockets.bind_shared(settings, processes)
     assert str(caught.value) == (
@@ -59,10 +59,10 @@ async def test_path_in_a_folder_that_is_not_there(sink, tmp_path):
         f"{PATH_MEND}"
     )
     with pytest.raises(ConfigError) as caught:
-        sockets.bind_shared(SMTPSettings(**listener(place)), 2)
+        sockets.bind_shared(SMTPSettings(**table(place)), 2)
     assert str(caught.value) == expected
     with pytest.raises(ConfigError) as caught:
-        await running(sink, **listener(place)).__aenter__()
+        await running(sink, **table(place)).__aenter__()
     assert str(caught.value) == expected
 
 
@@ -72,7 +72,7 @@ def test_path_that_another_program_listens_on(tmp_path_factory):
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         other.listen()
-        settings = SMTPSettings(**listener(f"unix:{path}"))
+        settings = SMTPSettings(**table(f"unix:{path}"))
         with pytest.raises(ConfigError, match=r"another program listens there.*a path"):
             sockets.bind_shared(settings, 1)
         assert path.is_socket()

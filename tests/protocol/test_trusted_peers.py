@@ -119,7 +119,7 @@ async def test_who_has_logged_in_has_a_rate_of_their_own(serve, tmp_path):
         await talk.ask("EHLO client.example")
         login = "AUTH PLAIN AGFkYUBjb3JwLmV4YW1wbGUAYWFhYWJiYmI="
         assert (await talk.ask(login)).startswith("235 ")
-        assert connect.server.connection_limits.strangers == {}
+        assert connect.server.connections.limits.strangers == {}
         await talk.ask("MAIL FROM:<ada@corp.example>")
         reply = await talk.ask("RCPT TO:<log-ada@in.example>")
         if reply.startswith("250 "):
@@ -159,7 +159,7 @@ async def test_neighbours_of_a_stranger(serve_strangers, sink):
     peers = ("203.0.113.1", "203.0.113.2", "203.0.114.1")
     said = [(await (await connect(peer)).reply())[0][:3] for peer in peers]
     assert said == ["220", "421", "220"]
-    await connect.server.recorder.close()
+    await connect.server.intake.recorder.close()
     assert sink.reasons == ["too_many_connections_of_network"]
 
 
@@ -194,7 +194,7 @@ async def test_verified_certificate(serve, tmp_path):
     }
     files = {"tls_certificate": chain, "tls_key": key}
     connect = await serve(listen=(), listeners=[table], **files, **ONE_EACH)
-    crowd = connect.server.connection_limits
+    crowd = connect.server.connections.limits
     for _ in range(3):
         talk = await connect()
         # `start_tls` writes the first bytes of the handshake at once.
@@ -203,4 +203,4 @@ async def test_verified_certificate(serve, tmp_path):
             await talk.writer.start_tls(context, server_hostname="mx.in.example")
         assert await two_mails(talk) == ["250", "250"]
         assert crowd.strangers == {}
-    assert len(connect.server._sessions) == 3
+    assert len(connect.server.connections.sessions) == 3

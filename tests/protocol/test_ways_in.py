@@ -13,7 +13,6 @@ import pytest
 
 from relay.core.errors import ConfigError
 from relay.smtp import tls as tls_module
-from relay.smtp.session import SMTPSession
 from tests.fakes.certificates import Authority
 from tests.fakes.dialog import Talk
 from tests.fakes.dialogue_fuzz import Wireless
@@ -382,7 +381,7 @@ async def test_bad_proxy_header(header, listen, sink):
     talk = await connect()
     await talk.send(header)
     assert await talk.line() == ""
-    await connect.server.recorder.close()
+    await connect.server.intake.recorder.close()
     assert sink.reasons == ["no_proxy_header"]
 
 
@@ -391,19 +390,20 @@ async def test_proxy_header_that_came_with_the_connection(listen):
     connect = await listen(proxy_from=["127.0.0.1"])
     loop = asyncio.get_running_loop()
     transport = Wireless(loop)
-    session = SMTPSession(connect.server, loop, connect.server.listeners[0])
-    transport.set_protocol(session)
-    session.connection_made(transport)
-    session.data_received(v2())
+    wire = connect.server.connection(connect.server.listeners[0])
+    transport.set_protocol(wire)
+    wire.connection_made(transport)
+    wire.data_received(v2())
     await until(lambda: transport.written.startswith(b"220 "))
+    (session,) = connect.server.connections.sessions
     assert session.peer == "203.0.113.9"
     transport.close()
-    await until(lambda: session.transport is None)
+    await until(lambda: wire.transport is None)
 
 
 async def test_proxy_header_that_does_not_come(listen, monkeypatch):
     """A load balancer that says nothing is not waited for long."""
-    monkeypatch.setattr("relay.smtp.wire._PROXY_HEADER_S", 0.1)
+    monkeypatch.setattr("relay.smtp.session._PROXY_HEADER_S", 0.1)
     talk = await (await listen(proxy_from=["127.0.0.1"]))()
     assert await talk.line() == ""
 

@@ -8,16 +8,16 @@ import pytest
 
 from relay.config import SMTPSettings
 from relay.intake.refusals import Rejection
-from relay.intake.rules import Addressee, Policy, read_headers
+from relay.intake.rules import Addressee, Rules, read_headers
 from relay.smtp.envelope import Path
 from relay.smtp.replies import reply_line
-from tests.fakes.intake import ADA, PEOPLE
+from tests.fakes.intake import PEOPLE
 
 
 @pytest.fixture
-def policy():
+def rules():
     """The rules for two domains, one of them not ASCII."""
-    return Policy(
+    return Rules(
         SMTPSettings(domains=("in.example", "xn--bcher-kva.example"), max_received=3)
     )
 
@@ -34,10 +34,10 @@ def policy():
         ("postmaster", "", None),
     ],
 )
-def test_recipients(policy, local, domain, user_id):
+def test_recipients(rules, local, domain, user_id):
     """Relay addresses name users without regard to case; postmaster names nobody."""
     path = Path(local, domain)
-    assert policy.recipient(path.address, local, domain, PEOPLE) == Addressee(
+    assert rules.recipient(path.address, local, domain, PEOPLE) == Addressee(
         path.address, user_id
     )
 
@@ -54,68 +54,33 @@ def test_recipients(policy, local, domain, user_id):
         ("log-cleo", "in.example", 3),
     ],
 )
-def test_unknown_recipients(policy, local, domain, user_id):
+def test_unknown_recipients(rules, local, domain, user_id):
     """Everybody else is unknown; only the refusal knows that a user is disabled."""
-    answer = policy.recipient(Path(local, domain).address, local, domain, PEOPLE)
+    answer = rules.recipient(Path(local, domain).address, local, domain, PEOPLE)
     assert isinstance(answer, Rejection)
     assert answer.reason == "unknown_recipient"
     assert answer.user_id == user_id
     assert reply_line(answer, "x") == "550 5.1.1 No such relay address here (ref x)"
 
 
-def test_token_of_a_user_who_is_gone(policy):
+def test_token_of_a_user_who_is_gone(rules):
     """A token without its user is unknown, not an error."""
     gone = replace(PEOPLE, users={})
-    answer = policy.recipient("log-ada@in.example", "log-ada", "in.example", gone)
+    answer = rules.recipient("log-ada@in.example", "log-ada", "in.example", gone)
     assert isinstance(answer, Rejection)
 
 
-WHOM = (Addressee("log-ada@in.example", 1), Addressee("log-ben@in.example", 2))
-
-
-def test_assess_for_each(policy):
-    """A mail is judged for each recipient; postmaster takes it from anybody."""
-    whom = (*WHOM, Addressee("postmaster", None))
-    got = policy.assess(b"From: ada@corp.example\r\n\r\n", whom, PEOPLE)
-    assert [addressee.rcpt for addressee, _ in got.taken] == [
-        "log-ada@in.example",
-        "postmaster",
-    ]
-    assert got.taken[0][1] == ADA
-    assert [(a.rcpt, r.reason, r.user_id) for a, r in got.refused] == [
-        ("log-ben@in.example", "sender_not_accepted", 2)
-    ]
-
-
-def test_postmaster_gets_small_mail_only(policy):
-    """Mail beyond postmaster's own limit is refused for postmaster alone."""
-    whom = (WHOM[0], Addressee("postmaster", None))
-    head = b"From: ada@corp.example\r\n\r\n"
-    got = policy.assess(head, whom, PEOPLE, size_bytes=(1 << 20) + 1)
-    assert [addressee.rcpt for addressee, _ in got.taken] == ["log-ada@in.example"]
-    assert [(a.rcpt, r.reason) for a, r in got.refused] == [("postmaster", "too_large")]
-    assert policy.largest(whom) == 35 << 20
-    assert policy.largest(whom[1:]) == 1 << 20
-
-
-def test_assess_loop(policy):
-    """Too many Received lines refuse a mail for everybody, postmaster included."""
-    head = b"Received: x\r\n" * 4 + b"From: ada@corp.example\r\n\r\n"
-    whom = (*WHOM, Addressee("postmaster", None))
-    got = policy.assess(head, whom, PEOPLE)
-    assert got.taken == ()
-    assert {rejection.reason for _, rejection in got.refused} == {"loop"}
-
-
-def test_assess_after_changes(policy):
-    """Users that are gone or disabled since RCPT get nothing."""
-    head = b"From: ada@corp.example\r\n\r\n"
-    without = replace(PEOPLE, users={1: replace(ADA, active=False)})
-    got = policy.assess(head, WHOM, without)
-    assert got.taken == ()
-    assert [rejection.reason for _, rejection in got.refused] == [
-        "unknown_recipient"
-    ] * 2
+def test_sizes(rules):
+    """Mail for postmaster alone is kept small; other mail has the limit for anybody."""
+    whom = (Addressee("log-ada@in.example", 1), Addressee("postmaster", None))
+    assert rules.largest() == rules.largest(whom) == 35 << 20
+    assert rules.largest(whom[1:]) == 1 << 20
+    assert rules.size((1 << 20) + 1, whom) is None
+    refused = rules.size((1 << 20) + 1, whom[1:])
+    assert reply_line(refused, "x") == (
+        "552 5.3.4 Mail is larger than 1048576 bytes (ref x)"
+    )
+    assert rules.size((35 << 20) + 1).reason == "too_large"
 
 
 def test_headers_for_listings():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.smtp.chunks import ChunkDecoder, bdat_command
+from relay.smtp.data import ChunkDecoder, bdat_command
 
 
 @pytest.mark.parametrize(

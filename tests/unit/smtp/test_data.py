@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.smtp.chunks import ChunkDecoder
-from relay.smtp.data import DataDecoder
+from relay.smtp.data import ChunkDecoder, DataDecoder
 
 PIECES = st.lists(
     st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.\r\n", b"a", b"\0", b"\r\n."]),

@@ -59,11 +59,11 @@ def test_every_reply_is_said():
     folder = Path(replies.__file__).parent
     files = [path for path in folder.glob("*.py") if path.name != "replies.py"]
     source = "\n".join(path.read_text("utf-8") for path in files)
-    translated = {id(row) for row in replies.BY_REASON.values()}
+    own = Path(replies.__file__).read_text("utf-8")
     assert [
         name
-        for name, row in TABLE.items()
-        if f"replies.{name}" not in source and id(row) not in translated
+        for name in TABLE
+        if f"replies.{name}" not in source and len(re.findall(rf"\b{name}\b", own)) == 1
     ] == []
 
 

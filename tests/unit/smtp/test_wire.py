@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from relay.smtp.inbox import Inbox
+from relay.smtp.wire import Inbox
 
 
 class Socket:

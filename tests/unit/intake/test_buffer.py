@@ -1,17 +1,17 @@
-"""Line ends of mail that is handed over in pieces."""
+"""Line ends of mail that comes in pieces."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.smtp.handed import LineEnds, with_crlf
+from relay.intake import CRLFPieces, with_crlf
 
 
 @given(st.lists(st.text("a\r\n", max_size=4).map(str.encode), max_size=8))
 def test_pieces_make_the_same_mail(pieces):
     """Wherever a mail is cut, its line ends are those of the whole."""
-    line_ends = LineEnds()
+    line_ends = CRLFPieces()
     assert b"".join(map(line_ends.feed, pieces)) == with_crlf(b"".join(pieces))
 
 

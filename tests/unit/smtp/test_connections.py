@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.config import SMTPSettings
-from relay.smtp.connection_limits import ConnectionLimits
+from relay.smtp.connections import ConnectionLimits
 
 
 def crowd(**settings):

@@ -1,0 +1,440 @@
+"""The way of one mail from its last byte to the store, the same for every door.
+
+SMTP, LMTP, submission, HTTP and `relay import` each `begin` a mail, add its bytes, and
+give it to `Intake.accept`. It is judged in this order: complete, size, header, sender,
+store; the answer is `Accepted` or `Refused`. A door only translates the reason: into an
+SMTP reply, an HTTP status, a line of the import. Envelope and trace are built here, and
+refusals are recorded here.
+
+Source: RFC 5321 sections 3.3 and 6.1.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from relay.core.errors import StoreFull, StoreUnavailable
+from relay.core.ids import new_message_id
+from relay.core.model import Envelope, Recipient, Step
+from relay.intake.buffer import HeaderTooLarge, MailBuffer
+from relay.intake.disk_space import DiskSpace
+from relay.intake.refusals import Occasion, RefusalRecorder, Rejection
+from relay.intake.rules import Addressee, Headers, LineEnds, Rules, read_headers, shown
+from relay.sender import Author, read_author
+from relay.telemetry import get_logger
+from relay.telemetry.metrics import COMMIT_SECONDS, MESSAGES_ACCEPTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from relay.config import SMTPSettings
+    from relay.core.clock import Clock
+    from relay.core.directory import Directory, User
+    from relay.core.model import RawMail, Refusal
+    from relay.intake.refusals import ReplyLine
+    from relay.store import Store
+
+log = get_logger(__name__)
+
+_THREADS: Final = 4
+_CRLF: Final = LineEnds()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a mail comes from, for the envelope, the refusals and the trace.
+
+    `peer` is an IP address, or the name of a door that has none. `step` is the first
+    line of the trace: by which door the mail came, and from whom.
+    """
+
+    peer: str
+    step: Step
+    helo: str = ""
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingMail:
+    """A mail on its way in: its envelope, and its bytes so far.
+
+    The door adds the bytes to `content`; then it gives the mail to `Intake.accept`, or
+    abandons the content. `refused_recipients` counts those that are not among the
+    addressees because they were refused before.
+    """
+
+    origin: Origin
+    mail_from: str
+    addressees: Sequence[Addressee]
+    refused_recipients: int
+    content: MailBuffer
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The mail is safe: a message for each of these recipients.
+
+    `refusals` are of recipients who may not have a mail that others got.
+    """
+
+    recipients: Sequence[Recipient]
+    refusals: Sequence[Refusal] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nobody has the mail: a refusal for each recipient, in their order."""
+
+    refusals: Sequence[Refusal]
+
+    @property
+    def reason(self) -> str:
+        """Return the reason that the first recipient was refused for."""
+        return self.refusals[0].reason
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """What is known of a mail while it is judged."""
+
+    mail: IncomingMail
+    line_ends: LineEnds
+    headers: Headers = field(default_factory=Headers)
+    author: Author = field(default_factory=lambda: Author("", ""))
+    accepted: list[tuple[Addressee, User | None]] = field(default_factory=list)
+    refused: list[tuple[Addressee, Rejection]] = field(default_factory=list)
+
+    @property
+    def header_from(self) -> str:
+        """Return the author's address, or what stands in From instead of one."""
+        return self.author.address or shown(self.headers.from_values)
+
+    def refuse_all(self, rejection: Rejection) -> None:
+        """Refuse the mail for every recipient, for one reason."""
+        self.accepted = []
+        self.refused = [(one, rejection) for one in self.mail.addressees]
+
+
+class Intake:
+    """Accepts mails for the relay; one for all doors of a process.
+
+    Attributes:
+        disk_space: What may still be written above the floor.
+        recorder: Records refusals, also those that a door decides on its own.
+    """
+
+    def __init__(
+        self,
+        settings: SMTPSettings,
+        store: Store,
+        clock: Clock,
+        *,
+        directory: Callable[[], Directory],
+        inline_bytes: int,
+        min_free_bytes: int,
+        reply_line: ReplyLine,
+    ) -> None:
+        """Take the parts; nothing is opened yet.
+
+        Args:
+            settings: The limits, and the domains of relay addresses.
+            store: Keeps mails and refusals.
+            clock: For ids, times and the trace.
+            directory: Gives the newest snapshot; called for each recipient and mail.
+            inline_bytes: Above this a mail goes to a temporary file of the store.
+            min_free_bytes: Free space into which no mail may go.
+            reply_line: Gives the text of a refusal, as it is kept and shown.
+        """
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._directory = directory
+        self._inline_bytes = inline_bytes
+        self._rules = Rules(settings)
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="intake-spool")
+        self.disk_space = DiskSpace(store, min_free_bytes)
+        self.recorder = RefusalRecorder(store, clock, reply_line)
+
+    async def close(self) -> None:
+        """Store the refusals that wait, and let the threads end with their work."""
+        await self.recorder.close()
+        self._executor.shutdown(wait=False)
+
+    # ------------------------------------------------------------ before the content
+
+    def check_size(self, size_bytes: int) -> Rejection | None:
+        """Say why no mail of that size can be accepted now; 0 stands for any size."""
+        rejection = self._rules.size(size_bytes)
+        if rejection is not None:
+            return rejection
+        try:
+            self.disk_space.need(size_bytes)
+        except StoreUnavailable as error:
+            return _store_failure(error)
+        return None
+
+    def recipient(self, rcpt: str, local: str, domain: str) -> Addressee | Rejection:
+        """Return whose relay address this is, or why it is refused (see `Rules`)."""
+        return self._rules.recipient(rcpt, local, domain, self._directory())
+
+    def relay_address(self, user: User) -> Addressee:
+        """Return a user who is known already as a recipient."""
+        domain = next(iter(self._settings.domains), "relay")
+        return Addressee(f"{user.relay_token}@{domain}", user.id)
+
+    def begin(
+        self,
+        origin: Origin,
+        addressees: Sequence[Addressee],
+        *,
+        mail_from: str = "",
+        refused_recipients: int = 0,
+        expected_bytes: int = 0,
+    ) -> IncomingMail | Rejection:
+        """Begin a mail, or say that its announced size is too large for its recipients.
+
+        Args:
+            origin: Where it comes from.
+            addressees: At least one.
+            mail_from: The envelope sender; empty for the null sender.
+            refused_recipients: How many others were refused, for the trace.
+            expected_bytes: The size that was announced (RFC 1870); 0: none.
+        """
+        rejection = self._rules.size(expected_bytes, addressees)
+        if rejection is not None:
+            return rejection
+        content = MailBuffer(
+            self._store,
+            self._executor,
+            self.disk_space,
+            inline_bytes=self._inline_bytes,
+            max_message_bytes=self._rules.largest(addressees),
+            max_header_bytes=self._settings.max_header_bytes,
+            expected_bytes=expected_bytes,
+        )
+        return IncomingMail(origin, mail_from, addressees, refused_recipients, content)
+
+    def is_too_large(self, mail: IncomingMail) -> bool:
+        """Say whether a mail that is still coming in is too large already."""
+        return self._rules.size(mail.content.size_bytes) is not None
+
+    # ------------------------------------------------------------ the whole mail
+
+    async def accept(
+        self, mail: IncomingMail, line_ends: LineEnds = _CRLF
+    ) -> Accepted | Refused:
+        """Judge a mail that has come to its end, and store it if anybody may have it.
+
+        Never raises but on cancellation: a failure of the relay is a reason as well, so
+        that the peer keeps the mail. Afterwards the content's file is the store's, or
+        gone. Cancelled in the middle, the mail is stored whole or not at all.
+        """
+        started_s = time.monotonic()
+        verdict = _Verdict(mail, line_ends)
+        envelope = None
+        failure = None
+        is_the_stores = False
+        try:
+            raw = await self._judge(verdict)
+            if raw is not None and verdict.accepted:
+                envelope = self._envelope(verdict, raw.size_bytes)
+                is_the_stores = True
+                await self._store.messages.put(envelope, raw)
+                COMMIT_SECONDS.observe(time.monotonic() - started_s)
+                _log_accepted(envelope, raw.size_bytes)
+        except StoreUnavailable as error:
+            is_the_stores = False
+            verdict.refuse_all(_store_failure(error))
+        except Exception as error:  # noqa: BLE001 - any bug is a 451: logged below
+            is_the_stores = False
+            failure = error
+            verdict.refuse_all(Rejection("internal_error", type(error).__name__))
+        finally:
+            # Cancelled during `put`, the store may be at work on the file: it sweeps
+            # files without a row. In every other case without a commit the file is
+            # ours to remove.
+            if not is_the_stores:
+                await mail.content.abandon()
+        refusals = self._refusals(verdict)
+        if failure is not None:
+            log.error(
+                "smtp_internal_error",
+                error_id=refusals[0].id,
+                peer=mail.origin.peer,
+                exc_info=failure,
+            )
+        if refusals:
+            await self.recorder.record(refusals)
+        if envelope is None or not verdict.accepted:
+            return Refused(refusals)
+        return Accepted(envelope.recipients, refusals)
+
+    async def refuse(
+        self,
+        origin: Origin,
+        addressees: Sequence[Addressee],
+        rejection: Rejection,
+        *,
+        mail_from: str = "",
+    ) -> Refused:
+        """Refuse for everybody a mail that its door did not begin, or cannot finish."""
+        refusals = [
+            self._refusal(Occasion(origin.peer, mail_from, one.rcpt), one, rejection)
+            for one in addressees
+        ]
+        await self.recorder.record(refusals)
+        return Refused(refusals)
+
+    # ------------------------------------------------------------ the steps, in order
+
+    async def _judge(self, verdict: _Verdict) -> RawMail | None:
+        """Go through the steps before the store; None where one refuses for everybody.
+
+        Raises:
+            StoreUnavailable, StoreFull: The content could not be kept.
+        """
+        rejection = self._complete(verdict) or self._size(verdict)
+        if rejection is None:
+            try:
+                raw, head = await verdict.mail.content.finish()
+            except HeaderTooLarge:
+                rejection = self._rules.header_too_large()
+            else:
+                rejection = self._header(verdict, head)
+        if rejection is not None:
+            verdict.refuse_all(rejection)
+            return None
+        await self._sender(verdict, raw)
+        return raw
+
+    def _complete(self, verdict: _Verdict) -> Rejection | None:
+        """Step 1: every line has its end, so that all readers see one mail."""
+        if verdict.line_ends.bare_dot:
+            log.warning(
+                "smtp_smuggling_refused",
+                peer=verdict.mail.origin.peer,
+                mail_from=verdict.mail.mail_from,
+                hint="a lone dot between bare line ends: SMTP smuggling attempt",
+            )
+        return self._rules.line_ends(verdict.line_ends)
+
+    def _size(self, verdict: _Verdict) -> Rejection | None:
+        """Step 2: the mail is no larger than one of its recipients may have."""
+        mail = verdict.mail
+        return self._rules.size(mail.content.size_bytes, mail.addressees)
+
+    def _header(self, verdict: _Verdict, head: bytes) -> Rejection | None:
+        """Step 3: the header is no loop, and has not too many fields."""
+        verdict.headers = read_headers(head)
+        verdict.author = read_author(verdict.headers.from_values)
+        return self._rules.header(verdict.headers)
+
+    async def _sender(self, verdict: _Verdict, raw: RawMail) -> None:
+        """Step 4: the author may send to the recipient, judged for each of them.
+
+        This step may wait, and has the whole mail: what DNS says of the sender (SPF,
+        DMARC) and a signature over the body (DKIM) belong here.
+        """
+        directory = self._directory()
+        for addressee in verdict.mail.addressees:
+            answer = self._rules.size(raw.size_bytes, [addressee])
+            found = answer or self._rules.sender(verdict.author, addressee, directory)
+            if isinstance(found, Rejection):
+                verdict.refused.append((addressee, found))
+            else:
+                verdict.accepted.append((addressee, found))
+
+    def _envelope(self, verdict: _Verdict, size_bytes: int) -> Envelope:
+        """Step 5: what the store keeps beside the bytes."""
+        mail, headers = verdict.mail, verdict.headers
+        now = self._clock.now()
+        return Envelope(
+            mail_from=mail.mail_from,
+            peer=mail.origin.peer,
+            helo=mail.origin.helo,
+            tls=mail.origin.tls,
+            received_at=now,
+            recipients=tuple(
+                Recipient(new_message_id(self._clock), one.rcpt, one.user_id)
+                for one, _ in verdict.accepted
+            ),
+            header_from=verdict.header_from,
+            header_to=headers.to_text,
+            subject=headers.subject,
+            rfc_message_id=headers.message_id,
+            trace=_trace(verdict, size_bytes, now),
+        )
+
+    # ------------------------------------------------------------ refusals
+
+    def _refusals(self, verdict: _Verdict) -> list[Refusal]:
+        headers = verdict.headers
+        return [
+            self._refusal(
+                Occasion(
+                    peer=verdict.mail.origin.peer,
+                    mail_from=verdict.mail.mail_from,
+                    rcpt=addressee.rcpt,
+                    header_from=verdict.header_from,
+                    subject=headers.subject,
+                    rfc_message_id=headers.message_id,
+                ),
+                addressee,
+                rejection,
+            )
+            for addressee, rejection in verdict.refused
+        ]
+
+    def _refusal(
+        self, occasion: Occasion, addressee: Addressee, rejection: Rejection
+    ) -> Refusal:
+        if rejection.user_id is None and addressee.user_id is not None:
+            rejection = replace(rejection, user_id=addressee.user_id)
+        return self.recorder.make(occasion, rejection)
+
+
+def _store_failure(error: StoreUnavailable) -> Rejection:
+    """Return the rejection for a store that cannot take a mail now."""
+    reason = "disk_full" if isinstance(error, StoreFull) else "store_unavailable"
+    return Rejection(reason, str(error))
+
+
+def _log_accepted(envelope: Envelope, size_bytes: int) -> None:
+    MESSAGES_ACCEPTED.inc(len(envelope.recipients))
+    for recipient in envelope.recipients:
+        log.info(
+            "message_accepted",
+            message_id=recipient.message_id,
+            peer=envelope.peer,
+            mail_from=envelope.mail_from,
+            rcpt=recipient.rcpt,
+            size_bytes=size_bytes,
+        )
+
+
+def _trace(verdict: _Verdict, size_bytes: int, now: datetime) -> tuple[Step, ...]:
+    """Return what was checked, as steps of the decision trace."""
+    mail = verdict.mail
+    accepted = ", ".join(addressee.rcpt for addressee, _ in verdict.accepted)
+    refused = mail.refused_recipients + len(verdict.refused)
+    names = ", ".join(
+        user.name if user else "postmaster" for _, user in verdict.accepted
+    )
+    author = verdict.author.address or "no address in From"
+    bare = str(verdict.line_ends)
+    return (
+        mail.origin.step,
+        Step(now, "rcpt", "accepted", f"{accepted}; {refused} refused"),
+        Step(now, "sender", "accepted", f"{author} for {names}"),
+        Step(now, "size", "accepted", f"{size_bytes} bytes"),
+        Step(
+            now,
+            "line_ends",
+            "bare" if bare else "crlf",
+            f"kept {bare}" if bare else "",
+        ),
+    )
