@@ -1,4 +1,4 @@
-"""The files of a mail: what is to be uploaded to Salesforce, and how far it is.
+"""The files of a mail: which are to be uploaded to Salesforce, and how far each is.
 
 A file follows the record that it hangs on, by a ledger of its own; all frozen.
 """
@@ -41,8 +41,8 @@ class FileDraft:
 class FileRow:
     """A file as the store knows it, and the record that it is to hang on.
 
-    `due_at` is when something is to be done about it; None: never again. `mine` says
-    whether it is in the hands of the worker who asked.
+    `due_at` is when a worker is to go on with it; None: never again. `mine` says
+    whether the worker that asked has its lease.
     """
 
     id: int
@@ -70,8 +70,7 @@ class FileRow:
 class FileUpdate:
     """A change of one file's row. None leaves a column as it is, but for `due_at`.
 
-    `keep` leaves the row in the hands of the worker; otherwise it is free from
-    `due_at` on.
+    `keep` leaves the lease with the worker; otherwise the row is free from `due_at` on.
     """
 
     key: str

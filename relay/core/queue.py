@@ -1,4 +1,4 @@
-"""The queue: a message in a worker's hands, and what came of the attempt."""
+"""The queue: a message that a worker claimed, and the outcome of the attempt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LeaseOwner:
-    """Who holds a claim. `started` tells two processes with one pid apart."""
+    """The process that has a lease; `started` tells two with one pid apart."""
 
     host: str
     boot_id: str
@@ -29,11 +29,11 @@ class LeaseOwner:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message in a worker's hands.
+    """A message that a worker claimed.
 
     `attempt` counts from 1 and fences the settlement: a worker that lost its lease
-    cannot settle what another has claimed since. `alone` marks a message that was in
-    the worker's hands at two crashes and now travels by itself.
+    cannot settle what another has claimed since. `alone` marks a message that was
+    claimed at two crashes and is now claimed by itself.
     """
 
     id: str
@@ -52,7 +52,7 @@ class Claimed:
     alone: bool = False
     failing_since: datetime | None = None
     """When it first failed, later by all time in which it was due and nobody tried (a
-    stopped relay, an org that rests); sets the end. None: it has not failed yet."""
+    stopped relay, an org that is paused); sets the end. None: it has not failed yet."""
 
 
 @dataclass(frozen=True, slots=True)

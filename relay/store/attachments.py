@@ -61,8 +61,8 @@ class Attachments(Part):
     ) -> list[FileRow]:
         """Take the waiting files of up to `limit` mails, the longest due first.
 
-        All rows of these mails come back, those that are in the caller's hands marked
-        `mine`. A lease that has run out counts for nothing.
+        All rows of these mails come back; those that are now leased to the caller are
+        marked `mine`. A lease that has run out counts for nothing.
 
         Raises:
             StoreUnavailable: Nothing was taken; or what was is free again with the
@@ -93,11 +93,11 @@ class Attachments(Part):
     ) -> set[str]:
         """Write down what happened; return the keys for which that was done.
 
-        With `lease_s` the files that are kept are held for so long from now.
+        With `lease_s` the leases of files that the caller keeps end so long from now.
 
         To mark a file as sent takes its lease: without it the row is left as it is,
-        and its key is not in the answer. An answer of Salesforce is taken from
-        anybody, unless the row has moved on meanwhile.
+        and its key is not in the answer. An answer of Salesforce is
+        accepted without the lease, unless the row has changed meanwhile.
 
         Raises:
             IllegalTransition: A change is not in the table. Nothing was changed.
@@ -171,7 +171,7 @@ class Attachments(Part):
         return await self._context.read(work)
 
     async def mark_gone(self, keys: Collection[str]) -> None:
-        """Note that somebody has deleted these files."""
+        """Record that these files were deleted in Salesforce."""
         await self._move_files(
             keys, {"state": ActivityState.GONE.value, "due_at": None}
         )
@@ -180,7 +180,7 @@ class Attachments(Part):
         """Have files sent again that Salesforce does not have any more.
 
         Returns:
-            The keys for which that was done; a file in a worker's hands is left alone.
+            The keys for which that was done; a file that a worker leases stays.
         """
         now = self._context.now()
         values = {
@@ -200,9 +200,9 @@ class Attachments(Part):
         self,
         keys: Collection[str],
         values: dict[str, Any],
-        noted: tuple[str, str] | None = None,
+        audited: tuple[str, str] | None = None,
     ) -> set[str]:
-        """Change files that are linked and in nobody's hands; return their keys."""
+        """Change files that are linked and that no worker leases; return their keys."""
         if not keys:
             return set()
         now = self._context.now()
@@ -219,8 +219,8 @@ class Attachments(Part):
                     .returning(f.key)
                 )
                 done.update(row.key for row in changed)
-            if done and noted:
-                actor, subject = noted
+            if done and audited:
+                actor, subject = audited
                 write_audit(
                     connection, now, actor, "files_rewrite", (subject, None, None)
                 )
@@ -235,8 +235,8 @@ class Attachments(Part):
 def add_files(connection: Connection, drafts: Sequence[FileDraft], now: int) -> None:
     """Add files that are not there yet; try those again that were refused or held.
 
-    A mail whose message is logged once more comes here again: because a person wanted
-    it, or because another copy came.
+    A mail comes here again when its message is logged once more: a person asked for it,
+    or another copy of the mail arrived.
     """
     if not drafts:
         return

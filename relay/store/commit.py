@@ -1,8 +1,9 @@
 """Group commit: whatever queued up while the last commit ran goes into the next one.
 
 A commit costs one sync of the disk whether it holds one mail or a hundred, so the
-committer never commits for one caller alone when others are waiting, and gathers those
-who are about to be: an idle store adds no delay, a busy one shares each sync.
+committer never commits for one caller alone when others are waiting, and waits a
+moment for callers that are about to arrive: an idle store adds no delay, a busy one
+shares each sync.
 
 Two kinds of units go in. `Rows` are plain inserts: those of the whole batch are merged
 and run together for each table. Anything else is a function of the connection
@@ -72,7 +73,7 @@ class Failed:
     __slots__ = ("error",)
 
     def __init__(self, error: BaseException) -> None:
-        """Keep the error for the caller who waits for it."""
+        """Keep the error for the caller that waits for it."""
         self.error = error
 
 
@@ -146,7 +147,7 @@ class Committer:
             calm = calm + 1 if len(self._queue) == waiting else 0
 
     async def _commit(self, batch: list[_Queued]) -> None:
-        """Run one batch and tell everybody; never raises for what a unit did."""
+        """Run one batch and answer each caller; never raises for an error of a unit."""
         units = [unit for unit, _, _ in batch]
         more_s = max(seconds for _, _, seconds in batch)
         results: list[Any]
@@ -175,8 +176,8 @@ def transact(
 ) -> list[Any]:
     """Run units in one transaction and commit; return a result for each, in order.
 
-    A unit that failed has a `Failed`. Where one spoils the transaction for all, each
-    is run again in a transaction of its own.
+    A unit that failed has a `Failed`. Where one unit makes the whole transaction fail,
+    each unit is run again in a transaction of its own.
 
     Raises:
         Exception: The database cannot be used; nothing of the batch was committed.

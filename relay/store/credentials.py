@@ -80,7 +80,7 @@ class Credentials(Part):
         await edit_directory(self._context, actor, work)
 
     async def remove_app_password(self, user_id: int, name: str, actor: str) -> None:
-        """Take a password from a user; who has logged in with it may finish.
+        """Take a password from a user; a session that has logged in with it may finish.
 
         Raises:
             NotFound: There is no such user, or no such password.
@@ -100,7 +100,7 @@ class Credentials(Part):
         await edit_directory(self._context, actor, work)
 
     async def app_password_used(self, user_id: int, name: str) -> None:
-        """Note that a password was used; written once an hour at most, no edit."""
+        """Record that a password was used; written once an hour at most, no edit."""
         table = schema.app_passwords
         now = self._context.now()
         due = or_(table.c.used_at.is_(None), table.c.used_at < now - _HOUR)
@@ -125,7 +125,7 @@ class Credentials(Part):
         )
 
     async def find_api_token(self, hashed: str) -> APIToken | None:
-        """Return the token of which this is the digest, and note its use."""
+        """Return the token of which this is the digest, and record its use."""
         now = self._context.now()
         row = await self._context.read(
             lambda connection: connection.execute(

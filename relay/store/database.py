@@ -1,4 +1,4 @@
-"""The two databases behind one face: where they are, how they are opened and spoken to.
+"""The two databases with one interface: where they are, how they open and run work.
 
 `Database.write` runs a function in a transaction of its own result, `Database.submit`
 queues a unit for the group commit, `Database.read` runs a function over one consistent
@@ -10,8 +10,8 @@ as an asynchronous driver would need. Readers use aiosqlite and never block the 
 (WAL). On PostgreSQL the committer has a connection of its own for the intake; all
 else uses a pool, and several relays may share the database (`postgres`).
 
-Who waits for a commit waits `timeout_s` at most. What was being written then may still
-come to be: an error tells that nothing was promised, not that nothing was stored.
+A caller waits for a commit `timeout_s` at most. The transaction may still be committed
+after that: the error says that nothing was promised, not that nothing was stored.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class Database(Protocol):
 
     is_sqlite: bool
     folder: Path | None
-    """Where its file grows, None where that is another machine's affair."""
+    """The folder in which its file grows; None for a database on a server."""
     committer: Committer
     wake: Wake
 
     timeout_s: float | None
-    """How long anybody waits; None at first: a migration takes as long as it takes."""
+    """How long a caller waits; None at first: a migration has no time limit."""
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` over one consistent view; it must not write."""
@@ -101,8 +101,8 @@ def parse_url(text: str) -> URL:
     raise _config(text, "is neither SQLite nor PostgreSQL")
 
 
-def _config(url: str | URL, mend: str) -> ConfigError:
-    return ConfigError(f"store.url = {masked(url)!r}: {mend}")
+def _config(url: str | URL, hint: str) -> ConfigError:
+    return ConfigError(f"store.url = {masked(url)!r}: {hint}")
 
 
 def masked(url: str | URL) -> str:
@@ -239,7 +239,7 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
 
 
 def _on_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
-    """Take transactions out of the driver's hands, and set each new connection up."""
+    """Begin transactions in place of the driver, and set up each new connection."""
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _record: Any) -> None:
@@ -258,7 +258,7 @@ def _on_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
 def prepare_file(url: URL) -> Path:
     """Make sure that the SQLite file can be opened, and make it where it is not.
 
-    It holds people's mail, so that nobody else may read it; SQLite gives its log the
+    It holds people's mail, so that only this user may read it; SQLite gives its log the
     same rights.
 
     Raises:

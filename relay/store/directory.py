@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _TOKEN_LENGTH: Final = 20
 SYSTEM: Final = "relay"
-"""Who did it, where no person did."""
+"""The actor in the audit where the relay itself made the change."""
 
 
 def new_token() -> str:
@@ -56,7 +56,7 @@ class DirectoryStore(Part):
     """Operations on the directory."""
 
     async def load(self) -> Directory:
-        """Return everybody and everything an admin edits, as of one moment."""
+        """Return all users and all else that an admin edits, as of one moment."""
         now = self._context.now()
         return await self._context.read(
             lambda connection: read_directory(connection, now)
@@ -78,7 +78,7 @@ class DirectoryStore(Part):
     # ---------------------------------------------------------------- users
 
     async def users(self) -> list[User]:
-        """Return everybody, by name."""
+        """Return all users, by name."""
         now = self._context.now()
         return await self._context.read(lambda connection: read_users(connection, now))
 
@@ -86,7 +86,7 @@ class DirectoryStore(Part):
         """Return the user with this e-mail address, or with this name if only one has.
 
         Raises:
-            NotFound: Nobody has it, or several have the name; the text says which.
+            NotFound: No user has it, or several have the name; the text says which.
         """
         users = await self.users()
         key = address_key(text)
@@ -239,7 +239,7 @@ class DirectoryStore(Part):
     # ---------------------------------------------------------------- addresses
 
     async def addresses(self, user_id: int | None = None) -> list[AcceptedAddress]:
-        """Return the accepted addresses of a user, or of everybody."""
+        """Return the accepted addresses of a user, or of all users."""
         accepted = schema.accepted_addresses
         query = select(accepted).order_by(accepted.c.user_id, accepted.c.id)
         if user_id is not None:
@@ -368,7 +368,7 @@ class DirectoryStore(Part):
         return await self._context.read(read_settings)
 
     async def setting(self, key: str) -> Json:
-        """Return a setting, None where nobody has set it."""
+        """Return a setting, None where it is not set."""
         return (await self.settings()).get(key)
 
     async def set_setting(self, key: str, value: Json, actor: str) -> None:
@@ -384,7 +384,7 @@ class DirectoryStore(Part):
         await edit_directory(self._context, actor, work)
 
     async def audit(self, limit: int = 100) -> list[dict[str, Json]]:
-        """Return the latest edits, newest first: who, when, what, old and new."""
+        """Return the latest edits, newest first, each with actor, old and new value."""
         query = select(schema.audit).order_by(schema.audit.c.id.desc()).limit(limit)
 
         def read(connection: Connection) -> list[dict[str, Json]]:

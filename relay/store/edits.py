@@ -35,7 +35,7 @@ Change = tuple[str, "Json", "Json"]
 def write_audit(
     connection: Connection, now: int, actor: str, action: str, change: Change
 ) -> None:
-    """Write who did what; rows of the audit are never changed."""
+    """Write which actor changed what; rows of the audit are never changed."""
     subject, old, new = change
     connection.execute(
         insert(schema.audit).values(
@@ -81,11 +81,11 @@ class Edit:
         self.connection = connection
         self.actor = actor
         self.now = now
-        # Locks out other editors (PostgreSQL); on SQLite nobody else writes anyway.
+        # Locks out other editors on PostgreSQL; SQLite has one writer at a time anyway.
         connection.execute(select(schema.meta.c.revision).with_for_update())
 
     def done(self, action: str, subject: str, old: Json, new: Json) -> None:
-        """Raise the revision, and write who changed what."""
+        """Raise the revision, and write the change to the audit."""
         raise_revision(self.connection)
         change = (subject, old, new)
         write_audit(self.connection, self.now, self.actor, action, change)

@@ -15,7 +15,7 @@ from relay.core.errors import ConfigError, RelayError, StoreFull, StoreUnavailab
 
 _FULL = frozenset({"SQLITE_FULL", "53100", "ENOSPC", "EDQUOT"})
 _OURS = (RelayError, ConfigError)
-# What a unit can cause by its own values: the others of its batch are innocent.
+# Errors that a unit causes by its own values: others of its batch may succeed.
 _OWN_FAULT = (
     "SQLITE_CONSTRAINT",
     "SQLITE_MISMATCH",
@@ -83,7 +83,7 @@ def spares_others(error: BaseException) -> bool:
     """Say whether others in the batch may succeed although this error stopped it.
 
     True for errors that one unit's values cause, and for a full disk, which a large
-    unit may hit alone. A locked database or a lost connection stops everybody.
+    unit may hit alone. A locked database or a lost connection stops all units.
     """
     if isinstance(error, DisconnectionError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated

@@ -1,8 +1,8 @@
 """The ledger: what is written to Salesforce for each mail, and how far it is.
 
 The mail's lease (`relay.store.mails`) guards its rows. `advance` refuses to plan or to
-mark as sent without it: a worker that slept through its lease must not write beside its
-successor. What Salesforce has answered is taken from anybody, for it is a fact.
+mark as sent without it: a worker whose lease ran out must not write beside the worker
+that has it now. An answer of Salesforce is accepted without the lease: it is a fact.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class ActivityLedger(Part):
         return await self._context.read(work)
 
     async def mark_gone(self, keys: Collection[str]) -> int:
-        """Note that somebody has deleted these records; return how many were new."""
+        """Record that these were deleted in Salesforce; return how many were new."""
 
         def work(connection: Connection) -> int:
             count = 0
@@ -468,7 +468,7 @@ def _from(since: datetime | None) -> list[Any]:
 
 
 def _free(keys: Sequence[str], now: int) -> Any:
-    """Return the rows that may be taken back: written, and nobody works on the mail."""
+    """Return the rows that may be planned again: written, and their mail not leased."""
     fit = [state.value for state in ACTIVITY_BY_AUDIT]
     free = or_(mails.c.lease_owner.is_(None), mails.c.lease_until < now)
     return (

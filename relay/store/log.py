@@ -45,7 +45,7 @@ class LogQueries(Part):
 
         Ordered by id, which sorts by time of receipt; `after_id` goes on behind a row
         already seen. A row can appear before one that was listed earlier when its
-        session began earlier: who follows looks a little back.
+        session began earlier: a caller that follows the log asks a little further back.
         """
         return await self._context.read(lambda connection: _log(connection, wanted))
 

@@ -1,6 +1,6 @@
-"""Mails: which messages are copies of one, and who works on it.
+"""Mails: which messages are copies of one mail, and which worker has it.
 
-A mail is one content, whoever's copy it is; it has at most one worker at a time, and
+A mail is one content with all its copies; it has at most one worker at a time, and
 that lease is what guards its rows in the ledger (`relay.store.ledger`). Two relays may
 join copies of one mail at the same time: its keys are unique, so that one row is made.
 """
@@ -42,12 +42,12 @@ class Mails(Part):
     async def join(
         self, owner: LeaseOwner, copies: Sequence[Copy]
     ) -> dict[str, MailState]:
-        """Assign each held message its mail, and take the mails' leases.
+        """Assign each leased message its mail, and take the mails' leases.
 
         A mail with equal key 1, else one with equal key 2, is the same mail; else it is
-        new. A message that has a mail keeps it. A mail held by another live worker
-        comes back with `leased` False. Messages that `owner` does not hold any more are
-        left out.
+        new. A message that has a mail keeps it. A mail leased by another live worker
+        comes back with `leased` False. Messages that `owner` does not lease any more
+        are left out.
 
         Raises:
             StoreUnavailable: Nothing was changed.
@@ -69,9 +69,9 @@ class Mails(Part):
 def _join(
     connection: Connection, owner: str, copies: Sequence[Copy], now: int
 ) -> dict[str, MailState]:
-    held = messages_leased(connection, owner, [copy[0] for copy in copies])
-    known = {i: row.mail_id for i, row in held.items() if row.mail_id is not None}
-    new = [copy for copy in copies if copy[0] in held and copy[0] not in known]
+    leased = messages_leased(connection, owner, [copy[0] for copy in copies])
+    known = {i: row.mail_id for i, row in leased.items() if row.mail_id is not None}
+    new = [copy for copy in copies if copy[0] in leased and copy[0] not in known]
     known |= _assign(connection, new, now)
     if new:
         connection.execute(
@@ -82,7 +82,7 @@ def _join(
         )
     until: dict[int, int] = {}
     for message_id, mail_id in known.items():
-        until[mail_id] = max(until.get(mail_id, 0), held[message_id].lease_until)
+        until[mail_id] = max(until.get(mail_id, 0), leased[message_id].lease_until)
     states = _mail_states(connection, _lease(connection, owner, until, now))
     return {message_id: states[mail_id] for message_id, mail_id in known.items()}
 

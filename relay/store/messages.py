@@ -77,7 +77,7 @@ class RawReader:
 
 
 class MessageStore(Part):
-    """Accepted mail: storing it, reading its raw bytes, removing what nobody needs."""
+    """Accepted mail: storing it, reading its raw bytes, removing what is not needed."""
 
     def __init__(self, context: StoreContext) -> None:
         """Take the shared context; no mail is under way yet."""
@@ -254,8 +254,8 @@ class MessageStore(Part):
 
         def work(connection: Connection) -> None:
             same = schema.meta.c.revision
-            nobody = update(schema.meta).where(schema.meta.c.id < 0)
-            connection.execute(nobody.values(revision=same))
+            nothing = update(schema.meta).where(schema.meta.c.id < 0)
+            connection.execute(nothing.values(revision=same))
 
         self._context.need_open()
         await self._database.committer.submit(work)
@@ -280,8 +280,8 @@ class MessageStore(Part):
     async def raws(self, blob_ids: Iterable[str]) -> dict[str, bytes | RawUnreadable]:
         """Return the bytes of several, all in memory: ask for few large ones at a time.
 
-        Those that do not exist are left out. A file that cannot be read is a value, so
-        that it is no trouble of the others.
+        Those that do not exist are left out. A file that cannot be read is a value and
+        no error, so that the others can be used.
 
         Raises:
             StoreUnavailable: The database cannot be read.

@@ -49,10 +49,10 @@ def check(revision: str) -> None:
     if revision == HEAD:
         return
     if revision in _known():
-        mend = f"older than this relay's ({HEAD}); run: relay db upgrade"
+        hint = f"older than this relay's ({HEAD}); run: relay db upgrade"
     else:
-        mend = f"unknown to this relay ({HEAD}); install the newer relay that made it"
-    text = f"store.url: the store's schema is revision {revision}, {mend}"
+        hint = f"unknown to this relay ({HEAD}); install the newer relay that made it"
+    text = f"store.url: the store's schema is revision {revision}, {hint}"
     raise ConfigError(text)
 
 

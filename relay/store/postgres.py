@@ -1,8 +1,8 @@
 """PostgreSQL: a connection for the group commit, a pool for the rest, and deadlines.
 
-A server that hangs answers nothing and breaks nothing off: not a statement, not its
-cancelling, not the rollback behind it. So whatever runs too long loses its connection
-by our hand; everything that waits on that fails at once, and the next caller makes a
+A server that hangs answers nothing and ends nothing: not a statement, not its
+cancelling, not the rollback after it. So the relay closes the connection of whatever
+runs too long; everything that waits on it fails at once, and the next caller makes a
 new one. Whether a COMMIT that was under way has been done is then not known. That is
 safe: a mail that was answered 451 and stored all the same comes again as a copy.
 
@@ -40,7 +40,7 @@ _POOL: Final = 8
 _REPEATS: Final = 5
 """How often PostgreSQL may break a deadlock at our cost before we give up."""
 _READS: Final = 4
-"""A listing may take so many times as long as a commit: nobody's `250` waits for it."""
+"""A listing may take so many times as long as a commit: no `250` waits for it."""
 _CONNECT_S: Final = 30.0
 """How long a new connection may take where no other limit is set yet."""
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}

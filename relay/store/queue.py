@@ -75,8 +75,8 @@ class Queue(Part):
 
         Their raw mails have at most `max_bytes` together; a larger one comes by itself.
         Leases that have run out are ended first. The answer holds ordinary messages,
-        or exactly one that travels alone, or nothing while such a one is in the hands
-        of this process or waits for what it holds.
+        or exactly one that is claimed alone. It is empty while this process leases such
+        a message, or must first settle others to claim it.
 
         Raises:
             StoreUnavailable: Nothing was claimed; or what was comes back with the next
@@ -103,13 +103,13 @@ class Queue(Part):
     async def renew(
         self, owner: LeaseOwner, ids: Iterable[str], lease_s: float
     ) -> set[str]:
-        """Prolong the leases on messages and their mails; return those still held."""
+        """Prolong the leases on messages and their mails; return those still leased."""
         wanted, name = sorted(ids), str(owner)
         until = self._context.now() + int(lease_s * SECOND)
         mails = schema.mails
 
         def work(connection: Connection) -> set[str]:
-            held: set[str] = set()
+            leased: set[str] = set()
             of_mails: set[int] = set()
             for part in chunks(wanted):
                 rows = connection.execute(
@@ -119,7 +119,7 @@ class Queue(Part):
                     .returning(m.id, m.mail_id)
                 )
                 for row in rows:
-                    held.add(row.id)
+                    leased.add(row.id)
                     if row.mail_id is not None:
                         of_mails.add(row.mail_id)
             for part in chunks(sorted(of_mails)):
@@ -128,7 +128,7 @@ class Queue(Part):
                     .where(mails.c.id.in_(part), mails.c.lease_owner == name)
                     .values(lease_until=until)
                 )
-            return held
+            return leased
 
         return await self._context.write(work)
 
@@ -310,7 +310,7 @@ def _claim(
         return []
     alone = first.crashes >= ALONE_AFTER
     if alone and in_hand:
-        return []  # It goes next, once this process has settled the rest.
+        return []  # It is claimed next, once this process has settled the others.
     choice = m.id == first.id if alone else m.crashes < ALONE_AFTER
     waiting = connection.execute(
         select(m.id, m.size_bytes)
@@ -377,7 +377,7 @@ def _expire(connection: Connection, now: int) -> None:
 
 
 def _crash(connection: Connection, now: int, which: Any) -> int:
-    """Take claimed messages back whose worker is gone; return how many."""
+    """End the claims of workers that are gone; return of how many messages."""
     rows = connection.execute(
         select(schema.messages)
         .where(m.state == State.CLAIMED, which)
@@ -417,7 +417,7 @@ def _crash(connection: Connection, now: int, which: Any) -> int:
             detail=bindparam("detail"),
             crashes=bindparam("crashes"),
             lone_crashes=bindparam("lone_crashes"),
-            # Nobody tried since it was due: a machine may have been off for days.
+            # No worker tried since it was due: a machine may have been off for days.
             failing_since=m.failing_since + (now - m.next_attempt_at),
             next_attempt_at=now,
             **FREE,

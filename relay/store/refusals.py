@@ -1,7 +1,7 @@
 """Which refusals get a row, and which are only counted.
 
-A stranger who tries addresses by the thousand, from ever new networks, must not fill
-the disk, and a disk that is almost full must not be filled by refusals. A count stands
+A peer that tries addresses by the thousand, from ever new networks, must not fill the
+disk, and a disk that is almost full must not be filled by refusals. A count stands
 for the peer's network, the reason, the hour and the user concerned; so a refusal that
 concerns a user stays apart and can be seen, while a stranger's guesses fold into one.
 
@@ -107,7 +107,7 @@ class Probing:
         return [(name, rows) for name, rows in named if rows]
 
     def _counted_as(self, peer: str) -> str | None:
-        """Return in whose name a refusal is counted, None where it gets a row."""
+        """Return the network a refusal is counted for, None where it gets a row."""
         if self._singles >= HOURLY_REFUSALS:
             return _EVERYBODY
         network, site = peer_network(peer), peer_site(peer)

@@ -276,7 +276,7 @@ messages: Final = Table(
     Column("failing_since", BigInteger),  # `Claimed.failing_since`, at its last end.
     # Serves claims, listings by state and counts; few indexes keep `put` cheap.
     Index(None, "state", "next_attempt_at", "id"),
-    # Who else has a mail, before its bytes are removed. It grows at its end.
+    # Finds other messages of a blob before it is removed. The index grows at its end.
     Index(None, "blob_id"),
     Index(
         "ix_messages_of_nobody",

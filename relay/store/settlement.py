@@ -39,7 +39,7 @@ FREE: Final[dict[str, Any]] = {
     "claimed_at": None,
     "alone": False,
 }
-"""Columns of a message that nobody holds."""
+"""Columns of a message that no worker leases."""
 
 
 def leased_by(owner: str) -> Any:
@@ -103,13 +103,13 @@ def settle(
     connection: Connection, owner: str, settlements: Sequence[Settlement], now: int
 ) -> set[str]:
     """End the claims that `owner` still holds; return their messages' ids."""
-    held = messages_leased(connection, owner, [s.message_id for s in settlements])
+    leased = messages_leased(connection, owner, [s.message_id for s in settlements])
     values: list[dict[str, Any]] = []
     records: list[dict[str, Any]] = []
     given_back: list[str] = []
     done: dict[str, int | None] = {}
     for settlement in settlements:
-        row = held.get(settlement.message_id)
+        row = leased.get(settlement.message_id)
         if row is None or row.attempts != settlement.attempt or row.id in done:
             continue
         state = next_state(State.CLAIMED, settlement.event)
@@ -205,12 +205,12 @@ m = schema.messages.c
 f = schema.files.c
 
 Taken = tuple[str, dict[Any, int]]
-"""Owner, and by id of row what tells this claim of it from a later one: a message's
+"""Owner, and by id of row the value that tells this claim from a later one: a message's
 attempt, or the end of a file's lease. Complete once the transaction has ended."""
 
 
 class LateClaims:
-    """What the claims of one process may have taken unawares."""
+    """Claims of one process that may have committed after their caller timed out."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -240,7 +240,7 @@ class LateClaims:
 def give_back_messages(
     connection: Connection, late: Sequence[Taken], now: int
 ) -> set[str]:
-    """Queue messages that late claims hold; return all whose fate is known now.
+    """Queue messages that late claims took; return all that are dealt with now.
 
     A commit that is still under way has its rows locked: they are left for later.
     """

@@ -52,7 +52,7 @@ def read_directory(connection: Connection, now: int) -> Directory:
 
 
 def read_users(connection: Connection, now: int, only: int | None = None) -> list[User]:
-    """Return users by name; with `only`, that one or nobody."""
+    """Return users by name; with `only`, that one if there is one."""
     users, addresses = schema.users, schema.relay_addresses
     people = select(users).order_by(users.c.name, users.c.id)
     tokens = select(addresses).order_by(addresses.c.created_at)
@@ -86,7 +86,7 @@ def read_users(connection: Connection, now: int, only: int | None = None) -> lis
 def read_app_passwords(
     connection: Connection, user_id: int | None = None
 ) -> list[AppPassword]:
-    """Return the app passwords of a user, or of everybody, oldest first."""
+    """Return the app passwords of a user, or of all users, oldest first."""
     table = schema.app_passwords
     query = select(table).order_by(table.c.user_id, table.c.id)
     if user_id is not None:

@@ -3,7 +3,7 @@
 A file is synced, renamed to its final name, and its folder synced, all before the row
 that names it is written; so a row never points to a file that a crash has shortened.
 The other way round a file without a row can be left behind: `sweep` removes those, and
-temporaries that nobody finished, once they are an hour old.
+temporaries that no session finished, once they are an hour old.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Spool:
         """Make the folder where it is missing, for this user alone.
 
         Raises:
-            ConfigError: The folder cannot be made or written, or is somebody else's.
+            ConfigError: The folder cannot be made or written by this user.
         """
         self.folder = folder
         try:
@@ -151,7 +151,7 @@ def private_temporary_folder() -> Path:
     It keeps its name, so that what a killed process left is found and swept.
 
     Raises:
-        ConfigError: Somebody else has made it first.
+        ConfigError: Another user has made it first.
     """
     folder = Path(tempfile.gettempdir()) / f"relay-spool-{os.geteuid()}"
     try:
@@ -160,7 +160,7 @@ def private_temporary_folder() -> Path:
     except OSError as error:
         raise _config(folder, "cannot be made") from error
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
-        raise _config(folder, "belongs to somebody else")
+        raise _config(folder, "belongs to another user")
     return folder
 
 

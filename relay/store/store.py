@@ -176,16 +176,16 @@ async def _first(
         return await (database.write(work) if write else database.read(work))
     except StoreUnavailable as error:
         what = code(error)
-        for prefix, mend in _MENDS.items():
+        for prefix, hint in _HINTS.items():
             if what.startswith(prefix):
-                text = f"store.url = {masked(settings.url)!r}: {mend}"
+                text = f"store.url = {masked(settings.url)!r}: {hint}"
                 raise ConfigError(text) from error
         raise
     except OSError as error:
         raise translate(error) from error
 
 
-_MENDS = {
+_HINTS = {
     "SQLITE_NOTADB": "is not a SQLite database; name another file",
     "SQLITE_CORRUPT": "is damaged; restore it from a backup",
     "SQLITE_CANTOPEN": "cannot be opened; give this user the right to write there",

@@ -1,13 +1,13 @@
 """Waking a worker in another process, so that a lone mail need not wait for a poll.
 
-SQLite: a named pipe beside the database. Whoever put something writes a byte, whoever
-waits has it open; the kernel forgets those that have gone, so nothing is left to clean
-up. PostgreSQL: LISTEN and NOTIFY, sent after the commit so that no `250` waits for it,
-at most fifty a second.
+SQLite: a named pipe beside the database. A process that stored something writes a byte,
+a process that waits has the pipe open; the kernel forgets processes that have ended, so
+that nothing is left to clean up. PostgreSQL: LISTEN and NOTIFY, sent after the commit
+so that no `250` waits for it, at most fifty a second.
 
 A wake may be lost (a full pipe, a lost connection, a file system without pipes): the
-worker looks by itself every `worker.poll_s`. It may also come too often: then it looks
-in vain.
+worker looks by itself every `worker.poll_s`. It may also come too often: the worker
+then looks and finds nothing.
 
 Source: fifo(7); PostgreSQL documentation, "NOTIFY".
 """
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-_NOBODY_S: Final = 0.05
-"""How long it is believed that nobody listens at a pipe."""
+_NO_LISTENER_S: Final = 0.05
+"""How long the relay assumes that no process listens at a pipe."""
 _PAUSE_S: Final = 0.02
 """Between two notifications."""
 _READ_BYTES: Final = 4096
@@ -45,7 +45,7 @@ class Wake(Protocol):
     """A bell that rings in other processes."""
 
     def ring(self) -> None:
-        """Wake who listens elsewhere; returns at once and never fails."""
+        """Wake listeners in other processes; returns at once and never fails."""
 
     async def listen(self, heard: Callable[[], None]) -> None:
         """Call `heard` at each ring from now on; once is enough, more is harmless."""
@@ -66,7 +66,7 @@ class PipeWake:
         self._ring_after = 0.0
 
     def ring(self) -> None:
-        """Write a byte for whoever listens; a process that listens itself knows."""
+        """Write a byte for a listener; a process that listens itself needs none."""
         if self._listening is not None:
             return
         if self._ringing is None and not self._open():
@@ -85,7 +85,7 @@ class PipeWake:
         try:
             self._ringing = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
-            self._ring_after = now + _NOBODY_S
+            self._ring_after = now + _NO_LISTENER_S
             return False
         return True
 
