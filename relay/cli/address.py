@@ -68,6 +68,7 @@ def list_(who: str | None, *, as_json: bool) -> None:
                     "address": one.address,
                     "added_at": one.added_at,
                     "added_by": one.added_by,
+                    "confirmed": one.confirmed,
                 }
                 for one in accepted
             ]
@@ -79,7 +80,12 @@ def list_(who: str | None, *, as_json: bool) -> None:
     table(
         ["user", "address", "added (UTC)", "added by"],
         (
-            (row["user"], row["address"], when(row["added_at"]), row["added_by"])
+            (
+                row["user"],
+                f"{row['address']}{'' if row['confirmed'] else ' (see relay check)'}",
+                when(row["added_at"]),
+                row["added_by"],
+            )
             for row in rows
         ),
         whole=["address"],

@@ -116,7 +116,7 @@ def show(who: str, *, as_json: bool) -> None:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
             accepted = await store.directory.addresses(found.id)
-            return found, [one.address for one in accepted]
+            return found, [one.address for one in accepted if one.confirmed]
 
     found, accepted = run(job())
     row = _row(loaded, found)

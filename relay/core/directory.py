@@ -53,12 +53,17 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedAddress:
-    """An address, or `*@domain`, that may send for a user; `address` is a key."""
+    """An address, or `*@domain`, that may send for a user; `address` is a key.
+
+    One that is not `confirmed` may not send: an older relay kept it, perhaps in the
+    spelling of another owner's domain, and an admin is to add it again or remove it.
+    """
 
     user_id: int
     address: str
     added_at: datetime
     added_by: str
+    confirmed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +106,15 @@ class SkipKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """An address or `*@domain` to leave out, org-wide (`user_id` None) or of a user."""
+    """An address or `*@domain` to leave out, org-wide (`user_id` None) or of a user.
+
+    It is in force whether or not it is `confirmed` (see `AcceptedAddress`).
+    """
 
     pattern: str
     user_id: int | None
     skip: SkipKind
+    confirmed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

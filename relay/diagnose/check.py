@@ -33,6 +33,7 @@ async def check_all(settings: Settings, path: Path | None) -> list[Finding]:
             *machine.secrets(path),
             *await machine.store(settings, access),
             *await people.active(access),
+            *await people.addresses(access),
             *machine.tls(settings),
             *ports,
             *await listeners.sessions(settings, foreign),

@@ -37,7 +37,8 @@ async def hint_for(store: Store, row: Mapping[str, Any]) -> str:
     if row.get("reason") != NOT_ACCEPTED or not row.get("user") or key is None:
         return ""
     user = await store.directory.find_user(str(row["user"]))
-    accepted = {one.address for one in await store.directory.addresses(user.id)}
+    addresses = await store.directory.addresses(user.id)
+    accepted = {one.address for one in addresses if one.confirmed}
     if {key, f"*@{domain_of(key)}"} & accepted:
         return ""
     return acceptance(user.email, sender)

@@ -5,6 +5,7 @@ The mail of a user waits until the org has one active Salesforce user for them.
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import address_key
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _CHECK: Final = "owners"
 _NAMED: Final = 10
-"""Users named in one line; the others are counted."""
+"""Users or addresses named in one line; the others are counted."""
 
 
 async def active(access: StoreAccess) -> list[Finding]:
@@ -38,6 +39,53 @@ async def active(access: StoreAccess) -> list[Finding]:
         return [ok("users", f"{len(users)} active")]
     hint = "relay user add NAME --email ADDRESS"
     return [warn("users", "nobody may log yet", hint)]
+
+
+async def addresses(access: StoreAccess) -> list[Finding]:
+    """Name the addresses that an older relay may have kept in another spelling."""
+    try:
+        store = access.require()
+        if store is None:
+            return []
+        emails = {user.id: user.email for user in await store.directory.users()}
+        senders = [
+            (emails[one.user_id], one.address)
+            for one in await store.directory.addresses()
+            if not one.confirmed
+        ]
+        left_out = [
+            (emails.get(one.user_id or 0, ""), one.pattern)
+            for one in await store.directory.exclusions()
+            if not one.confirmed
+        ]
+    except (RelayError, ConfigError):
+        return []
+    findings: list[Finding] = []
+    if senders:
+        user, address = senders[0]
+        named = _listed([f"{address} for {user}" for user, address in senders])
+        findings.append(
+            warn(
+                "addresses",
+                f"kept before straße and strasse were two domains, and may not send "
+                f"until you decide: {named}",
+                f"if it is written as meant: relay address add {user} {quote(address)}"
+                f"; else relay address remove {user} {quote(address)}, then add yours",
+            )
+        )
+    if left_out:
+        user, pattern = left_out[0]
+        only = f" --user {user}" if user else ""
+        findings.append(
+            warn(
+                "exclusions",
+                f"kept before straße and strasse were two domains, and in force as "
+                f"written: {_listed([pattern for _, pattern in left_out])}",
+                f"if it is written as meant: relay exclude add {quote(pattern)}{only} "
+                f"(--skip as it was); else relay exclude remove, then add yours",
+            )
+        )
+    return findings
 
 
 async def owners(access: StoreAccess, org: Org) -> list[Finding]:
@@ -65,14 +113,17 @@ def judged(users: Sequence[User], found: Sequence[SalesforceUser]) -> Finding:
     ]
     if not lost:
         return ok(_CHECK, "every active user is a Salesforce user")
-    more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
-    named = ", ".join(lost[:_NAMED])
     return warn(
         _CHECK,
-        f"no single active Salesforce user has the e-mail of {named}{more}; "
+        f"no single active Salesforce user has the e-mail of {_listed(lost)}; "
         "their mail waits",
         f"relay user set {lost[0]} --salesforce-id ID",
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _is_one(user: User, found: Sequence[SalesforceUser]) -> bool:

@@ -247,7 +247,11 @@ class DirectoryStore(Part):
         return await self._context.read(
             lambda connection: [
                 AcceptedAddress(
-                    row.user_id, row.address, moment(row.added_at), row.added_by
+                    row.user_id,
+                    row.address,
+                    moment(row.added_at),
+                    row.added_by,
+                    row.confirmed,
                 )
                 for row in connection.execute(query)
             ]
@@ -255,6 +259,8 @@ class DirectoryStore(Part):
 
     async def add_address(self, user_id: int, key: str, actor: str) -> bool:
         """Let an address key, or `*@domain`, send for a user; False: it may already.
+
+        One that awaits confirmation is confirmed by this.
 
         Raises:
             NotFound: There is no such user.

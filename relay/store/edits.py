@@ -109,17 +109,16 @@ class Edit:
     def add_address(self, user_id: int, key: str) -> bool:
         """Accept an address; False: it was accepted already."""
         accepted = schema.accepted_addresses
-        known = select(accepted.c.id).where(
-            accepted.c.user_id == user_id, accepted.c.address == key
-        )
-        if self.connection.scalar(known) is not None:
-            return False
-        self.connection.execute(
-            insert(accepted).values(
-                user_id=user_id, address=key, added_at=self.now, added_by=self.actor
-            )
-        )
-        return True
+        this = (accepted.c.user_id == user_id) & (accepted.c.address == key)
+        confirmed = self.connection.scalar(select(accepted.c.confirmed).where(this))
+        added = {"added_at": self.now, "added_by": self.actor}
+        if confirmed is None:
+            new = insert(accepted).values(user_id=user_id, address=key, **added)
+            self.connection.execute(new)
+        elif not confirmed:
+            again = update(accepted).where(this).values(confirmed=True, **added)
+            self.connection.execute(again)
+        return not confirmed
 
 
 def raise_revision(connection: Connection) -> int:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     text,
+    true,
 )
 
 HEAD: Final = "0003"
@@ -96,6 +97,8 @@ accepted_addresses: Final = Table(
     Column("address", Text, nullable=False),
     Column("added_at", BigInteger, nullable=False),
     Column("added_by", Text, nullable=False),
+    # False: kept before domains were read by IDNA 2008, perhaps in another spelling.
+    Column("confirmed", Boolean, nullable=False, server_default=true()),
     UniqueConstraint("user_id", "address"),
 )
 
@@ -133,6 +136,7 @@ exclusions: Final = Table(
     Column("skip", String(16), nullable=False),
     Column("added_at", BigInteger, nullable=False),
     Column("added_by", Text, nullable=False),
+    Column("confirmed", Boolean, nullable=False, server_default=true()),
 )
 
 settings: Final = Table(

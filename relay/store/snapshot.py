@@ -30,7 +30,7 @@ def read_directory(connection: Connection, now: int) -> Directory:
     accepted: dict[int, set[str]] = {user.id: set() for user in users}
     table = schema.accepted_addresses
     for user_id, address in connection.execute(
-        select(table.c.user_id, table.c.address)
+        select(table.c.user_id, table.c.address).where(table.c.confirmed)
     ):
         accepted[user_id].add(address)
     passwords: dict[int, list[AppPassword]] = {}
@@ -108,7 +108,7 @@ def read_exclusions(connection: Connection) -> list[Exclusion]:
     """Return the exclusions, oldest first."""
     table = schema.exclusions
     return [
-        Exclusion(row.pattern, row.user_id, SkipKind(row.skip))
+        Exclusion(row.pattern, row.user_id, SkipKind(row.skip), row.confirmed)
         for row in connection.execute(select(table).order_by(table.c.id))
     ]
 
