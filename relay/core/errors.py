@@ -34,8 +34,7 @@ from relay.core.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from relay.core.states import ActivityState, Event, State
+    from enum import StrEnum
 
 
 class RelayError(Exception):
@@ -195,12 +194,12 @@ class LeaseLost(TransientError):  # noqa: N818
 class IllegalTransition(RelayError):  # noqa: N818
     """A state change that the tables in `core.states` do not have.
 
-    For a row of the ledger, or a file, `event` is the state it should have taken.
+    `state` and `event` are a `State` and an `Event`. For a row of the ledger, or a
+    file, both are an `ActivityState`: the one it has and the one it should have taken.
+    (Their types stand in `core.states`, which raises this and may not be imported.)
     """
 
-    def __init__(
-        self, state: State | ActivityState, event: Event | ActivityState
-    ) -> None:
+    def __init__(self, state: StrEnum, event: StrEnum) -> None:
         """Name the state and the event."""
         super().__init__(f"what is {state} cannot take {event}")
         self.state = state
