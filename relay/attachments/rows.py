@@ -18,7 +18,7 @@ from relay.outbox.backoff import look_up_wait_s
 from relay.telemetry import get_logger, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from relay.core.files import FileRow
@@ -77,8 +77,22 @@ class LeasedFiles:
             self.drop(update.key)
 
     def drop(self, key: str) -> None:
-        """Leave a row to others."""
+        """Leave a row to other workers."""
         self._mine.discard(key)
+
+    @property
+    def mails(self) -> list[int]:
+        """Return the mails of which a row is still leased."""
+        return sorted({row.draft.mail_id for row in self.mine()})
+
+    def part(self, mails: Collection[int]) -> LeasedFiles:
+        """Return the files of some of the mails, with their leases."""
+        part = LeasedFiles([])
+        part.rows = {
+            key: row for key, row in self.rows.items() if row.draft.mail_id in mails
+        }
+        part._mine = self._mine & part.rows.keys()
+        return part
 
 
 class FileRows:

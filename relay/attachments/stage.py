@@ -17,6 +17,7 @@ from relay.attachments.delivery import Delivery
 from relay.attachments.rows import LeasedFiles
 from relay.core.errors import OrgPaused, StoreUnavailable, TransientError
 from relay.core.states import ActivityState
+from relay.outbox.batch import Isolation
 from relay.outbox.engine import keep_working
 from relay.telemetry import get_logger
 
@@ -114,7 +115,11 @@ class Attachments:
         )
         if not rows:
             return False
-        leased = LeasedFiles(rows)
+        await self._attempt(LeasedFiles(rows), Isolation())
+        return True
+
+    async def _attempt(self, leased: LeasedFiles, isolation: Isolation) -> None:
+        """See to leased files; one mail whose files spoil the turn ends up alone."""
         try:
             await self._delivery.work(leased)
         except StoreUnavailable:
@@ -122,12 +127,14 @@ class Attachments:
         except OrgPaused as error:
             logger.warning("files_wait", code=error.code, error=str(error))
             await self._delivery.put_off(leased, error, counts=False)
-        except TransientError as error:
-            await self._delivery.put_off(leased, error, counts=True)
         except Exception as error:
-            logger.exception("file_failed")
-            await self._delivery.put_off(leased, error, counts=True)
-        return True
+            halves = isolation.halves(leased.mails, error)
+            for mails in halves:
+                await self._attempt(leased.part(mails), isolation)
+            if not halves:
+                if not isinstance(error, TransientError):
+                    logger.exception("file_failed")
+                await self._delivery.put_off(leased, error, counts=True)
 
 
 def file_rules(settings: SalesforceSettings) -> FileRules:

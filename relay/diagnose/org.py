@@ -16,7 +16,7 @@ from relay.diagnose.finding import Finding, fail, misconfigured, ok, warn
 from relay.diagnose.hints import PAUSE_HINTS
 from relay.diagnose.people import owners
 from relay.outbox.mode import WriteMode
-from relay.outbox.visibility import LATEST, RIGHT, Visibility, owner_of
+from relay.outbox.visibility import HINT, LATEST, Visibility, owner_of
 from relay.salesforce import Org
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ async def visibility(
             return [ok(_VISIBILITY, "the user has View All Data")]
         rows = await store.ledger.latest("Task", LATEST)
         reps = {owner_of(row) for row in rows} - {"", await org.access.me()}
-        blind = await Visibility(store, org).blind(reps)
+        blind = await Visibility(store, org).hidden_owners(reps)
     except (RelayError, ConfigError) as error:
         hint = "see the lines above; then relay check again"
         return [warn(_VISIBILITY, f"cannot be tested: {error}", hint)]
@@ -242,9 +242,9 @@ def visible(
     name = section.key_field
     if name and shape.holds_key("Task", name):
         text += ": what was sent without an answer stays unknown"
-        return warn(_VISIBILITY, text, RIGHT)
+        return warn(_VISIBILITY, text, HINT)
     text += ": what was sent without an answer is never written again"
-    return fail(_VISIBILITY, text, RIGHT)
+    return fail(_VISIBILITY, text, HINT)
 
 
 # ------------------------------------------------------------------ writing

@@ -1,11 +1,23 @@
-"""What a batch is made of while it is worked on: messages, and the mails they are."""
+"""A batch while it is worked on: messages, the mails that they are copies of, changes.
+
+`Batch.advance` commits what has changed since the last commit. `Isolation` answers the
+question which item of a batch is at fault where the batch as a whole failed, for mails
+and for files alike. (Records that Salesforce refuses inside one request are singled out
+by `relay.salesforce.write`, where the answers are read.)
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from relay.core.errors import LeaseLost
+from relay.core.errors import (
+    LeaseLost,
+    RecordLocked,
+    SalesforceDown,
+    SalesforceUnavailable,
+    TransientError,
+)
 from relay.core.model import LedgerUpdate, Step
 from relay.core.queue import Settlement
 from relay.core.states import SETTLED, ActivityState, Event
@@ -16,7 +28,6 @@ if TYPE_CHECKING:
 
     from relay.core.clock import Clock
     from relay.core.directory import User
-    from relay.core.errors import TransientError
     from relay.core.files import FileDraft
     from relay.core.model import Activity, Draft, Email, MailState, Unsent
     from relay.core.queue import Claimed, LeaseOwner
@@ -24,11 +35,56 @@ if TYPE_CHECKING:
     from relay.store import Store
 
 
+PASSES: Final = 24
+"""Further passes that a failed batch may cost."""
+
+T = TypeVar("T")
+
+
 class SpoiltBatchError(Exception):
     """Salesforce failed at the batch as a whole, perhaps for one mail in it.
 
-    What has no settlement yet may be tried in smaller parts.
+    Messages without a settlement may be tried in smaller parts.
     """
+
+
+def may_be_one(error: BaseException | None) -> bool:
+    """Say whether one item may be why a batch failed as a whole.
+
+    An org or a store that is down, a pause and a row lock concern all items alike.
+    Anything else may be the fault of one: a look-up that Salesforce cannot answer, an
+    item that breaks the code.
+    """
+    if isinstance(error, SalesforceUnavailable):
+        return not isinstance(error, SalesforceDown | RecordLocked)
+    return error is not None and not isinstance(error, TransientError)
+
+
+@dataclass(slots=True)
+class Isolation:
+    """Finds the item that spoils a batch: the batch is halved until it is alone.
+
+    `left` is how many failures of Salesforce may still be answered by halving: each
+    costs further calls. A fault of the code costs none, and is always isolated.
+    """
+
+    left: int = PASSES
+
+    def halves(self, items: Sequence[T], error: Exception) -> list[Sequence[T]]:
+        """Return the halves to try again; empty where the error is taken for all.
+
+        Args:
+            items: What is not finished yet.
+            error: Why the batch failed as a whole.
+        """
+        if len(items) <= 1:
+            return []
+        spoilt = isinstance(error, SpoiltBatchError | TransientError)
+        if not may_be_one(error) or (spoilt and self.left <= 0):
+            return []
+        self.left -= spoilt
+        middle = (len(items) + 1) // 2
+        return [items[:middle], items[middle:]]
 
 
 @dataclass(slots=True)
@@ -37,9 +93,9 @@ class Batch:
 
     `pending` are ledger changes that follow from answers of Salesforce and are not
     committed yet: they go with the next commit, at the latest with the settlements.
-    `works` are the mails in hand, by id; `files` are to be committed with their
-    settlements. `unsent` are rows that may be *sent* in the store and are not: the next
-    commit takes them back.
+    `mails` are the mails by id; `files` are to be committed with their settlements.
+    `unsent` are rows that may be *sent* in the store although nothing has left: the
+    next commit takes the marks back.
     """
 
     owner: LeaseOwner
@@ -49,11 +105,11 @@ class Batch:
     unsent: list[Unsent] = field(default_factory=list)
 
     def update(
-        self, work: BatchMail, row: Activity, state: ActivityState, **changes: Any
+        self, mail: BatchMail, row: Activity, state: ActivityState, **changes: Any
     ) -> None:
         """Change a ledger row here, and with the next commit in the store."""
         changes.setdefault("error", "")
-        work.change(row, state=state, **changes)
+        mail.change(row, state=state, **changes)
         self.pending.append(LedgerUpdate(row.key, state, **changes))
 
     async def advance(
@@ -107,10 +163,10 @@ class Batch:
         """Mark mails as lost; return the keys of their ledger rows."""
         keys: set[str] = set()
         for mail_id in mail_ids:
-            work = self.mails[mail_id]
-            work.lost = True
-            work.error = LeaseLost(mail_ids)
-            keys.update(work.rows)
+            mail = self.mails[mail_id]
+            mail.lost = True
+            mail.error = LeaseLost(mail_ids)
+            keys.update(mail.rows)
         return keys
 
 

@@ -69,22 +69,21 @@ logger = get_logger(__name__)
 
 
 def pausing(
-    works: Sequence[BatchMail], trouble: TransientError | None
+    mails: Sequence[BatchMail], error: TransientError | None
 ) -> PausingError | None:
-    """Return the error for which the org rests, or None.
+    """Return the error for which the org is paused, or None.
 
-    A call that failed as a whole says it for all. What single records were answered
-    counts only where no other record of the batch got through: one bad record must not
-    stop its neighbours.
+    `error` is the failure of a call as a whole, which holds for all. An answer about a
+    single record counts only where no other record of the batch got through: one bad
+    record must not stop its neighbours.
     """
-    if isinstance(trouble, OrgPaused | SalesforceDown):
-        return trouble
-    told = [w.error for w in works if isinstance(w.error, OrgPaused | SalesforceDown)]
-    if not told or any(
-        work.of(ActivityState.WRITTEN, ActivityState.REFUSED) for work in works
-    ):
+    if isinstance(error, OrgPaused | SalesforceDown):
+        return error
+    errors = [m.error for m in mails if isinstance(m.error, OrgPaused | SalesforceDown)]
+    through = (ActivityState.WRITTEN, ActivityState.REFUSED)
+    if not errors or any(mail.of(*through) for mail in mails):
         return None
-    return told[0]
+    return errors[0]
 
 
 class CircuitBreaker:

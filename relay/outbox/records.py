@@ -22,7 +22,7 @@ from relay.core.model import Activity, LedgerUpdate, Unsent
 from relay.core.states import ActivityState
 from relay.outbox.backoff import look_up_wait_s
 from relay.outbox.engine import CLOCK_SLACK, Client, Outbox, Result
-from relay.outbox.visibility import RIGHT, Visibility, owner_of
+from relay.outbox.visibility import HINT, Visibility, owner_of
 from relay.salesforce import FoundRecord, errors
 from relay.telemetry import metrics
 
@@ -47,7 +47,7 @@ _NO_EMAIL_MESSAGES: Final = frozenset(
 
 _HIDDEN: Final = (
     "sent without an answer; not found, and none of its owner's Tasks can be read, so "
-    f"it may be there: {RIGHT}; until then it is not written again"
+    f"it may be there: {HINT}; until then it is not written again"
 )
 _NO_FIELD: Final = (
     "sent without an answer; its key is in the field {name}, which is not there any "
@@ -286,9 +286,7 @@ class Records(Client[Activity]):
             case Result.UNKNOWN:
                 text = f"{row.object} was sent, no usable answer came ({error})"
                 if outcome.code == "DUPLICATE_VALUE":
-                    text = (
-                        f"{row.object} is there and cannot be seen ({error}): {RIGHT}"
-                    )
+                    text = f"{row.object} is there and cannot be seen ({error}): {HINT}"
                 mail.error = OutcomeUnknown(text, retry_after_s=change.wait_s)
                 mail.trace("write", f"{row.object} unknown", error)
             case Result.NOT_SENT:
@@ -360,7 +358,7 @@ class Records(Client[Activity]):
     async def hidden(self, rows: Sequence[Activity]) -> dict[str, str]:
         """Return the Tasks whose owner's Tasks are not proven to be visible."""
         visibility = Visibility(self._parts.store, self._parts.org)
-        owners = await visibility.blind({owner_of(row) for row in rows})
+        owners = await visibility.hidden_owners({owner_of(row) for row in rows})
         return {row.key: _HIDDEN for row in rows if owner_of(row) in owners}
 
     async def find(self, rows: Sequence[Activity]) -> dict[str, FoundRecord]:

@@ -1,11 +1,11 @@
-"""Whether the integration user sees the Tasks of a rep; else none of them is absent.
+"""Whether the integration user can read the Tasks of a rep.
 
-A Task belongs to its rep from the moment it is made. Where sharing keeps the Tasks of
-others from the integration user, it cannot read back what it has written itself, and no
-query tells such a Task from one that is not there. So nothing is called absent before
-it is proven that the owner's Tasks can be read.
+A Task belongs to its rep from the moment it is made. Where sharing hides the Tasks of
+others from the integration user, the user cannot read back a Task that it has made
+itself, and no query tells a hidden Task from one that does not exist. So a Task counts
+as absent only after it is proven that the Tasks of its owner can be read.
 
-An EmailMessage needs no such proof: who made it always sees it.
+An EmailMessage needs no such proof: its creator can always read it.
 
 Source: Object Reference, "EmailMessage" (access), "UserPermissionAccess".
 """
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from relay.salesforce import Org
     from relay.store import Store
 
-RIGHT: Final = (
+HINT: Final = (
     "give the integration user View All Data, or sharing that shows it every rep's "
     "Tasks"
 )
-"""What an admin does about it."""
+"""What an admin does where they cannot be read."""
 
 LATEST: Final = 200
 """Rows of the ledger in which Tasks of an owner are looked for."""
@@ -42,11 +42,12 @@ class Visibility:
         self._store = store
         self._org = org
 
-    async def blind(self, owners: Collection[str]) -> frozenset[str]:
-        """Return those of the owners whose Tasks are not proven to be seen.
+    async def hidden_owners(self, owners: Collection[str]) -> frozenset[str]:
+        """Return those of the owners whose Tasks are not proven to be readable.
 
-        Proof is to be that owner, the permission View All Data, or one of the owner's
-        Tasks that can be read: of those in the ledger, or any where it has none.
+        Each of these is a proof: the integration user is the owner; it has the
+        permission View All Data; it can read one of the owner's Tasks (of those in the
+        ledger, or any Task where the ledger has none).
 
         Raises:
             RelayError: Salesforce or the store could not be asked.
@@ -58,12 +59,12 @@ class Visibility:
         found = await self._org.records.existing(
             "Task", [i for ids in ours.values() for i in ids]
         )
-        seen = {
+        visible = {
             owner for owner, ids in ours.items() if not found.keys().isdisjoint(ids)
         }
-        if strangers := others - ours.keys():
-            seen |= await self._org.access.visible_owners(strangers)
-        return frozenset(others - seen)
+        if unknown := others - ours.keys():
+            visible |= await self._org.access.visible_owners(unknown)
+        return frozenset(others - visible)
 
 
 def owner_of(row: Activity) -> str:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.outbox.visibility import RIGHT
+from relay.outbox.visibility import HINT
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,7 +20,7 @@ BIN_KEEPS: Final = timedelta(days=15)
 
 HIDDEN: Final = (
     "may be there and hidden, for no Task of its owner can be read; "
-    f"{RIGHT}, before --fix can write it again"
+    f"{HINT}, before --fix can write it again"
 )
 IN_THE_BIN: Final = "in the Recycle Bin: somebody's wish, never made again"
 QUEUED: Final = "queued to be written again"

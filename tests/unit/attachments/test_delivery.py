@@ -71,7 +71,7 @@ class MemoryStore:
         """Add a file."""
         size = more.pop("size", SMALL)
         draft = FileDraft(
-            key, 1, "act", "blob", f"{key}.pdf", "application/pdf",
+            key, more.pop("mail_id", 1), "act", "blob", f"{key}.pdf", "application/pdf",
             size, more.pop("sha256", key), 0, size,
         )  # fmt: skip
         values = {
@@ -474,3 +474,33 @@ async def test_a_store_in_trouble_stops_the_turn(store: MemoryStore, turn: Any) 
     store.messages.raw = StoreUnavailable("full")
     with pytest.raises(StoreUnavailable):
         await turn()
+
+
+async def test_one_mails_files_do_not_spoil_the_others(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """A file that breaks the code fails alone; every other file arrives."""
+    for number in range(1, 6):
+        store.add(f"f{number}", mail_id=number)
+
+    def odd(key: str, kind: str) -> WriteOutcome:
+        if key == "f3":
+            raise ValueError(kind)
+        return org.done(key, kind)
+
+    org.answer = odd
+    await turn()
+    # What was on its way with it is looked up before it is sent again.
+    org.found = {
+        key: [
+            FoundFile(key, f"v-{key}", f"d-v-{key}", is_deleted=False, created_at=START)
+        ]
+        for key in store.rows
+        if key != "f3"
+    }
+    org.links = set()
+    states = await turn(1000)
+    assert {key for key, state in states.items() if state == "linked"} == {
+        "f1", "f2", "f4", "f5",
+    }  # fmt: skip
+    assert states["f3"] in {"sent", "planned"}
