@@ -1,4 +1,4 @@
-"""One call and its answer, apart from sockets: what resources take and give.
+"""One call and its answer, apart from sockets.
 
 A subrequest of a composite is a `Call` as well, so that it meets the same checks as a
 request of its own. Bodies are JSON, or multipart/form-data with one JSON part and
@@ -28,7 +28,7 @@ MAX_JSON: Final = 50 * 1024 * 1024
 
 _ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 NOTHING: Final = object()
-"""Stands for a body that is absent, which JSON null is not."""
+"""The body of a call without a body; JSON null is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Call:
     """True for a subrequest."""
 
     def caller(self) -> Caller:
-        """Return who writes, with what the headers say about rules."""
+        """Return the user, with what the headers say about rules of the org."""
         duplicates = self.headers.get("sforce-duplicate-rule-header", "")
         assign = self.headers.get("sforce-auto-assign", "true")
         return Caller(
@@ -82,7 +82,7 @@ class Call:
 
 
 def failure(error: SandboxError) -> Answer:
-    """Return the answer that is nothing but an error."""
+    """Return the answer whose body is only this error."""
     return Answer(error.status, [error.as_json()])
 
 

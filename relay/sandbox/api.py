@@ -74,7 +74,7 @@ class Inbound:
 
 
 def process(org: SandboxOrg, request: Inbound) -> tuple[Answer, LoggedCall]:
-    """Answer a request, and say what it was and what it cost."""
+    """Answer a request; return the answer and its entry in the call log."""
     with org.lock:
         try:
             return _process(org, request)
@@ -326,7 +326,7 @@ def kind_of(segments: tuple[str, ...]) -> str:
 
 
 def versions() -> list[dict[str, str]]:
-    """Return what `GET /services/data/` tells without a token."""
+    """Return the answer to `GET /services/data/`, which needs no token."""
     return [
         {"label": label, "url": f"/services/data/v{version}", "version": version}
         for version, label in VERSIONS.items()
@@ -336,7 +336,7 @@ def versions() -> list[dict[str, str]]:
 def _sobject(
     org: SandboxOrg, call: Call, info: ObjectInfo, rest: tuple[str, ...]
 ) -> Answer:
-    """Answer what stands below one object."""
+    """Answer the paths below one object."""
     match rest:
         case ():
             table = {"GET": resources.basic, "POST": resources.create}

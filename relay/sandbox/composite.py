@@ -59,7 +59,7 @@ class Subrequest:
 
     @property
     def path(self) -> str:
-        """Return what stands behind the version, without the query."""
+        """Return the part of the path after the version, without the query."""
         return _BASE.sub("", urlsplit(self.url).path)
 
     @property

@@ -71,8 +71,8 @@ class OrgConfig:
         hidden_fields: By object, fields that field-level security hides.
         custom_fields: See `metadata.custom_field`.
         hidden_rows: By user id, record ids that sharing hides from that user.
-        private_activities: Tasks and Events of others are hidden from whoever has not
-            View All Data, also from the user that made them.
+        private_activities: A user without View All Data sees the Tasks and Events of
+            nobody else, not even those that this user created for another owner.
         view_all_data: Usernames that have the permission View All Data.
         refuse_converted_leads: A Task may not name a converted Lead.
         refuse_lead_with_related: An EmailMessage may not have a Lead among its
@@ -270,7 +270,7 @@ def read_fault(settings: Mapping[str, Any]) -> Fault:
 
 
 class FaultBook:
-    """The faults that are set, and the dice that choose among them."""
+    """The faults that are set, and the random numbers that decide when one strikes."""
 
     def __init__(self, random: Random, clock: Clock) -> None:
         """Start without faults."""
@@ -302,7 +302,7 @@ class FaultBook:
         ]
 
     def check_record(self, name: str, record_id: str) -> None:
-        """Raise what hits one record now, if anything does."""
+        """Raise the error of a fault that hits one record now, if there is one."""
         for fault in list(self.faults):
             if fault.of_records and fault.object in {"", name} and self._strikes(fault):
                 raise fault.error(record_id)

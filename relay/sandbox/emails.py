@@ -45,7 +45,7 @@ class EmailMessageRules(ObjectRules):
     """EmailMessage."""
 
     def before_insert(self, write: Write, row: dict[str, Any]) -> None:
-        """Check what a message outside a case may say, and derive its name."""
+        """Check the rules for messages outside a case, and derive the name."""
         if row.get("ParentId") is None:
             _check_outside_case(write.state, row, write.given)
         elif row.get("RelatedToId") not in {None, row["ParentId"]}:
@@ -75,7 +75,7 @@ class EmailMessageRules(ObjectRules):
             write.state.rows.put("EmailMessage", {**row, "ActivityId": task["Id"]})
 
     def before_update(self, write: Write, row: dict[str, Any]) -> None:
-        """Let nothing but the few updatable fields of a message change."""
+        """Refuse changes of all but the few updatable fields."""
         if write.old.get("Status") == DRAFT:
             return
         info = write.records.object("EmailMessage")
@@ -93,7 +93,7 @@ class EmailMessageRules(ObjectRules):
                 raise _lead_with_related()
 
     def after_delete(self, write: Write, row: Mapping[str, Any]) -> None:
-        """Take relations and the platform's Task along."""
+        """Delete its relations and the platform's Task as well."""
         for each in write.state.rows.where(
             "EmailMessageRelation", "EmailMessageId", row["Id"]
         ):
@@ -107,7 +107,7 @@ class EmailRelationRules(ObjectRules):
     """EmailMessageRelation: the address and object type follow from the record."""
 
     def before_insert(self, write: Write, row: dict[str, Any]) -> None:
-        """Fill address and type, and refuse a relation to nobody."""
+        """Fill address and type, and refuse one without record and address."""
         _fill_relation(write.state, row)
         if row.get("RelationId") is None and row.get("RelationAddress") is None:
             raise SandboxError(

@@ -86,10 +86,10 @@ def parser_error(message: str) -> SandboxError:
 
 
 def not_found(message: str = "The requested resource does not exist") -> SandboxError:
-    """Return the refusal of an address that leads nowhere."""
+    """Return the refusal of an address that names no resource."""
     return SandboxError("NOT_FOUND", message)
 
 
 def deleted(status: int = 400) -> SandboxError:
-    """Return the refusal of a row that lies in the Recycle Bin."""
+    """Return the refusal of a row that is in the Recycle Bin."""
     return SandboxError("ENTITY_IS_DELETED", "entity is deleted", status=status)

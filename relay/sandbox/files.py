@@ -1,6 +1,6 @@
 """Files: versions, documents, links, and legacy attachments.
 
-Inserting a ContentVersion makes its ContentDocument, whose id is told by query only.
+Inserting a ContentVersion makes its ContentDocument, whose id only a query returns.
 A version is never changed or deleted; new content is a new version.
 
 Source: Salesforce Object Reference, "ContentVersion", "ContentDocument",
@@ -96,7 +96,7 @@ class VersionRules(ObjectRules):
             link_document(write, document_id, row["FirstPublishLocationId"])
 
     def before_delete(self, write: Write, row: Mapping[str, Any]) -> None:
-        """Let a version go with its document only."""
+        """Refuse to delete a version alone: it goes with its document."""
         document = (
             write.state.rows.get("ContentDocument", row["ContentDocumentId"]) or {}
         )
@@ -110,7 +110,7 @@ class DocumentRules(ObjectRules):
     """ContentDocument."""
 
     def after_delete(self, write: Write, row: Mapping[str, Any]) -> None:
-        """Take versions and links along."""
+        """Delete its versions and links as well."""
         for name in ("ContentVersion", "ContentDocumentLink"):
             for each in write.state.rows.where(name, "ContentDocumentId", row["Id"]):
                 write.records.drop(name, each, write.caller)
@@ -120,7 +120,7 @@ class DocumentLinkRules(ObjectRules):
     """ContentDocumentLink."""
 
     def before_insert(self, write: Write, row: dict[str, Any]) -> None:
-        """Refuse a second link, and a link to a mail that takes none."""
+        """Refuse a second link, and a link to an e-mail that takes no files."""
         row["Visibility"] = row.get("Visibility") or "AllUsers"
         document, target = row.get("ContentDocumentId"), row.get("LinkedEntityId")
         if document and target:
@@ -131,11 +131,11 @@ class AttachmentRules(ObjectRules):
     """Attachment."""
 
     def before_insert(self, write: Write, row: dict[str, Any]) -> None:
-        """Keep the body apart from the row."""
+        """Store the body outside of the row."""
         self._keep(write.state, row, write.given)
 
     def before_update(self, write: Write, row: dict[str, Any]) -> None:
-        """Keep another body."""
+        """Store the new body."""
         self._keep(write.state, row, write.given)
 
     def _keep(
@@ -165,7 +165,7 @@ def check_file(state: OrgState, ending: str) -> None:
 
 
 def link_document(write: Write, document_id: str, target_id: str) -> None:
-    """Link a document to a record as the platform does it by itself.
+    """Link a document to a record, as the platform does on its own.
 
     Raises:
         SandboxError: The record takes no link.

@@ -34,7 +34,7 @@ _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "ContentVersion": ("PathOnClient", "VersionData"),
     "ContentDocumentLink": ("ShareType",),
 }
-"""Fields that describe calls nillable and a create needs all the same."""
+"""Fields that a create needs although describe calls them nillable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ _UNPROVEN: Final[Options] = {
     "verify_sub": False,
     "verify_jti": False,
 }
-"""PyJWT proves the signature; the claims are proven here, on the sandbox's clock."""
+"""PyJWT checks the signature; the claims are checked here, by the sandbox's clock."""
 
 
 class OAuthError(Exception):
@@ -79,7 +79,7 @@ def token_answer(org: SandboxOrg, headers: Mapping[str, str], raw: bytes) -> Ans
 
 
 def _grant(org: SandboxOrg, headers: Mapping[str, str], raw: bytes) -> str:
-    """Return the user as whom a token is given."""
+    """Return the id of the user whom the token is for."""
     if headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise OAuthError("invalid_request", "the form must be urlencoded")
     try:

@@ -1,7 +1,7 @@
 """Objects with behaviour of their own: people, opportunities, cases, tasks and events.
 
 The rules of tasks that cost other products their records: a Lead never together with a
-WhatId, derived fields that nobody may write, CompletedDateTime that is set, kept and
+WhatId, derived fields that no client may write, CompletedDateTime that is set, kept and
 cleared. E-mails and files have modules of their own.
 
 Source: Salesforce Object Reference, "Lead", "Opportunity", "Case", "Task",
@@ -31,7 +31,7 @@ class PersonRules(ObjectRules):
         self._name = name
 
     def before_insert(self, write: Write, row: dict[str, Any]) -> None:
-        """Name the person, refuse duplicates, hand a Lead to its assigned owner."""
+        """Name the person, refuse duplicates, give a Lead its assigned owner."""
         row["Name"] = full_name(row)
         rules, email = write.state.config.duplicate_rules, row.get("Email")
         known = email and any(
@@ -153,7 +153,7 @@ class TaskRules(ObjectRules):
             _relate(write, row)
 
     def after_delete(self, write: Write, row: Mapping[str, Any]) -> None:
-        """Take the e-mail of this activity, and the occurrences of a series, along."""
+        """Delete its e-mail, and the occurrences of a series, as well."""
         _unrelate(write, row["Id"])
         for email in write.state.rows.where("EmailMessage", "ActivityId", row["Id"]):
             write.records.drop("EmailMessage", email, write.caller)
@@ -271,7 +271,7 @@ def _settle_who(
     given: Mapping[str, Any],
     old: Mapping[str, Any] | None = None,
 ) -> None:
-    """Bring WhoId and TaskWhoIds in line (Object Reference, Task, "TaskWhoIds")."""
+    """Make WhoId and TaskWhoIds agree (Object Reference, Task, "TaskWhoIds")."""
     if not state.config.shared_activities:
         return
     if "TaskWhoIds" in given:

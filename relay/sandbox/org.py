@@ -1,7 +1,7 @@
-"""The org: the facade in front of everything the stand-in knows and does.
+"""The org: the facade in front of all parts of the stand-in.
 
 `SandboxOrg` builds the parts and plants the first rows. It knows nothing of HTTP. One
-lock (`lock`) guards it: who calls from a thread of its own takes it first.
+lock (`lock`) guards it: a caller in another thread takes it first.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class SandboxOrg:
 
     @property
     def integration_user_id(self) -> str:
-        """Return the id of the user as whom the registered app acts."""
+        """Return the id of the user as which the registered app acts."""
         return self.state.integration_user_id
 
     def configure(self, settings: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ _NO_ID: Final = "000000000000000AAA"
 
 
 class OrgSource:
-    """Rows of an org through the eyes of one user."""
+    """The rows of an org that one user may see."""
 
     def __init__(self, state: OrgState, user_id: str, version: str) -> None:
         """Bind user and API version."""
@@ -46,7 +46,7 @@ class OrgSource:
         """Return every row; the evaluator leaves out deleted ones."""
         del all_rows
         if name == PERMISSIONS:
-            # One row, made for whoever asks.
+            # One row, computed for the asking user.
             granted = self._state.views_all(self._user_id)
             return [{"Id": _NO_ID, "PermissionsViewAllData": granted}]
         return self._state.rows.all(name)
@@ -64,16 +64,16 @@ class OrgSource:
         return (info.name, row) if info and row is not None else None
 
     def visible(self, name: str, row: Row) -> bool:
-        """Ask sharing."""
+        """Ask whether sharing lets the user see a row."""
         del name
         return self._state.can_see(self._user_id, row["Id"])
 
     def shuffle(self, rows: list[Any]) -> None:
-        """Shuffle with the org's dice."""
+        """Shuffle with the org's random numbers."""
         self._state.random.shuffle(rows)
 
     def required_filters(self, name: str) -> Collection[str]:
-        """Return the filters without which ContentDocumentLink tells nothing."""
+        """Return the filters that a query of ContentDocumentLink needs."""
         if name == "ContentDocumentLink":
             return ("Id", "ContentDocumentId", "LinkedEntityId")
         return ()
@@ -87,7 +87,7 @@ _HINT: Final = re.compile(r"batchSize\s*=\s*(\d{1,9})", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What is left of an answer that did not fit on one page."""
+    """The records of an answer that does not fit on one page."""
 
     user_id: str
     made_at: datetime

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who writes, and what the request's headers say about rules of the org."""
+    """The user who writes, and what the headers say about rules of the org."""
 
     user_id: str
     allow_duplicates: bool = False
@@ -64,16 +64,16 @@ class ObjectRules:
         """Check and complete a row that is not stored yet."""
 
     def after_insert(self, write: Write, row: dict[str, Any]) -> None:
-        """Make what belongs to a row that is stored now."""
+        """Create the rows that belong to one that is stored now."""
 
     def before_update(self, write: Write, row: dict[str, Any]) -> None:
         """Check and complete the row that takes the place of an old one."""
 
     def before_delete(self, write: Write, row: Mapping[str, Any]) -> None:
-        """Check whether a row may go."""
+        """Check whether a row may be deleted."""
 
     def after_delete(self, write: Write, row: Mapping[str, Any]) -> None:
-        """Take along what belongs to a row that is gone."""
+        """Delete the rows that belong to one that is deleted now."""
 
 
 _PLAIN: Final = ObjectRules()
@@ -81,10 +81,10 @@ _ACTIVITY_LINKS: Final = frozenset({"WhoId", "WhatId", "RelatedToId"})
 
 
 class Records:
-    """The write operations of an state."""
+    """The write operations of an org."""
 
     def __init__(self, state: OrgState, rules: Mapping[str, ObjectRules]) -> None:
-        """Write to `state`; `rules` are what single objects do beside."""
+        """Write to `state`; `rules` add the behaviour of single objects."""
         self.state = state
         self._rules = rules
 
@@ -207,7 +207,7 @@ class Records:
             raise
 
     def drop(self, name: str, row: Mapping[str, Any], caller: Caller) -> None:
-        """Mark a row as deleted with its companions, without asking who may."""
+        """Mark a row and what belongs to it as deleted, without a check of rights."""
         if row.get("IsDeleted"):
             return
         rules = self._rules.get(name, _PLAIN)
@@ -237,7 +237,7 @@ class Records:
     def system_insert(
         self, name: str, values: Mapping[str, Any], user_id: str
     ) -> dict[str, Any]:
-        """Store a row that the platform makes itself, or a test: unchecked."""
+        """Store a row of the platform itself, or of a test, without checks."""
         info = self.object(name)
         row = {**info.template, **values}
         row.setdefault("Id", None)
@@ -403,12 +403,12 @@ class Records:
     def _duplicate(
         self, field: FieldInfo, record_id: str, caller: Caller
     ) -> SandboxError:
-        # A rival that is not committed yet, or that the caller may not see, has no
-        # name that could be told.
-        told = not self.state.rows.is_fresh(record_id) and self.state.can_see(
+        # The platform names the other record only if it is committed and the caller
+        # may see it.
+        named = not self.state.rows.is_fresh(record_id) and self.state.can_see(
             caller.user_id, record_id
         )
-        name, rival = (field.name, record_id[:15]) if told else ("<unknown>",) * 2
+        name, rival = (field.name, record_id[:15]) if named else ("<unknown>",) * 2
         return SandboxError(
             "DUPLICATE_VALUE",
             f"duplicate value found: {name} duplicates value on record with id: "

@@ -1,7 +1,7 @@
 """Objects and rows over REST: describe, rows, keys, blobs, changes, queries.
 
 Describe is the contract between org and client: a field hidden by field-level security
-is not in it, and lengths in it are the ones that writes are held to.
+is not in it, and writes are checked against the lengths in it.
 
 `updated` and `deleted` ignore seconds on the way in, and their answer never claims to
 cover the moment of asking: a transaction commits after its stamp.
@@ -413,7 +413,7 @@ def describe_global(org: SandboxOrg, version: str) -> dict[str, Any]:
 
 
 def describe_basic(info: ObjectInfo, version: str) -> dict[str, Any]:
-    """Return what `GET /sobjects/X/` tells."""
+    """Return the body of `GET /sobjects/X/`."""
     return {"objectDescribe": _summary(info, version), "recentItems": []}
 
 

@@ -52,7 +52,7 @@ _ABORT: Final = struct.pack("ii", 1, 0)
 
 
 class Connections:
-    """The transports of open connections by peer, so that a fault can cut one."""
+    """The transports of open connections by client address: a fault cuts one."""
 
     def __init__(self) -> None:
         """Start without any."""
@@ -68,7 +68,7 @@ class Connections:
         if sock is not None:
             sock.setsockopt(SOL_SOCKET, SO_LINGER, _ABORT)
         transport.abort()
-        # The loop tells the protocol that its peer is gone before we return.
+        # The event loop must report the loss to the protocol before we return.
         for _ in range(3):
             await asyncio.sleep(0)
 
@@ -78,13 +78,13 @@ def create_app(org: SandboxOrg, connections: Connections | None = None) -> Starl
 
     Args:
         org: The org; requests of all connections share it.
-        connections: Where the server notes its transports; without it a `reset` fault
+        connections: Where the server keeps its transports; without it a `reset` fault
             answers 500.
     """
-    held = connections or Connections()
+    opened = connections or Connections()
 
     async def salesforce(request: Request) -> Response:
-        return await _Exchange(org, held, request).run()
+        return await _Exchange(org, opened, request).run()
 
     return Starlette(
         routes=[
@@ -216,12 +216,12 @@ def _encode(answer: Answer) -> bytes:
 
 
 _HEAD_BYTES: Final = 1 << 20
-"""What the parser takes, so that the org itself refuses long addresses and headers."""
+"""Limit of the parser: above the org's own, so that the org refuses long headers."""
 _GRACE_S: Final = 1
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to whoever runs the loop."""
+    """A server that leaves signals to the code that runs the event loop."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         """Start unready."""
@@ -234,7 +234,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell when connections are taken."""
+        """Set `ready` once connections are accepted."""
         await super().startup(sockets)
         self.ready.set()
 
@@ -351,7 +351,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _tracking(connections: Connections) -> type[H11Protocol]:
-    """Return a protocol that notes its transport, so that a fault can cut it."""
+    """Return a protocol that keeps its transport, so that a fault can cut it."""
 
     class Tracking(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base does

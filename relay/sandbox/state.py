@@ -1,4 +1,4 @@
-"""What an org holds in memory: the ground on which everything else stands.
+"""What an org holds in memory: all other parts stand on it.
 
 Rows with their indexes, ids, the clock, API usage, the call log, sessions, switches and
 metadata. A row is a plain dict that is never changed once stored: an update stores
@@ -37,7 +37,7 @@ class OrgState:
     """Everything an org holds: switches, metadata, rows, clock, users, usage, sessions.
 
     It checks nothing and derives nothing; `records` writes to it by the platform's
-    rules. Whoever changes it holds the lock of the org.
+    rules. A caller that changes it holds the lock of the org.
 
     Attributes:
         shaped_at: When the metadata last changed.
@@ -103,7 +103,7 @@ class OrgState:
         return str(user["Id"]) if user else ""
 
     def can_see(self, user_id: str, record_id: str) -> bool:
-        """Ask sharing whether a user may see a record."""
+        """Say whether sharing lets a user see a record."""
         if self.views_all(user_id):
             return True
         if record_id in self.config.hidden_rows.get(user_id, ()):
@@ -190,7 +190,7 @@ class Rows:
             self._born.add(record_id)
 
     def remove(self, name: str, record_id: str) -> None:
-        """Take a row out for good: it can be neither queried nor undeleted."""
+        """Remove a row for good: it can be neither queried nor undeleted."""
         table = self.tables[name]
         self._journal.append((table, record_id, table.set(record_id, None)))
 
@@ -290,7 +290,7 @@ class SandboxClock:
         return self._stopped or self._inner.now() + self._offset
 
     def boottime_s(self) -> float:
-        """Return the inner clock's seconds since boot, which nobody sets."""
+        """Return the inner clock's seconds since boot, which no test sets."""
         return self._inner.boottime_s()
 
     def set(self, moment: datetime, *, stopped: bool = False) -> None:
@@ -373,7 +373,7 @@ class CallLog:
         self._calls: deque[LoggedCall] = deque(maxlen=_KEPT_CALLS)
 
     def add(self, call: LoggedCall) -> None:
-        """Note a call."""
+        """Add a call."""
         self._calls.append(call)
 
     def clear(self) -> None:
@@ -386,7 +386,7 @@ class CallLog:
 
 
 class Sessions:
-    """The tokens that are good now."""
+    """The tokens that are valid now."""
 
     def __init__(self, state: OrgState) -> None:
         """Start without any."""
@@ -400,7 +400,7 @@ class Sessions:
         return token
 
     def user_of(self, token: str) -> str | None:
-        """Return whose token it is, or None; each use makes it last longer."""
+        """Return the user of a token, or None; each use makes it last longer."""
         user_id, used_at = self._used.get(token, ("", None))
         now = self._state.clock.now()
         if used_at is None:

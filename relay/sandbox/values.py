@@ -1,7 +1,7 @@
 """One value of one field: what a client may send, and what is stored.
 
-Strict where Salesforce is strict, and strict where nobody knows: a number in a text
-field, a date without a day, a text one UTF-16 unit too long are refused, never
+Strict where Salesforce is strict, and where its behaviour is not known: a number in a
+text field, a date without a day, a text one UTF-16 unit too long are refused, never
 corrected or cut. White space around text is trimmed and empty text is null, as the
 platform does.
 

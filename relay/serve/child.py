@@ -89,13 +89,13 @@ class Channel:
 
 
 def line(kind: str, **fields: Any) -> bytes:
-    """Return a message as it travels."""
+    """Return a message as bytes."""
     return json.dumps({"kind": kind, **fields}, default=str).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What the supervisor tells a child before anything else."""
+    """What a child must know before it starts."""
 
     name: str
     roles: list[str]
@@ -106,7 +106,7 @@ class Ticket:
     """Listening sockets by place."""
 
     def text(self) -> str:
-        """Return it in the form that travels."""
+        """Return it as text."""
         return json.dumps(asdict(self))
 
 
@@ -121,9 +121,9 @@ def main(
     load: Callable[[], Settings],
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
 ) -> int:
-    """Be a child until told to stop; return the exit status.
+    """Run as a child until SIGTERM; return the exit status.
 
-    What keeps it from starting goes to the supervisor, which says it once for all.
+    An error that keeps it from starting goes to the supervisor, which reports it.
     """
     _follow(mine)
     _give_memory_back()
@@ -147,7 +147,7 @@ def _follow(mine: Ticket) -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         prctl(_PR_SET_NAME, f"relay {mine.name}".encode(), 0, 0, 0)
     if os.getppid() != mine.parent:
-        _vanish()  # It was gone before we could ask to be told.
+        _end_at_once()  # The supervisor ended before prctl took effect.
 
 
 def _give_memory_back() -> None:
@@ -162,7 +162,7 @@ def _give_memory_back() -> None:
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
-def _vanish() -> None:
+def _end_at_once() -> None:
     os._exit(FAILED)
 
 
@@ -215,7 +215,7 @@ async def _answer(channel: Channel, health: Health) -> None:
     while True:
         asked = await channel.receive()
         if asked is None:
-            _vanish()
+            _end_at_once()
             return
         number = asked.get("number")
         channel.send("answer", number=number, **await _facts(asked, health))

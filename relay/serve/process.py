@@ -177,7 +177,7 @@ class ChildProcess:
                 self._process.kill()
 
     async def _until_ended(self) -> int:
-        """Read what it says until it ends; return its status."""
+        """Read its messages until it ends; return its status."""
         while (said := await self._channel.receive()) is not None:
             self._hear(said)
         status = await self._process.wait()

@@ -134,7 +134,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._asked_to_renew)
 
     def _asked_to_stop(self) -> None:
-        if self._stop.is_set():  # Asked twice: whoever asks is in a hurry.
+        if self._stop.is_set():  # A second signal: end at once.
             for child in self._running():
                 child.kill()
         self._stop.set()
@@ -145,7 +145,7 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     async def _start(self) -> None:
-        """Start each part once; what keeps one from starting keeps all."""
+        """Start each part once; an error of one stops all."""
         for slot in self._slots:
             slot.child = await self._start_child(slot)
         for slot in self._slots:
@@ -175,19 +175,19 @@ class Supervisor:
         if shared is not None:
             pid = child.pid
             child.ended.add_done_callback(lambda _: shared.retire(pid))
-        if self._stop.is_set():  # The others have been told already.
+        if self._stop.is_set():  # The others have been stopped already.
             child.stop()
         return child
 
     def _listeners(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"roles": sorted(self._roles)}
+        found: dict[str, Any] = {"roles": sorted(self._roles)}
         for child in self._running():
-            told |= {k: v for k, v in child.listeners.items() if k != "roles"}
+            found |= {k: v for k, v in child.listeners.items() if k != "roles"}
         if self._overview is not None and self._overview.listening is not None:
             host, port = self._overview.listening
-            told["telemetry"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        told["processes"] = [slot.part.name for slot in self._slots]
-        return told
+            found["telemetry"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        found["processes"] = [slot.part.name for slot in self._slots]
+        return found
 
     # ------------------------------------------------------------ keep
 
@@ -214,7 +214,7 @@ class Supervisor:
                 status=None if child is None else child.ended.result(),
                 restart_in_s=wait_s,
             )
-            await self._rest(wait_s)
+            await self._wait(wait_s)
             wait_s = min(wait_s * 2, self._settings.serve.restart_max_s)
 
     async def _start_again(self, slot: _Slot) -> ChildProcess | None:
@@ -224,12 +224,12 @@ class Supervisor:
             try:
                 child = slot.child = await self._start_child(slot)
             except OSError as error:
-                _complain("process_not_started", slot, error)
+                _log_error("process_not_started", slot, error)
                 return None
         try:
             await child.until_ready()
         except (RelayError, ConfigError) as error:
-            _complain("process_failed", slot, error)
+            _log_error("process_failed", slot, error)
         else:
             log.info("process_started", process=slot.part.name, pid=child.pid)
         return child
@@ -254,7 +254,7 @@ class Supervisor:
         finally:
             replaced.cancel()
 
-    async def _rest(self, seconds: float) -> None:
+    async def _wait(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._stop.wait(), seconds)
         except TimeoutError:
@@ -282,7 +282,7 @@ class Supervisor:
             log.info("restarted")
 
     def _check(self, new: Settings) -> None:
-        """Refuse what children cannot take over from us.
+        """Refuse settings that need a whole restart.
 
         Raises:
             ConfigError: The settings are wrong, or need a whole restart.
@@ -307,14 +307,14 @@ class Supervisor:
             try:
                 new = await self._start_child(slot)
             except OSError as error:
-                _complain("restart_failed", slot, error)
+                _log_error("restart_failed", slot, error)
                 return
             self._leaving.add(new)  # Until it has the slot; so that it is not lost.
             try:
                 await self._until_ready(new)
             except (RelayError, ConfigError) as error:
                 self._leaving.discard(new)
-                _complain("restart_failed", slot, error)
+                _log_error("restart_failed", slot, error)
                 return
             if self._stop.is_set():
                 return
@@ -364,7 +364,7 @@ class Supervisor:
             self._shared.close()
 
 
-def _complain(event: str, slot: _Slot, error: Exception) -> None:
+def _log_error(event: str, slot: _Slot, error: Exception) -> None:
     log.error(event, process=slot.part.name, error=str(error))
 
 

@@ -5,8 +5,8 @@
         log.info("message_settled", state="logged", records=2)
 
 `bound` puts fields on every event of the code inside it, awaited calls and threads of
-`asyncio.to_thread` included; so one message id goes through all stages. What a line
-may hold is the business of `redaction`. Libraries that log through `logging` come out
+`asyncio.to_thread` included; so one message id goes through all stages. `redaction`
+decides what a line may hold. Libraries that log through `logging` come out
 in the same form, from WARNING up: below it they write queries, URLs and mail.
 
 A log that cannot be written (a closed pipe, a full disk) is dropped: mail goes on.
@@ -98,7 +98,7 @@ class _Sink:
 
 
 class _SinkHandler(logging.Handler):
-    """Hands lines of the standard library's `logging` to the sink."""
+    """Passes lines of the standard library's `logging` to the sink."""
 
     def __init__(self, sink: _Sink) -> None:
         super().__init__()

@@ -52,7 +52,7 @@ class Probe:
 class Health:
     """The probes, and the answers made of them; no socket.
 
-    By itself it serves a process that somebody else asks.
+    By itself it serves a child, which its supervisor asks.
     """
 
     def __init__(self, *, timeout_s: float = PROBE_TIMEOUT_S) -> None:
@@ -73,7 +73,7 @@ class Health:
         self._probes[name] = Probe(name, check, fatal)
 
     def add_refresh(self, refresh: Refresh) -> None:
-        """Register what brings gauges up to date before each `/metrics`."""
+        """Register a function that updates gauges before each `/metrics`."""
         self._refreshers.append(refresh)
 
     def start_draining(self) -> None:
@@ -112,7 +112,7 @@ class Health:
         return ready, {"ready": ready, "draining": self._draining, "checks": checks}
 
     async def refresh(self) -> None:
-        """Bring gauges up to date; what fails keeps its last value."""
+        """Update the gauges; one that fails keeps its last value."""
         for refresh in self._refreshers:
             try:
                 async with asyncio.timeout(self._timeout_s):

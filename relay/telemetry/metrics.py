@@ -1,6 +1,6 @@
 """Every metric of the relay, in one registry of its own.
 
-Parts import the object they count with; nobody makes a metric elsewhere. Names and
+Parts import the object they count with; no other module defines a metric. Names and
 labels are stable. Label values come from fixed sets (reasons, states, kinds, events),
 never from mail, so that a stranger cannot grow the registry.
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-# A second series with the start time of each counter helps nobody here.
+# No dashboard needs a second series with the start time of each counter.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library lacks it
 
 REGISTRY: Final = CollectorRegistry(auto_describe=False)
@@ -176,13 +176,13 @@ ORG_PAUSED: Final = Gauge(
 )
 ORG_API_USED: Final = Gauge(
     "relay_org_api_used",
-    "API calls of the org in the last 24 hours, as last told.",
+    "API calls of the org in the last 24 hours, as last reported.",
     registry=REGISTRY,
     multiprocess_mode=_LOOKED_UP,
 )
 ORG_API_LIMIT: Final = Gauge(
     "relay_org_api_limit",
-    "API calls that the org may make in 24 hours, as last told.",
+    "API calls that the org may make in 24 hours, as last reported.",
     registry=REGISTRY,
     multiprocess_mode=_LOOKED_UP,
 )
@@ -200,13 +200,13 @@ ORG_API_OWN: Final = Gauge(
 )
 ORG_API_LASTS: Final = Gauge(
     "relay_org_api_lasts_seconds",
-    "Forecast: time until nothing is written for want of calls; +Inf beyond a day.",
+    "Forecast: time until no call is left for writing; +Inf beyond a day.",
     registry=REGISTRY,
     multiprocess_mode=_LOOKED_UP,
 )
 ORG_PAUSED_SINCE: Final = Gauge(
     "relay_org_paused_since_seconds",
-    "When the org began to rest, as Unix time; 0 while it works.",
+    "When the pause of the org began, as Unix time; 0 while it works.",
     registry=REGISTRY,
     multiprocess_mode=_LOOKED_UP,
 )

@@ -1,13 +1,13 @@
 """What a log line may hold: no secret, no mail body, no address where masking is on.
 
-A relay address is a secret (who knows it may log for its user), so that it is always
-masked, in every text; the store's journal has it whole, for admins.
+A relay address is a secret (anyone who knows it may log for its user), so it is always
+masked, in every text; the log in the store has it whole, for admins.
 
 The processors work on names and on text. A field whose name says that it is a secret
 is masked, whatever it holds, at any depth; a field that would be mail content, and any
 bytes, become their length. So a careless `log.info("x", settings=…)` leaks nothing that
 has a telling name. Text is shortened and freed of control characters: a stranger's
-header can neither forge a line nor move the cursor of who reads the log.
+header can neither forge a line nor move the cursor of the terminal.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _clean_lines(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _kind(name: str) -> str:
-    """Say what a field's name tells of it: nothing, as a rule."""
+    """Return how a field is masked by its name; most are not."""
     if name[:1] == "_":  # structlog's own, taken out before rendering
         return "own"
     if name in {"exception", "stack"}:
@@ -103,7 +103,7 @@ def _escape(hit: re.Match[str]) -> str:
 
 
 class Redactor:
-    """The structlog processor that makes an event fit to be read by anybody."""
+    """The structlog processor that makes an event safe to read for everybody."""
 
     def __init__(self, *, mask: bool) -> None:
         """Prepare; `mask` also masks addresses in every text."""

@@ -28,7 +28,7 @@ _STARTED_POLL_S: Final = 0.005
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its hands on the process."""
+    """uvicorn that leaves signals alone."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -57,7 +57,7 @@ class EmbeddedServer:
             key: The setting that `listen` came from, for the error line.
             max_connections: More get 503.
             stop_s: How long `stop` waits for answers that are under way.
-            bound: A listening socket that somebody else has bound there.
+            bound: A listening socket that the supervisor has bound there.
         """
         self._listen = listen
         self._key = key

@@ -189,7 +189,7 @@ def _joined(name: str, one: float, other: float) -> float:
 
 
 def _remove_left_behind(parent: Path) -> None:
-    """Remove the folders of supervisors that were killed: nobody holds their lock."""
+    """Remove the folders of supervisors that were killed; their lock is free."""
     for folder in parent.glob(f"{_PREFIX}*"):
         # One may be removed by another supervisor while we look.
         with suppress(OSError):

@@ -6,7 +6,7 @@ stores none. Dates and times are compared as canonical UTC text, whose order is 
 
 Logic has two values: a comparison with a null field is false, `!=` and `NOT IN` are
 true for it. Membership is a look into a set. While the top level is compiled, every
-`=` and `IN` that an index could answer is noted as a `Hint`.
+`=` and `IN` that an index could answer is kept as a `Hint`.
 
 Source: SOQL and SOSL Reference, "fieldExpression Syntax", "Comparison Operators",
 "Comparing Semi-Joins and Anti-Joins".
@@ -264,7 +264,7 @@ class Compiler:
         return self._compile(condition, "")
 
     def _compile(self, condition: Condition, under: str) -> Predicate:
-        """Compile; `under` names what stands above: nothing, AND, or what is worse."""
+        """Compile; `under` is the operator above, empty at the top, or `nested`."""
         match condition:
             case Comparison():
                 return self._comparison(condition, under)
@@ -302,7 +302,7 @@ class Compiler:
         return comparand(literal, bound.label, bound.type, self._text, bound.at)
 
     def _note(self, bound: Bound, kind: Kind, keys: set[Key], under: str) -> None:
-        """Note what an index may answer: text or ids, of the row's own fields."""
+        """Keep a hint for an index: text or ids, of the row's own fields."""
         column = bound.column
         if column.hops or under not in ("", "AND"):
             return
@@ -335,7 +335,7 @@ class Compiler:
         return ordered
 
     def _like(self, condition: Like) -> Predicate:
-        """Compile LIKE, which only text knows."""
+        """Compile LIKE, which only text fields take."""
         bound, kind = self._filterable(condition.operand)
         if kind is not Kind.TEXT:
             raise self._bad_operator(f"invalid operator on {bound.type} field", bound)

@@ -55,7 +55,7 @@ def error_at(code: str, message: str, text: str, at: int) -> SOQLError:
 
 
 def not_in_sandbox(what: str, text: str, at: int) -> SOQLError:
-    """Return the refusal of something that Salesforce has and this sandbox has not."""
+    """Return the refusal of SOQL that Salesforce has and this sandbox lacks."""
     return error_at(NOT_IN_SANDBOX, f"the sandbox does not support {what}", text, at)
 
 

@@ -144,11 +144,11 @@ class Cursor:
         return error_at("MALFORMED_QUERY", message, self.text, place)
 
     def unsupported(self, what: str) -> SOQLError:
-        """Return the refusal of something that only this sandbox lacks."""
+        """Return the refusal of SOQL that Salesforce has and this sandbox lacks."""
         return not_in_sandbox(what, self.text, self.token.at)
 
     def unexpected(self) -> SOQLError:
-        """Return the error for a token that has no business here."""
+        """Return the error for a token that cannot stand here."""
         token = self.token
         if token.kind is Kind.END:
             return self.malformed("unexpected token: '<EOF>'")
@@ -401,7 +401,7 @@ def parse(text: str) -> Query:
     """Read one statement.
 
     Raises:
-        SOQLError: It is no SOQL, or SOQL that this sandbox refuses; the code tells.
+        SOQLError: It is no SOQL, or SOQL that this sandbox lacks; see the code.
     """
     cursor = Cursor(text)
     query = _Parser(cursor, _Place.WHOLE).query()

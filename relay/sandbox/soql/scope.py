@@ -118,8 +118,8 @@ class Source(Protocol):
         """Return the rows whose field equals one of the values, or None: no index.
 
         Ids come in their 18-character form and compare exactly; other text comes in
-        lower case and stands for every spelling. Rows too many do no harm, rows too
-        few do.
+        lower case and stands for every spelling. The answer may hold rows that do
+        not match, and never lacks one that does.
         """
 
     def find(self, record_id: str) -> tuple[str, Row] | None:
@@ -129,7 +129,7 @@ class Source(Protocol):
         """Say whether sharing lets the asking user see a row."""
 
     def shuffle(self, rows: list[Any]) -> None:
-        """Put rows in another order: nobody may rely on one not asked for."""
+        """Put rows in another order: no client may rely on one it did not ask for."""
 
     def required_filters(self, name: str) -> Collection[str]:
         """Return the fields of which a query must filter on at least one, or none.
