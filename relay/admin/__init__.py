@@ -4,7 +4,3 @@
 `settings` reads the settings that hold without a restart. Both take text and return
 values, or raise `InvalidInput` with a hint. Storing the values is left to the caller.
 """
-
-from relay.admin.inputs import InvalidInput, Secret
-
-__all__ = ["InvalidInput", "Secret"]

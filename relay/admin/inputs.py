@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import MAX_ADDRESS, address_key, domain_of
-from relay.core.errors import NotFound
+from relay.core.errors import InvalidInput, NotFound
 from relay.core.ids import record_id
 from relay.core.passwords import hash_password, new_password
 
@@ -40,21 +40,6 @@ _ID: Final = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{SHORTEST_ID},26}}")
 _MARK: Final = "relay_"
 """Scanners of source code find a token that was published by mistake by its prefix."""
 _TOKEN_BYTES: Final = 32
-
-
-class InvalidInput(ValueError):  # noqa: N818 - the name says what happened
-    """An input does not fit.
-
-    Attributes:
-        problem: What is wrong with it.
-        hint: What fits; may be empty.
-    """
-
-    def __init__(self, problem: str, hint: str = "") -> None:
-        """Take the two halves of a line of the form `problem; hint`."""
-        super().__init__(f"{problem}; {hint}" if hint else problem)
-        self.problem = problem
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)

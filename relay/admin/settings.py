@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from relay.admin.inputs import InvalidInput
+from relay.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The command line: what an admin types, and what scripts read.
+"""The command line: for an admin who types and for scripts that read.
 
 Each command group has its own file, which is imported when the command runs and not
 before, and heavy libraries are imported inside the commands, so that `relay --help`
@@ -6,8 +6,8 @@ is there at once. Deciding is left to the packages below: a command reads its
 arguments, calls the store, the org or `relay.app`, and prints.
 
 Listings are tables for people and, with `--json`, one object per line with stable
-names. Errors are one line on stderr that names the mend. Exit status: 0 done, 1 what
-was asked for failed, 2 wrong usage or configuration.
+names. An error is one line on stderr with a hint. Exit status: 0 done, 1 the command
+failed, 2 wrong usage or configuration.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ COMMANDS = {
     "demo": LazyCommand("demo", "demo", "Show the relay at work, without Salesforce."),
     "serve": LazyCommand("serve", "serve", "Take mail in and log it in Salesforce."),
     "check": LazyCommand("check", "check", "Say what is missing before mail flows."),
-    "setup": LazyCommand("setup", "setup", "Prepare Salesforce for the relay."),
-    "db": LazyCommand("db", "db", "Look after the store."),
+    "setup": LazyCommand("check", "setup", "Prepare Salesforce for the relay."),
+    "db": LazyCommand("serve", "db", "Look after the store."),
     "user": LazyCommand("user", "user", "People who log, and their relay addresses."),
-    "token": LazyCommand("token", "token", "Programs that hand mail over by HTTP."),
-    "address": LazyCommand("address", "address", "Addresses that users may send from."),
-    "exclude": LazyCommand("exclude", "exclude", "Addresses that are left out."),
+    "token": LazyCommand(
+        "credentials", "token", "Programs that hand mail over by HTTP."
+    ),
+    "address": LazyCommand("user", "address", "Addresses that users may send from."),
+    "exclude": LazyCommand("settings", "exclude", "Addresses that are left out."),
     "settings": LazyCommand(
         "settings", "settings", "Settings that hold without a restart."
     ),
@@ -38,7 +40,7 @@ COMMANDS = {
     "hold": LazyCommand("queue", "hold", "Keep queued messages back."),
     "release": LazyCommand("queue", "release", "Let held messages go on."),
     "discard": LazyCommand("queue", "discard", "Give messages up for good."),
-    "audit": LazyCommand("audit", "audit", "Compare the ledger with Salesforce."),
+    "audit": LazyCommand("check", "audit", "Compare the ledger with Salesforce."),
     "sandbox": LazyCommand("sandbox", "sandbox", "Run a local Salesforce org."),
 }
 

@@ -8,30 +8,33 @@ settings come from a file, the mails go through SMTP, the records through HTTP.
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
+import shutil
 import signal
 import sys
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.policy import SMTP
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import click
 
 from relay.admin.inputs import relay_address
-from relay.cli import demo_show
 from relay.cli.demo_mails import REFUSED, Cast, Scene, cast, names, scenes, timeline
-from relay.cli.entry import FAILED
-from relay.cli.output import print_json
+from relay.cli.entry import FAILED, open_store
+from relay.cli.log import records
+from relay.cli.output import clean, console, print_json, state_style, table
 from relay.cli.sandbox import SNIPPET, running_sandbox
 from relay.core.directory import Role
 from relay.core.model import LogFilter
 from relay.core.states import RESTING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from relay.app import App
     from relay.cli.sandbox import RunningSandbox
@@ -43,6 +46,14 @@ _POLL_S: Final = 0.1
 _HOST: Final = "127.0.0.1"
 _DOMAIN: Final = "log.demo.example"
 _GREETING_S: Final = 15.0
+_NAME: Final = "relay"
+
+
+class Step(Protocol):
+    """Says how far the demo is."""
+
+    def __call__(self, text: str, advance: int = 0) -> None:
+        """Show a text, and that `advance` mails more are settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +127,14 @@ async def _demo(*, once: bool, as_json: bool) -> bool:
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with _stage() as stage:
         if not as_json:
-            demo_show.opening(stage)
+            _opening(stage)
         planned = scenes(stage.people, datetime.now(UTC))
-        with demo_show.progress(len(planned), quiet=as_json) as step:
+        with _progress(len(planned), quiet=as_json) as step:
             outcomes = await _play(stage, planned, step)
         if as_json:
             print_json(outcome.as_json() for outcome in outcomes)
         else:
-            demo_show.outcomes(outcomes)
+            _outcomes(outcomes)
         good = all(outcome.as_expected for outcome in outcomes)
         if not once:
             await _stay(stage, as_json=as_json)
@@ -186,8 +197,6 @@ log_level = "error"
 
 async def _add_users(loaded: Settings, people: Cast) -> str:
     """Add the two of us, as `relay user add` does; return the rep's relay address."""
-    from relay.cli.opening import open_store  # noqa: PLC0415
-
     async with open_store(loaded) as store:
         rep, _ = [
             await store.directory.add_user(
@@ -201,9 +210,7 @@ async def _add_users(loaded: Settings, people: Cast) -> str:
 # ---------------------------------------------------------------- playing
 
 
-async def _play(
-    stage: Stage, planned: Sequence[Scene], step: demo_show.Step
-) -> list[Outcome]:
+async def _play(stage: Stage, planned: Sequence[Scene], step: Step) -> list[Outcome]:
     """Send the mails, wait until each is settled, and read what Salesforce holds."""
     replies = []
     for scene in planned:
@@ -239,7 +246,7 @@ async def _settled(
     stage: Stage,
     planned: Sequence[Scene],
     replies: Sequence[tuple[int, str]],
-    step: demo_show.Step,
+    step: Step,
 ) -> list[Mapping[str, Any] | None]:
     """Return the row of each mail once it rests; a refused one has none here."""
     rows: list[Mapping[str, Any] | None] = [None] * len(replies)
@@ -284,8 +291,8 @@ def outcome(
     org itself tells; a refused one must have got 550 and be in the log of refusals.
     """
     code, text = reply
-    records = tuple((row or {}).get("records") or ())
-    on = timeline(org, records)
+    written = tuple((row or {}).get("records") or ())
+    on = timeline(org, written)
     if row is not None and row.get("kind") == "refusal":
         state = REFUSED
         good = scene.state == REFUSED and code == 550  # noqa: PLR2004
@@ -297,8 +304,8 @@ def outcome(
         state=state,
         reply=f"{code} {text}",
         reason=str((row or {}).get("reason") or ""),
-        why=demo_show.why(row) if row else "it is not in the log",
-        records=records,
+        why=why(row) if row else "it is not in the log",
+        records=written,
         shown_on=names(org, on),
         as_expected=good,
         id=row["id"] if row else None,
@@ -313,9 +320,187 @@ async def _stay(stage: Stage, *, as_json: bool) -> None:
     from relay.cli.log import follow_log  # noqa: PLC0415
 
     if as_json:
-        print_json([demo_show.addresses(stage)])
+        print_json([_addresses(stage)])
     else:
-        demo_show.instructions(stage)
+        _instructions(stage)
     everything = LogFilter()
     shown = await stage.app.store.log.find(everything)
     await follow_log(stage.app.store, everything, shown, as_json=as_json)
+
+
+# ---------------------------------------------------------------- showing
+
+
+def _opening(stage: Stage) -> None:
+    """Say what runs where."""
+    host, port = stage.smtp
+    rep = stage.people.rep
+    click.echo(f"Salesforce sandbox  {stage.sandbox.url}")
+    click.echo(f"SMTP intake         {host}:{port}")
+    click.echo(f"Relay address       {stage.relay_address}")
+    click.echo(clean(f"                    of {rep['Name']} <{rep['Email']}>"))
+    click.echo()
+
+
+@contextmanager
+def _progress(mails: int, *, quiet: bool) -> Iterator[Step]:
+    """Show a bar on a terminal, plain lines elsewhere, nothing if quiet."""
+    if quiet:
+        yield lambda _text, _advance=0: None
+    elif not sys.stdout.isatty():
+        yield lambda text, _advance=0: click.echo(f"  {clean(text)}")
+    else:
+        from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+
+        bar = Progress(
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.description}", markup=False),
+            console=console(),
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task("", total=mails)
+
+            def step(text: str, advance: int = 0) -> None:
+                bar.update(task, description=clean(text), advance=advance)
+
+            yield step
+
+
+def _outcomes(found: Sequence[Outcome]) -> None:
+    """Print the table: mail, state, records written, reason."""
+    table(
+        ["mail", "state", "records written", "reason"],
+        ((one.scene.title, one.state, _written(one), one.why) for one in found),
+        styles={"state": state_style},
+        wrap=True,
+        lines=True,
+    )
+    for one in found:
+        if not one.as_expected:
+            text = f"Not as expected: {one.scene.title} should be {one.scene.state}"
+            click.secho(f"{text}; it is {one.state} on {one.shown_on or 'nothing'}.")
+    if all(one.as_expected for one in found):
+        click.echo(f"All {len(found)} mails ended as they must.")
+
+
+def _written(one: Outcome) -> str:
+    kinds = records({"records": one.records})
+    return f"{kinds} on {one.shown_on or 'nothing'}" if kinds else "none"
+
+
+def why(row: Mapping[str, Any]) -> str:
+    """Return in a sentence why a message or refusal ended as it did."""
+    if row.get("kind") == "refusal":
+        return str(row["reply"])
+    rules = [
+        part.partition(": ")[2] or part
+        for record in row.get("records") or ()
+        for part in str(record["rule"]).split("; ")
+    ]
+    if rules:
+        return "; ".join(dict.fromkeys(rules))
+    # The step "attempt" repeats what the one before it found.
+    details = [
+        step["detail"]
+        for step in row.get("trace") or ()
+        if step["detail"] and step["step"] != "attempt"
+    ]
+    return str(details[-1] if details else row.get("reason") or "")
+
+
+def _addresses(stage: Stage) -> dict[str, Any]:
+    """Return where everything is, for programs."""
+    host, port = stage.smtp
+    return {
+        "smtp": f"{host}:{port}",
+        "sandbox": stage.sandbox.url,
+        "relay_address": stage.relay_address,
+        "sender": stage.people.rep["Email"],
+        "config": str(stage.config),
+    }
+
+
+def _mail(sender: str, customer: str, mark: str, message_id: str) -> str:
+    """Return a mail as a shell's or Python's string; the mark makes it one of its own.
+
+    Mails with the same content are one mail, and are logged once.
+    """
+    lines = (
+        f"From: {sender}",
+        f"To: {customer}",
+        f"Subject: Mine {mark}",
+        f"Message-ID: {message_id}",
+        "",
+        "Hello",
+        "",
+    )
+    return "\\r\\n".join(lines)
+
+
+def _instructions(stage: Stage) -> None:
+    """Say how to send a mail, and how to look at what it became."""
+    host, port = stage.smtp
+    sender = str(stage.people.rep["Email"])
+    customer = str(stage.people.contact["Email"])
+    relay = stage.relay_address
+    config = shlex.quote(str(stage.config))
+    program = called_as()
+    python = (
+        "import smtplib, email.utils as u; i = u.make_msgid(); "
+        f"smtplib.SMTP('{host}', {port}).sendmail('{sender}', '{relay}', "
+        f"f'{_mail(sender, customer, '{i[5:13]}', '{i}')}')"
+    )
+    swaks = (
+        f"swaks --server {host}:{port} --from {sender} --to {relay} "
+        f'--h-To {customer} --h-Subject "Mine $(date +%T)" --body Hello'
+    )
+    curl = (
+        f"printf '{_mail(sender, customer, '%s', '<%s@demo.example>')}' "
+        f"$(date '+%T %s.%N') | curl -sS smtp://{host}:{port} "
+        f"--mail-from {sender} --mail-rcpt {relay} -T -"
+    )
+    click.echo(
+        "\n".join(
+            (
+                "",
+                "Send a mail of your own, with one of these:",
+                f"  {swaks}",
+                f"  {curl}",
+                f'  python3 -c "{python}"',
+                "",
+                "Look at what it became:",
+                f"  {program} --config {config} log",
+                f"  {program} --config {config} show ID",
+                f"  curl -s {stage.sandbox.url}/sandbox/dump",
+                "",
+                "Ctrl-C ends the demo and removes its folder. What arrives:",
+            )
+        )
+    )
+
+
+def called_as() -> str:
+    """Return what to type for `relay`: its name where PATH finds it, else its path.
+
+    A path inside the working directory is relative, such as `.venv/bin/relay`. Started
+    as a module, it is this interpreter with `-m relay`.
+    """
+    program = Path(sys.argv[0])
+    if program.name != _NAME or not os.access(program, os.X_OK) or program.is_dir():
+        return f"{shlex.quote(_short(Path(sys.executable)))} -m {_NAME}"
+    found = shutil.which(_NAME)
+    if found and Path(found).samefile(program):
+        return _NAME
+    return shlex.quote(_short(program))
+
+
+def _short(program: Path) -> str:
+    # Not resolved: the link in a virtual environment is what finds its packages.
+    absolute = program.absolute()
+    here = Path.cwd()
+    if not absolute.is_relative_to(here):
+        return str(absolute)
+    relative = str(absolute.relative_to(here))
+    return relative if "/" in relative else f"./{relative}"

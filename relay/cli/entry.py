@@ -1,13 +1,16 @@
-"""How every command is entered and left.
+"""How every command begins and ends: its options, settings, store and exit status.
 
 Promises: `--config` stands before or after the subcommand; a subcommand's module is
-imported only when it is asked for; whatever goes wrong in a foreseeable way is one
-line on stderr and the right exit status, never a traceback.
+imported only when it is asked for; a failure that can be foreseen is one line on stderr
+and the right exit status, never a traceback.
 """
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -15,12 +18,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
 
 import click
 
-from relay.admin.inputs import InvalidInput, since
-from relay.core.errors import ConfigError, RelayError
+from relay.core.errors import ConfigError, InvalidInput, RelayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
+    from relay.config import Settings
+    from relay.store import Store
+
+T = TypeVar("T")
 FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 
 FAILED: Final = 1
@@ -64,8 +70,13 @@ def checked(read: Callable[[str], Any]) -> Callable[..., Any]:
 
 def since_option(text: str, metavar: str = "T") -> Callable[[FC], FC]:
     """Return the option `--since`, which gives a time in UTC."""
-    read = checked(lambda value: since(value, datetime.now(UTC)))
-    return click.option("--since", metavar=metavar, callback=read, help=text)
+
+    def read(value: str) -> datetime:
+        from relay.admin.inputs import since  # noqa: PLC0415 - `relay --help` has none
+
+        return since(value, datetime.now(UTC))
+
+    return click.option("--since", metavar=metavar, callback=checked(read), help=text)
 
 
 def _remember_config(
@@ -204,3 +215,81 @@ def _print_any_text() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+# ------------------------------------------------------------------ settings and store
+
+
+def settings(*, quiet: bool = True) -> Settings:
+    """Return the settings that `--config` or its defaults name.
+
+    Args:
+        quiet: Log errors alone: the command's own output is what people want.
+
+    Raises:
+        ConfigError: One of them is wrong, or there are none at all.
+    """
+    from relay.config import load  # noqa: PLC0415 - pydantic costs 0.2 s
+    from relay.config.sources import DEFAULT_FILE, PREFIX  # noqa: PLC0415
+    from relay.telemetry import configure_logging  # noqa: PLC0415
+
+    path = config_path()
+    loaded = load(path)
+    said = (
+        path or DEFAULT_FILE.exists() or any(n.startswith(PREFIX) for n in os.environ)
+    )
+    if quiet and not said:
+        # In the wrong folder a command would make an empty store and look into it.
+        text = (
+            f"there is no {DEFAULT_FILE} in this folder; name one with --config, or "
+            f"begin one: cp config.example.toml {DEFAULT_FILE}"
+        )
+        raise ConfigError(text)
+    log = loaded.telemetry
+    configure_logging(log.model_copy(update={"log_level": "error"}) if quiet else log)
+    return loaded
+
+
+@asynccontextmanager
+async def open_store(loaded: Settings) -> AsyncIterator[Store]:
+    """Open the store, and close it whatever happens.
+
+    Raises:
+        ConfigError: Its schema is not this version's.
+        StoreUnavailable: It cannot be reached.
+    """
+    from relay.core.clock import SystemClock  # noqa: PLC0415
+    from relay.store import Store  # noqa: PLC0415 - SQLAlchemy costs 0.4 s
+
+    store = await Store.open(loaded.store, SystemClock())
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def whole_id(store: Store, text: str) -> tuple[str, str]:
+    """Return id and kind of a message or refusal; its first characters are enough.
+
+    Raises:
+        NotFound: No id begins so, or several do: they are named.
+    """
+    from relay.admin.inputs import message_id  # noqa: PLC0415 - the same
+
+    return await store.log.find_id(message_id(text))
+
+
+def run(job: Coroutine[Any, Any, T]) -> T:
+    """Run one command's job in an event loop of its own."""
+    import asyncio  # noqa: PLC0415 - `relay --help` needs none
+
+    return asyncio.run(job)
+
+
+def actor() -> str:
+    """Return who is at the keyboard, for the audit."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        # A container may run under a number that no password file knows.
+        return "cli"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from relay.cli.entry import Failure, RelayCommand
-from relay.cli.opening import run, settings
+from relay.cli.entry import Failure, RelayCommand, run, settings
 from relay.cli.output import clean, facts, json_option, print_json, table
 
 if TYPE_CHECKING:

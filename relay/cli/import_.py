@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from relay.cli import mail_files
-from relay.cli.entry import FAILED, Failure, RelayCommand, since_option
-from relay.cli.opening import open_store, run, settings
+from relay.cli.entry import (
+    FAILED,
+    Failure,
+    RelayCommand,
+    open_store,
+    run,
+    settings,
+    since_option,
+)
 from relay.cli.output import clean, json_option, print_json
 from relay.core.errors import StoreFull, StoreUnavailable
 

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from relay.cli.entry import RelayCommand, since_option
-from relay.cli.opening import open_store, run, settings, whole_id
+from relay.cli.entry import (
+    RelayCommand,
+    open_store,
+    run,
+    settings,
+    since_option,
+    whole_id,
+)
 from relay.cli.output import (
     clean,
     facts,

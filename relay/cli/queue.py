@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from relay.cli.entry import Failure, RelayCommand
-from relay.cli.opening import actor, open_store, run, settings, whole_id
+from relay.cli.entry import (
+    Failure,
+    RelayCommand,
+    actor,
+    open_store,
+    run,
+    settings,
+    whole_id,
+)
 from relay.cli.output import json_option, print_json
 from relay.core.errors import IllegalTransition
 from relay.core.states import Event, State, sources

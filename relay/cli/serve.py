@@ -1,4 +1,7 @@
-"""`relay serve`: the relay itself."""
+"""`relay serve`, the relay itself, and `relay db`, the migrations of its store.
+
+An empty store is made at the first start without a migration.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from relay.cli.entry import RelayCommand
-from relay.cli.opening import settings
+from relay.cli.entry import RelayCommand, RelayGroup, open_store, run, settings
+from relay.cli.output import json_option, print_json
 from relay.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,3 +86,37 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = module.new_event_loop
     return factory
+
+
+# ------------------------------------------------------------------ migrations
+
+
+@click.group(cls=RelayGroup)
+def db() -> None:
+    """Look after the store."""
+
+
+@db.command()
+@json_option
+def upgrade(*, as_json: bool) -> None:
+    """Bring the schema of the store to this version. Stop the relay first."""
+    from relay.store import Store  # noqa: PLC0415
+
+    loaded = settings()
+    before, after = run(Store.upgrade(loaded.store))
+
+    async def doubtful() -> int:
+        async with open_store(loaded) as store:
+            accepted = await store.directory.addresses()
+            return sum(not one.confirmed for one in accepted)
+
+    waiting = run(doubtful()) if before not in {None, after} else 0
+    if as_json:
+        print_json([{"before": before, "after": after}])
+    elif before == after:
+        click.echo(f"The store is at revision {after} already; nothing to do.")
+    else:
+        click.echo(f"Upgraded the store from {before or 'nothing'} to {after}.")
+        if waiting:
+            decide = "may not send until you decide: relay check names each"
+            click.echo(f"Accepted addresses that {decide}: {waiting}.")

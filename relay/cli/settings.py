@@ -1,7 +1,7 @@
-"""`relay settings`: what holds without a restart, kept in the store.
+"""`relay settings` and `relay exclude`: rules that hold without a restart.
 
-A value here stands before the one in the file. Everything else (ports, the database,
-keys) belongs to the file and the environment, and needs a restart.
+They are kept in the store. A setting here stands before the one in the file; everything
+else (ports, the database, keys) belongs to the file and the environment.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relay.admin.inputs import address_pattern, known_pattern
 from relay.admin.settings import in_force, of_file, read_value, require_editable
-from relay.cli import opening
-from relay.cli.entry import RelayGroup
-from relay.cli.opening import actor, open_store, run
+from relay.cli import entry
+from relay.cli.entry import RelayGroup, actor, checked, open_store, run
 from relay.cli.output import json_option, print_json, table
+from relay.core.directory import SkipKind
 
 if TYPE_CHECKING:
     from relay.admin.settings import Setting
@@ -32,7 +33,7 @@ def settings() -> None:
 @json_option
 def list_(*, as_json: bool) -> None:
     """List the settings with their values."""
-    rows = _in_force(opening.settings())
+    rows = _in_force(entry.settings())
     if as_json:
         print_json(row.as_json() for row in rows)
         return
@@ -49,7 +50,7 @@ def list_(*, as_json: bool) -> None:
 @json_option
 def get(key: str, *, as_json: bool) -> None:
     """Print the value that holds now, of a key of the settings file, too."""
-    loaded = opening.settings()
+    loaded = entry.settings()
     in_file = of_file(loaded, key)
     row = in_file or _editable(loaded, key)
     if as_json:
@@ -66,7 +67,7 @@ def get(key: str, *, as_json: bool) -> None:
 @click.argument("value")
 def set_(key: str, value: str) -> None:
     """Change a setting; a running relay follows within a second."""
-    loaded = opening.settings()
+    loaded = entry.settings()
     checked = read_value(loaded, key, value)
     _keep(loaded, key, checked)
     click.echo(f"{key} is {_text(checked)} now.")
@@ -76,7 +77,7 @@ def set_(key: str, value: str) -> None:
 @click.argument("key")
 def unset(key: str) -> None:
     """Let the settings file, or the default, hold again."""
-    loaded = opening.settings()
+    loaded = entry.settings()
     require_editable(loaded, key)
     _keep(loaded, key, None)
     value = _editable(loaded, key).value
@@ -106,3 +107,104 @@ def _in_force(loaded: Settings) -> list[Setting]:
 
 def _text(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+# ------------------------------------------------------------------ exclusions
+
+
+of_user = click.option("--user", "who", metavar="USER", help="Only for this user.")
+
+
+@click.group(cls=RelayGroup)
+def exclude() -> None:
+    """Addresses that are left out.
+
+    PATTERN is an e-mail address, or '*@domain' for everybody in that domain; its
+    sub-domains are domains of their own. A pattern is left out in one way: adding it
+    again with another --skip replaces that. Where several patterns fit a mail,
+    --skip mail wins over --skip address.
+    """
+
+
+@exclude.command("add")
+@click.argument("pattern", metavar="PATTERN", callback=checked(address_pattern))
+@of_user
+@click.option(
+    "--skip",
+    type=click.Choice([kind.value for kind in SkipKind]),
+    default=SkipKind.MAIL.value,
+    show_default=True,
+    help="mail: nothing is logged; address: it alone is not looked up.",
+)
+def add_exclusion(pattern: str, who: str | None, skip: str) -> None:
+    """Leave PATTERN out, for everybody or for one user."""
+    loaded = entry.settings()
+
+    async def job() -> str:
+        async with open_store(loaded) as store:
+            found = await store.directory.find_user(who) if who else None
+            before = [
+                one.skip.value
+                for one in await store.directory.exclusions()
+                if one.pattern == pattern
+                and one.user_id == (found.id if found else None)
+            ]
+            new = await store.directory.add_exclusion(
+                pattern, found.id if found else None, SkipKind(skip), actor()
+            )
+            what = "mail with" if skip == SkipKind.MAIL else "the address"
+            whose = found.email if found else "everybody"
+            when = "from now on" if new else "already"
+            instead = f" (before: --skip {before[0]})" if new and before else ""
+            return f"{what} {pattern} is left out for {whose} {when}{instead}."
+
+    said = run(job())
+    click.echo(said[:1].upper() + said[1:])
+
+
+@exclude.command("remove")
+@click.argument("pattern", metavar="PATTERN", callback=checked(known_pattern))
+@of_user
+def remove_exclusion(pattern: str, who: str | None) -> None:
+    """Log PATTERN again."""
+    loaded = entry.settings()
+
+    async def job() -> str:
+        async with open_store(loaded) as store:
+            found = await store.directory.find_user(who) if who else None
+            await store.directory.remove_exclusion(
+                pattern, found.id if found else None, actor()
+            )
+            return found.email if found else "everybody"
+
+    click.echo(f"{pattern} is no longer left out for {run(job())}.")
+
+
+@exclude.command("list")
+@json_option
+def list_exclusions(*, as_json: bool) -> None:
+    """List what is left out."""
+    loaded = entry.settings()
+
+    async def job() -> list[dict[str, object]]:
+        async with open_store(loaded) as store:
+            users = {one.id: one.email for one in await store.directory.users()}
+            return [
+                {
+                    "pattern": one.pattern,
+                    "user": users.get(one.user_id) if one.user_id else None,
+                    "skip": one.skip.value,
+                }
+                for one in await store.directory.exclusions()
+            ]
+
+    rows = run(job())
+    if as_json:
+        print_json(rows)
+        return
+    table(
+        ["pattern", "for", "skip"],
+        ((row["pattern"], row["user"] or "everybody", row["skip"]) for row in rows),
+        whole=["pattern"],
+        empty="Nothing is left out: relay exclude add PATTERN",
+    )

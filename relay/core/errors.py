@@ -19,7 +19,8 @@
     │   └── OutcomeUnknown        sent, no answer: look up before writing again
     ├── IllegalTransition         a change that the state table does not have
     ├── Conflict                  it is there already
-    └── NotFound                  no such user, message, address …
+    ├── NotFound                  no such user, message, address …
+    └── InvalidInput              what an admin entered does not fit
     ConfigError                   outside the tree: nothing may swallow it
 
 Whether a failure is permanent is decided where it is seen, and never guessed from a
@@ -228,3 +229,18 @@ class ConfigError(Exception):
         """Take the line, and all lines where there are several."""
         super().__init__(text)
         self.problems = tuple(problems) or (text,)
+
+
+class InvalidInput(RelayError):  # noqa: N818 - the name says what happened
+    """An input does not fit.
+
+    Attributes:
+        problem: What is wrong with it.
+        hint: What fits; may be empty.
+    """
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        """Take the two halves of a line of the form `problem; hint`."""
+        super().__init__(f"{problem}; {hint}" if hint else problem)
+        self.problem = problem
+        self.hint = hint

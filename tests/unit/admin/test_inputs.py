@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from relay.admin import InvalidInput, inputs
-from relay.core.errors import NotFound
+from relay.admin import inputs
+from relay.core.errors import InvalidInput, NotFound
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 

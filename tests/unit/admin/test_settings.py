@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from relay.admin import InvalidInput
 from relay.admin import settings as admin
 from relay.config import Settings
+from relay.core.errors import InvalidInput
 
 LOADED = Settings()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.cli.called import called_as
+from relay.cli.demo import called_as
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,8 @@
-"""`relay user app-password`: how a user's mail programs log in to hand mail over."""
+"""Secrets for programs: `relay user app-password` and `relay token`.
+
+A mail program logs in with an app password at a submission listener; another program
+hands mail over by HTTP with an API token. Both are shown once and kept as digests.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.admin.inputs import new_app_password, person_name
-from relay.cli.entry import RelayGroup, checked
-from relay.cli.opening import actor, open_store, run, settings
+from relay.admin.inputs import new_api_token, new_app_password, person_name
+from relay.cli.entry import RelayGroup, actor, checked, open_store, run, settings
 from relay.cli.output import json_option, print_json, table, when
 from relay.core.errors import NotFound
 
 if TYPE_CHECKING:
     from relay.config import Settings
-    from relay.core.directory import AppPassword, User
+    from relay.core.directory import APIToken, AppPassword, User
 
 _DEFAULT_NAME = "mail program"
 who = click.argument("who", metavar="USER")
@@ -80,7 +83,7 @@ def list_(who: str | None, *, as_json: bool) -> None:
             return users, await store.credentials.app_passwords(only)
 
     users, found = run(job())
-    rows = [_row(users[one.user_id], one) for one in found]
+    rows = [_password_row(users[one.user_id], one) for one in found]
     if as_json:
         print_json(rows)
         return
@@ -133,7 +136,7 @@ def _only(user: User, passwords: list[AppPassword]) -> str:
     raise NotFound(text)
 
 
-def _row(user: User, one: AppPassword) -> dict[str, Any]:
+def _password_row(user: User, one: AppPassword) -> dict[str, Any]:
     return {
         "user": user.email,
         "name": one.name,
@@ -149,3 +152,96 @@ def _warn_without_listener(loaded: Settings) -> None:
             'No listener takes it yet: set [[smtp.listeners]] protocol = "submission".'
         )
         click.secho(text, err=True, dim=True)
+
+
+# ------------------------------------------------------------------ API tokens
+
+
+@click.group(cls=RelayGroup)
+def token() -> None:
+    """Tokens for programs that send mail to POST /messages."""
+
+
+@token.command("add")
+@click.argument("name", metavar="NAME", callback=checked(person_name))
+@click.option(
+    "--user",
+    "who",
+    metavar="USER",
+    help="For this user alone; else the request says whom.",
+)
+@json_option
+def add_token(name: str, who: str | None, *, as_json: bool) -> None:
+    """Make a token and print it; it is not shown again."""
+    secret = new_api_token()
+    loaded = settings()
+
+    async def job() -> str | None:
+        async with open_store(loaded) as store:
+            user = None if who is None else await store.directory.find_user(who)
+            user_id = None if user is None else user.id
+            await store.credentials.add_api_token(name, secret.digest, user_id, actor())
+            return None if user is None else user.email
+
+    email = run(job())
+    if as_json:
+        print_json([{"name": name, "user": email, "token": secret.text}])
+        return
+    click.echo(secret.text)
+
+
+@token.command("list")
+@json_option
+def list_tokens(*, as_json: bool) -> None:
+    """List the tokens by name; what they are is not kept."""
+    loaded = settings()
+
+    async def job() -> list[dict[str, Any]]:
+        async with open_store(loaded) as store:
+            emails = {user.id: user.email for user in await store.directory.users()}
+            return [
+                _token_row(one, emails) for one in await store.credentials.api_tokens()
+            ]
+
+    rows = run(job())
+    if as_json:
+        print_json(rows)
+        return
+    table(
+        ["name", "user", "added", "by", "last used"],
+        (
+            (
+                row["name"],
+                row["user"] or "any",
+                when(row["added_at"]),
+                row["added_by"],
+                when(row["used_at"]) if row["used_at"] else "never",
+            )
+            for row in rows
+        ),
+        empty="No tokens; make one with: relay token add NAME",
+    )
+
+
+@token.command("remove")
+@click.argument("name", metavar="NAME")
+def remove_token(name: str) -> None:
+    """Take a token back; it is refused from now on."""
+    loaded = settings()
+
+    async def job() -> None:
+        async with open_store(loaded) as store:
+            await store.credentials.remove_api_token(name, actor())
+
+    run(job())
+    click.echo(f"{name} is removed.")
+
+
+def _token_row(one: APIToken, emails: dict[int, str]) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "user": None if one.user_id is None else emails[one.user_id],
+        "added_at": one.added_at,
+        "added_by": one.added_by,
+        "used_at": one.used_at,
+    }
