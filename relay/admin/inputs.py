@@ -94,8 +94,8 @@ def message_id(text: str) -> str:
 def email_address(text: str) -> str:
     """Return an e-mail address in its compared form, or say what is wrong with it.
 
-    Names that exist only inside a company (`.local`, `.test`) are fine: nobody asks
-    the DNS.
+    Names that exist only inside a company (`.local`, `.test`) are fine: the DNS is not
+    asked.
 
     Raises:
         InvalidInput: No mail program would take it.

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 OBJECTS: Final = ("Task", "EmailMessage")
 _OPTIONAL: Final = (
     "Mail is logged without these fields, too; with them, a write whose answer was "
-    "lost is settled at once. Exit status 1 tells a script that they are not ready."
+    "lost is settled at once. Exit status 1 says that they are not ready."
 )
 
 
@@ -220,7 +220,7 @@ def audit(*, since: datetime | None, fix: bool, as_json: bool) -> None:
     """Compare the ledger with Salesforce: missing, doubled and orphaned records.
 
     A record counts as there by its key: another record with its id is called foreign.
-    Records that somebody has deleted are reported and left as they are. With --fix
+    Records that a person has deleted are reported and left as they are. With --fix
     missing and foreign ones are queued to be written again; a record written more than
     15 days ago only if --since names a time, because one that was deleted looks the
     same by then.

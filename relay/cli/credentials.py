@@ -40,7 +40,7 @@ def app_password() -> None:
     default=_DEFAULT_NAME,
     callback=checked(person_name),
     show_default=True,
-    help="What it is for, to tell it from others.",
+    help="Its purpose, to know it among others.",
 )
 @json_option
 def add(who: str, name: str, *, as_json: bool) -> None:

@@ -248,7 +248,7 @@ async def _settled(
     replies: Sequence[tuple[int, str]],
     step: Step,
 ) -> list[Mapping[str, Any] | None]:
-    """Return the row of each mail once it rests; a refused one has none here."""
+    """Return the row of each mail once it has settled; a refused one has a refusal."""
     rows: list[Mapping[str, Any] | None] = [None] * len(replies)
     waiting = {
         index: text.split()[-1]
@@ -288,7 +288,7 @@ def outcome(
     """Compare what came of a mail with what had to.
 
     A logged mail must be on the timeline of exactly the records it is about, as the
-    org itself tells; a refused one must have got 550 and be in the log of refusals.
+    org itself reports; a refused one must have got 550 and be among the refusals.
     """
     code, text = reply
     written = tuple((row or {}).get("records") or ())
@@ -344,7 +344,7 @@ def _opening(stage: Stage) -> None:
 
 @contextmanager
 def _progress(mails: int, *, quiet: bool) -> Iterator[Step]:
-    """Show a bar on a terminal, plain lines elsewhere, nothing if quiet."""
+    """Show a bar on a terminal, plain lines in a file or pipe, nothing if quiet."""
     if quiet:
         yield lambda _text, _advance=0: None
     elif not sys.stdout.isatty():

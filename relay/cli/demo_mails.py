@@ -102,7 +102,7 @@ def cast(rows: Rows, *, integration_user: str) -> Cast:
     deals: dict[str, frozenset[str]] = {}
     for person, deal in parts:
         deals[person["Id"]] = deals.get(person["Id"], frozenset()) | {deal["Id"]}
-    # Somebody without a deal shows best that not everything hangs on one.
+    # A contact without a deal shows that a mail is logged without one, too.
     others.sort(key=lambda row: row["Id"] in deals)
     return Cast(
         rep=users[0],
@@ -120,7 +120,7 @@ def _kept(rows: Rows, name: str) -> list[Row]:
 
 
 def _reachable(rows: Rows, name: str) -> dict[str, Row]:
-    """Return the people whose address belongs to nobody else in the org."""
+    """Return the people whose address no other person in the org has."""
     everybody = [
         str(row.get("Email") or "").lower()
         for one in ("Contact", "Lead")

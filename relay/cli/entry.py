@@ -287,7 +287,7 @@ def run(job: Coroutine[Any, Any, T]) -> T:
 
 
 def actor() -> str:
-    """Return who is at the keyboard, for the audit."""
+    """Return the name under which the store records the changes of this command."""
     try:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):

@@ -43,7 +43,9 @@ def explain(file: str, who: str, *, as_json: bool) -> None:
     if as_json:
         print_json([answer])
     else:
-        print_answer(answer | {"state": _SAID.get(answer["state"], answer["state"])})
+        # `mend` is the former name of `hint`, for scripts alone.
+        shown = {name: value for name, value in answer.items() if name != "mend"}
+        print_answer(shown | {"state": _SAID.get(answer["state"], answer["state"])})
 
 
 def _read(file: str) -> bytes:

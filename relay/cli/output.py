@@ -97,7 +97,7 @@ def when(value: object) -> str:
 
 
 def console(pipe_width: int = _PIPE_WIDTH) -> Console:
-    """Return a console on stdout, wide where nobody looks at it."""
+    """Return a console on stdout, wide where stdout is no terminal."""
     from rich.console import Console  # noqa: PLC0415 - costs 60 ms at start
 
     width = None if sys.stdout.isatty() else pipe_width

@@ -59,7 +59,7 @@ def add(
     """Add a user and print the relay address for the BCC line."""
     owner = salesforce_id or None
     loaded = settings()
-    # An address that nobody can be given is no use: say so before anything is kept.
+    # Without a domain there is no relay address: say so before the user is stored.
     loaded.require_domains()
 
     async def job() -> User:
@@ -180,7 +180,7 @@ def _set_active(text: str, *, active: bool, as_json: bool) -> None:
     "--now",
     "at_once",
     is_flag=True,
-    help="End every old address at once: somebody knows it who should not.",
+    help="End every old address at once, because one has leaked.",
 )
 @json_option
 def rotate(who: str, *, at_once: bool, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """The DNS records that belong to a relay, made from its settings; no network.
 
-Each comes with the reason why it should be published. What a record holds is told by
-the RFC beside it.
+Each comes with the reason why it should be published. The RFC beside a record
+says what it holds.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def records(smtp: SMTPSettings) -> list[Record]:
                 domain,
                 "TXT",
                 "v=spf1 -all",
-                "nobody sends from it; leave out where somebody does (RFC 7208)",
+                "no mail is sent from this domain; leave it out if some is (RFC 7208)",
             ),
         ]
         if secured:

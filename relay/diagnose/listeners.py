@@ -7,7 +7,7 @@ Where a listener answers, a real SMTP session is held with it. `relay check` is 
 process than the relay, so what answers here answers senders too, as far as this
 machine's own firewall goes. The session asks for an address that does not exist and
 sends no mail. The refusal stands in the log like any other; its sender, `relay-check@`
-the relay's own name, tells where it comes from.
+the relay's own name, shows where it comes from.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _answers(finding: Finding) -> bool:
 
 
 async def _smtp(listener: ListenerSettings, smtp: SMTPSettings) -> Finding:
-    """Tell this relay from another mail server by the name in its greeting."""
+    """Distinguish this relay from another mail server by the name in its greeting."""
     place = listener.address
     area = f"{listener.protocol} {place}"
     greeting = b""
@@ -126,7 +126,7 @@ async def _behind_proxy(listener: ListenerSettings, *, running: bool) -> Finding
 
 
 async def _http(name: str, place: HostPort) -> Finding:
-    """Tell whether a port is free, or a relay answers there already."""
+    """Say whether a port is free, or a relay answers there already."""
     area = f"{name} {place}"
     path, sign = _PROBES[name]
     question = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -216,7 +216,7 @@ async def _get(place: HostPort, question: bytes) -> bytes:
 
 
 def any_certificate() -> ssl.SSLContext:
-    """Take what is served: its names and end are a check of their own."""
+    """Accept any certificate: `machine.tls` checks its names and its end."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -256,7 +256,7 @@ async def sessions(settings: Settings, failed: Collection[str] = ()) -> list[Fin
 
 
 def _session(listener: ListenerSettings, smtp: SMTPSettings) -> Finding | None:
-    """Return what came of a session; None where nobody listens."""
+    """Hold a session and return its finding; None where no program listens."""
     area = f"session {listener.address}"
     if isinstance(listener.address, HostPort) and not listener.address.port:
         return None
@@ -298,7 +298,7 @@ def _talk(area: str, listener: ListenerSettings, smtp: SMTPSettings) -> Finding:
 
 
 def _stranger(area: str, client: smtplib.SMTP, smtp: SMTPSettings, how: str) -> Finding:
-    """Ask for a relay address that nobody has."""
+    """Ask for a relay address that no user has."""
     if not smtp.domains:
         return warn(area, f"{how}answers", "set smtp.domains")
     rcpt = f"check-{secrets.token_hex(8)}@{smtp.domains[0]}"
@@ -322,7 +322,7 @@ def _submission(
     said = f"{code} {_line(reply)}"
     if code == _NEEDS_LOGIN:
         return ok(area, f"{how}without a login: {said}")
-    hint = "530 was expected: nobody may submit without a login"
+    hint = "530 was expected: a client may not submit without a login"
     return fail(area, f"{how}without a login: {said}", hint)
 
 
@@ -332,7 +332,7 @@ def _line(reply: bytes) -> str:
 
 
 def _sender(smtp: SMTPSettings) -> str:
-    """Return the sender that tells these sessions from an attack in the journal."""
+    """Return the sender by which an admin knows these sessions among the refusals."""
     return f"relay-check@{smtp.hostname}"
 
 

@@ -38,7 +38,7 @@ async def active(access: StoreAccess) -> list[Finding]:
     if users:
         return [ok("users", f"{len(users)} active")]
     hint = "relay user add NAME --email ADDRESS"
-    return [warn("users", "nobody may log yet", hint)]
+    return [warn("users", "no user may log yet", hint)]
 
 
 async def addresses(access: StoreAccess) -> list[Finding]:

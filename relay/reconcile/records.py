@@ -8,8 +8,8 @@ then walks the time in which they were made and reads every record of ours. Diff
   gives the ids of our records to others;
 * **doubled**: more living records carry a key than there should be;
 * **orphaned**: a living record of ours that the ledger does not hold as written;
-* **deleted**: somebody has put the record into the Recycle Bin. That is their wish and
-  no difference; it is reported, and `fix` notes it.
+* **deleted**: a person has put the record into the Recycle Bin. That is their wish and
+  no difference; it is reported, and `fix` records it.
 
 `fix` has missing and foreign records written again by the worker. A record that was
 deleted long ago looks like a missing one once the Recycle Bin has been emptied: older
@@ -91,7 +91,7 @@ class Audit:
         store: The open store.
         org: The started org.
         clock: For the age of what is missing.
-        progress: Told (done, total) as it goes.
+        progress: Called with (done, total) after each step.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Audit:
 
         Args:
             since: Judge what was planned or sent since then; None is all.
-            fix: Have missing records written again, note deleted ones.
+            fix: Have missing records written again, record deleted ones as gone.
             actor: Who asks, for the store's own audit.
 
         Raises:
@@ -242,7 +242,7 @@ class Audit:
         return name if name and schema.holds_key(sobject, name) else None
 
     async def _look_for_blindness(self) -> None:
-        """Note the owners of missing Tasks of whom no other Task was read.
+        """Remember the owners of missing Tasks of whom no other Task was read.
 
         Sharing may hide such a Task, which is then no more missing than it is doubled.
         """

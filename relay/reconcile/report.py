@@ -22,7 +22,7 @@ HIDDEN: Final = (
     "may be there and hidden, for no Task of its owner can be read; "
     f"{HINT}, before --fix can write it again"
 )
-IN_THE_BIN: Final = "in the Recycle Bin: somebody's wish, never made again"
+IN_THE_BIN: Final = "in the Recycle Bin: a person's wish, never made again"
 QUEUED: Final = "queued to be written again"
 
 _GONE: Final = "Salesforce has no such record; --fix writes it again"
@@ -59,7 +59,7 @@ class Difference:
         messages: Ids of the messages that the record is for.
         detail: A sentence for people.
         repairable: `fix` may have the record written again.
-        repaired: The record will be written again, or its deletion is noted.
+        repaired: The record will be written again, or its deletion is recorded.
     """
 
     kind: Kind
@@ -73,7 +73,7 @@ class Difference:
 
     @property
     def left(self) -> bool:
-        """Say whether somebody has still to do something."""
+        """Say whether a person has still to do something."""
         return self.kind is not Kind.DELETED and not self.repaired
 
     def as_json(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def whose(record: KeyedRecord, wanted: Collection[str], me: str) -> Whose:
 
     An id alone proves nothing: a sandbox that was refreshed gives the ids of the
     relay's records to others. A record without any key was the relay's if the
-    integration user made it and somebody else has edited it since, for an edit can take
+    integration user made it and another user has edited it since, for an edit can take
     the key away.
 
     Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from relay.config import SalesforceSettings
@@ -119,3 +121,48 @@ def test_every_reason_of_a_pause_has_a_hint() -> None:
     reasons = {"credentials", "quota", "budget", "down", "access"}
     assert set(hints.PAUSE_HINTS) == reasons
     assert all(hints.PAUSE_HINTS.values())
+
+
+SECTION = SalesforceSettings(key_field="")
+
+
+@pytest.mark.parametrize(
+    ("owners", "blind", "result", "words"),
+    [
+        (0, 0, Level.OK, "not proven yet"),
+        (3, 0, Level.OK, "all 3 reps"),
+        (3, 1, Level.FAIL, "of 1 of 3 reps"),
+    ],
+)
+def test_what_is_said(owners: int, blind: int, result: Level, words: str) -> None:
+    """Only reps whose Tasks were tried and not one was read are a failure."""
+    finding = org.visible(SECTION, OrgSchema({"Task": {}}), owners, blind)
+    assert (finding.level, words in finding.text) == (result, True)
+    assert ("View All Data" in finding.hint) is (result is Level.FAIL)
+
+
+LOCATION = SimpleNamespace(createable=True)
+WHOLE = OrgSchema(
+    {"ContentVersion": {"FirstPublishLocationId": LOCATION}},  # type: ignore[dict-item]
+    frozenset({"ContentVersion"}),
+)
+BARE = OrgSchema({}, frozenset({"ContentVersion"}))
+
+
+@pytest.mark.parametrize(
+    ("shape", "attach", "result", "detail"),
+    [
+        (WHOLE, True, "ok", "attachments become Files"),
+        (BARE, True, "ok", "a call of their own"),
+        (OrgSchema({}), True, "warn", "may not be created"),
+        (OrgSchema({}), False, "ok", "off"),
+    ],
+)
+def test_files_are_checked(
+    shape: OrgSchema, *, attach: bool, result: str, detail: str
+) -> None:
+    """What the org allows, and what the settings want."""
+    section = SalesforceSettings(files_attach=attach)
+    (found,) = (f for f in org.writing(section, shape) if f.area == "files")
+    assert str(found.level) == result
+    assert detail in found.text
