@@ -169,8 +169,11 @@ class CircuitBreaker:
             logger.warning("note_not_read", error=str(error))
 
     def _adopt(self, state: PauseState) -> None:
-        """Go by what the database has, where a relay has changed it."""
-        if state.version == self._version:
+        """Go by what the database has, where a relay has changed it.
+
+        An answer that was read before this relay's own last change is out of date.
+        """
+        if state.version <= self._version:
             return
         self._version = state.version
         self._kept = True
@@ -265,6 +268,8 @@ class CircuitBreaker:
             if not await self._begin_probe():
                 return PROBE_WAIT_S
             return 0.0
+        # Another relay may have ended the pause that this one was about to probe.
+        await self._end_probe()
         pace_s = self._org.budget.pace_s()
         return max(0.0, self._last_batch_s + pace_s - self._clock.boottime_s())
 

@@ -194,7 +194,7 @@ ORG_API_SHARE: Final = Gauge(
 )
 ORG_API_OWN: Final = Gauge(
     "relay_org_api_own",
-    "API calls that the relay itself made in the last 24 hours.",
+    "API calls that all relays on the database made in the last 24 hours.",
     registry=REGISTRY,
     multiprocess_mode=_LOOKED_UP,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -282,6 +283,37 @@ async def test_who_dies_as_it_probes_is_succeeded(gate, other, clock):
     clock.pass_s(91)
     assert await other.wait_s() == 0
     assert other.size(1000) == 1
+
+
+async def test_an_answer_that_is_out_of_date_changes_nothing(gate, shared, clock):
+    """It was read before this relay tripped, and came after."""
+    read = shared.pauses.get
+    old = await read(ORG)
+    await gate.trip(SalesforceDown("no answer", retry_after_s=30))
+    shared.pauses.get = lambda _: asyncio.sleep(0, old)
+    clock.pass_s(2)
+    assert await gate.wait_s() == 28
+    shared.pauses.get = read
+    clock.pass_s(2)
+    assert await gate.wait_s() == 26
+
+
+async def test_who_need_not_probe_any_more_leaves_it_to_others(
+    gate, other, other_org, clock
+):
+    """A batch of another relay got through meanwhile; the next pause is anybody's."""
+    await gate.trip(SalesforceDown("no answer"))
+    clock.pass_s(1)
+    assert await gate.wait_s() == 0
+    await other.follow()
+    other_org.stats.answers += 1
+    await other.went_through()
+    clock.pass_s(1)
+    assert await gate.wait_s() == 0
+    assert gate.pause is None
+    await other.trip(SalesforceDown("no answer"))
+    clock.pass_s(1)
+    assert await other.wait_s() == 0
 
 
 async def test_no_relay_probes_while_the_store_is_silent(gate, shared, clock):
