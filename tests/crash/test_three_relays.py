@@ -69,9 +69,15 @@ def relays(
 
 
 def start(*relays: RelayProcess) -> None:
-    """Start relays at the same time."""
+    """Start relays at the same time; return once all of their processes work."""
     with ThreadPoolExecutor(len(relays)) as pool:
         list(pool.map(RelayProcess.start, relays))
+    for relay in relays:
+        wait_for(
+            lambda relay=relay: org_of(relay),
+            message="the worker of a relay",
+            timeout_s=LONG_S,
+        )
 
 
 def address(relay: RelayProcess) -> str:
