@@ -54,6 +54,7 @@ _STATE_WIDTH: Final = max(len(state) for state in State)
 @click.option("--user", "who", metavar="USER", help="Only this user's.")
 @since_option("10m, 2h, 3d, or a time such as 2026-01-31.")
 @click.option("--refused", is_flag=True, help="Refusals alone.")
+@click.option("--probes", is_flag=True, help="With those that `relay check` asked for.")
 @click.option("--follow", is_flag=True, help="Go on, and show each change of state.")
 @click.option(
     "--limit",
@@ -68,6 +69,7 @@ def log(
     limit: int | None,
     *,
     refused: bool,
+    probes: bool,
     follow: bool,
     as_json: bool,
 ) -> None:
@@ -86,6 +88,7 @@ def log(
                 since=since,
                 # A state is a message's; without one both kinds are listed.
                 refused=True if refused else (False if state else None),
+                probes=probes,
             )
             if limit is None and as_json:
                 await _print_all(store, wanted)

@@ -113,6 +113,8 @@ class Refusal:
     count: int = 1
     subject: str = ""
     rfc_message_id: str = ""
+    probe: bool = False
+    """A session of `relay check` asked for it; kept apart from real refusals."""
 
 
 # ------------------------------------------------------------------ reading
@@ -358,6 +360,8 @@ class LogFilter:
     since: datetime | None = None
     refused: bool | None = None
     """True: refusals alone. False: messages alone. None: both."""
+    probes: bool = False
+    """With the refusals that `relay check` asked for."""
     after_id: str | None = None
     limit: int | None = None
     newest_first: bool = False

@@ -36,7 +36,7 @@ async def check_all(settings: Settings, path: Path | None) -> list[Finding]:
             *await people.addresses(access),
             *machine.tls(settings),
             *ports,
-            *await listeners.sessions(settings, foreign),
+            *await listeners.sessions(settings, access.store, foreign),
             *await dns.mx(settings),
             *await org.salesforce(settings, access),
         ]

@@ -6,8 +6,9 @@ program answers there. Nothing is changed: no Unix socket is made or removed.
 Where a listener answers, a real SMTP session is held with it. `relay check` is another
 process than the relay, so what answers here answers senders too, as far as this
 machine's own firewall goes. The session asks for an address that does not exist and
-sends no mail. The refusal stands in the log like any other; its sender, `relay-check@`
-the relay's own name, shows where it comes from.
+sends no mail. A one-time token, announced in the store and shown in the sender, marks
+the refusal as a probe: the relay keeps it apart from real ones. A token that is left
+over shows that the listener does not write into this store.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from relay.config import HostPort
+from relay.core.errors import RelayError
 from relay.diagnose.finding import Finding, Level, fail, ok, warn
+from relay.intake import probe_sender
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
     from relay.config import ListenerSettings, Settings, SMTPSettings
+    from relay.store import Store
 
 _CONNECT_S: Final = 2.0
 _SESSION_S: Final = 4.0
@@ -240,14 +244,17 @@ def _bind(place: HostPort) -> None:
 # ------------------------------------------------------------------ sessions
 
 
-async def sessions(settings: Settings, failed: Collection[str] = ()) -> list[Finding]:
+async def sessions(
+    settings: Settings, store: Store | None, failed: Collection[str] = ()
+) -> list[Finding]:
     """Hold a session with each listener that answers.
 
-    `failed` names those, as `str(place)`, that are known not to be this relay.
+    `store` is the relay's, None where it cannot be used; `failed` names listeners, as
+    `str(place)`, that are known not to be this relay.
     """
     found = await asyncio.gather(
         *(
-            asyncio.to_thread(_session, listener, settings.smtp)
+            _probe(listener, settings.smtp, store)
             for listener in settings.smtp.all_listeners()
             if str(listener.address) not in failed
         )
@@ -255,15 +262,50 @@ async def sessions(settings: Settings, failed: Collection[str] = ()) -> list[Fin
     return [finding for finding in found if finding is not None]
 
 
-def _session(listener: ListenerSettings, smtp: SMTPSettings) -> Finding | None:
-    """Hold a session and return its finding; None where no program listens."""
+async def _probe(
+    listener: ListenerSettings, smtp: SMTPSettings, store: Store | None
+) -> Finding | None:
+    """Hold one session, with a token if the store takes one; None: nothing listens."""
     area = f"session {listener.address}"
     if isinstance(listener.address, HostPort) and not listener.address.port:
         return None
     if listener.proxy_from or listener.require_client_certificate:
         return ok(area, "not tried: it serves a load balancer or known clients only")
+    token = await _announced(store)
+    sender = probe_sender(token, smtp.hostname)
+    finding = await asyncio.to_thread(_session, area, listener, smtp, sender)
+    if store is None or not token:
+        return finding
     try:
-        return _talk(area, listener, smtp)
+        left = await store.refusals.take_probe(token)
+    except RelayError:
+        return finding
+    if finding is None or finding.level is not Level.OK:
+        return finding
+    if left:
+        hint = "a relay with another store.url answers, or one of an older version"
+        return warn(area, f"{finding.text} (not recorded in this store)", hint)
+    return ok(area, f"{finding.text} (recorded as a probe)")
+
+
+async def _announced(store: Store | None) -> str:
+    """Return a token that the store knows; empty where it takes none now."""
+    token = secrets.token_hex(16)
+    try:
+        if store is None:
+            return ""
+        await store.refusals.announce_probe(token)
+    except RelayError:
+        return ""  # The line of the store says why.
+    return token
+
+
+def _session(
+    area: str, listener: ListenerSettings, smtp: SMTPSettings, sender: str
+) -> Finding | None:
+    """Return what came of a session; None where no program listens."""
+    try:
+        return _talk(area, listener, smtp, sender)
     except (ConnectionRefusedError, FileNotFoundError):
         return None
     except (OSError, smtplib.SMTPException) as error:
@@ -271,7 +313,9 @@ def _session(listener: ListenerSettings, smtp: SMTPSettings) -> Finding | None:
         return fail(area, text, "see the log of relay serve at this time")
 
 
-def _talk(area: str, listener: ListenerSettings, smtp: SMTPSettings) -> Finding:
+def _talk(
+    area: str, listener: ListenerSettings, smtp: SMTPSettings, sender: str
+) -> Finding:
     client = _connect(listener, _SESSION_S + smtp.greeting_wait_s)
     try:
         client.ehlo()
@@ -289,25 +333,27 @@ def _talk(area: str, listener: ListenerSettings, smtp: SMTPSettings) -> Finding:
         )
         how = f"{version}, " if secured else ""
         if listener.protocol == "submission":
-            return _submission(area, client, smtp, how)
-        return _stranger(area, client, smtp, how)
+            return _submission(area, client, sender, how)
+        return _stranger(area, client, smtp, sender, how)
     finally:
         with suppress(OSError, smtplib.SMTPException):
             client.quit()
         client.close()
 
 
-def _stranger(area: str, client: smtplib.SMTP, smtp: SMTPSettings, how: str) -> Finding:
+def _stranger(
+    area: str, client: smtplib.SMTP, smtp: SMTPSettings, sender: str, how: str
+) -> Finding:
     """Ask for a relay address that no user has."""
     if not smtp.domains:
         return warn(area, f"{how}answers", "set smtp.domains")
     rcpt = f"check-{secrets.token_hex(8)}@{smtp.domains[0]}"
-    code, reply = client.mail(_sender(smtp))
+    code, reply = client.mail(sender)
     if code == _FINE:
         code, reply = client.rcpt(rcpt)
     said = f"{code} {_line(reply)}"
     if code == _UNKNOWN:
-        return ok(area, f"{how}an unknown address gets {said} (in the journal, too)")
+        return ok(area, f"{how}an unknown address gets {said}")
     if code in {_FINE, 251, 252}:  # RFC 5321 section 4.2.2
         hint = "it is no relay, or not this one: see who listens there"
         return fail(area, f"{how}an unknown address is taken: {said}", hint)
@@ -315,10 +361,8 @@ def _stranger(area: str, client: smtplib.SMTP, smtp: SMTPSettings, how: str) -> 
     return warn(area, f"{how}an unknown address gets {said}", hint)
 
 
-def _submission(
-    area: str, client: smtplib.SMTP, smtp: SMTPSettings, how: str
-) -> Finding:
-    code, reply = client.mail(_sender(smtp))
+def _submission(area: str, client: smtplib.SMTP, sender: str, how: str) -> Finding:
+    code, reply = client.mail(sender)
     said = f"{code} {_line(reply)}"
     if code == _NEEDS_LOGIN:
         return ok(area, f"{how}without a login: {said}")
@@ -329,11 +373,6 @@ def _submission(
 def _line(reply: bytes) -> str:
     """Return a reply of any number of lines as one line."""
     return " ".join(reply.decode("utf-8", "replace").split())
-
-
-def _sender(smtp: SMTPSettings) -> str:
-    """Return the sender by which an admin knows these sessions among the refusals."""
-    return f"relay-check@{smtp.hostname}"
 
 
 def _connect(listener: ListenerSettings, timeout_s: float) -> smtplib.SMTP:

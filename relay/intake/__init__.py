@@ -9,7 +9,12 @@ is talked to, and in which words it is refused, is left to the doors: `relay.smt
 
 from relay.intake.accept import Accepted, IncomingMail, Intake, Origin, Refused
 from relay.intake.buffer import CRLFPieces, MailBuffer, with_crlf
-from relay.intake.refusals import Occasion, RefusalRecorder, Rejection
+from relay.intake.refusals import (
+    Occasion,
+    RefusalRecorder,
+    Rejection,
+    probe_sender,
+)
 from relay.intake.rules import Addressee, LineEnds
 
 __all__ = [
@@ -25,5 +30,6 @@ __all__ = [
     "RefusalRecorder",
     "Refused",
     "Rejection",
+    "probe_sender",
     "with_crlf",
 ]

@@ -10,6 +10,7 @@ reason and recorded at most once a minute, so that a flood of them costs no disk
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -32,6 +33,8 @@ _WAIT_S: Final = 5.0
 _QUIET_S: Final = 60.0
 """Between two rows for refused connections of one peer."""
 _MOST_PEERS: Final = 10_000
+_PROBE_SENDER: Final = "relay-check+"
+_PROBE: Final = re.compile(r"relay-check\+(?P<token>[0-9a-f]{32})@(?P<host>.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,10 @@ class RefusalRecorder:
         self._counted: dict[tuple[str, str], tuple[float, Refusal]] = {}
 
     def make(self, occasion: Occasion, rejection: Rejection) -> Refusal:
-        """Return a fresh refusal, logged and counted, not yet stored."""
+        """Return a fresh refusal, logged and counted, not yet stored.
+
+        One that may be a probe is logged and counted when it is stored.
+        """
         ident = new_message_id(self._clock)
         refusal = Refusal(
             id=ident,
@@ -96,18 +102,8 @@ class RefusalRecorder:
             subject=occasion.subject,
             rfc_message_id=occasion.rfc_message_id,
         )
-        REFUSALS.labels(rejection.reason).inc()
-        log.info(
-            "smtp_refused",
-            refusal_id=ident,
-            reason=rejection.reason,
-            reply=refusal.reply,
-            peer=occasion.peer,
-            mail_from=occasion.mail_from,
-            rcpt=occasion.rcpt,
-            header_from=occasion.header_from,
-            detail=rejection.detail,
-        )
+        if not refusal.mail_from.startswith(_PROBE_SENDER):
+            _publish(refusal)
         return refusal
 
     async def record(self, refusals: Sequence[Refusal]) -> None:
@@ -157,7 +153,8 @@ class RefusalRecorder:
 
     async def _put(self, refusals: Sequence[Refusal]) -> None:
         try:
-            await self._store.refusals.record(refusals)
+            known = [await self._without_token(refusal) for refusal in refusals]
+            await self._store.refusals.record(known)
         except RelayError as error:
             log.warning(
                 "smtp_refusal_not_recorded",
@@ -169,3 +166,48 @@ class RefusalRecorder:
                 "smtp_refusal_not_recorded",
                 refusal_ids=[refusal.id for refusal in refusals],
             )
+
+    async def _without_token(self, refusal: Refusal) -> Refusal:
+        """Return a refusal as it is kept: a probe is marked, and its token taken off.
+
+        A token that the store does not know is a stranger's, and changes nothing.
+        """
+        match = _PROBE.fullmatch(refusal.mail_from)
+        if match is not None and await self._is_announced(match["token"]):
+            log.info("smtp_probe", peer=refusal.peer, reply=refusal.reply)
+            return replace(
+                refusal, probe=True, mail_from=f"relay-check@{match['host']}"
+            )
+        if refusal.mail_from.startswith(_PROBE_SENDER):
+            _publish(refusal)
+        return refusal
+
+    async def _is_announced(self, token: str) -> bool:
+        try:
+            return await self._store.refusals.take_probe(token)
+        except RelayError:
+            return False
+
+
+def _publish(refusal: Refusal) -> None:
+    """Count a refusal in the metrics, and write it into the log."""
+    REFUSALS.labels(refusal.reason).inc()
+    log.info(
+        "smtp_refused",
+        refusal_id=refusal.id,
+        reason=refusal.reason,
+        reply=refusal.reply,
+        peer=refusal.peer,
+        mail_from=refusal.mail_from,
+        rcpt=refusal.rcpt,
+        header_from=refusal.header_from,
+        detail=refusal.detail,
+    )
+
+
+def probe_sender(token: str, hostname: str) -> str:
+    """Return the envelope sender by which the relay knows a probe of `relay check`.
+
+    The token must have been announced in the relay's store.
+    """
+    return f"{_PROBE_SENDER}{token}@{hostname}" if token else f"relay-check@{hostname}"

@@ -16,6 +16,7 @@ from relay.core.states import ActivityState
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.queue import BY_PEOPLE
+from relay.store.refusals import is_no_probe
 from relay.store.values import chunks, iso, load, stamp
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def _log(connection: Connection, wanted: LogFilter) -> list[dict[str, Json]]:
         messages = _message_rows(connection, connection.execute(query).all())
     if wanted.refused is not False and wanted.state is None:
         query = _filtered(_refusals(), wanted, r.id, r.user_id, r.last_at)
+        if not wanted.probes:
+            query = query.where(is_no_probe())
         refusals = [_refusal_row(row) for row in connection.execute(query)]
     merged = heapq.merge(
         messages, refusals, key=lambda row: row["id"], reverse=wanted.newest_first

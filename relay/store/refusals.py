@@ -1,4 +1,4 @@
-"""Which refusals get a row, and which are only counted.
+"""Refusals: which get a row, which are only counted, and which are probes.
 
 A peer that tries addresses by the thousand, from ever new networks, must not fill the
 disk, and a disk that is almost full must not be filled by refusals. A count stands
@@ -7,24 +7,31 @@ concerns a user stays apart and can be seen, while a stranger's guesses fold int
 
 Counting starts anew each hour, and in each process. As many networks are remembered as
 there were single rows, so that memory is bounded too.
+
+`relay check` asks a running relay for a refusal, and proves with a secret that it did:
+it announces a token here, and the relay finds the token in the refusal. Only a process
+that can write this database can announce one, and a token counts once and for a minute,
+so a stranger cannot hide a refusal as a probe. Probes of one peer, reason and day share
+one row, and no listing shows them unless asked.
 """
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 
 from relay.core.peers import peer_network, peer_site
 from relay.store import schema
 from relay.store.context import Part
-from relay.store.values import SECOND, stamp, text
+from relay.store.values import SECOND, replace_value, stamp, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from relay.core.model import Refusal
     from relay.store.commit import Rows
@@ -39,7 +46,13 @@ HOURLY_REFUSALS: Final = 5000
 PURGE_BATCH: Final = 1000
 """Refusals that one transaction removes."""
 _HOUR: Final = 3600 * SECOND
+_DAY: Final = 24 * _HOUR
 _EVERYBODY: Final = "*"
+_PROBE: Final = "probe|"
+"""Begins the bucket of probes; other buckets begin with an address or `*`."""
+_ANNOUNCED: Final = "probe "
+"""Begins the key of an announced token, whose digest follows."""
+_ANNOUNCED_FOR: Final = 60 * SECOND
 
 
 class Refusals(Part):
@@ -62,6 +75,41 @@ class Refusals(Part):
         rows = self._probing.rows(refusals, count_only=low)
         if rows:
             await self._context.database.committer.submit(rows)
+
+    async def announce_probe(self, token: str) -> None:
+        """Announce the token of a probe: it counts once, within a minute from now.
+
+        Raises:
+            StoreUnavailable: It is not announced.
+        """
+        now = self._context.now()
+
+        def work(connection: Connection) -> None:
+            n = schema.notes.c
+            announced = connection.execute(
+                select(n.key, n.value).where(n.key.startswith(_ANNOUNCED))
+            )
+            old = [row.key for row in announced if int(row.value) < now]
+            connection.execute(delete(schema.notes).where(n.key.in_(old)))
+            replace_value(connection, schema.notes, _key(token), now + _ANNOUNCED_FOR)
+
+        await self._context.write(work)
+
+    async def take_probe(self, token: str) -> bool:
+        """Say whether a token is announced; it is not any more afterwards.
+
+        Raises:
+            StoreUnavailable: The token stays as it is.
+        """
+        n, now = schema.notes.c, self._context.now()
+        mine = n.key == _key(token)
+        # Strangers may ask as often as they like: only a token costs a write.
+        known = select(n.value).where(mine)
+        if await self._context.read(lambda c: c.scalar(known)) is None:
+            return False
+        taken = delete(schema.notes).where(mine).returning(n.value)
+        value = await self._context.write(lambda c: c.scalar(taken))
+        return value is not None and int(value) >= now
 
     async def purge(self) -> int:
         """Remove refusals older than `store.refusal_keep_days`; return how many."""
@@ -93,6 +141,9 @@ class Probing:
         singles: list[tuple[Any, ...]] = []
         tallies: list[tuple[Any, ...]] = []
         for refusal in refusals:
+            if refusal.probe:
+                tallies.append(_row(refusal, _probe_bucket(refusal)))
+                continue
             hour = stamp(refusal.at) // _HOUR
             if hour != self._hour:
                 self._hour = hour
@@ -128,6 +179,21 @@ def _bucket(refusal: Refusal, peer: str, hour: int) -> str:
     """
     whose = "" if refusal.user_id is None else refusal.user_id
     return text(f"{peer}|{refusal.reason}|{hour}|{whose}")
+
+
+def _probe_bucket(refusal: Refusal) -> str:
+    day = stamp(refusal.at) // _DAY
+    return text(f"{_PROBE}{refusal.peer}|{refusal.reason}|{day}")
+
+
+def is_no_probe() -> ColumnElement[bool]:
+    """Return the condition for refusals that no `relay check` asked for."""
+    bucket = schema.refusals.c.bucket
+    return or_(bucket.is_(None), ~bucket.startswith(_PROBE))
+
+
+def _key(token: str) -> str:
+    return _ANNOUNCED + hashlib.sha256(token.encode()).hexdigest()
 
 
 def _row(refusal: Refusal, bucket: str | None) -> tuple[Any, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import smtplib
 import socket
 import subprocess
 import threading
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,10 +63,20 @@ def test_every_kind_of_listener_is_tried(idle: RelayProcess, tmp_path: Path) -> 
     assert "550 5.1.1" in found[f"127.0.0.1:{implicit}"]["detail"]
     assert "550 5.1.1" in found[f"unix:{tmp_path}/lmtp"]["detail"]
     assert "530" in found[f"127.0.0.1:{submission}"]["detail"]
-    # The journal says where these refusals come from.
-    senders = {row["mail_from"] for row in idle.json("log", "--refused")}
+    # These refusals are kept apart, and say where they come from when they are shown.
+    assert idle.json("log", "--refused") == []
+    probes = idle.json("log", "--refused", "--probes")
+    senders = {row["mail_from"] for row in probes}
     assert senders == {"relay-check@relay.test"}
+    count = sum(row["count"] for row in probes)
+    assert count == 4
+    assert "recorded as a probe" in found[f"127.0.0.1:{submission}"]["detail"]
     said = {row["check"]: row["detail"] for row in idle.json("check")}
+    # The next check adds to the same rows.
+    again = idle.json("log", "--refused", "--probes")
+    assert len(again) == len(probes)
+    assert sum(row["count"] for row in again) == 8
+    assert idle.json("log") == []
     for check in (
         f"smtp 127.0.0.1:{idle.port}",
         f"smtp 127.0.0.1:{implicit}",
@@ -71,6 +84,33 @@ def test_every_kind_of_listener_is_tried(idle: RelayProcess, tmp_path: Path) -> 
         f"submission 127.0.0.1:{submission}",
     ):
         assert said[check].startswith("this relay answers")
+
+
+def test_no_stranger_can_pass_for_a_probe(idle: RelayProcess) -> None:
+    """A sender like the check's, without its token, hides nothing."""
+    health = free_port()
+    idle.set(telemetry__listen=f"127.0.0.1:{health}")
+    idle.start()
+    serving(idle)
+
+    def refusals() -> float:
+        url = f"http://127.0.0.1:{health}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+        found = re.findall(r"^relay_refusals_total\{.*\} (\S+)$", text, re.MULTILINE)
+        return sum(map(float, found))
+
+    idle.json("check", status=0)
+    assert refusals() == 0
+    senders = ["relay-check@relay.test", f"relay-check+{'0' * 32}@relay.test"]
+    for sender in senders:
+        with smtplib.SMTP("127.0.0.1", idle.port, timeout=20) as client:
+            client.ehlo()
+            client.mail(sender)
+            assert client.rcpt("check-0123456789abcdef@relay.test")[0] == 550
+    shown = [row["mail_from"] for row in idle.json("log", "--refused")]
+    assert shown == senders
+    assert refusals() == 2
 
 
 def test_a_healthy_relay_with_every_port_passes(idle: RelayProcess) -> None:

@@ -88,6 +88,7 @@ class MemorySink:
         self.stored: list[tuple[Envelope, RawMail, bytes]] = []
         self.refused: list[Refusal] = []
         self.free = GIB
+        self.announced: set[str] = set()
         self.put_error: Exception | None = None
         self.refuse_error: Exception | None = None
         self.gate = asyncio.Event()
@@ -116,6 +117,12 @@ class MemorySink:
         if self.refuse_error is not None:
             raise self.refuse_error
         self.refused.extend(refusals)
+
+    async def take_probe(self, token: str) -> bool:
+        """Say whether a token is among those announced, once."""
+        known = token in self.announced
+        self.announced.discard(token)
+        return known
 
     async def app_password_used(self, user_id: int, name: str) -> None:
         """Keep who has logged in."""

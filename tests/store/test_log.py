@@ -267,3 +267,30 @@ async def test_nothing_to_refuse_is_nothing(store):
     """An empty list writes no row."""
     await store.refusals.record([])
     assert await total(store) == (0, 0)
+
+
+async def test_probes_are_kept_apart(store, refusal):
+    """Probes of a peer, reason and day share a row that is listed only when asked."""
+    for _ in range(3):
+        await store.refusals.record([refusal(probe=True)])
+    await store.refusals.record([refusal(), refusal(probe=True, reason="other")])
+    assert await total(store) == (1, 1)
+    assert len(await store.log.find(LogFilter())) == 1
+    rows = await store.log.find(LogFilter(refused=True, probes=True))
+    assert sorted(row["count"] for row in rows) == [1, 1, 3]
+
+
+async def test_a_probe_is_announced_once(store, clock):
+    """Only an announced token is a probe's, once, and for a minute."""
+    take = store.refusals.take_probe
+    assert not await take("a" * 32)
+    await store.refusals.announce_probe("a" * 32)
+    await store.refusals.announce_probe("b" * 32)
+    assert [await take("a" * 32) for _ in range(2)] == [True, False]
+    clock.move(61)
+    assert not await take("b" * 32)
+    await store.refusals.announce_probe("c" * 32)
+    clock.move(61)
+    await store.refusals.announce_probe("d" * 32)
+    assert not await take("c" * 32)
+    assert await take("d" * 32)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from relay.core.errors import StoreUnavailable
-from relay.intake.refusals import Occasion, RefusalRecorder, Rejection
+from relay.intake.refusals import (
+    Occasion,
+    RefusalRecorder,
+    Rejection,
+    probe_sender,
+)
 from relay.smtp.replies import reply_line
 from relay.telemetry.metrics import REGISTRY
 from tests.fakes.intake import MemorySink, SetClock
@@ -103,3 +110,32 @@ async def test_peers_noted_are_bounded(tmp_path, monkeypatch):
             recorder.count(f"192.0.2.{number}", CROWDED)
     await recorder.close()
     assert sum(one.count for one in sink.refused) == 20
+
+
+async def test_probes_are_marked(tmp_path):
+    """A sender with an announced token is a probe: not counted, its token not kept."""
+    store = MemorySink(tmp_path)
+    token = "0123456789abcdef" * 2
+    recorder = RefusalRecorder(store, SetClock(), reply_line)
+    before = counted("unknown_recipient")
+    for _ in range(2):
+        store.announced.add(token)
+        sender = probe_sender(token, "mx.in.example")
+        await recorder.record([recorder.make(Occasion("::1", sender), UNKNOWN)])
+    assert counted("unknown_recipient") == before
+    assert {(one.probe, one.mail_from) for one in store.refused} == {
+        (True, "relay-check@mx.in.example")
+    }
+
+
+@pytest.mark.parametrize(
+    "sender", ["relay-check@mx", f"relay-check+{'0' * 32}@mx", "relay-check+x@mx", ""]
+)
+async def test_a_stranger_is_no_probe(sender, tmp_path):
+    """Without an announced token a refusal is counted and kept as it is."""
+    store = MemorySink(tmp_path)
+    recorder = RefusalRecorder(store, SetClock(), reply_line)
+    before = counted("unknown_recipient")
+    await recorder.record([recorder.make(Occasion("::1", sender), UNKNOWN)])
+    assert counted("unknown_recipient") == before + 1
+    assert [(one.probe, one.mail_from) for one in store.refused] == [(False, sender)]
