@@ -351,7 +351,7 @@ def main() -> None:
         finally:
             sandbox.stop()
     parse = parse_cpu_ms()
-    told = {
+    result = {
         "latency_ms": arguments.latency_ms,
         "write_as": arguments.write_as,
         "relay": relay,
@@ -362,15 +362,15 @@ def main() -> None:
         "std_parse_cpu_ms": parse,
     }
     if arguments.json:
-        print(json.dumps(told))
+        print(json.dumps(result))
         return
     for title, way in (("relay", relay), ("naive", slow)):
         rate, cost = way["mails_per_s"], way["calls_per_1000"]
         print(f"{title:6} {rate:9.1f} mails/s {cost:9.1f} calls for 1,000 mails")
-    print(f"relay / naive: {told['times_the_naive_rate']:.0f} times the rate")
+    print(f"relay / naive: {result['times_the_naive_rate']:.0f} times the rate")
     print(
         f"CPU a mail: {relay['cpu_ms_per_mail']:.2f} ms, "
-        f"{told['cpu_times_std_parse']:.2f} times the standard library's parse "
+        f"{result['cpu_times_std_parse']:.2f} times the standard library's parse "
         f"({parse:.2f} ms)"
     )
 

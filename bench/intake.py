@@ -129,7 +129,7 @@ def main() -> None:
                 Server("relay", relay.port, relay.process.pid, rcpt),
                 Server("postfix", peer.port, peer.pid, "x@discard.invalid"),
             ]
-            told = [
+            cells = [
                 measure(servers, cell, arguments.rounds)
                 for cell in arguments.cells.split(",")
                 if cell
@@ -139,10 +139,10 @@ def main() -> None:
             peer.remove()
             relay.stop()
     if arguments.json:
-        print(json.dumps({"cells": told}))
+        print(json.dumps({"cells": cells}))
         return
     print(f"{'cell':10} {'relay/s':>9} {'postfix/s':>9} {'ratio':>16} {'goal':>5} cpu")
-    for row in told:
+    for row in cells:
         low, middle, high = row["rates_ratio"]
         print(
             f"{row['cell']:10} {row['relay_per_s']:9.0f} {row['postfix_per_s']:9.0f} "

@@ -201,7 +201,7 @@ def test_addresses_inside_a_composite_are_encoded_and_short(sandbox):
 
 
 def test_a_collection_answers_for_each_record(sandbox):
-    """Checklist 35: in order, with statusCode; one bad one spoils nobody."""
+    """Checklist 35: in order, with statusCode; one bad record fails alone."""
     body = {"records": [record(), record(Nonsense=1), record(WhoId="zzz"), record()]}
     reply = sandbox.call("POST", "composite/sobjects", json=body)
     assert [each["success"] for each in reply.json()] == [True, False, False, True]
@@ -267,7 +267,7 @@ def test_collections_update_read_upsert_and_delete(sandbox):
 
 
 def test_a_collection_upserts_by_a_key(sandbox):
-    """created tells new from old; a key twice in one request fails the second."""
+    """`created` says whether a record is new; a second record of a key fails."""
     field = {"object": "Task", "name": "Key__c", "unique": True, "external_id": True}
     sandbox.admin("config", {"custom_fields": [field]})
     rows = [record(Key__c="a"), record(Key__c="b"), record(Key__c="A")]

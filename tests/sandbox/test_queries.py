@@ -49,7 +49,7 @@ def test_a_small_hint_is_not_followed(sandbox, many):
 
 
 def test_unordered_answers_are_shuffled(sandbox, many):
-    """Checklist 31: nobody may rely on an order that was not asked for."""
+    """Checklist 31: no client may rely on an order that it did not ask for."""
     one = [row["LastName"] for row in sandbox.query(SOQL)]
     two = [row["LastName"] for row in sandbox.query(SOQL)]
     assert one != two

@@ -72,7 +72,7 @@ def test_a_hidden_row_does_not_exist_for_the_user(sandbox):
 
 
 def test_private_activities_are_their_owners(sandbox):
-    """Who made a Task loses sight of it; its unique key is taken all the same."""
+    """A user cannot see the Task it created for another; its unique key is taken."""
     field = {"object": "Activity", "name": "Key__c", "unique": True}
     sandbox.admin("config", {"private_activities": True, "custom_fields": [field]})
     (ada,) = sandbox.org.rows.lookup("User", "Username", ["ada@corp.example"])
@@ -135,7 +135,7 @@ def test_describe_is_conditional(sandbox):
 
 
 def test_an_update_can_be_conditional(sandbox):
-    """Checklist 43: 412 where somebody was faster."""
+    """Checklist 43: 412 where another user was faster."""
     record_id = create(sandbox, Subject="x")
     headers = {"If-Unmodified-Since": "Wed, 01 Jan 2020 00:00:00 GMT"}
     reply = sandbox.call(

@@ -1,4 +1,4 @@
-"""The server: loopback only, in somebody else's loop, and the back door."""
+"""The server: loopback only, in a loop that another program runs, and the back door."""
 
 from __future__ import annotations
 

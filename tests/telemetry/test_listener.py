@@ -123,7 +123,7 @@ async def test_signals_stay_with_the_app():
 
 
 async def test_stop_closes_the_port_and_may_be_repeated():
-    """After `stop`, nobody listens; a second `stop` does nothing."""
+    """After `stop`, the port is closed; a second `stop` does nothing."""
     async with running() as health:
         host, port = health.listening
         await health.stop()

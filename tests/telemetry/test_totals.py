@@ -188,7 +188,7 @@ def test_the_folder_is_private_and_goes(shared, tmp_path):
 
 
 def test_what_a_killed_supervisor_left_is_removed(shared, tmp_path: Path):
-    """Folders that nobody holds go, once they are older than a start takes."""
+    """Folders without a living owner go, once they are older than a start takes."""
     left, young = tmp_path / "relay-metrics-left", tmp_path / "relay-metrics-young"
     for folder in (left, young):
         folder.mkdir()

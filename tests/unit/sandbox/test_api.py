@@ -1,4 +1,4 @@
-"""The gate in front of the org: no request, however odd, breaks it."""
+"""The way into the org for one request: none, however odd, breaks it."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_undelete_needs_a_deleted_row(bench):
 
 
 def test_another_user_is_the_author(bench):
-    """Audit fields and the default owner are the caller's, whoever that is."""
+    """Audit fields and the default owner are the caller's, for every caller."""
     ada = bench.user("ada")
     made = bench.org.records.create("Task", {}, Caller(ada))
     row = bench.org.rows.get("Task", made)

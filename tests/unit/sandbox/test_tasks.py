@@ -193,9 +193,9 @@ def test_shared_activities(bench):
     assert (task["WhoId"], task["WhatCount"]) == (other, 1)
     bench.refused("FIELD_INTEGRITY_EXCEPTION", TaskWhoIds=[bench.lead, bench.contact])
     rows = [{"LastName": f"n{number}"} for number in range(51)]
-    crowd = bench.org.insert_raw("Contact", rows)
-    bench.refused("FIELD_INTEGRITY_EXCEPTION", TaskWhoIds=crowd)
-    assert bench.create(TaskWhoIds=crowd[:50])["WhoCount"] == 50
+    contacts = bench.org.insert_raw("Contact", rows)
+    bench.refused("FIELD_INTEGRITY_EXCEPTION", TaskWhoIds=contacts)
+    assert bench.create(TaskWhoIds=contacts[:50])["WhoCount"] == 50
     task = bench.update("Task", task, TaskWhoIds=None)
     assert task["TaskWhoIds"] == [other]
     bench.refused("MALFORMED_ID", TaskWhoIds=[bench.opportunity])

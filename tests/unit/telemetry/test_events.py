@@ -67,7 +67,7 @@ async def test_one_message_id_through_tasks_and_threads(events):
 
 
 def test_secrets_are_masked_by_name_at_any_depth(events):
-    """A field whose name says secret is masked, whoever logs it."""
+    """A field whose name says secret is masked, in every event."""
     get_logger("t").warning(
         "x",
         client_secret="hush",

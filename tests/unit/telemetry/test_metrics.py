@@ -41,7 +41,7 @@ COUNTED = [
 
 @pytest.mark.parametrize(("metric", "name", "labels"), COUNTED)
 def test_counting_by_label(metric, name, labels):
-    """One event more is one more under its name and labels, whoever counted before."""
+    """An event adds one to its name and labels, whatever was counted before."""
     before = metrics.REGISTRY.get_sample_value(name, labels) or 0.0
     (metric.labels(**labels) if labels else metric).inc()
     assert metrics.REGISTRY.get_sample_value(name, labels) == before + 1

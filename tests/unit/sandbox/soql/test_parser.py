@@ -123,7 +123,7 @@ def test_objects_called_like_keywords():
     ],
 )
 def test_literals(written, kind, value):
-    """Each literal is told by its look alone."""
+    """The form of a literal alone decides its kind."""
     assert where(f"F = {written}") == Comparison(
         Path(("F",)), Operator.EQUAL, Literal(kind, value)
     )
