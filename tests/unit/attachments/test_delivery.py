@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import io
 import random
@@ -208,7 +209,10 @@ def org(clock: Time) -> FakeOrg:
 @pytest.fixture
 def turn(store: MemoryStore, org: FakeOrg, clock: Time) -> Callable[..., Any]:
     """Return what makes one turn of the stage."""
-    settings = Settings(salesforce={"settle_s": 60, "files_hold_s": 900})
+    settings = Settings(
+        smtp={"domains": ("in.example",)},
+        salesforce={"settle_s": 60, "files_hold_s": 900},
+    )
     owner, backoff = LeaseOwner("h", "b", 1, "1"), Backoff(settings.worker, SEEDED)
     parts = Parts(settings, store, org, clock, owner, backoff)  # type: ignore[arg-type]
     stage = Attachments(parts, paused=lambda: False)
@@ -504,3 +508,52 @@ async def test_one_mails_files_do_not_spoil_the_others(
         "f1", "f2", "f4", "f5",
     }  # fmt: skip
     assert states["f3"] in {"sent", "planned"}
+
+
+async def test_a_mail_that_cannot_be_read_now_is_tried_again(
+    store: MemoryStore, turn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails while the content is read: the reason is kept."""
+
+    def pieces(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(RawReader, "pieces", pieces)
+    store.add("a")
+    assert await turn() == {"a": "planned"}
+    assert "Input/output error" in store.rows["a"].error
+
+
+async def test_the_original_mail_is_sent_without_secrets(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """A row without a digest is the whole mail; relay addresses in it are masked."""
+    sent: list[bytes] = []
+
+    async def create(records: Sequence[Any], **_: object) -> list[WriteOutcome]:
+        sent.extend(
+            base64.b64decode(fields["VersionData"])
+            for _, kind, fields in records
+            if kind == "ContentVersion"
+        )
+        return [org.done(key, kind) for key, kind, _ in records]
+
+    org.create = create  # type: ignore[method-assign]
+    store.messages.raw = b"Bcc: ada-secret@in.example"
+    store.add("a", size=26, sha256="")
+    assert await turn() == {"a": "linked"}
+    assert len(sent) == 1
+    assert b"ada-secret" not in sent[0]
+
+
+async def test_a_link_call_that_fails_as_a_whole_is_made_again(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """The upload is not repeated for it."""
+    store.add("a", ActivityState.WRITTEN, version_id="v")
+    org.answer = SalesforceUnavailable("odd", code="HTTP_500")
+    assert await turn() == {"a": "written"}
+    assert store.rows["a"].error == "odd"
+    org.answer = org.done
+    assert await turn(100) == {"a": "linked"}
+    assert org.made == [("ContentDocumentLink", "a")]
