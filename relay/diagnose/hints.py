@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.addresses import address_key, domain_of
 from relay.core.states import State
-from relay.sender import NOT_ACCEPTED, acceptance
+from relay.sender import NOT_ACCEPTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,8 @@ PAUSE_HINTS: Final[Mapping[str, str]] = {
     "access": "do what it says; the relay goes on by itself",
 }
 """By the reason of a pause: what to do. Mail is accepted and kept meanwhile."""
+_PLAIN: Final = re.compile(r"[a-z0-9_][a-z0-9_.+=~%'&-]*@[a-z0-9-]+(\.[a-z0-9-]+)+")
+"""An address key that a person, a shell and the command read as the same address."""
 
 
 async def hint_for(store: Store, row: Mapping[str, Any]) -> str:
@@ -42,3 +46,20 @@ async def hint_for(store: Store, row: Mapping[str, Any]) -> str:
     if {key, f"*@{domain_of(key)}"} & accepted:
         return ""
     return acceptance(user.email, sender)
+
+
+def acceptance(user_email: str, sender: str) -> str:
+    """Return the command that accepts mail from a sender, or an empty text.
+
+    The address comes from a stranger and ends on an admin's command line. So there is
+    no command for an address that a shell or the command could read as anything else:
+    `*@domain` would accept a whole domain, a leading `-` would be an option.
+
+    Args:
+        user_email: The user's own address.
+        sender: The author of a mail that was refused, as written.
+    """
+    key = address_key(sender)
+    if key is None or not _PLAIN.fullmatch(key):
+        return ""
+    return f"relay address add {quote(user_email)} {quote(key)}"

@@ -2,8 +2,7 @@
 
 `judge` compares the header From with the user's accepted addresses and gives one
 verdict, with a text that a rep understands. It reads no network and keeps nothing; the
-intake turns the verdict into a reply and a refusal row. `acceptance` names the command
-with which an admin lets a sender in.
+intake turns the verdict into a reply and a refusal row.
 """
 
 from relay.sender.accepted import (
@@ -14,13 +13,11 @@ from relay.sender.accepted import (
     judge_author,
     read_author,
 )
-from relay.sender.mend import acceptance
 
 __all__ = [
     "NOT_ACCEPTED",
     "Author",
     "Verdict",
-    "acceptance",
     "judge",
     "judge_author",
     "read_author",

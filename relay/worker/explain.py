@@ -16,6 +16,7 @@ import relay.sender
 from relay.activity import Mode
 from relay.attachments.stage import file_rules
 from relay.core.states import IN_SALESFORCE, Event
+from relay.diagnose.hints import acceptance
 from relay.match import MailFacts, ask, decide, trace_of
 from relay.worker.decisions import Decisions
 
@@ -110,7 +111,7 @@ def _refused(raw: bytes, user: User, directory: Directory) -> dict[str, Any]:
         return {}
     refused = {"state": REFUSED, "reason": verdict.text, "code": verdict.reason}
     if verdict.reason == relay.sender.NOT_ACCEPTED:
-        hint = relay.sender.acceptance(user.email, verdict.address)
+        hint = acceptance(user.email, verdict.address)
         refused |= {"hint": hint, "mend": hint}
     return refused
 

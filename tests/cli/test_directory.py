@@ -32,7 +32,7 @@ def test_a_new_user_may_send_from_their_own_address(relay: Any, ada: Any) -> Non
     """`user add` accepts the user's own address as a sender at once."""
     (row,) = relay.json("address", "list", ada["email"])
     assert row["user"] == row["address"] == "ada@corp.example"
-    assert set(row) == {"user", "address", "added_at", "added_by"}
+    assert set(row) == {"user", "address", "added_at", "added_by", "confirmed"}
     assert row["added_by"].startswith("cli")
 
 
