@@ -1,10 +1,11 @@
 """The only HTTP to Salesforce: login, look-ups, writes, read-backs, one error table.
 
-`Org` is the door; it hands out values of `model` and raises errors of
-`relay.core.errors` alone. What is certain is promised: a record is `written` only with
-an id from a parsed answer, and `unknown` whenever the request may have been carried
-out without one. Left to others: what to write (`relay.activity`), for whom
-(`relay.match`), when and how often (`relay.worker`), and remembering it
+`Org` is the door, composed of parts: `lookup`, `records`, `files`, `schema`, `access`,
+`budget`, `stats`. It returns values of `model` and of `relay.core.org`, and raises only
+errors of `relay.core.errors`. A record is reported as *written* only with an id from a
+parsed answer, and as *unknown* whenever Salesforce may have carried out the request and
+the relay has no id. Left to others: what to write (`relay.activity`), for whom
+(`relay.match`), when and how often (`relay.outbox`, `relay.worker`), and remembering it
 (`relay.store`).
 """
 

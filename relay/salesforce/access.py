@@ -88,13 +88,13 @@ class Access:
         }
 
     async def server_time(self) -> datetime:
-        """Return the time by Salesforce's clock, which an answer has told.
+        """Return the time by Salesforce's clock, as an answer has reported it.
 
-        A process that has just started asks: by its own clock, which may be ahead, it
-        would take what was written minutes ago for something older.
+        A process that has just started makes a call for it. Its own clock may be ahead;
+        by that clock, records written minutes ago would look older than they are.
 
         Raises:
-            SalesforceUnavailable: No answer has told the time.
+            SalesforceUnavailable: No answer has reported the time.
             OrgPaused: The login is refused.
         """
         stats, threads = self._connection.stats, self._connection.threads
@@ -103,7 +103,7 @@ class Access:
         if not stats.clock_seen:
             await threads.run(_ask_me)
         if not stats.clock_seen:
-            msg = "Salesforce's answers do not tell the time"
+            msg = "Salesforce's answers do not report the time"
             raise SalesforceUnavailable(msg, code="no_date")
         return self.server_now()
 

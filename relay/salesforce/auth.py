@@ -2,9 +2,9 @@
 
 Two flows: client credentials (a secret), and JWT bearer (a key, RS256). Threads that
 need a token at the same moment share one login and its outcome. A token that was
-refused is replaced once; if the fresh one is refused too, or the login itself, nothing
-is asked again before a wait that doubles, because Salesforce locks users out who knock
-too often.
+refused is replaced once. If Salesforce refuses the fresh one too, or the login itself,
+the relay waits before it asks again, and each wait doubles: Salesforce locks out users
+who try too often.
 
 Source: Salesforce Help, "OAuth 2.0 JWT Bearer Flow", "OAuth 2.0 Client Credentials
 Flow"; RFC 7523 section 2.1.
@@ -80,7 +80,7 @@ class TokenProvider:
         settings: Credentials, login host, time-outs.
         clock: Boot time for waits, wall-clock time for the JWT.
         server_ahead_s: Seconds by which Salesforce's clock is ahead of ours.
-        observe: Told (kind, outcome, seconds) of each call.
+        observe: Called with (kind, flight, outcome) after each call.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class TokenProvider:
     # ------------------------------------------------------------ the login
 
     def _lead(self, flight: Future[Token]) -> None:
-        """Log in for everybody who waits."""
+        """Log in for all threads that wait."""
         try:
             token = self._login()
         except OrgPaused as error:
@@ -289,11 +289,11 @@ class TokenProvider:
         raise errors.build(row, error, text)
 
     def _instance(self, content: dict[str, Json]) -> str:
-        """Return where to call: the answer's word counts only where it is safe."""
+        """Return where to call: where the answer says, if that is safe."""
         configured = self._settings.instance_url or ""
-        told = content.get("instance_url")
+        named = content.get("instance_url")
         try:
-            parts = urlsplit(told if isinstance(told, str) else "")
+            parts = urlsplit(named if isinstance(named, str) else "")
             _ = parts.port  # raises for a port that is no number
         except ValueError:
             return configured

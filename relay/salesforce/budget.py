@@ -7,8 +7,8 @@ share of them that these relays may use. The nearer one decides: from `slow_at` 
 batches come less often and fuller, from `pause_at` on nothing is written until calls
 are free again.
 
-Everything here is arithmetic over what it was told; asking, waiting and sharing the
-count with other relays are left to others. Safe to use from many threads.
+Everything here is arithmetic over what Salesforce reported; asking, waiting and sharing
+the count with other relays are left to others. Safe to use from many threads.
 
 Source: "API Request Limits and Allocations"; REST API Guide, "Limit Info Header".
 """
@@ -44,8 +44,8 @@ SAMPLE_S: Final = 60.0
 """One reading is kept for so long a time."""
 SLOWEST_S: Final = 60.0
 """Longest time between two batches, reached just below `pause_at`."""
-TOLD_S: Final = 3600.0
-"""What Salesforce told longer ago says nothing about now: calls have become free."""
+REPORT_S: Final = 3600.0
+"""An older report of Salesforce says nothing about now: calls have become free."""
 
 LOGIN: Final = "login"
 """The kind of call that asks for a token; it costs no API call."""
@@ -84,10 +84,10 @@ class Budget:
         """Calls of all relays, by hour, as the database had them last."""
         self._pending: dict[int, int] = {}
         """Calls of this process, by hour, that the database does not have yet."""
-        self._told: tuple[float, int, int] | None = None
+        self._reported: tuple[float, int, int] | None = None
         self._samples: deque[tuple[float, int]] = deque()
 
-    # ------------------------------------------------------------ what is told
+    # ------------------------------------------------------------ what is reported
 
     def spent(self) -> None:
         """Count one call of the relay's own."""
@@ -97,11 +97,11 @@ class Budget:
             for old in [h for h in self._pending if h <= hour - WINDOW_H]:
                 del self._pending[old]
 
-    def told(self, used: int, limit: int) -> None:
+    def report(self, used: int, limit: int) -> None:
         """Take over what Salesforce says about all of the org's calls."""
         at = self._clock.now().timestamp()
         with self._lock:
-            self._told = (at, used, limit)
+            self._reported = (at, used, limit)
             if not self._samples or at - self._samples[-1][0] >= SAMPLE_S:
                 self._samples.append((at, used))
             while self._samples[0][0] < at - RATE_WINDOW_S:
@@ -113,11 +113,11 @@ class Budget:
         """Return how the budget stands now, and how long it lasts."""
         now = self._clock.now()
         with self._lock:
-            own, told = self._own_calls(), self._told
+            own, reported = self._own_calls(), self._reported
             rate, own_rate = self._rate(), self._own_rate()
-        if told is None:
+        if reported is None:
             return Reading(None, None, own, 0.0, None, None)
-        _, used, limit = told
+        _, used, limit = reported
         ours = limit * self._settings.daily_share
         share = max(_part(used, limit), _part(own, ours))
         pause_at = self._settings.pause_at
@@ -135,7 +135,7 @@ class Budget:
     def exhausted(self) -> str | None:
         """Say why nothing may be written now, or None while there are calls left.
 
-        The org's own figure counts for an hour: calls become free while nobody asks.
+        The org's own figure counts for an hour: calls become free meanwhile.
         """
         reading = self.reading()
         if reading.limit is None or reading.used is None:
@@ -147,7 +147,7 @@ class Budget:
                 f"the relay made {reading.own} calls in 24 hours, {percent} of the "
                 f"{ours:.0f} it may make (salesforce.daily_share)"
             )
-        fresh = self._clock.now().timestamp() - (self._told or (0.0,))[0] < TOLD_S
+        fresh = self._clock.now().timestamp() - (self._reported or (0.0,))[0] < REPORT_S
         if fresh and reading.used >= at * reading.limit:
             return (
                 f"{reading.used} of the org's {reading.limit} calls in 24 hours are "
@@ -203,9 +203,9 @@ class Budget:
     def last_reading(self) -> CallReading | None:
         """Return what Salesforce said last, to this relay or to another one."""
         with self._lock:
-            if self._told is None:
+            if self._reported is None:
                 return None
-            at, used, limit = self._told
+            at, used, limit = self._reported
         return CallReading(datetime.fromtimestamp(at, UTC), used, limit)
 
     def load(self, usage: APIUsage, stored: Mapping[int, int] | None = None) -> None:
@@ -227,8 +227,8 @@ class Budget:
                 return
             said = [(one.at.timestamp(), one.used) for one in usage.readings]
             newest = usage.readings[-1]
-            if self._told is None or self._told[0] < said[-1][0]:
-                self._told = (said[-1][0], newest.used, newest.limit)
+            if self._reported is None or self._reported[0] < said[-1][0]:
+                self._reported = (said[-1][0], newest.used, newest.limit)
             self._samples = deque(s for s in said if s[0] >= now - RATE_WINDOW_S)
 
     # ------------------------------------------------------------ arithmetic
@@ -247,9 +247,9 @@ class Budget:
 
     def _rate(self) -> float | None:
         """Return by how many calls an hour the org's figure grows."""
-        if self._told is None or not self._samples:
+        if self._reported is None or not self._samples:
             return None
-        (at, used), (now, used_now) = self._samples[0], self._told[:2]
+        (at, used), (now, used_now) = self._samples[0], self._reported[:2]
         if now - at < RATE_LEAST_S:
             return None
         return max(0.0, (used_now - used) / ((now - at) / 3600))
@@ -290,7 +290,7 @@ class CallStats:
     """Counts calls, and keeps what the last answers said."""
 
     def __init__(self, clock: Clock, budget: Budget | None = None) -> None:
-        """Start at nothing; `budget` is told of each call."""
+        """Start at nothing; each call is reported to `budget`."""
         self._clock = clock
         self._budget = budget
         self._answers = 0
@@ -324,7 +324,7 @@ class CallStats:
             if flight.left and kind != LOGIN:
                 self._budget.spent()
             if usage is not None:
-                self._budget.told(*usage)
+                self._budget.report(*usage)
         metrics.SALESFORCE_CALLS.labels(kind, outcome).inc()
         if flight.left:
             metrics.SALESFORCE_CALL_SECONDS.labels(kind).observe(flight.seconds)
@@ -334,7 +334,7 @@ class CallStats:
 
     @property
     def clock_seen(self) -> bool:
-        """Say whether an answer has told Salesforce's time yet."""
+        """Say whether an answer has reported Salesforce's time yet."""
         with self._lock:
             return self._clock_seen
 
@@ -351,7 +351,7 @@ class CallStats:
 
     @property
     def usage(self) -> tuple[int, int] | None:
-        """Return (used, limit) of the org's calls in 24 hours, as last told."""
+        """Return (used, limit) of the org's calls in 24 hours, as last reported."""
         return self._usage
 
     def server_now(self) -> datetime:

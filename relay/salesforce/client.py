@@ -8,7 +8,7 @@ What is promised about writes: an error other than `OutcomeUnknown` means that n
 was written. Whatever leaves that open (no answer, a page of HTML, an answer cut short)
 raises `OutcomeUnknown`.
 
-The client library is told the token and used without its own login and retry, which
+The client library gets the token from us. Its own login and retry are not used: they
 loop without bound. Its record calls are not used at all, because
 they join ids into URLs; every path here is one of ours.
 
@@ -152,7 +152,7 @@ class Client:
             TooLateError: Its time was over; nothing was sent.
             CredentialsRefused: Also the fresh token was refused.
             SalesforceLimited: The org's calls are used up.
-            OrgPaused: No call can succeed until somebody acts.
+            OrgPaused: No call can succeed until an admin acts.
             ActivityRefused: Salesforce will not have this request.
             SalesforceUnavailable: Anything else; nothing was written.
         """
@@ -392,7 +392,7 @@ def _error(failed: Failure, kind: str, *, writes: bool, unknown: bool) -> RelayE
         return OutcomeUnknown(f"{kind}: {failed.code}: {failed.rule.sentence}")
     error = errors.error_for(failed, doing=kind)
     if isinstance(error, ActivityRefused) and not writes:
-        # A question that Salesforce refuses is no fault of a mail: somebody must act.
+        # A question that Salesforce refuses is no fault of a mail: an admin must act.
         return OrgPaused(str(error), code=failed.code)
     return error
 

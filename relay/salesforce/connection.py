@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 MAX_EXTRA_QUERIES: Final = 100
 """Queries that halving may cost one question."""
-_CHOKED: Final = frozenset({"MALFORMED_QUERY", "QUERY_TOO_COMPLICATED"})
-"""The question may be too large, or hold one value that Salesforce chokes on."""
+_NOT_READ: Final = frozenset({"MALFORMED_QUERY", "QUERY_TOO_COMPLICATED"})
+"""The query may be too long, or hold one value that Salesforce cannot read."""
 
 T = TypeVar("T")
 
@@ -138,7 +138,7 @@ class Queries:
         whole: bool = False,
         pauses: bool = True,
     ) -> list[tuple[Ask, Rows]]:
-        """Ask all; halve what is too much.
+        """Ask all; halve a query that is too large.
 
         Args:
             kind: What the calls are counted as.
@@ -162,9 +162,9 @@ class Queries:
                     answered.append((ask, rows))
                 elif _too_much(rows) and (halves := ask.halves()):
                     smaller += halves
-                elif rows.code in _CHOKED and whole:
+                elif rows.code in _NOT_READ and whole:
                     raise _value_failed(kind, rows)
-                elif rows.code in _CHOKED:
+                elif rows.code in _NOT_READ:
                     # One value that no query can hold is in no record either.
                     logger.warning("value_not_looked_up", code=rows.code)
                 else:
@@ -215,7 +215,7 @@ class Queries:
 
 
 def _too_much(failed: Failure) -> bool:
-    return failed.rule.retry is Retry.SHRINK or failed.code in _CHOKED
+    return failed.rule.retry is Retry.SHRINK or failed.code in _NOT_READ
 
 
 def _value_failed(kind: str, failed: Failure) -> SalesforceUnavailable:
@@ -241,7 +241,7 @@ class Connection:
     Attributes:
         settings: Where the org is, and as whom.
         clock: Time; boot time for what must not be sent too late.
-        stats: What the calls told beside their answers.
+        stats: Counts of calls, and what the headers of answers reported.
         tokens: The login, one for all threads.
         threads: Where calls wait.
         queries: Asks questions in these threads.

@@ -5,6 +5,9 @@ code has two meanings), then by HTTP status, then by what the transport reported
 other module decides whether something is permanent. The rows are also what the admin
 reads: each has a sentence, and a category (rules D15 to D18).
 
+An answer is untrusted: it may be HTML of a proxy, a number, or a list of lists. What
+leaves this module holds no address, no query text and no token.
+
 `wrote_nothing` matters for writes: False means that the answer leaves open whether the
 request was carried out, so that it must be looked up before it is made again.
 

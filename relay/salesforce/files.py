@@ -1,13 +1,13 @@
-"""Files: sent as ContentVersions, found again by their key, hung on records.
+"""Files: sent as ContentVersions, found again by their key, linked to records.
 
 A small file travels like any record, many to a call, its bytes as base64 in JSON
 (`version_fields`, then `Records.create`). A large one is streamed: a multipart body
 that is made while it is sent, so that nothing of it is held (`Files.upload`). That has
 threads of its own, so that a long upload never keeps the text of mails waiting.
 
-The key stands in `ContentVersion.Description`. What was sent and never answered is
-looked for among our own versions of a time window, deleted ones included; the field
-need not be one that a query can filter. `FirstPublishLocationId` makes document and
+The key stands in `ContentVersion.Description`. A file that was sent without an answer
+is looked for among our own versions of a time window, deleted ones included: no query
+can filter by that field. `FirstPublishLocationId` makes document and
 link together with the version.
 
 Source: Salesforce REST API Guide, "Insert or Update Blob Data"; Object Reference,
@@ -50,7 +50,7 @@ MIN_RATE: Final = 65_536
 STORAGE_FULL: Final = frozenset({"STORAGE_LIMIT_EXCEEDED"})
 """Codes that say that no file can be taken now, whichever it is."""
 RECORD_DELETED: Final = frozenset({"ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"})
-"""Codes that say that the record to hang a file on is not there any more."""
+"""Codes that say that the record of a file is not there any more."""
 ALREADY_LINKED: Final = "DUPLICATE_VALUE"
 
 _LENGTHS: Final = {"Title": 255, "PathOnClient": 500}
@@ -86,9 +86,9 @@ class FoundFile:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where files are: documents by version, and which records they hang on.
+    """Where files are: documents by version, and which records they are linked to.
 
-    `deleted` are versions that somebody has deleted since; `keyed` has every version
+    `deleted` are versions that were deleted in Salesforce; `keyed` has every version
     that was found, with the key in its Description.
     """
 
@@ -270,7 +270,7 @@ class Files:
     async def places(
         self, version_ids: Sequence[str], entity_ids: Sequence[str]
     ) -> Places:
-        """Return the documents of versions, and what hangs on records.
+        """Return the documents of versions, and the files of records.
 
         Raises:
             RelayError: They could not be read.
@@ -347,7 +347,7 @@ def version_fields(
     Args:
         key: Of the file; the last line of its Description.
         name: Of the file, with its ending, from which Salesforce reads its kind.
-        location: Id of the record it is to hang on.
+        location: Id of the record it is to be linked to.
         schema: The org.
         cut: Cuts text to a number of UTF-16 units.
     """
@@ -371,7 +371,7 @@ def possible(schema: OrgSchema) -> bool:
 
 
 def publishes(schema: OrgSchema) -> bool:
-    """Say whether a file can be hung on its record in the one call that sends it."""
+    """Say whether the call that sends a file can link it to its record."""
     return schema.createable("ContentVersion", "FirstPublishLocationId")
 
 
@@ -390,7 +390,7 @@ def link_fields(document_id: str, entity_id: str) -> dict[str, Json]:
 
 
 def is_storage(error: TransientError) -> bool:
-    """Say whether an error means that the org has no room for files."""
+    """Say whether an error means that the org's file storage is full."""
     return getattr(error, "code", "") in STORAGE_FULL
 
 

@@ -32,7 +32,7 @@ class Org:
 
     Attributes:
         budget: How many of the org's API calls are used, and how fast.
-        stats: How many calls were made, and what their answers told beside.
+        stats: How many calls were made, and what the headers of answers reported.
         schema: Objects and fields.
         access: Who we are, what our user may see, the time by Salesforce's clock.
         lookup: People by address, and users.

@@ -1,9 +1,14 @@
-"""Looks for what may have been written, deleted and archived rows included.
+"""Looks for records that may have been written, deleted and archived ones included.
 
 An EmailMessage is found by its MessageIdentifier, a Task of ours by the key in the
 last line of its Description (which no query can filter, so that our own Tasks of a
-time window are read). Both by `queryAll`: a deleted record was somebody's wish, and is
-not to be made again.
+time window are read). Both by `queryAll`: a person has deleted such a record on
+purpose, and the relay must not make it again.
+
+For reconciling it also says which records exist and which are the relay's own: made by
+the integration user, with a key of the relay in the unique field, in the last line of a
+Task's Description, or in an EmailMessage's MessageIdentifier. The Task that Salesforce
+makes beside an EmailMessage has no key and is left out.
 
 Source: SOQL and SOSL Reference, "queryAll"; Object Reference, "EmailMessage", "Task".
 """
@@ -178,7 +183,7 @@ def key_asks(sobject: str, field: str, keys: Sequence[str]) -> list[Ask]:
     if not (_NAME.fullmatch(sobject) and _NAME.fullmatch(field)):
         msg = "not an API name"
         raise ValueError(msg)
-    # What the platform made of an EmailMessage tells whether anybody sees it.
+    # Only an EmailMessage with an ActivityId is shown to people.
     more = ", ActivityId" if sobject == "EmailMessage" else ""
     return asks_for(
         _BY_KEY.format(sobject=sobject, field=field, more=more), keys, deleted=True

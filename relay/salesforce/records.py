@@ -150,12 +150,12 @@ class Records:
     ) -> dict[str, list[FoundRecord]]:
         """Return EmailMessages by MessageIdentifier, deleted ones included.
 
-        Whoever wrote them: `created_by_id` tells ours (see `me`) from others'.
+        Of any author: `created_by_id` tells our own (see `Access.me`) from others.
 
         Args:
             message_identifiers: What to look for.
             whole: Fail where Salesforce chokes on one of them; else that one is left
-                out, as if nobody had it.
+                out, as if no record had it.
 
         Raises:
             RelayError: They could not be looked for; says nothing about them.
@@ -205,7 +205,7 @@ class Records:
         )
 
     async def existing(self, sobject: str, ids: Sequence[str]) -> dict[str, bool]:
-        """Return, by id, whether a record is deleted; what is not there is left out.
+        """Return, by id, whether a record is deleted; unknown ids are left out.
 
         Raises:
             RelayError: They could not be looked for; says nothing about them.
@@ -221,7 +221,7 @@ class Records:
         Args:
             sobject: `EmailMessage` or `Task`.
             field: The unique field that holds our key, if the org has one.
-            ids: Of the records; what is not there is left out.
+            ids: Of the records; a record that does not exist is left out.
 
         Raises:
             RelayError: They could not be looked for; says nothing about them.

@@ -1,4 +1,4 @@
-"""SOQL statements out of values that strangers wrote, cut to what a URL may hold.
+"""SOQL statements from values that senders of mail wrote, cut to fit into a URL.
 
 Quoting is simple-salesforce's; what it lets through (control characters, lone
 surrogates) is taken out first. Nothing here knows an object.

@@ -185,7 +185,7 @@ class _Answer(requests.Response):
 class _Adapter(HTTPAdapter):
     """Carries requests to one origin.
 
-    The client library builds `https://` URLs whatever it is told; where the origin is
+    The client library always builds `https://` URLs; where the origin is
     a loopback host that speaks plain HTTP, the scheme is put right here.
     """
 
@@ -224,7 +224,10 @@ class _Adapter(HTTPAdapter):
 
 
 def _read_whole(response: requests.Response, until: float) -> None:
-    """Read the body here, with a limit of time and size that drips cannot stretch."""
+    """Read the body here, with a limit of time and size.
+
+    An answer that comes byte by byte cannot extend the limit.
+    """
     parts, size = [], 0
     try:
         # Not `iter_content`: that waits until a whole chunk has dripped in.

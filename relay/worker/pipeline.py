@@ -257,7 +257,8 @@ class Pipeline:
         step = ("org", "paused") if paused else ("attempt", "failed")
         for item in work.items:
             if not item.settlement:
-                item.trace(*step, str(error))
+                if not isinstance(error, ActivityRefused):  # the write has traced it
+                    item.trace(*step, str(error))
                 self._put_off(item, error, paused=paused, open_outcome=open_outcome)
 
     def _put_off(

@@ -38,6 +38,9 @@ from tests.fakes.values import directory
 if TYPE_CHECKING:
     from relay.salesforce.errors import Rule
 
+pytestmark = pytest.mark.timeout(
+    60
+)  # many tests, one after the other, on a busy machine
 OWNER = LeaseOwner("host", "boot", 1, "0")
 KIM = "kim@customer.example"
 RAW = (

@@ -69,7 +69,7 @@ async def test_an_address_that_salesforce_chokes_on_hides_no_other(org_for):
     with ScriptedHTTP(default=answer) as server:
         result = await org_for(server).lookup.find(NINE)
         assert set(result.found.candidates) == {*NINE} - {NINE[5]}
-        assert len(server.seen) == 5, "the shape, then 9, 4 and 5, 2 and 3, 1 and 1"
+        assert len(server.seen) == 5, "the schema, then 9, 4 and 5, 2 and 3, 1 and 1"
 
 
 async def test_a_question_that_takes_too_long_is_asked_in_halves(org_for):
@@ -248,14 +248,14 @@ async def test_an_id_that_is_none_is_not_believed(org_for):
     assert {state for state, _ in outcomes.values()} == {WriteState.UNKNOWN}
 
 
-async def test_an_old_shape_is_better_than_none(org_for, clock):
-    """The org's shape survives an hour in which Salesforce is down."""
+async def test_an_old_schema_is_better_than_none(org_for, clock):
+    """The org's schema survives an hour in which Salesforce is down."""
     with ScriptedHTTP(composite(*SHAPE), *[Reply(503, HTML)] * 2) as server:
         org = org_for(server)
-        shape = await org.schema.get()
+        schema = await org.schema.get()
         clock.pass_s(3601)
-        assert await org.schema.get() is shape
-        assert await org.schema.get() is shape
+        assert await org.schema.get() is schema
+        assert await org.schema.get() is schema
         assert len(server.seen) == 2, "it is asked again only after a while"
         with pytest.raises(SalesforceUnavailable):
             await org.schema.get(fresh=True)
@@ -341,7 +341,7 @@ def role(number):
 
 async def test_pages_of_child_rows_are_followed(org_for):
     """A contact's roles are read to their end, however many pages they take."""
-    shape = [(200, {"fields": [], "createable": True})] * 10 + [rows()]
+    schema = [(200, {"fields": [], "createable": True})] * 10 + [rows()]
     next_page = "/services/data/v66.0/query/01gD0000002HU6K-2000"
     row = contact(1, "a@x.example")
     row["OpportunityContactRoles"] = {
@@ -350,7 +350,7 @@ async def test_pages_of_child_rows_are_followed(org_for):
         "nextRecordsUrl": next_page,
     }
     script = [
-        composite(*shape),
+        composite(*schema),
         composite(rows(row), rows()),
         Reply(200, {"done": False, "records": [role(2)], "nextRecordsUrl": next_page}),
         Reply(200, {"done": True, "records": [role(3)]}),

@@ -78,29 +78,29 @@ async def find(org, name):
 # ------------------------------------------------------------ facts
 
 
-async def test_the_shape_is_read_in_one_call_and_remembered(org, sandbox):
+async def test_the_schema_is_read_in_one_call_and_remembered(org, sandbox):
     """Seven objects and the statuses cost one call an hour."""
-    shape = await org.schema.get()
-    assert await org.schema.get() is shape
+    schema = await org.schema.get()
+    assert await org.schema.get() is schema
     assert len(api_calls(sandbox)) == 1
-    assert shape.has_email_message
-    assert not shape.shared_activities
-    assert not shape.person_accounts
-    assert shape.length("Task", "Subject") == 255
-    assert shape.length("EmailMessage", "TextBody") == 131_072
-    assert shape.createable("Task", "WhoId")
-    assert not shape.createable("Task", "IsClosed")
-    assert not shape.createable("Task", "Type"), "hidden by field-level security"
-    assert shape.closed_statuses == ("Completed",)
-    assert shape.key_prefixes["Task"] == "00T"
+    assert schema.has_email_message
+    assert not schema.shared_activities
+    assert not schema.person_accounts
+    assert schema.length("Task", "Subject") == 255
+    assert schema.length("EmailMessage", "TextBody") == 131_072
+    assert schema.createable("Task", "WhoId")
+    assert not schema.createable("Task", "IsClosed")
+    assert not schema.createable("Task", "Type"), "hidden by field-level security"
+    assert schema.closed_statuses == ("Completed",)
+    assert schema.key_prefixes["Task"] == "00T"
 
 
-async def test_the_shape_follows_the_org(org, sandbox):
-    """What an admin switches is seen when the shape is read anew."""
+async def test_the_schema_follows_the_org(org, sandbox):
+    """What an admin switches is seen when the schema is read anew."""
     sandbox.configure({"email_mode": "absent", "shared_activities": True})
-    shape = await org.schema.get()
-    assert not shape.has_email_message
-    assert shape.shared_activities
+    schema = await org.schema.get()
+    assert not schema.has_email_message
+    assert schema.shared_activities
     sandbox.configure({"email_mode": "enhanced"})
     assert (await org.schema.get(fresh=True)).has_email_message
 

@@ -109,7 +109,7 @@ def test_spent_calls_are_told(usage: tuple[int, int] | None, result: Level) -> N
     """Near the org's limit it is a warning, at the limit a failure."""
     budget = Budget(SalesforceSettings(), SystemClock())
     if usage:
-        budget.told(*usage)
+        budget.report(*usage)
     finding = org.calls(budget)
     assert finding.level is result
     if usage:

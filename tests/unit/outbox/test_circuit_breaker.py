@@ -165,19 +165,19 @@ async def test_a_pause_begins_once(gate, clock):
 
 async def test_the_budget_pauses_before_the_calls_are_gone(gate, org, clock):
     """At pause_at nothing is claimed; one mail looks again after pause_max_s."""
-    org.budget.told(960, 1000)
+    org.budget.report(960, 1000)
     assert await gate.wait_s() == 900
     assert gate.pause.reason == "budget"
     clock.pass_s(900)
     assert (await gate.wait_s(), gate.size(1000)) == (0, 1)
     began = gate.pause.since
-    org.budget.told(970, 1000)
+    org.budget.report(970, 1000)
     org.stats.answers += 1
     await gate.went_through()
     assert gate.pause.since == began
     assert await gate.wait_s() == 900
     clock.pass_s(900)
-    org.budget.told(500, 1000)
+    org.budget.report(500, 1000)
     org.stats.answers += 1
     await gate.went_through()
     assert gate.pause is None
@@ -185,7 +185,7 @@ async def test_the_budget_pauses_before_the_calls_are_gone(gate, org, clock):
 
 async def test_near_the_limit_batches_keep_their_distance(gate, org, clock):
     """Half way from slow_at to pause_at: half a minute from batch to batch."""
-    org.budget.told(875, 1000)
+    org.budget.report(875, 1000)
     assert await gate.wait_s() == 0
     gate.begin()
     assert await gate.wait_s() == pytest.approx(30)
@@ -197,7 +197,7 @@ async def test_a_restart_tries_at_once_and_keeps_the_count(
     gate, org, other, other_org, shared
 ):
     """Whoever restarts may have removed the cause; what was used stays used."""
-    org.budget.told(10, 1000)
+    org.budget.report(10, 1000)
     org.budget.spent()
     await gate.trip(CredentialsRefused("no", retry_after_s=60))
     since = gate.pause.since
@@ -328,7 +328,7 @@ async def test_no_relay_probes_while_the_store_is_silent(gate, shared, clock):
 async def test_relays_share_what_they_may_spend(gate, org, other, other_org, clock):
     """The share of the calls is that of all relays together."""
     for each in (org, other_org):
-        each.budget.told(100, 1000)
+        each.budget.report(100, 1000)
         for _ in range(480):
             each.budget.spent()
     assert await gate.wait_s() == 0
@@ -413,12 +413,12 @@ async def test_a_spent_budget_outlasts_the_probe(gate, org, clock):
         org.stats.answers += 1
 
     org.ping = answers
-    org.budget.told(960, 1000)
+    org.budget.report(960, 1000)
     await gate.wait_s()
     clock.pass_s(900)
     await gate.probe()
     assert await gate.wait_s() == 900
-    org.budget.told(500, 1000)
+    org.budget.report(500, 1000)
     clock.pass_s(900)
     await gate.probe()
     assert gate.pause is None

@@ -52,23 +52,23 @@ def test_nothing_known_holds_nothing_back(clock):
 def test_near_the_limit_batches_come_less_often(clock, used, pace_s):
     """From slow_at to pause_at the time between batches grows evenly."""
     budget = made(clock)
-    budget.told(used, 1000)
+    budget.report(used, 1000)
     assert budget.pace_s() == pytest.approx(pace_s)
 
 
 def test_at_pause_at_nothing_is_written(clock):
     """The org's figure pauses, and says which setting it is."""
     budget = made(clock)
-    budget.told(949, 1000)
+    budget.report(949, 1000)
     assert budget.exhausted() is None
-    budget.told(950, 1000)
+    budget.report(950, 1000)
     assert "salesforce.pause_at" in (budget.exhausted() or "")
 
 
 def test_what_was_told_long_ago_pauses_nothing(clock):
     """Calls become free while nobody asks: after an hour it is tried again."""
     budget = made(clock)
-    budget.told(990, 1000)
+    budget.report(990, 1000)
     clock.pass_s(3601)
     assert budget.exhausted() is None
 
@@ -76,7 +76,7 @@ def test_what_was_told_long_ago_pauses_nothing(clock):
 def test_the_relay_keeps_to_its_own_share(clock):
     """Others' calls are not the relay's: its own count against daily_share."""
     budget = made(clock, daily_share=0.1)
-    budget.told(100, 1000)
+    budget.report(100, 1000)
     for _ in range(94):
         budget.spent()
     assert budget.exhausted() is None
@@ -90,9 +90,9 @@ def test_the_relay_keeps_to_its_own_share(clock):
 def test_the_forecast_goes_by_the_rate_of_the_last_hours(clock):
     """100 calls an hour, 450 left until pause_at: four and a half hours."""
     budget = made(clock)
-    budget.told(300, 1000)
+    budget.report(300, 1000)
     clock.pass_s(7200)
-    budget.told(500, 1000)
+    budget.report(500, 1000)
     reading = budget.reading()
     assert reading.per_hour == pytest.approx(100)
     assert reading.lasts_until == clock.now() + timedelta(hours=4.5)
@@ -103,9 +103,9 @@ def test_the_forecast_goes_by_the_rate_of_the_last_hours(clock):
 def test_a_quota_that_outlives_the_day_is_said_so(clock):
     """Beyond 24 hours the window has moved on: nothing runs out."""
     budget = made(clock)
-    budget.told(10, 100_000)
+    budget.report(10, 100_000)
     clock.pass_s(3600)
-    budget.told(20, 100_000)
+    budget.report(20, 100_000)
     assert budget.reading().lasts_until is None
     assert budgets.when(None, clock.now()) == "quota lasts beyond 24 hours"
     assert budgets.when(clock.now(), clock.now()) == "quota is used up"
@@ -114,7 +114,7 @@ def test_a_quota_that_outlives_the_day_is_said_so(clock):
 def test_it_outlives_a_restart(clock):
     """What was counted before a restart counts after it."""
     first = made(clock, daily_share=0.5)
-    first.told(400, 1000)
+    first.report(400, 1000)
     for _ in range(7):
         first.spent()
     clock.pass_s(600)
@@ -132,7 +132,7 @@ def test_it_outlives_a_restart(clock):
 def test_calls_of_other_relays_count_too(clock):
     """The share is that of all relays; what is stored meanwhile counts once."""
     budget = made(clock, daily_share=0.5)
-    budget.told(400, 1000)
+    budget.report(400, 1000)
     for _ in range(3):
         budget.spent()
     stored = budget.pending()
@@ -154,7 +154,7 @@ def test_gauges_follow(clock):
     from relay.telemetry import metrics
 
     budget = made(clock)
-    budget.told(250, 1000)
+    budget.report(250, 1000)
     budget.spent()
     budget.publish()
     value = metrics.REGISTRY.get_sample_value

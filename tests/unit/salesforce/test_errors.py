@@ -104,7 +104,7 @@ def test_the_error_of_one_record_keeps_its_class_and_wait():
     assert full.retry_after_s == 900
     lock = error_of("UNABLE_TO_LOCK_ROW", "", wait_s=3.0)
     assert isinstance(lock, RecordLocked)
-    assert (str(lock)[:8], lock.retry_after_s) == ("Somebody", 3.0)
+    assert (str(lock)[:8], lock.retry_after_s) == ("Another ", 3.0)
     assert lock.retry is Retry.SOON
     assert type(error_of("NEVER_HEARD_OF", "?")) is SalesforceUnavailable
 

@@ -236,9 +236,9 @@ def test_a_failed_question_says_nothing(code: str, error: type[Exception]) -> No
 
 def test_fields_fit_the_org() -> None:
     """The name is cut to the title's length; the link is left out where it must be."""
-    shape = OrgSchema({"ContentVersion": {}}, frozenset({"ContentVersion"}))
-    assert files.possible(shape)
-    fields = files.version_fields(KEY, "ü" * 300 + ".pdf", TASK, shape, cut)
+    schema = OrgSchema({"ContentVersion": {}}, frozenset({"ContentVersion"}))
+    assert files.possible(schema)
+    fields = files.version_fields(KEY, "ü" * 300 + ".pdf", TASK, schema, cut)
     assert len(fields["Title"]) == 255
     assert fields["Description"] == f"relay-key: {KEY}"
     assert "FirstPublishLocationId" not in fields
