@@ -16,8 +16,7 @@ from relay.core.directory import APIToken
 from relay.core.errors import Conflict, NotFound
 from relay.store import schema
 from relay.store.context import Part
-from relay.store.edits import edit_directory
-from relay.store.snapshot import read_app_passwords
+from relay.store.edits import edit_directory, read_app_passwords
 from relay.store.values import SECOND, moment
 
 if TYPE_CHECKING:

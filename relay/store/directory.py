@@ -24,8 +24,10 @@ from relay.core.directory import (
 from relay.core.errors import NotFound
 from relay.store import schema
 from relay.store.context import Part
-from relay.store.edits import audit_row, edit_directory, raise_revision
-from relay.store.snapshot import (
+from relay.store.edits import (
+    audit_row,
+    edit_directory,
+    raise_revision,
     read_directory,
     read_exclusions,
     read_settings,
