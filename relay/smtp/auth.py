@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 import secrets
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from relay.core.directory import AppPassword, Directory, User
+    from relay.smtp.dialogue import Dialogue
+    from relay.smtp.limits import Rate
     from relay.smtp.replies import Reply
     from relay.store import Store
 
@@ -45,6 +48,8 @@ _MOST_AT_ONCE: Final = 4
 _MOST_NAME: Final = 320
 _MOST_PASSWORD: Final = 256
 """Longer ones than any that we make; more would only cost hashing."""
+_MAX_ANSWER: Final = 12_288
+"""Octets of an answer to AUTH, which may be longer (RFC 4954 section 4)."""
 _MOST_FAILURES: Final = 3
 """Failed logins of one session."""
 _CANCEL: Final = b"*"
@@ -141,23 +146,47 @@ class Login:
         self.email = ""
         self._failures = 0
 
-    def begin(self, user: User) -> None:
-        """Take the user who has logged in."""
+    async def log_in(
+        self,
+        argument: str,
+        talk: Dialogue,
+        logins: Logins,
+        failures: Rate,
+        directory: Directory,
+        peer_group: str,
+    ) -> User | None:
+        """Hold the exchange of one AUTH command, reply, and return the user.
+
+        A failed login is a refusal, and counts against the rate of its peer; a mail
+        program asks its user before it tries again.
+        """
+        name = ""
+        try:
+            credentials = await exchange(argument, functools.partial(_ask, talk))
+            name = credentials.name
+            user = await logins.check(credentials, directory, peer_group)
+        except AuthRefused as error:
+            if error.reply is not replies.LOGIN_FAILED:
+                talk.fail(error.reply)
+                return None
+            user = None
+        if user is None:
+            failures.count(peer_group)
+            talk.refuse(Rejection("login_failed", f"as {name!r}"[:200]))
+            self._failures += 1
+            if self._failures >= _MOST_FAILURES:
+                talk.end("too_many_logins", replies.TOO_MANY_ERRORS)
+            return None
         self.user_id = user.id
         self.email = user.email
+        log.info("smtp_login", peer=talk.peer, user=user.email)
+        talk.say(replies.LOGGED_IN)
+        return user
 
     def forget(self) -> None:
         """Forget the user, when the session begins anew under TLS."""
         self.user_id = None
         self.email = ""
-
-    def failed_too_often(self) -> bool:
-        """Count a failed login; say whether it was the last that this session may try.
-
-        A mail program asks its user in between.
-        """
-        self._failures += 1
-        return self._failures >= _MOST_FAILURES
 
     def sender_refused(self, mail_from: str, directory: Directory) -> Rejection | None:
         """Say why the user may not send with this envelope sender."""
@@ -196,6 +225,16 @@ class Login:
             return None
         user = directory.users.get(self.user_id)
         return user if user is not None and user.active else None
+
+
+async def _ask(talk: Dialogue, challenge: bytes) -> bytes:
+    """Send a challenge; return the answer line."""
+    talk.say(replies.CHALLENGE, text=base64.b64encode(challenge).decode("ascii"))
+    try:
+        line = await talk.next_line(_MAX_ANSWER)
+    except ValueError as error:
+        raise AuthRefused(replies.AUTH_TOO_LONG) from error
+    return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 class Logins:

@@ -5,15 +5,14 @@ DATA or BDAT, and behind its end the one reply (LMTP: one for each recipient) th
 what `Intake.accept` decided. A listener's protocol is a matter of two tables: `_VERBS`,
 and for submission the `Login` that knows who may send what.
 
-Below a session stands the `Wire`: bytes, timer, TLS. What is decided stands in
-`relay.intake`, what is said in `replies`.
+Below the verbs stand the `Dialogue` (lines, replies, errors) and the `Wire` (bytes,
+timer, TLS). What is decided stands in `relay.intake`, what is said in `replies`.
 
 Source: RFC 5321; RFC 2033 (LMTP); RFC 6409 and RFC 4954 (submission); RFC 3030 (BDAT).
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -23,14 +22,15 @@ from aiosmtpd.smtp import TLSSetupException
 from relay.core.ids import new_message_id
 from relay.core.model import Step
 from relay.core.peers import peer_network
-from relay.intake import Accepted, Occasion, Origin, Refused, Rejection
+from relay.intake import Accepted, Origin, Refused, Rejection
 from relay.smtp import proxy, replies
-from relay.smtp.auth import AuthRefused, Login, exchange
+from relay.smtp.auth import Login
 from relay.smtp.data import ChunkDecoder, DataDecoder, Pace, bdat_command, receive
+from relay.smtp.dialogue import Dialogue
 from relay.smtp.envelope import GrammarError, Transaction, mail_command, rcpt_command
 from relay.smtp.listener import is_this_machine, peer_address, plain_address
 from relay.smtp.tls import client_name
-from relay.smtp.wire import MOST_REPLIES, Draining, TooSlow
+from relay.smtp.wire import Draining, TooSlow
 from relay.telemetry import get_logger
 from relay.telemetry.metrics import SMTP_CONNECTIONS_TOTAL
 
@@ -40,30 +40,22 @@ if TYPE_CHECKING:
     from relay.config import SMTPSettings
     from relay.core.clock import Clock
     from relay.core.directory import Directory
-    from relay.core.model import Refusal
     from relay.intake import Addressee, IncomingMail, Intake
     from relay.smtp.auth import Logins
     from relay.smtp.connections import Connections
     from relay.smtp.data import Decoder
     from relay.smtp.limits import Rates
     from relay.smtp.listener import Listener
-    from relay.smtp.replies import Reply
     from relay.smtp.wire import Wire
 
 log = get_logger(__name__)
 
-MAX_COMMAND_LINE: Final = 2048
-"""Octets of a command line taken: 512 of RFC 5321, and more for all parameters."""
-_MAX_ANSWER: Final = 12_288
-"""Octets of an answer to AUTH, which may be longer (RFC 4954 section 4)."""
 _MAX_HELO: Final = 255
 """Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
 _LONGEST_TYPED: Final = 400
 """Characters of a refused address in the journal; a path has 256 octets."""
 _PROXY_HEADER_S: Final = 10.0
 """Time for a load balancer's PROXY header, which comes with the connection."""
-_PERMANENT: Final = 500
-"""Codes from here on say that the peer must not try again (RFC 5321 section 4.2.1)."""
 _IN_THE_CLEAR: Final = frozenset(
     {"EHLO", "HELO", "LHLO", "STARTTLS", "NOOP", "RSET", "QUIT", "HELP"}
 )
@@ -112,6 +104,12 @@ class SMTPSession:
         """Prepare for one connection."""
         self.wire = wire
         self.peer = wire.peer
+        self._talk = Dialogue(
+            wire,
+            services.settings,
+            services.intake.recorder,
+            lambda: services.connections.draining,
+        )
         self.trusted = False
         self._services = services
         self._settings = services.settings
@@ -127,12 +125,6 @@ class SMTPSession:
         self._transaction: Transaction | None = None
         self._chunks: Chunks | None = None
         self._refused_chunks: Sequence[str] = ()
-        self._refusals: list[Refusal] = []
-        self._mails = 0
-        self._errors = 0
-        self._commands = 0
-        self._progress_at = 0.0
-        self._over = False
 
     # ------------------------------------------------------------------ life
 
@@ -144,8 +136,8 @@ class SMTPSession:
             if not self._admit():
                 # A peer that expects TLS would not understand us.
                 if not self._listener.implicit:
-                    self._say(replies.TOO_MANY_CONNECTIONS)
-                    await self._flush()
+                    self._talk.say(replies.TOO_MANY_CONNECTIONS)
+                    await self._talk.flush()
                 return
             if self._listener.implicit:
                 await self.wire.begin_with_tls()
@@ -159,7 +151,7 @@ class SMTPSession:
         except Exception:
             log.exception("smtp_session_broken", peer=self.peer)
         finally:
-            self._over = True
+            self._talk.over = True
             await self._drop_mail()
 
     def drain(self) -> None:
@@ -183,6 +175,7 @@ class SMTPSession:
             return False
         if header.client:
             self._via, self.peer = self.peer, plain_address(header.client)
+            self._talk.peer = self.peer
         # A connection that the drain did not know of yet is not begun any more.
         return not self._services.connections.draining
 
@@ -217,125 +210,81 @@ class SMTPSession:
 
     async def _greet(self) -> bool:
         """Greet, unless the peer talks first: such a peer reads no replies."""
-        self._progress_at = self.wire.loop.time()
+        self._talk.begin()
         wait_s = self._settings.greeting_wait_s
         if wait_s and not self._services.connections.draining:
             await self.wire.listen(wait_s)
             if self.wire.inbox:
-                self._end("early_talker")
-                await self._flush()
+                self._talk.end("early_talker")
+                await self._talk.flush()
                 return False
         self.wire.out.append(self._listener.greeting)
         return True
 
     async def _serve(self) -> None:
         """Obey one command after the other, until the session is over."""
-        while not self._over:
-            try:
-                line = await self._next_line()
-            except TooSlow:
-                if self._mails and not self._commands:
-                    # It kept its connection for more mail: no offence.
-                    self._say(replies.TIMED_OUT)
-                else:
-                    self._end("timeout")
-                break
-            except Draining:
-                self._say(replies.SHUTTING_DOWN)
-                break
-            except ValueError:
-                self._fail(replies.LINE_TOO_LONG)
-                continue
-            self._commands += 1
-            if self._commands > self._settings.max_commands:
-                self._end("too_many_commands")
-                break
+        talk = self._talk
+        while (line := await talk.next_command()) is not None:
             try:
                 await self._obey(line)
             except (EOFError, OSError, TLSSetupException):
                 raise
             except TooSlow:
-                self._end("timeout")
+                talk.end("timeout")
             except Draining:
-                self._say(replies.SHUTTING_DOWN)
+                talk.say(replies.SHUTTING_DOWN)
                 break
             except Exception:
                 ident = new_message_id(self._services.clock)
                 log.exception("smtp_internal_error", error_id=ident, peer=self.peer)
-                self._fail(replies.INTERNAL_ERROR, ref=ident)
-        await self._flush()
-
-    async def _next_line(self, limit: int = MAX_COMMAND_LINE) -> bytes:
-        """Return the next line with its LF; replies leave before it is waited for.
-
-        Raises:
-            ValueError: It is longer than the limit.
-            TooSlow, EOFError, Draining: As `Wire.wait`.
-        """
-        wire = self.wire
-        while True:
-            if self._services.connections.draining and not wire.busy:
-                raise Draining
-            line = wire.inbox.line(limit)
-            if line is not None:
-                if len(wire.out) >= MOST_REPLIES:
-                    await self._flush()
-                return line
-            await self._flush()
-            left = self._time_left()
-            if left <= 0:
-                raise TooSlow
-            await wire.wait(left)
-
-    def _time_left(self) -> float:
-        """Return the seconds left until the next mail must be here."""
-        limit_s = self._settings.transaction_timeout_s
-        return self._progress_at + limit_s - self.wire.loop.time()
+                talk.fail(replies.INTERNAL_ERROR, ref=ident)
+        await talk.flush()
 
     async def _obey(self, line: bytes) -> None:
         """Do what one command line, with its LF, asks."""
         if line.startswith(_FOREIGN):
             log.info("smtp_wrong_protocol", peer=self.peer)
-            self._say(replies.WRONG_PROTOCOL)
-            self._over = True
+            self._talk.say(replies.WRONG_PROTOCOL)
+            self._talk.over = True
             return
         if proxy.looks_like_header(line):
             # A second one, or one from where none is taken: an attempt to speak in the
             # name of another peer.
             log.warning("smtp_proxy_header_refused", peer=self.peer)
-            self._end("proxy_header")
+            self._talk.end("proxy_header")
             return
         if line[-2:] != b"\r\n" or line.count(b"\r") != 1:
             # A line that other servers end elsewhere than we do hides a command
             # (RFC 5321 section 2.3.8).
             log.info("smtp_bare_line_end", peer=self.peer)
-            self._fail(replies.BARE_LINE_END)
+            self._talk.fail(replies.BARE_LINE_END)
             return
         if self.wire.inbox and not self._pipelines:
             # The next command was sent before this peer could know that it may, so it
             # did not come from a mail program (RFC 2920 section 3.1).
             log.warning("smtp_early_command", peer=self.peer)
-            self._end("early_command")
+            self._talk.end("early_command")
             return
         try:
             text = line[:-2].decode("utf-8")
         except UnicodeDecodeError:
-            self._fail(replies.NOT_TEXT)
+            self._talk.fail(replies.NOT_TEXT)
             return
         verb, _, argument = text.partition(" ")
         verb = verb.upper()
         method = self._verbs.get(verb)
         if method is None:
             known = verb in _NOT_IMPLEMENTED
-            self._fail(replies.NOT_IMPLEMENTED if known else replies.UNKNOWN_COMMAND)
+            reply = replies.NOT_IMPLEMENTED if known else replies.UNKNOWN_COMMAND
+            self._talk.fail(reply)
         elif (
             self._listener.settings.require_tls
             and not self.wire.under_tls
             and verb not in _IN_THE_CLEAR
         ):
-            self._refuse(Rejection("tls_required", verb))
+            self._talk.refuse(Rejection("tls_required", verb))
             # The bytes of a chunk must not be read as commands.
-            self._over = self._over or verb == "BDAT"
+            self._talk.over = self._talk.over or verb == "BDAT"
         else:
             await method(self, argument.strip(" "))
 
@@ -345,14 +294,14 @@ class SMTPSession:
         """Greet, and announce the extensions (RFC 5321 4.1.1.1, RFC 2033 4.1)."""
         if not _is_name(hostname):
             verb = "LHLO" if self._listener.lmtp else "EHLO"
-            self._fail(replies.BAD_ARGUMENT, syntax=f"{verb} hostname")
+            self._talk.fail(replies.BAD_ARGUMENT, syntax=f"{verb} hostname")
             return
         self._helo = hostname
         await self._drop_mail()
         if self.wire.inbox:
             # EHLO is the last of its group: its reply may change what is offered.
             log.warning("smtp_early_command", peer=self.peer)
-            self._end("early_command")
+            self._talk.end("early_command")
             return
         self._pipelines = True
         offers_tls = self.wire.tls_context is not None and not self.wire.under_tls
@@ -362,21 +311,21 @@ class SMTPSession:
     async def helo(self, hostname: str) -> None:
         """Greet without extensions (RFC 5321 section 4.1.1.1)."""
         if not _is_name(hostname):
-            self._fail(replies.BAD_ARGUMENT, syntax="HELO hostname")
+            self._talk.fail(replies.BAD_ARGUMENT, syntax="HELO hostname")
             return
         self._helo = hostname
         self._pipelines = False
         await self._drop_mail()
-        self._say(replies.HELO, hostname=self._settings.hostname)
+        self._talk.say(replies.HELO, hostname=self._settings.hostname)
 
     async def starttls(self, arg: str) -> None:
         """Change to TLS and begin anew (RFC 3207)."""
         if arg:
-            self._fail(replies.BAD_ARGUMENT, syntax="STARTTLS")
+            self._talk.fail(replies.BAD_ARGUMENT, syntax="STARTTLS")
         elif self.wire.under_tls:
-            self._fail(replies.TLS_ALREADY)
+            self._talk.fail(replies.TLS_ALREADY)
         elif self.wire.tls_context is None:
-            self._fail(replies.TLS_NOT_AVAILABLE)
+            self._talk.fail(replies.TLS_NOT_AVAILABLE)
         else:
             discarded = self.wire.inbox.clear()
             if discarded:
@@ -386,7 +335,7 @@ class SMTPSession:
                     "smtp_starttls_discarded", peer=self.peer, size_bytes=discarded
                 )
             await self._drop_mail()
-            await self._flush()
+            await self._talk.flush()
             await self.wire.start_tls()
             self._begin_under_tls()
 
@@ -411,91 +360,64 @@ class SMTPSession:
         """Log in (RFC 4954 section 4)."""
         login = self._login
         if login is None:
-            self._fail(replies.NOT_IMPLEMENTED)
+            self._talk.fail(replies.NOT_IMPLEMENTED)
         elif not self._helo:
-            self._fail(replies.HELLO_FIRST)
+            self._talk.fail(replies.HELLO_FIRST)
         elif not arg:
-            self._fail(replies.BAD_ARGUMENT, syntax="AUTH mechanism [response]")
+            self._talk.fail(replies.BAD_ARGUMENT, syntax="AUTH mechanism [response]")
         elif login.user_id is not None:
-            self._fail(replies.LOGGED_IN_ALREADY)
+            self._talk.fail(replies.LOGGED_IN_ALREADY)
         elif self._transaction is not None:
-            self._fail(replies.AUTH_IN_MAIL)
+            self._talk.fail(replies.AUTH_IN_MAIL)
         elif not self._offers_login:
-            self._refuse(Rejection("login_in_the_clear"))
+            self._talk.refuse(Rejection("login_in_the_clear"))
         elif not self._services.rates.logins.allows(self._peer_group):
-            self._refuse(Rejection("too_many_logins"))
-            self._over = True
+            self._talk.refuse(Rejection("too_many_logins"))
+            self._talk.over = True
         else:
-            await self._log_in(login, arg)
-
-    async def _log_in(self, login: Login, arg: str) -> None:
-        services = self._services
-        name = ""
-        try:
-            credentials = await exchange(arg, self._ask)
-            name = credentials.name
-            user = await services.logins.check(
-                credentials, services.directory(), self._peer_group
+            user = await login.log_in(
+                arg,
+                self._talk,
+                self._services.logins,
+                self._services.rates.logins,
+                self._services.directory(),
+                self._peer_group,
             )
-            if user is None:
-                raise AuthRefused(replies.LOGIN_FAILED)  # noqa: TRY301 - one way out
-        except AuthRefused as error:
-            if error.reply is not replies.LOGIN_FAILED:
-                self._fail(error.reply)
-                return
-            services.rates.logins.count(self._peer_group)
-            self._refuse(Rejection("login_failed", f"as {name!r}"[:200]))
-            if login.failed_too_often():
-                self._end("too_many_logins", replies.TOO_MANY_ERRORS)
-            return
-        login.begin(user)
-        if not self.trusted:
-            # An office behind one address is many people; each has a rate.
-            self._trusted_by_login = True
-            self._trust()
-        log.info("smtp_login", peer=self.peer, user=user.email)
-        self._say(replies.LOGGED_IN)
-
-    async def _ask(self, challenge: bytes) -> bytes:
-        """Send a challenge; return the answer line."""
-        text = base64.b64encode(challenge).decode("ascii")
-        self._say(replies.CHALLENGE, text=text)
-        try:
-            line = await self._next_line(_MAX_ANSWER)
-        except ValueError as error:
-            raise AuthRefused(replies.AUTH_TOO_LONG) from error
-        return line.removesuffix(b"\n").removesuffix(b"\r")
+            if user is not None and not self.trusted:
+                # An office behind one address is many people; each has a rate.
+                self._trusted_by_login = True
+                self._trust()
 
     # ------------------------------------------------------------------ envelope
 
     async def mail(self, arg: str) -> None:
         """Begin a transaction (RFC 5321 section 4.1.1.2)."""
         if not self._helo:
-            self._fail(replies.HELLO_FIRST)
+            self._talk.fail(replies.HELLO_FIRST)
             return
         if self._transaction is not None:
-            self._fail(replies.NESTED_MAIL)
+            self._talk.fail(replies.NESTED_MAIL)
             return
         try:
             command = mail_command(arg)
         except GrammarError as error:
-            self._complain(error, mail_from=_typed(arg))
+            self._talk.complain(error, mail_from=_typed(arg))
             return
         mail_from = command.path.address
         peers = self._services.rates.peers
         rejection = self._sender_refused(mail_from)
         if rejection is None and not (self.trusted or peers.allows(self._peer_group)):
             rejection = Rejection("peer_too_fast")
-            self._over = True
+            self._talk.over = True
         if rejection is None:
             rejection = self._services.intake.check_size(command.size_bytes)
         if rejection is not None:
-            self._refuse(rejection, mail_from=mail_from)
+            self._talk.refuse(rejection, mail_from=mail_from)
             return
         if not self.trusted:
             peers.count(self._peer_group)
         self._transaction = Transaction(mail_from, command.utf8, command.size_bytes)
-        self._say(replies.MAIL_OK)
+        self._talk.say(replies.MAIL_OK)
 
     def _sender_refused(self, mail_from: str) -> Rejection | None:
         """Say why this peer may not begin a mail with that envelope sender here."""
@@ -513,17 +435,17 @@ class SMTPSession:
         """Add a recipient, if it is a relay address (RFC 5321 section 4.1.1.3)."""
         transaction = self._transaction
         if transaction is None:
-            self._fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
+            self._talk.fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
             return
         if self._chunks is not None:
-            self._fail(replies.CHUNKS_UNDER_WAY)
+            self._talk.fail(replies.CHUNKS_UNDER_WAY)
             return
         try:
             path = rcpt_command(arg, utf8=transaction.utf8)
         except GrammarError as error:
             transaction.refused += 1
             mail_from = transaction.mail_from
-            self._complain(error, mail_from=mail_from, rcpt=_typed(arg))
+            self._talk.complain(error, mail_from=mail_from, rcpt=_typed(arg))
             return
         rcpt = path.address
         answer = self._services.intake.recipient(rcpt, path.local, path.domain)
@@ -531,10 +453,10 @@ class SMTPSession:
             answer = self._recipient_refused(transaction, answer) or answer
         if isinstance(answer, Rejection):
             transaction.refused += 1
-            self._refuse(answer, mail_from=transaction.mail_from, rcpt=rcpt)
+            self._talk.refuse(answer, mail_from=transaction.mail_from, rcpt=rcpt)
             return
         transaction.add(answer)
-        self._say(replies.RCPT_OK)
+        self._talk.say(replies.RCPT_OK)
 
     def _recipient_refused(
         self, transaction: Transaction, addressee: Addressee
@@ -555,10 +477,10 @@ class SMTPSession:
     async def rset(self, arg: str) -> None:
         """End the transaction (RFC 5321 section 4.1.1.5)."""
         if arg:
-            self._fail(replies.BAD_ARGUMENT, syntax="RSET")
+            self._talk.fail(replies.BAD_ARGUMENT, syntax="RSET")
             return
         await self._drop_mail()
-        self._say(replies.RESET)
+        self._talk.say(replies.RESET)
 
     # ------------------------------------------------------------------ content
 
@@ -570,22 +492,22 @@ class SMTPSession:
             # is another (RFC 2920 section 3.1: DATA is the last of its group).
             log.warning("smtp_early_data", peer=self.peer)
             self._transaction = None
-            self._end("early_data")
+            self._talk.end("early_data")
         elif arg:
-            self._fail(replies.BAD_ARGUMENT, syntax="DATA")
+            self._talk.fail(replies.BAD_ARGUMENT, syntax="DATA")
         elif self._chunks is not None:
-            self._fail(replies.CHUNKS_UNDER_WAY)
+            self._talk.fail(replies.CHUNKS_UNDER_WAY)
         elif transaction is None or not transaction.addressees:
             self._no_recipient(transaction)
         else:
             self._transaction = None
             mail = await self._begin_mail(transaction)
             if isinstance(mail, Refused):
-                self._say_line(mail.refusals[0].reply)
-                self._count_error()
+                self._talk.say_line(mail.refusals[0].reply)
+                self._talk.count_error()
                 return
-            self._say(replies.GO_AHEAD)
-            await self._flush()
+            self._talk.say(replies.GO_AHEAD)
+            await self._talk.flush()
             decoder = DataDecoder()
             if await self._fill(mail, decoder, self.wire.loop.time()):
                 self._answer(transaction, await self._accept(mail, decoder))
@@ -597,20 +519,20 @@ class SMTPSession:
         recipient was refused is one that a person wanted to send.
         """
         if transaction is None:
-            self._fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
+            self._talk.fail(replies.MAIL_FIRST if self._helo else replies.HELLO_FIRST)
         elif transaction.refused:
             rejection = Rejection("no_valid_recipient")
-            self._refuse(rejection, mail_from=transaction.mail_from)
+            self._talk.refuse(rejection, mail_from=transaction.mail_from)
         else:
-            self._fail(replies.RCPT_FIRST)
+            self._talk.fail(replies.RCPT_FIRST)
 
     async def bdat(self, arg: str) -> None:
         """Take a chunk of the mail, and with the last the mail (RFC 3030 section 2)."""
         command = bdat_command(arg)
         if command is None:
             # How many bytes follow, and must not be read as commands, is not known.
-            self._fail(replies.BAD_ARGUMENT, syntax="BDAT size [LAST]")
-            self._over = True
+            self._talk.fail(replies.BAD_ARGUMENT, syntax="BDAT size [LAST]")
+            self._talk.over = True
             return
         size_bytes, last = command
         transaction = self._transaction
@@ -647,7 +569,7 @@ class SMTPSession:
         else:
             self._chunks = chunks
             self.wire.busy = True
-            self._say(replies.CHUNK_TAKEN, size=size_bytes)
+            self._talk.say(replies.CHUNK_TAKEN, size=size_bytes)
 
     def _refuse_chunk(self, *, last: bool) -> None:
         """Refuse a chunk of a mail that has been refused already.
@@ -656,10 +578,10 @@ class SMTPSession:
         """
         lines = self._refused_chunks if last else self._refused_chunks[:1]
         for line in lines:
-            self._say_line(line)
+            self._talk.say_line(line)
         if last:
             self._refused_chunks = ()
-        self._count_error()
+        self._talk.count_error()
 
     async def _skip(self, size_bytes: int) -> bool:
         """Read a chunk of no mail, so that it is not taken for commands."""
@@ -697,14 +619,14 @@ class SMTPSession:
         """
         wire, settings = self.wire, self._settings
         until = min(
-            started + settings.data_timeout_s, wire.loop.time() + self._time_left()
+            started + settings.data_timeout_s, wire.loop.time() + self._talk.time_left()
         )
         pace = Pace(started, until, settings.timeout_s, settings.min_data_rate)
         content = None if mail is None else mail.content
         complete = False
         wire.busy = True
         try:
-            await receive(wire, decoder, content, pace, self._flush)
+            await receive(wire, decoder, content, pace, self._talk.flush)
             complete = True
         except TooSlow:
             await self._too_slow(mail, decoder.size_bytes, pace)
@@ -713,7 +635,7 @@ class SMTPSession:
             wire.busy = False
             if not complete:
                 # Where the next command would begin is not known any more.
-                self._over = True
+                self._talk.over = True
                 if content is not None:
                     await content.abandon()
         wire.inbox.unread(decoder.rest)
@@ -727,12 +649,12 @@ class SMTPSession:
         reason = "too_slow" if slow else "timeout"
         rejection = Rejection(reason, f"after {size_bytes} bytes")
         if mail is None:
-            self._say_line(replies.reply_line(rejection, ""))
+            self._talk.say_line(replies.reply_line(rejection, ""))
             return
         refused = await self._services.intake.refuse(
             mail.origin, mail.addressees, rejection, mail_from=mail.mail_from
         )
-        self._say_line(refused.refusals[0].reply)
+        self._talk.say_line(refused.refusals[0].reply)
 
     async def _accept(self, mail: IncomingMail, decoder: Decoder) -> Accepted | Refused:
         """Give a complete mail to the intake."""
@@ -746,15 +668,11 @@ class SMTPSession:
     def _answer(self, transaction: Transaction, outcome: Accepted | Refused) -> None:
         """Say what became of a mail."""
         for line in self._lines(transaction, outcome):
-            self._say_line(line)
+            self._talk.say_line(line)
         if isinstance(outcome, Accepted):
-            # Commands and time are counted anew from here.
-            self._mails += 1
-            self._errors = 0
-            self._commands = 0
-            self._progress_at = self.wire.loop.time()
+            self._talk.made_progress()
         else:
-            self._count_error()
+            self._talk.count_error()
 
     def _lines(
         self, transaction: Transaction, outcome: Accepted | Refused
@@ -779,25 +697,25 @@ class SMTPSession:
     async def vrfy(self, arg: str) -> None:
         """Neither confirm nor deny (RFC 5321 section 3.5.3)."""
         if arg:
-            self._say(replies.CANNOT_VERIFY)
+            self._talk.say(replies.CANNOT_VERIFY)
         else:
-            self._fail(replies.BAD_ARGUMENT, syntax="VRFY address")
+            self._talk.fail(replies.BAD_ARGUMENT, syntax="VRFY address")
 
     async def help(self, _arg: str) -> None:
         """Say what this server is for (RFC 5321 section 4.1.1.8)."""
-        self._say(replies.HELP)
+        self._talk.say(replies.HELP)
 
     async def noop(self, _arg: str) -> None:
         """Do nothing (RFC 5321 section 4.1.1.9)."""
-        self._say(replies.NOTHING)
+        self._talk.say(replies.NOTHING)
 
     async def quit(self, arg: str) -> None:
         """End the session (RFC 5321 section 4.1.1.10)."""
         if arg:
-            self._fail(replies.BAD_ARGUMENT, syntax="QUIT")
+            self._talk.fail(replies.BAD_ARGUMENT, syntax="QUIT")
             return
-        self._say(replies.BYE)
-        self._over = True
+        self._talk.say(replies.BYE)
+        self._talk.over = True
 
     # ------------------------------------------------------------------ the peer
 
@@ -833,62 +751,6 @@ class SMTPSession:
             ", ".join(words),
         )
         return Origin(self.peer, step, self._helo, bool(version))
-
-    # ------------------------------------------------------------------ replies
-
-    def _say(self, reply: Reply, **values: object) -> None:
-        """Put a reply into the next write."""
-        self.wire.say(reply, **values)
-
-    def _say_line(self, line: str) -> None:
-        """Put a reply line, without its CRLF, into the next write."""
-        self.wire.say_line(line)
-
-    def _fail(self, reply: Reply, **values: object) -> None:
-        """Say a reply that counts as an error; too many end the session."""
-        self.wire.say(reply, **values)
-        self._count_error()
-
-    def _refuse(
-        self, rejection: Rejection, *, mail_from: str = "", rcpt: str = ""
-    ) -> None:
-        """Refuse a command: a reply with the id of its refusal."""
-        occasion = Occasion(self.peer, mail_from, rcpt)
-        refusal = self._services.intake.recorder.make(occasion, rejection)
-        self._refusals.append(refusal)
-        self._say_line(refusal.reply)
-        if replies.reply_to(rejection).code >= _PERMANENT:
-            self._count_error()
-
-    def _complain(
-        self, error: GrammarError, *, mail_from: str = "", rcpt: str = ""
-    ) -> None:
-        """Refuse an argument that the grammar does not have."""
-        rejection = replies.OtherReply(
-            error.reason, values=error.values, reply=error.reply
-        )
-        self._refuse(rejection, mail_from=mail_from, rcpt=rcpt)
-
-    def _count_error(self) -> None:
-        """Count an error of the peer."""
-        self._errors += 1
-        if self._errors >= self._settings.max_errors and not self._over:
-            self._end("too_many_errors")
-
-    def _end(self, reason: str, reply: Reply | None = None) -> None:
-        """End the session for what its peer did; it is counted with the refusals."""
-        reply = reply or replies.BY_REASON[reason]
-        rejection = replies.OtherReply(reason, reply=reply)
-        self._services.intake.recorder.count(self.peer, rejection)
-        self._say(reply)
-        self._over = True
-
-    async def _flush(self) -> None:
-        """Record the refusals, then write the replies that name them."""
-        if self._refusals:
-            refusals, self._refusals = self._refusals, []
-            await self._services.intake.recorder.record(refusals)
-        await self.wire.flush()
 
 
 def _typed(argument: str) -> str:

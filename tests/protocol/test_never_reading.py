@@ -64,7 +64,7 @@ async def ask_and_never_read(intake, visit, last=b"QUIT\r\n"):
     await talk.send(b"EHLO me\r\n")
     await asyncio.sleep(0.05)
     await talk.send(b"HELP\r\n" * HELPS + last)
-    await until(lambda: session._over)
+    await until(lambda: session._talk.over)
     return talk, session
 
 
