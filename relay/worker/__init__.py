@@ -1,15 +1,16 @@
 """The way of a mail from the queue into Salesforce.
 
-`loop` claims batches and keeps their leases; `pipeline` takes a batch through read →
-join → plan → look up → choose → draft → write → settle; `write` sends ledger rows and
-resolves unknown outcomes; `mode` decides the shape; `retry` says when to try again;
-`explain` is the dry run.
+`pipeline` has the whole way, from the claim to the settlement, each step a function;
+`worker` runs its lanes and keeps the leases; `reading` loads and parses mails;
+`decisions` asks Salesforce what a decision needs; `explain` is the dry run.
 What is promised: a message that is claimed is settled by a value of the state table,
 and no record is written that the ledger does not hold first.
+Left to others: what becomes of a mail (`match`), sending a record once (`outbox`), its
+files (`attachments`).
 """
 
 from relay.outbox.mode import WriteMode
 from relay.worker.explain import explain
-from relay.worker.loop import Worker
+from relay.worker.worker import Worker
 
 __all__ = ["Worker", "WriteMode", "explain"]

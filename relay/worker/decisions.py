@@ -1,7 +1,10 @@
-"""What a decision needs from Salesforce: one look-up for many mails.
+"""What a decision needs: facts of the mail, and one look-up for many mails.
 
-`relay.match` decides without waiting; here is asked what it needs to know. The worker
-decides a batch with `Decisions`, `relay explain` a single mail.
+`relay.match` decides without waiting; here Salesforce is asked for what it needs to
+know. The worker decides a batch with `Decisions`, `relay explain` a single mail. What
+Salesforce refused changes the facts for the next draft: a record has gone, a field has
+changed, an owner is inactive. The mail is then drafted anew, once in an attempt,
+without what the refusals named.
 """
 
 from __future__ import annotations
@@ -12,28 +15,52 @@ from typing import TYPE_CHECKING, Final
 
 from relay.activity import message_identifier
 from relay.core.addresses import address_key
+from relay.core.errors import OrgPaused
+from relay.core.retry import Retry
+from relay.core.states import ActivityState
+from relay.diagnose.org import setting_problems
 from relay.match import (
     Answers,
     Context,
+    MailFacts,
+    Redraft,
     Rules,
     Several,
     decide,
     logged_elsewhere,
 )
+from relay.outbox.owner_changes import INACTIVE_OWNER
+from relay.salesforce.errors import Category, rule
+from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from relay.config import Settings
     from relay.core.directory import Directory, User
+    from relay.core.model import Draft
     from relay.core.org import OrgSchema, SalesforceUser
-    from relay.match import Decision, MailFacts, Question
+    from relay.match import Decision, Question
+    from relay.outbox.batch import BatchMail
     from relay.outbox.mode import WriteMode
     from relay.salesforce import FoundRecord, Org
 
     Asked = tuple[MailFacts, Question]
 
 NOBODY: Final = frozenset[str]()
+
+_ESSENTIAL: Final = frozenset(
+    {"WhoId", "WhatId", "TaskWhoIds", "RelatedToId", "ToIds", "CcIds", "Status"}
+    | {"MessageIdentifier", "Subject", "OwnerId", "Description", "TextBody"}
+)
+"""Fields without which a record would not be what it is for."""
+
+_MEANT: Final = {
+    "INVALID_EMAIL_ADDRESS": ("FromAddress", "ToAddress", "CcAddress", "BccAddress")
+}
+"""Fields that a code speaks of where the answer names none."""
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +89,7 @@ class Decisions:
         self._directory = directory
         self._rules = rules(settings)
         self._context: Context | None = None
+        self._compared: OrgSchema | None = None
 
     @property
     def context(self) -> Context:
@@ -101,6 +129,7 @@ class Decisions:
             fresh=frozenset(fresh),
         )
         schema = await self._org.schema.get()
+        self._compare(schema)
         known = await self._mode.known(schema)
         answers = Answers(
             result.found,
@@ -124,6 +153,16 @@ class Decisions:
         """
         result = await self._org.lookup.find((), user_emails=emails_of(users))
         return result.users
+
+    def _compare(self, schema: OrgSchema) -> None:
+        """Log, once for each description of the org, which settings do not fit it."""
+        if schema is self._compared:
+            return
+        self._compared = schema
+        for name, problem in setting_problems(self._settings.salesforce, schema):
+            logger.error(
+                "setting_does_not_fit", setting=f"salesforce.{name}", problem=problem
+            )
 
     # ------------------------------------------------------------ look before write
 
@@ -197,3 +236,96 @@ def emails_of(users: Iterable[User]) -> list[str]:
             if not user.salesforce_id and (key := address_key(user.email))
         }
     )
+
+
+def keys_of(users: Iterable[User]) -> set[str]:
+    """Return under which keys and ids users are looked up and remembered."""
+    emails = {address_key(user.email) or "" for user in users}
+    return emails | {user.salesforce_id or "" for user in users}
+
+
+def facts_of(mail: BatchMail) -> MailFacts:
+    """Return what is known of a mail in hand."""
+    refused = Redraft(mail.left_out, mail.task_owner) if mail.redrafted else None
+    return MailFacts(
+        mail.email,
+        mail.mail.key,
+        mail.received_at,
+        tuple(item.user for item in mail.items if item.user),
+        tuple(mail.sure),
+        refused,
+    )
+
+
+def check_keys(drafts: Sequence[Draft]) -> None:
+    """See to it that each record carries its key: without it none is ever found again.
+
+    Raises:
+        OrgPaused: Our user may not set the field that would hold the key.
+    """
+    for made in drafts:
+        place = "MessageIdentifier" if made.object == "EmailMessage" else "Description"
+        if place not in made.fields and not made.key_field:
+            text = (
+                f"{made.object}.{place} may not be set by the integration user, so a "
+                f"record could be written twice: give it edit access to the field"
+            )
+            raise OrgPaused(text, code="no_place_for_key")
+
+
+# ---------------------------------------------------------------- after a refusal
+
+
+def may_be_redrafted(mail: BatchMail, fallback_owner: str) -> bool:
+    """Say whether a mail was refused for a reason that a new draft may remove.
+
+    Args:
+        mail: The mail.
+        fallback_owner: Owner of Tasks whose rep is inactive; empty for none.
+    """
+    if mail.lost or mail.redrafted:
+        return False
+    codes = _codes(mail)
+    if INACTIVE_OWNER in codes and fallback_owner:
+        return True
+    return any(rule(code).retry is Retry.REPLAN for code in codes)
+
+
+def prepare_redraft(mail: BatchMail, fallback_owner: str) -> bool:
+    """Have the next draft leave out or replace what was refused.
+
+    Returns:
+        Whether the org must be described anew first.
+    """
+    codes = _codes(mail)
+    mail.redrafted = True
+    mail.left_out = frozenset(_complaints(mail))
+    if INACTIVE_OWNER in codes:
+        mail.task_owner = fallback_owner
+    mail.trace("redraft", ", ".join(sorted(codes)), _names(mail.left_out))
+    return any(rule(code).category is Category.ACCESS for code in codes)
+
+
+def _codes(mail: BatchMail) -> set[str]:
+    """Return Salesforce's codes of the refused rows."""
+    return {row.error.partition(" ")[0] for row in mail.of(ActivityState.REFUSED)}
+
+
+def _complaints(mail: BatchMail) -> set[tuple[str, str]]:
+    """Return the (object, field) that Salesforce named in its refusals.
+
+    What a record is for stays in: without it another record would be written.
+    """
+    return {
+        (row.object, field)
+        for row in mail.of(ActivityState.REFUSED)
+        if (outcome := mail.refusals.get(row.key))
+        and rule(outcome.code).category is Category.ACCESS
+        for field in outcome.fields or _MEANT.get(outcome.code, ())
+        if field not in _ESSENTIAL and field != row.key_field
+    }
+
+
+def _names(fields: frozenset[tuple[str, str]]) -> str:
+    listed = ", ".join(sorted(f"{sobject}.{name}" for sobject, name in fields))
+    return f"without {listed}" if listed else ""

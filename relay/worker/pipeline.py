@@ -1,18 +1,33 @@
-"""A batch of messages, from bytes to settlements.
+"""The way of a mail from the queue into Salesforce, from top to bottom.
 
-The order below is the order of the work: read → join → plan → look up → choose and
-draft → write → settle. Look-ups and writes are made for the whole batch together; what
+claim → read → join → recover → ask → look up and decide → write → settle, each step a
+function, in this order. Look-ups and writes are made for a whole batch together; what
 happens to one mail never delays its neighbours.
+
+Four commits stand on the way. `claim` counts the attempt before it is made. `join`
+takes the lease of each mail. The outbox commits a record as *sent* before its request
+leaves. `_settle` commits what Salesforce answered, the files to send, and how each
+message ends, all or none. A crash between two of them leaves a state from which the
+next worker goes on.
+
+A mail of which nothing is in Salesforce yet is planned whole. One that has been logged
+before (another copy of it has come, or a person wants it tried again) gets what its
+ledger does not have yet. What is there is never changed, and what somebody has deleted
+is never made again.
 """
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import (
     ActivityRefused,
+    OrgPaused,
     OutcomeUnknown,
+    PermanentError,
     RawUnreadable,
     RecordLocked,
     SalesforceDown,
@@ -21,12 +36,23 @@ from relay.core.errors import (
     TransientError,
     UnparsableMessage,
 )
+from relay.core.model import LedgerUpdate
 from relay.core.retry import Then
 from relay.core.states import ActivityState, Event
-from relay.outbox.backoff import GIVE_BACK_S
+from relay.match import ask, decide, drafts, owners_of, rule_line, without_user
+from relay.outbox.backoff import GIVE_BACK_S, MAX_UNEXPECTED
 from relay.outbox.batch import Batch, BatchMail, ClaimedMessage, SpoiltBatchError
 from relay.outbox.circuit_breaker import pausing
-from relay.worker.planning import Planning
+from relay.outbox.records import RecordWriter
+from relay.telemetry import get_logger, metrics
+from relay.worker.decisions import (
+    Decisions,
+    check_keys,
+    facts_of,
+    keys_of,
+    may_be_redrafted,
+    prepare_redraft,
+)
 from relay.worker.reading import read_emails
 
 if TYPE_CHECKING:
@@ -34,236 +60,566 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from datetime import datetime
 
+    from relay.activity import Mode, Owner
     from relay.attachments.stage import Attachments
-    from relay.config import Settings
-    from relay.core.clock import Clock
-    from relay.core.directory import Directory
+    from relay.core.directory import Directory, User
     from relay.core.errors import RelayError
-    from relay.core.queue import Claimed
-    from relay.outbox.backoff import Backoff
-    from relay.outbox.circuit_breaker import PausingError
+    from relay.core.model import Draft
+    from relay.core.queue import Claimed, LeaseOwner, Settlement
+    from relay.match import Decision, MailFacts, Question
+    from relay.outbox.circuit_breaker import CircuitBreaker, PausingError
+    from relay.outbox.engine import Parts
     from relay.outbox.mode import WriteMode
-    from relay.outbox.records import RecordWriter
-    from relay.salesforce import Org
-    from relay.store import Store
+    from relay.worker.decisions import Decided
 
+PASSES: Final = 24
+"""Further passes that one batch may cost to single out what spoils it."""
+STORE_RETRY_S: Final = 1.0
+"""Wait while the store cannot be used."""
 SHADOW_WAIT_S: Final = 60.0
 """Wait before a half-written mail is looked at again in shadow mode."""
+USER_WAIT_S: Final = 60.0
+"""Wait before a user without a Salesforce user is looked for again."""
 
 _UNFINISHED: Final = TransientError("not everything is written yet")
 
+logger = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Passes:
+    """How many further passes a batch may still cost."""
+
+    left: int = PASSES
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A mail of the batch, and whom to look up for it."""
+
+    mail: BatchMail
+    facts: MailFacts
+    question: Question
+
 
 class Pipeline:
-    """Takes batches of claimed messages to their settlements."""
+    """Takes messages from the queue to their settlements, a batch at a time."""
 
-    def __init__(  # noqa: PLR0913 - the parts it works with
+    def __init__(
         self,
-        settings: Settings,
-        store: Store,
-        org: Org,
-        clock: Clock,
+        parts: Parts,
+        mode: WriteMode,
+        breaker: CircuitBreaker,
         *,
         directory: Callable[[], Directory],
-        mode: WriteMode,
-        writer: RecordWriter,
-        backoff: Backoff,
         files: Attachments,
         executor: Executor,
     ) -> None:
-        """Keep the parts; nothing is started."""
-        self._settings = settings
-        self._store = store
-        self._org = org
-        self._clock = clock
-        self._directory = directory
+        """Keep the parts; nothing is started.
+
+        Args:
+            parts: What every part of the way out works with.
+            mode: In which shape this org logs mail.
+            breaker: Learns of each pass whether the org could be used.
+            directory: Returns the present directory.
+            files: Plans the files of logged mails.
+            executor: Runs the parsing.
+        """
+        self._settings = parts.settings
+        self._store = parts.store
+        self._org = parts.org
+        self._clock = parts.clock
+        self._backoff = parts.backoff
         self._mode = mode
-        self._writer = writer
-        self._planning = Planning(
-            settings,
-            store,
-            org,
-            clock,
-            directory=directory,
-            mode=mode,
-            writer=writer,
-        )
-        self._backoff = backoff
+        self._breaker = breaker
+        self._directory = directory
         self._files = files
         self._executor = executor
+        self._writer = RecordWriter(parts, mode)
+        self._decisions = Decisions(parts.settings, parts.org, mode, directory)
 
-    def items(self, batch: Sequence[Claimed]) -> list[ClaimedMessage]:
-        """Return the batch as items, each with its user as the directory has it."""
+    # ------------------------------------------------------------ claim
+
+    async def claim(
+        self, owner: LeaseOwner, limit: int, batch: Sequence[Claimed] = ()
+    ) -> list[Claimed]:
+        """Claim as many messages as fit beside those that are in the batch already.
+
+        The attempt is counted, and the lease taken, with this commit.
+
+        Raises:
+            StoreUnavailable: Nothing is claimed; or, where the store did not answer in
+                time, the next claim of this process gives it back.
+        """
+        count, max_bytes = self.space(batch, limit)
+        lease_s = self._settings.worker.lease_s
+        return await self._store.queue.claim(owner, count, lease_s, max_bytes=max_bytes)
+
+    def space(self, batch: Sequence[Claimed], limit: int) -> tuple[int, int]:
+        """Return how many messages and bytes still fit; (0, 0) for a full batch."""
+        count = limit - len(batch)
+        size_bytes = sum(claimed.size_bytes for claimed in batch)
+        max_bytes = self._settings.worker.batch_bytes - size_bytes
+        return (count, max_bytes) if count > 0 and max_bytes > 0 else (0, 0)
+
+    # ------------------------------------------------------------ an attempt
+
+    async def work(self, owner: LeaseOwner, claimed: Sequence[Claimed]) -> None:
+        """Bring claimed messages to the end of their attempts, and commit how they end.
+
+        Whatever fails, each message gets a settlement. A batch that fails without
+        saying which mail is to blame is halved until the mail is alone.
+        """
+        await self._attempt(owner, claimed, _Passes())
+
+    async def _attempt(
+        self, owner: LeaseOwner, claimed: Sequence[Claimed], passes: _Passes
+    ) -> None:
+        batch = Batch(owner)
+        messages = self.messages(claimed)
+        try:
+            await self.run(batch, messages, isolate=passes.left > 0)
+            await self._breaker.went_through()
+        except (OrgPaused, SalesforceDown) as error:
+            await self._breaker.trip(error)
+        except StoreUnavailable as error:
+            due_at = self._in(STORE_RETRY_S)
+            for message in messages:
+                message.settle(Event.GIVE_BACK, "store_unavailable", str(error), due_at)
+        except Exception as error:  # noqa: BLE001 - settled and logged by `_spoilt`
+            if isinstance(error, SpoiltBatchError):
+                passes.left -= 1
+            if len(claimed) > 1:
+                await self._halve(batch, messages, passes, error)
+                return
+            self._spoilt(messages[0], error)
+        await self._settle(batch, messages)
+
+    async def _halve(
+        self,
+        batch: Batch,
+        messages: Sequence[ClaimedMessage],
+        passes: _Passes,
+        error: Exception,
+    ) -> None:
+        """Work on the halves of a batch that one of its mails may have spoilt."""
+        logger.warning("batch_halved", size=len(messages), error=repr(error))
+        await self._settle(batch, [one for one in messages if one.settlement])
+        left = [one.claimed for one in messages if not one.settlement]
+        middle = (len(left) + 1) // 2
+        for half in (left[:middle], left[middle:]):
+            if half and self._breaker.pause is None:
+                await self._attempt(batch.owner, half, passes)
+            elif half:
+                again = self.messages(half)
+                for message in again:
+                    message.settle(Event.GIVE_BACK, "paused", "", self._in(0))
+                await self._settle(batch, again)
+
+    def _spoilt(self, message: ClaimedMessage, error: Exception) -> None:
+        """End the attempt of a mail that fails alone.
+
+        One that Salesforce refuses is dead. What nobody foresaw is tried again later,
+        and is dead in the end.
+        """
+        if isinstance(error, PermanentError):
+            code = getattr(error, "code", "") or type(error).__name__
+            message.trace("salesforce", "refused", str(error))
+            message.settle(Event.PERMANENT, code, str(error))
+            return
+        logger.error("attempt_failed", message_id=message.claimed.id, exc_info=error)
+        detail = f"unexpected {type(error).__name__}; the log has the traceback"
+        message.trace("attempt", "failed", detail)
+        failures = message.claimed.failures + 1
+        if failures >= MAX_UNEXPECTED:
+            message.settle(Event.EXHAUSTED, "unexpected", detail)
+        else:
+            due_at = self._backoff.retry_at(self._clock.now(), failures)
+            message.settle(Event.TRANSIENT, "unexpected", detail, due_at)
+
+    def messages(self, claimed: Sequence[Claimed]) -> list[ClaimedMessage]:
+        """Return claimed messages, each with its user as the directory has them."""
         users = self._directory().users
         now = self._clock.now()
         return [
             ClaimedMessage(
-                claimed,
-                users.get(claimed.user_id) if claimed.user_id is not None else None,
+                one,
+                users.get(one.user_id) if one.user_id is not None else None,
                 self._clock,
                 now,
             )
-            for claimed in batch
+            for one in claimed
         ]
 
-    async def run(
-        self, run: Batch, items: Sequence[ClaimedMessage], *, isolate: bool = False
-    ) -> None:
-        """Give every item a settlement, and do what that takes.
+    # ------------------------------------------------------------ one pass
 
-        The caller commits `run.pending` together with the settlements.
+    async def run(
+        self, batch: Batch, messages: Sequence[ClaimedMessage], *, isolate: bool = False
+    ) -> None:
+        """Do what it takes to give every message a settlement.
+
+        The caller commits `batch.pending` together with the settlements.
 
         Args:
-            run: The pass.
-            items: The messages.
+            batch: The pass.
+            messages: The messages.
             isolate: Raise instead of putting all off where one may have spoilt it.
 
         Raises:
-            SpoiltBatchError: (isolate) Items without a settlement are not finished.
-            StoreUnavailable: Items without a settlement were not finished; what was
+            SpoiltBatchError: (isolate) Messages without a settlement are not finished.
+            StoreUnavailable: Messages without a settlement were not finished; what was
                 sent is in the ledger as *sent*.
-            OrgPaused, SalesforceDown: Every item is settled all the same, unfinished
-                ones given back; the caller must let the org rest.
+            OrgPaused, SalesforceDown: Every message is settled all the same,
+                unfinished ones given back; the caller must let the org rest.
             PermanentError: Salesforce refused something that was asked for the batch
                 as a whole; nothing was written, and a smaller batch isolates it.
         """
-        await self._read(items)
-        works = await self._join(run, [i for i in items if i.settlement is None])
-        trouble: TransientError | None = None
+        await self._read(messages)
+        mails = await self._join(batch, [m for m in messages if m.settlement is None])
+        error: TransientError | None = None
         try:
-            await self._writer.recover(run, [w for w in works if w.begun])
-            again = [w for w in works if w.begun and not w.done and not w.error]
-            if self._mode.shadow:
-                self._stand_still(again)
-            else:
-                await self._writer.write(run, again)
-            await self._planning.write(run, [w for w in works if _to_plan(w)])
-            await self._planning.rewrite(run, works)
+            await self._recover(batch, [m for m in mails if m.begun])
+            await self._log(batch, [m for m in mails if _to_plan(m)])
+            await self._log_refused_again(batch, mails)
         except StoreUnavailable:
             raise
-        except TransientError as error:
-            trouble = error
-        if isolate and len(works) > 1 and _may_be_one_mail(trouble):
-            raise SpoiltBatchError(str(trouble)) from trouble
-        pause = pausing(works, trouble)
-        self._conclude(run, works, trouble, pause)
+        except TransientError as failed:
+            error = failed
+        if isolate and len(mails) > 1 and _may_be_one_mail(error):
+            raise SpoiltBatchError(str(error)) from error
+        pause = pausing(mails, error)
+        self._conclude(batch, mails, error, pause)
         if pause:
             raise pause
 
-    def _stand_still(self, works: Sequence[BatchMail]) -> None:
-        """Let half-written mails wait: shadow mode writes not even the rest."""
-        detail = "shadow mode: the rest of this mail waits for salesforce.write_as"
-        for work in works:
-            work.trace("mode", "shadow", detail)
-            work.settle(Event.GIVE_BACK, "shadow_mode", detail, self._in(SHADOW_WAIT_S))
-
     # ------------------------------------------------------------ read
 
-    async def _read(self, items: Sequence[ClaimedMessage]) -> None:
+    async def _read(self, messages: Sequence[ClaimedMessage]) -> None:
         """Parse every mail, in threads; one blob is parsed once."""
-        sizes = {i.claimed.blob_id: i.claimed.size_bytes for i in items if i.user}
+        sizes = {m.claimed.blob_id: m.claimed.size_bytes for m in messages if m.user}
         emails = await read_emails(self._store, self._executor, sizes)
-        for item in items:
-            read = emails.get(item.claimed.blob_id)
-            if item.claimed.user_id is None:
-                item.trace("user", "none", "mail for postmaster is never logged")
-                item.settle(Event.RULED_OUT, "postmaster", "kept, never logged")
-            elif item.user is None:
+        for message in messages:
+            read = emails.get(message.claimed.blob_id)
+            if message.claimed.user_id is None:
+                message.trace("user", "none", "mail for postmaster is never logged")
+                message.settle(Event.RULED_OUT, "postmaster", "kept, never logged")
+            elif message.user is None:
                 # Users are never deleted: the directory here is a moment old.
                 detail = "the user was added a moment ago"
-                item.trace("user", "unknown", detail)
-                item.settle(Event.GIVE_BACK, "new_user", detail, self._in(GIVE_BACK_S))
+                message.trace("user", "unknown", detail)
+                due_at = self._in(GIVE_BACK_S)
+                message.settle(Event.GIVE_BACK, "new_user", detail, due_at)
             elif isinstance(read, RawUnreadable):
-                item.trace("parse", "unreadable", str(read))
-                self._put_off(item, read)
+                message.trace("parse", "unreadable", str(read))
+                self._end_failed(message, read)
             elif read is None or isinstance(read, UnparsableMessage):
                 detail = str(read) if read else "the raw mail is gone"
-                item.trace("parse", "failed", detail)
-                item.settle(Event.PERMANENT, "unparsable", detail)
+                message.trace("parse", "failed", detail)
+                message.settle(Event.PERMANENT, "unparsable", detail)
             else:
-                item.email = read
-                mended = ", ".join(read.repairs)
-                item.trace("parse", "ok", f"repaired: {mended}" if mended else "")
+                message.email = read
+                repairs = ", ".join(read.repairs)
+                message.trace("parse", "ok", f"repaired: {repairs}" if repairs else "")
 
     # ------------------------------------------------------------ join
 
     async def _join(
-        self, run: Batch, items: Sequence[ClaimedMessage]
+        self, batch: Batch, messages: Sequence[ClaimedMessage]
     ) -> list[BatchMail]:
-        """Find out which mail each message is a copy of, and take those mails."""
+        """Find out which mail each message is a copy of, and lease those mails.
+
+        The lease is taken with this commit; it guards the mail's rows in the ledger.
+        """
         copies = [
-            (i.claimed.id, i.email.key1, i.email.key2, i.email.message_id or "")
-            for i in items
-            if i.email
+            (m.claimed.id, m.email.key1, m.email.key2, m.email.message_id or "")
+            for m in messages
+            if m.email
         ]
         if not copies:
             return []
-        states = await self._store.mails.join(run.owner, copies)
-        works: dict[int, BatchMail] = {}
-        for item in items:
-            state = states.get(item.claimed.id)
+        states = await self._store.mails.join(batch.owner, copies)
+        for message in messages:
+            state = states.get(message.claimed.id)
             if state is None:
                 detail = "the lease of this message ran out"
-                item.settle(Event.GIVE_BACK, "lease_lost", detail, self._in(0))
+                message.settle(Event.GIVE_BACK, "lease_lost", detail, self._in(0))
                 continue
             if not state.leased:
                 detail = "another worker is busy with a copy of this mail"
-                item.trace("join", "busy", detail)
-                item.settle(Event.GIVE_BACK, "mail_busy", detail, self._in(GIVE_BACK_S))
+                message.trace("join", "busy", detail)
+                due_at = self._in(GIVE_BACK_S)
+                message.settle(Event.GIVE_BACK, "mail_busy", detail, due_at)
                 continue
-            work = works.get(state.id)
-            if work is None:
+            mail = batch.mails.get(state.id)
+            if mail is None:
                 rows = {row.key: row for row in state.activities}
-                work = works[state.id] = BatchMail(state, [], rows)
-                run.mails[state.id] = work
-            work.items.append(item)
-            if state.activities:
-                item.trace(
-                    "join",
-                    "known mail",
-                    f"{len(state.activities)} records planned or written before",
+                mail = batch.mails[state.id] = BatchMail(state, [], rows)
+            mail.items.append(message)
+            if count := len(state.activities):
+                detail = f"{count} records planned or written before"
+                message.trace("join", "known mail", detail)
+        return list(batch.mails.values())
+
+    # ------------------------------------------------------------ recover
+
+    async def _recover(self, batch: Batch, mails: Sequence[BatchMail]) -> None:
+        """Finish what earlier attempts have begun.
+
+        Records that were sent without an answer are looked for; then the records that
+        are planned and were never sent are written.
+        """
+        await self._writer.recover(batch, mails)
+        unfinished = [m for m in mails if m.begun and not m.done and not m.error]
+        if not self._mode.shadow:
+            await self._writer.write(batch, unfinished)
+            return
+        detail = "shadow mode: the rest of this mail waits for salesforce.write_as"
+        for mail in unfinished:
+            mail.trace("mode", "shadow", detail)
+            due_at = self._in(SHADOW_WAIT_S)
+            mail.settle(Event.GIVE_BACK, "shadow_mode", detail, due_at)
+
+    # ------------------------------------------------------------ ask, decide, write
+
+    async def _log(self, batch: Batch, mails: Sequence[BatchMail]) -> None:
+        """Write what these mails need and do not have, or settle them.
+
+        Refused rows give way to the new plan.
+
+        Raises:
+            RelayError: Mails without a settlement are not finished.
+        """
+        await self._forget_refused(batch, mails)
+        asked = [one for mail in mails if (one := self._ask(mail)) is not None]
+        asked = await self._without_waiting(asked)
+        if not asked:
+            return
+        decided = await self._decisions.decide(
+            [(one.facts, one.question) for one in asked],
+            fresh={key for one in asked for key in _asked_anew(one)},
+        )
+        for one, decision in zip(asked, decided.decisions, strict=True):
+            await self._remember(decision.owners)
+            self._take(one.mail, decision)
+        if self._mode.shadow:
+            await self._keep_plans(batch, asked, decided)
+        else:
+            await self._write(batch, asked, decided)
+
+    async def _log_refused_again(
+        self, batch: Batch, mails: Sequence[BatchMail]
+    ) -> None:
+        """Draft once more what was refused, with today's org and records.
+
+        Mails that a new draft cannot help are left as they are.
+
+        Raises:
+            RelayError: Mails without a settlement are not finished.
+        """
+        fallback = self._settings.salesforce.fallback_owner
+        outdated = [m for m in mails if may_be_redrafted(m, fallback)]
+        if not outdated:
+            return
+        fresh = [prepare_redraft(mail, fallback) for mail in outdated]
+        if any(fresh):
+            await self._org.schema.get(fresh=True)
+        await self._log(batch, outdated)
+
+    async def _forget_refused(self, batch: Batch, mails: Sequence[BatchMail]) -> None:
+        """Commit refused rows as planned, so that a new plan may replace them."""
+        refused = [(m, row) for m in mails for row in m.of(ActivityState.REFUSED)]
+        updates = [
+            LedgerUpdate(row.key, ActivityState.PLANNED, error=row.error)
+            for _, row in refused
+        ]
+        if updates:
+            await batch.advance(self._store, ledger=updates)
+        for mail, row in refused:
+            # A row that was sent keeps its place in a plan; this one makes room.
+            mail.change(row, state=ActivityState.PLANNED)
+
+    def _ask(self, mail: BatchMail) -> _Asked | None:
+        """Apply the rules to one mail; None where nobody is to be looked up."""
+        facts = facts_of(mail)
+        question = ask(facts, self._decisions.context)
+        for message, verdict in zip(mail.items, question.verdicts, strict=True):
+            # Each user's exclusions are for that user's copies alone.
+            if verdict:
+                message.trace(*rule_line(verdict))
+                message.settle(verdict.event, verdict.reason, verdict.detail)
+        if question.people:
+            return _Asked(mail, facts, question)
+        mail.checked = True
+        return None
+
+    async def _without_waiting(self, asked: list[_Asked]) -> list[_Asked]:
+        """Put off mails that have waited for their Salesforce user and still must.
+
+        The user alone is asked for, so that such a mail costs no look-up of people
+        each time.
+
+        Raises:
+            RelayError: Salesforce could not be asked, or an answer not be kept.
+        """
+        waiting = [one for one in asked if _waits_again(one)]
+        if not waiting:
+            return asked
+        found = await self._decisions.users(
+            [user for one in waiting for user in one.question.users]
+        )
+        put_off: list[_Asked] = []
+        for one in waiting:
+            users = one.question.users
+            owners = owners_of(users, found)
+            await self._remember(owners)
+            if not owners:
+                put_off.append(one)
+                context = self._decisions.context
+                decision = decide(one.facts, one.question, None, context)
+                self._take(one.mail, replace(decision, verdict=without_user(users)))
+        return [one for one in asked if one not in put_off]
+
+    async def _remember(self, owners: Sequence[tuple[User, Owner]]) -> None:
+        """Keep the Salesforce user of each of our users, where it is news.
+
+        Raises:
+            StoreUnavailable: It could not be kept.
+        """
+        for user, owner in owners:
+            if not user.salesforce_id:
+                await self._store.directory.set_salesforce_id(
+                    user.id, owner.salesforce_id, "relay"
                 )
-        return list(works.values())
+            if owner.time_zone and not (user.salesforce_id and user.time_zone):
+                await self._store.directory.set_time_zone(user.id, owner.time_zone)
+
+    def _take(self, mail: BatchMail, decision: Decision) -> None:
+        """Take a decision into the trace; settle what is not to be written."""
+        mail.checked = True
+        for line in decision.steps:
+            mail.trace(*line)
+        verdict = decision.verdict
+        if verdict.event is not Event.LOGGED:
+            waits = verdict.event is Event.GIVE_BACK
+            due_at = self._in(USER_WAIT_S) if waits else None
+            mail.settle(verdict.event, verdict.reason, verdict.detail, due_at)
+
+    async def _keep_plans(
+        self, batch: Batch, asked: Sequence[_Asked], decided: Decided
+    ) -> None:
+        """Shadow mode: commit the drafts as planned, to be shown; write nothing."""
+        plans = [
+            (one.mail.mail.id, decision.drafts)
+            for one, decision in zip(asked, decided.decisions, strict=True)
+            if decision.drafts
+        ]
+        await batch.advance(self._store, plans=plans)
+
+    async def _write(
+        self, batch: Batch, asked: Sequence[_Asked], decided: Decided
+    ) -> None:
+        """Write the drafts, once it is known in which shape this org logs mail.
+
+        The outbox commits each record as *sent* before its request leaves
+        (`relay.outbox.records`); what Salesforce answers waits in `batch.pending`.
+        """
+        plans: dict[int, tuple[Draft, ...]] = {}
+        undecided: list[tuple[_Asked, Decision]] = []
+        for one, decision in zip(asked, decided.decisions, strict=True):
+            mail = one.mail
+            if decision.verdict.event is not Event.LOGGED:
+                continue
+            if decision.drafts and not (decided.answers.mode_known or mail.begun):
+                undecided.append((one, decision))
+            elif decision.drafts or mail.of(ActivityState.PLANNED):
+                # An empty plan takes out what a logged mail does not need any more.
+                plans[mail.mail.id] = decision.drafts
+        if undecided:
+            plans |= await self._write_first(batch, undecided, decided)
+        for planned in plans.values():
+            check_keys(planned)
+        ready = [one.mail for one in asked if one.mail.mail.id in plans]
+        await self._writer.write(batch, ready, plans)
+
+    async def _write_first(
+        self,
+        batch: Batch,
+        undecided: Sequence[tuple[_Asked, Decision]],
+        decided: Decided,
+    ) -> dict[int, tuple[Draft, ...]]:
+        """Let the first mail that is logged whole show how this org logs mail.
+
+        Returns:
+            The drafts of the other mails; they wait where the shape is still open.
+        """
+
+        def drafted(one: _Asked, decision: Decision, mode: Mode) -> tuple[Draft, ...]:
+            answers = replace(decided.answers, mode=mode)
+            return drafts(one.facts, decision, answers, decided.context)
+
+        first, decision = undecided[0]
+        others = undecided
+        async with self._mode.probing(batch.owner):
+            mode = await self._mode.known(decided.answers.schema)
+            if mode is None:
+                others = undecided[1:]
+                mode = await self._writer.probe(
+                    batch, first.mail, lambda mode: drafted(first, decision, mode)
+                )
+        if mode is not None:
+            return {
+                one.mail.mail.id: drafted(one, decision, mode)
+                for one, decision in others
+            }
+        detail = "the first write has not shown yet how this org logs mail"
+        due_at = self._in(GIVE_BACK_S)
+        for one, _ in others:
+            one.mail.trace("mode", "waiting", detail)
+            one.mail.settle(Event.GIVE_BACK, "mode_undecided", detail, due_at)
+        return {}
 
     # ------------------------------------------------------------ settle
 
     def _conclude(
         self,
-        run: Batch,
-        works: Sequence[BatchMail],
-        trouble: TransientError | None,
+        batch: Batch,
+        mails: Sequence[BatchMail],
+        error: TransientError | None,
         pause: PausingError | None,
     ) -> None:
         """Turn the state of each mail's ledger into the end of the attempt."""
-        for work in works:
-            if all(item.settlement for item in work.items):
+        for mail in mails:
+            if all(message.settlement for message in mail.items):
                 continue
-            refused = work.of(ActivityState.REFUSED)
-            if work.done and work.checked:
-                self._files.plan(run, work)
-                work.settle(Event.LOGGED)
-            elif refused and not work.of(ActivityState.PLANNED, ActivityState.SENT):
+            refused = mail.of(ActivityState.REFUSED)
+            if mail.done and mail.checked:
+                self._files.plan(batch, mail)
+                mail.settle(Event.LOGGED)
+            elif refused and not mail.of(ActivityState.PLANNED, ActivityState.SENT):
                 code, _, text = refused[0].error.partition(" ")
-                self._failed(work, ActivityRefused(code, text))
-            elif pause and not isinstance(work.error, OutcomeUnknown):
-                self._failed(work, pause, paused=True)
+                self._failed(mail, ActivityRefused(code, text))
+            elif pause and not isinstance(mail.error, OutcomeUnknown):
+                self._failed(mail, pause, paused=True)
             else:
-                self._failed(work, work.error or trouble or _UNFINISHED)
+                self._failed(mail, mail.error or error or _UNFINISHED)
 
     def _failed(
-        self, work: BatchMail, error: RelayError, *, paused: bool = False
+        self, mail: BatchMail, error: RelayError, *, paused: bool = False
     ) -> None:
         """End the attempt of a mail that is not logged, for each of its copies."""
-        open_outcome = bool(work.of(ActivityState.SENT))
+        open_outcome = bool(mail.of(ActivityState.SENT))
         step = ("org", "paused") if paused else ("attempt", "failed")
-        for item in work.items:
-            if not item.settlement:
-                if not isinstance(error, ActivityRefused):  # the write has traced it
-                    item.trace(*step, str(error))
-                self._put_off(item, error, paused=paused, open_outcome=open_outcome)
+        for message in mail.items:
+            if not message.settlement:
+                if not isinstance(error, ActivityRefused):  # The write has traced it.
+                    message.trace(*step, str(error))
+                self._end_failed(
+                    message, error, paused=paused, open_outcome=open_outcome
+                )
 
-    def _put_off(
+    def _end_failed(
         self,
-        item: ClaimedMessage,
+        message: ClaimedMessage,
         error: RelayError,
         *,
         paused: bool = False,
@@ -273,32 +629,85 @@ class Pipeline:
         after = self._backoff.after(
             error.retry,
             self._clock.now(),
-            item.claimed.failures + 1,
-            failing_since=item.claimed.failing_since,
+            message.claimed.failures + 1,
+            failing_since=message.claimed.failing_since,
             retry_after_s=getattr(error, "retry_after_s", None),
             paused=paused,
             open_outcome=open_outcome,
         )
         reason = getattr(error, "code", "") or type(error).__name__
         if after.then is Then.GIVE_BACK:
-            item.settle(Event.GIVE_BACK, reason, str(error), after.due_at)
+            message.settle(Event.GIVE_BACK, reason, str(error), after.due_at)
         elif after.then is Then.WAIT:
-            item.settle(Event.TRANSIENT, reason, str(error), after.due_at)
+            message.settle(Event.TRANSIENT, reason, str(error), after.due_at)
         else:
             event = Event.EXHAUSTED if after.too_old else Event.PERMANENT
-            item.settle(event, reason, str(error))
+            message.settle(event, reason, str(error))
+
+    async def _settle(self, batch: Batch, messages: Sequence[ClaimedMessage]) -> None:
+        """Commit what the batch came to, however long the store needs.
+
+        Ledger rows, files to send, outcomes and traces go together, all or none.
+        Salesforce has the records already: giving up here would turn answers that we
+        have into outcomes that must be looked for.
+        """
+        settlements = [m.settlement for m in messages if m.settlement]
+        while settlements or batch.pending:
+            try:
+                planned = bool(batch.files)
+                settled = await batch.advance(self._store, settlements=settlements)
+            except StoreUnavailable as error:
+                logger.warning("store_unavailable", error=str(error))
+                await asyncio.sleep(STORE_RETRY_S)
+                continue
+            if planned:
+                self._files.wake()
+            for settlement in settlements:
+                _report(settlement, lost=settlement.message_id not in settled)
+            return
 
     def _in(self, seconds: float) -> datetime:
         return self._clock.now() + timedelta(seconds=seconds)
 
 
-def _to_plan(work: BatchMail) -> bool:
+def _to_plan(mail: BatchMail) -> bool:
     """Say whether a mail is to be planned, or looked at for what is missing."""
-    return not work.begun or (work.done and not work.error and not work.lost)
+    return not mail.begun or (mail.done and not mail.error and not mail.lost)
 
 
-def _may_be_one_mail(trouble: TransientError | None) -> bool:
+def _may_be_one_mail(error: TransientError | None) -> bool:
     """Say whether a failure of the whole batch may be the fault of one mail."""
-    return isinstance(trouble, SalesforceUnavailable) and not isinstance(
-        trouble, (SalesforceDown, RecordLocked)
+    return isinstance(error, SalesforceUnavailable) and not isinstance(
+        error, (SalesforceDown, RecordLocked)
+    )
+
+
+def _asked_anew(one: _Asked) -> set[str]:
+    """Return the keys and ids of a mail that are asked for although remembered.
+
+    Whoever has a mail tried again has changed something a moment ago.
+    """
+    if not (one.mail.redrafted or any(message.again for message in one.mail.items)):
+        return set()
+    return {*one.question.addresses, *keys_of(one.facts.users)}
+
+
+def _waits_again(one: _Asked) -> bool:
+    """Say whether no copy has a Salesforce user, and that this is not news."""
+    return all(
+        message.again and message.user and not message.user.salesforce_id
+        for message in one.mail.items
+        if not message.settlement
+    )
+
+
+def _report(settlement: Settlement, *, lost: bool) -> None:
+    """Log and count an attempt; one whose lease was lost was not settled by us."""
+    metrics.ATTEMPTS.labels(str(settlement.event)).inc()
+    logger.info(
+        "attempt_lost" if lost else "attempt_settled",
+        message_id=settlement.message_id,
+        attempt=settlement.attempt,
+        result=str(settlement.event),
+        reason=settlement.reason,
     )

@@ -19,11 +19,12 @@ from relay.core.errors import (
     TransientError,
 )
 from relay.core.model import Activity, MailState
-from relay.core.queue import Claimed
+from relay.core.queue import Claimed, LeaseOwner
 from relay.core.retry import EFFECTS, SOON_S, SOON_TRIES, Retry, Then
 from relay.core.states import ActivityState, Event
 from relay.outbox.backoff import LOOK_UP_AFTER_S, Backoff, look_up_wait_s
 from relay.outbox.batch import Batch, BatchMail, ClaimedMessage
+from relay.outbox.engine import Parts
 from relay.worker.pipeline import Pipeline
 from tests.fakes.values import NOON
 
@@ -172,15 +173,13 @@ def pipeline() -> Iterator[Pipeline]:
     """Return a pipeline of which nothing but the end of an attempt is used."""
     unused = SimpleNamespace(remembered=None)
     with ThreadPoolExecutor(1) as executor:
+        backoff = Backoff(SETTINGS.worker, random.Random(1))
+        owner = LeaseOwner("host", "boot", 1, "1")
         yield Pipeline(
-            SETTINGS,
+            Parts(SETTINGS, unused, unused, Clock(), owner, backoff),  # type: ignore[arg-type]
             unused,  # type: ignore[arg-type]
             unused,  # type: ignore[arg-type]
-            Clock(),
             directory=lambda: Directory(0, {}, {}, {}, ()),
-            mode=unused,  # type: ignore[arg-type]
-            writer=unused,  # type: ignore[arg-type]
-            backoff=Backoff(SETTINGS.worker, random.Random(1)),
             files=unused,  # type: ignore[arg-type]
             executor=executor,
         )

@@ -1,18 +1,22 @@
-"""Mail that another tool has logged is left alone, and its author is named."""
+"""What a decision learns from Salesforce: other tools' mail, and refusals."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from relay.config import Settings
-from relay.core.model import Activity
+from relay.core.model import Activity, MailState
 from relay.core.org import LookupResult, OrgSchema, SalesforceUser
 from relay.core.states import ActivityState, Event
 from relay.match import MailFacts, ask
+from relay.outbox.batch import BatchMail
 from relay.outbox.mode import WriteMode
 from relay.salesforce import FoundRecord
-from relay.worker.decisions import Decisions
+from relay.salesforce.model import WriteOutcome, WriteState
+from relay.worker.decisions import Decisions, _complaints
 from tests.fakes.values import NOON, boxes, contact, directory, email, found
 
 if TYPE_CHECKING:
@@ -128,3 +132,40 @@ async def test_an_edit_of_the_directory_holds_at_once() -> None:
     people.append(directory(accepted=("new@corp.example",)))
     assert decisions.context.ours.rule("new@corp.example")
     assert not before.ours.rule("new@corp.example")
+
+
+# ---------------------------------------------------------------- after a refusal
+
+
+def refused(code: str, *fields: str) -> BatchMail:
+    """Return a mail whose EmailMessage was refused for these fields."""
+    row = Activity("k", 1, "email", "EmailMessage", {}, "", ActivityState.REFUSED)
+    outcome = WriteOutcome("k", WriteState.REFUSED, code=code, fields=fields)
+    mail = BatchMail(
+        MailState(1, "m", (), leased=True), [SimpleNamespace()], {"k": row}
+    )  # type: ignore[list-item]
+    mail.refusals["k"] = outcome
+    return mail
+
+
+@pytest.mark.parametrize(
+    ("code", "named", "left_out"),
+    [
+        ("INVALID_FIELD", ("FromName",), {"FromName"}),
+        ("INVALID_FIELD", ("FromName", "Subject", "ToIds"), {"FromName"}),
+        ("INVALID_FIELD", (), set()),
+        ("ENTITY_IS_DELETED", ("FromName",), set()),
+        ("INVALID_EMAIL_ADDRESS", ("FromAddress",), {"FromAddress"}),
+        (
+            "INVALID_EMAIL_ADDRESS",
+            (),
+            {"FromAddress", "ToAddress", "CcAddress", "BccAddress"},
+        ),
+    ],
+)
+def test_what_is_left_out(
+    code: str, named: tuple[str, ...], left_out: set[str]
+) -> None:
+    """The fields named; for an address that none is named of, all addresses."""
+    expected = {("EmailMessage", name) for name in left_out}
+    assert _complaints(refused(code, *named)) == expected

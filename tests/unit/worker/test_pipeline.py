@@ -25,7 +25,7 @@ from relay.outbox.backoff import Backoff
 from relay.outbox.batch import Batch, BatchMail, SpoiltBatchError
 from relay.outbox.engine import Outbox, Parts
 from relay.outbox.mode import WriteMode
-from relay.outbox.records import Records, RecordWriter
+from relay.outbox.records import Records
 from relay.salesforce.model import WriteState
 from relay.worker.pipeline import Pipeline
 from tests.fakes.batch import CONTACTS, Clock, Files, Org, Store
@@ -60,14 +60,10 @@ def pipeline_for(store, org, monkeypatch):
             backoff = Backoff(settings.worker, random.Random(1))
             parts = Parts(settings, store, org, Clock(), OWNER, backoff)
             return Pipeline(
-                settings,
-                store,
-                org,
-                Clock(),
+                parts,
+                mode,
+                None,
                 directory=lambda: people,
-                mode=mode,
-                writer=RecordWriter(parts, mode),
-                backoff=backoff,
                 files=Files(),
                 executor=executor,
             )
@@ -112,7 +108,7 @@ def take(store, monkeypatch):
 async def work(pipeline, store, *batch, **options):
     """Work on a batch; return (event, reason) by message, and what was raised."""
     run = Batch(OWNER)
-    items = pipeline.items(batch)
+    items = pipeline.messages(batch)
     raised = None
     try:
         await pipeline.run(run, items, **options)
@@ -242,7 +238,7 @@ async def test_one_mail_may_have_spoilt_the_call(pipeline_for, store, org, take)
 async def test_without_its_ledger_nothing_is_sent(pipeline_for, store, org, take):
     """A store that takes no row: no request leaves, and no message is settled."""
     pipeline, batch = pipeline_for(), [take("m", ANNA)]
-    items = pipeline.items(batch)
+    items = pipeline.messages(batch)
     store.down = True
     with pytest.raises(StoreUnavailable):
         await pipeline.run(Batch(OWNER), items)
@@ -256,7 +252,7 @@ async def test_what_never_left_is_not_sent(pipeline_for, store, org, take):
     run = Batch(OWNER)
     store.late = True
     with pytest.raises(StoreUnavailable):
-        await pipeline.run(run, pipeline.items(batch))
+        await pipeline.run(run, pipeline.messages(batch))
     assert store.state("m") == {ANNA.id: ActivityState.SENT}
     await run.advance(store)
     assert store.state("m") == {ANNA.id: ActivityState.PLANNED}

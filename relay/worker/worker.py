@@ -1,9 +1,10 @@
-"""Claiming batches, keeping their leases, settling them: the worker itself.
+"""The life of a worker: its lanes, how batches fill, and their leases.
 
 Batches fill by themselves: while one is on its way, what arrives becomes the next
 one, and where mail keeps arriving a batch waits for it up to `worker.gather_ms`. So a
 lone mail waits for nothing and a flood travels in full batches. Only behind a full
-batch does a second lane start. Whether the org can be used at all is the gate's.
+batch does a second lane start. Whether the org can be used at all, the circuit
+breaker says; what is done with a batch, `pipeline`.
 """
 
 from __future__ import annotations
@@ -11,29 +12,20 @@ from __future__ import annotations
 import asyncio
 import random
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from relay.attachments.stage import Attachments
-from relay.core.errors import (
-    OrgPaused,
-    PermanentError,
-    RelayError,
-    SalesforceDown,
-    StoreUnavailable,
-)
+from relay.core.errors import RelayError, StoreUnavailable
 from relay.core.queue import Settlement
 from relay.core.states import Event
-from relay.outbox.backoff import MAX_UNEXPECTED, Backoff
-from relay.outbox.batch import Batch, ClaimedMessage, SpoiltBatchError
+from relay.outbox.backoff import Backoff
 from relay.outbox.circuit_breaker import CircuitBreaker
 from relay.outbox.engine import Parts
 from relay.outbox.mode import WriteMode
 from relay.outbox.owner_changes import OwnerChanges
-from relay.outbox.records import RecordWriter
-from relay.telemetry import get_logger, metrics
-from relay.worker.pipeline import Pipeline
+from relay.telemetry import get_logger
+from relay.worker.pipeline import STORE_RETRY_S, Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,19 +41,9 @@ if TYPE_CHECKING:
 LANES: Final = 2
 GATHER_STEPS: Final = 4
 """How often a batch that is filling looks for more."""
-STORE_RETRY_S: Final = 1.0
 DRAIN_CHECK_S: Final = 0.05
-ISOLATING: Final = 24
-"""Further passes that one batch may cost to single out what spoils it."""
 
 logger = get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Isolating:
-    """How many further passes a batch may still cost."""
-
-    left: int
 
 
 class Worker:
@@ -97,30 +79,25 @@ class Worker:
         self._backoff = Backoff(settings.worker, chance or random.Random())  # noqa: S311 - jitter
         self.mode = WriteMode(settings.salesforce, store, clock)
         parts = Parts(settings, store, org, clock, owner, self._backoff)
-        writer = RecordWriter(parts, self.mode)
         self._executor = ThreadPoolExecutor(
             settings.worker.threads, thread_name_prefix="parse"
         )
         self._files = Attachments(parts, paused=self._paused)
+        self.breaker = CircuitBreaker(settings.salesforce, store, org, clock, owner)
         self._pipeline = Pipeline(
-            settings,
-            store,
-            org,
-            clock,
+            parts,
+            self.mode,
+            self.breaker,
             directory=directory,
-            mode=self.mode,
-            writer=writer,
-            backoff=self._backoff,
             files=self._files,
             executor=self._executor,
         )
         self._owner_changes = OwnerChanges(parts, paused=self._paused)
-        self._in_hand: dict[str, LeaseOwner] = {}
+        self._leased: dict[str, LeaseOwner] = {}
         self._claiming = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._warming: asyncio.Task[None] | None = None
-        self.breaker = CircuitBreaker(settings.salesforce, store, org, clock, owner)
         self._gathered_s = float("-inf")
 
     @property
@@ -148,7 +125,7 @@ class Worker:
             self._tasks.append(asyncio.create_task(kind.run(self._stopping)))
 
     async def drain(self, timeout_s: float) -> None:
-        """Claim nothing more, finish the batches in hand, then stop.
+        """Claim nothing more, finish the batches that are leased, then stop.
 
         What is not finished in time is given back: no crash is counted, and what was
         sent is looked for by whoever takes it next.
@@ -167,9 +144,9 @@ class Worker:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _warm_up(self) -> None:
-        """Log in and read the org's shape, so that the first mail need not wait.
+        """Log in and read the org's schema, so that the first mail need not wait.
 
-        What fails here fails again with a mail, and is told then.
+        What fails here fails again with a mail, and is reported then.
         """
         try:
             await self._org.schema.get()
@@ -198,8 +175,8 @@ class Worker:
                 await self._rest(min(wait_s, 1.0, self._settings.worker.poll_s))
                 return
             limit = self.breaker.size(self._settings.worker.batch)
-            batch = await self._claim(owner, limit)
-            if not batch and self.pause and not self._in_hand:
+            batch = await self._pipeline.claim(owner, limit)
+            if not batch and self.pause and not self._leased:
                 await self.breaker.probe()
                 return
             if not batch:
@@ -207,7 +184,7 @@ class Worker:
                 return
             await self._gather(owner, batch, limit)
             self.breaker.begin()
-            full = not self._room(batch, self._settings.worker.batch)[0]
+            full = not self._pipeline.space(batch, self._settings.worker.batch)[0]
             full = full and not self.pause
             if not full:
                 # What arrives meanwhile becomes one batch, not many small ones.
@@ -228,35 +205,20 @@ class Worker:
         quiet = started_s - self._gathered_s > longest_s
         if (len(batch) == 1 and quiet) or batch[0].alone:
             return
-        while self._room(batch, limit)[0] and not self._stopping.is_set():
+        while self._pipeline.space(batch, limit)[0] and not self._stopping.is_set():
             left_s = started_s + longest_s - self._clock.boottime_s()
             if left_s <= 0:
                 return
             await self._rest(min(left_s, longest_s / GATHER_STEPS))
             try:
-                more = await self._claim(owner, limit, batch)
+                more = await self._pipeline.claim(owner, limit, batch)
             except StoreUnavailable as error:
-                # What is claimed already is nobody's but ours.
+                # What is claimed already is leased to this lane: it is worked on.
                 logger.warning("store_unavailable", error=str(error))
                 return
             if not more:
                 return
             batch += more
-
-    async def _claim(
-        self, owner: LeaseOwner, limit: int, batch: Sequence[Claimed] = ()
-    ) -> list[Claimed]:
-        """Claim what there is room for beside what is in the batch already."""
-        count, max_bytes = self._room(batch, limit)
-        lease_s = self._settings.worker.lease_s
-        return await self._store.queue.claim(owner, count, lease_s, max_bytes=max_bytes)
-
-    def _room(self, batch: Sequence[Claimed], limit: int) -> tuple[int, int]:
-        """Return how many messages and bytes fit; a full batch has no room for any."""
-        count = limit - len(batch)
-        size_bytes = sum(claimed.size_bytes for claimed in batch)
-        max_bytes = self._settings.worker.batch_bytes - size_bytes
-        return (count, max_bytes) if count > 0 and max_bytes > 0 else (0, 0)
 
     async def _wait_for_work(self, timeout_s: float) -> None:
         waits = [
@@ -277,148 +239,53 @@ class Worker:
     # ------------------------------------------------------------ a batch
 
     async def _process(self, owner: LeaseOwner, batch: Sequence[Claimed]) -> None:
+        """Work on a batch while its leases are renewed."""
         for claimed in batch:
-            self._in_hand[claimed.id] = owner
+            self._leased[claimed.id] = owner
         try:
-            await self._attempt(owner, batch, _Isolating(ISOLATING))
+            await self._pipeline.work(owner, batch)
         except asyncio.CancelledError:
-            await self._hand_back(owner, batch)
+            await self._give_back(owner, batch)
             raise
         finally:
             for claimed in batch:
-                self._in_hand.pop(claimed.id, None)
+                self._leased.pop(claimed.id, None)
 
-    async def _attempt(
-        self, owner: LeaseOwner, batch: Sequence[Claimed], isolating: _Isolating
-    ) -> None:
-        """Run the pipeline; halve the batch where something nobody foresaw happens.
-
-        A mail that breaks the pipeline, or a look-up of the batch, is found by
-        halving, so that it fails alone.
-        """
-        run = Batch(owner)
-        items = self._pipeline.items(batch)
-        try:
-            await self._pipeline.run(run, items, isolate=isolating.left > 0)
-            await self.breaker.went_through()
-        except (OrgPaused, SalesforceDown) as error:
-            await self.breaker.trip(error)
-        except StoreUnavailable as error:
-            for item in items:
-                item.settle(
-                    Event.GIVE_BACK,
-                    "store_unavailable",
-                    str(error),
-                    self._clock.now() + timedelta(seconds=STORE_RETRY_S),
-                )
-        except Exception as error:  # noqa: BLE001 - settled and logged below
-            if isinstance(error, SpoiltBatchError):
-                isolating.left -= 1
-            if len(batch) > 1:
-                logger.warning("batch_halved", size=len(batch), error=repr(error))
-                await self._settle(run, [i for i in items if i.settlement])
-                left = [i.claimed for i in items if not i.settlement]
-                middle = (len(left) + 1) // 2
-                for half in (left[:middle], left[middle:]):
-                    if half and self.pause is None:
-                        await self._attempt(owner, half, isolating)
-                    elif half:
-                        await self._put_back(run, half)
-                return
-            if isinstance(error, PermanentError):
-                code = getattr(error, "code", "") or type(error).__name__
-                items[0].trace("salesforce", "refused", str(error))
-                items[0].settle(Event.PERMANENT, code, str(error))
-            else:
-                self._unexpected(items[0], error)
-        await self._settle(run, items)
-
-    def _unexpected(self, item: ClaimedMessage, error: Exception) -> None:
-        """Settle a mail that breaks the pipeline: later, and dead in the end."""
-        logger.error("attempt_failed", message_id=item.claimed.id, exc_info=error)
-        detail = f"unexpected {type(error).__name__}; the log has the traceback"
-        item.trace("attempt", "failed", detail)
-        if item.claimed.failures + 1 >= MAX_UNEXPECTED:
-            item.settle(Event.EXHAUSTED, "unexpected", detail)
-        else:
-            retry_at = self._backoff.retry_at(
-                self._clock.now(), item.claimed.failures + 1
-            )
-            item.settle(Event.TRANSIENT, "unexpected", detail, retry_at)
-
-    async def _hand_back(self, owner: LeaseOwner, batch: Sequence[Claimed]) -> None:
+    async def _give_back(self, owner: LeaseOwner, claimed: Sequence[Claimed]) -> None:
         """Give back what a drain had no time for; what is settled stays so."""
         now = self._clock.now()
         detail = "the relay stopped before this attempt was finished"
         settlements = [
             Settlement(
-                claimed.id,
-                claimed.attempt,
+                one.id,
+                one.attempt,
                 Event.GIVE_BACK,
                 reason="stopped",
                 detail=detail,
                 retry_at=now,
                 started_at=now,
             )
-            for claimed in batch
+            for one in claimed
         ]
         try:
             await self._store.ledger.advance(owner, settlements=settlements)
         except StoreUnavailable as error:
             logger.warning("not_handed_back", error=str(error))
 
-    async def _put_back(self, run: Batch, batch: Sequence[Claimed]) -> None:
-        """Give back what an org that rests now cannot take."""
-        items = self._pipeline.items(batch)
-        for item in items:
-            item.settle(Event.GIVE_BACK, "paused", "", self._clock.now())
-        await self._settle(run, items)
-
-    async def _settle(self, run: Batch, items: Sequence[ClaimedMessage]) -> None:
-        """Commit what the batch came to, however long the store needs.
-
-        Salesforce has the records already: giving up here would turn answers that we
-        have into outcomes that must be looked for.
-        """
-        settlements = [item.settlement for item in items if item.settlement]
-        while settlements or run.pending:
-            try:
-                planned = bool(run.files)
-                settled = await run.advance(self._store, settlements=settlements)
-            except StoreUnavailable as error:
-                logger.warning("store_unavailable", error=str(error))
-                await asyncio.sleep(STORE_RETRY_S)
-                continue
-            if planned:
-                self._files.wake()
-            for settlement in settlements:
-                self._report(settlement, lost=settlement.message_id not in settled)
-            return
-
-    def _report(self, settlement: Settlement, *, lost: bool) -> None:
-        metrics.ATTEMPTS.labels(str(settlement.event)).inc()
-        logger.info(
-            "attempt_lost" if lost else "attempt_settled",
-            message_id=settlement.message_id,
-            attempt=settlement.attempt,
-            result=str(settlement.event),
-            reason=settlement.reason,
-        )
-
     # ------------------------------------------------------------ leases
 
     async def _keep_leases(self) -> None:
-        """Renew what is in hand at a third of the lease."""
+        """Renew the leases at a third of their length."""
         lease_s = self._settings.worker.lease_s
-        while not (self._stopping.is_set() and not self._in_hand):
+        while not (self._stopping.is_set() and not self._leased):
             if self._stopping.is_set():
                 await asyncio.sleep(DRAIN_CHECK_S)
             else:
                 await self._rest(lease_s / 3)
-            held: dict[LeaseOwner, list[str]] = {}
-            for message_id, owner in self._in_hand.items():
-                held.setdefault(owner, []).append(message_id)
-            for owner, ids in held.items():
+            leased: dict[LeaseOwner, list[str]] = {}
+            for message_id, owner in self._leased.items():
+                leased.setdefault(owner, []).append(message_id)
+            for owner, ids in leased.items():
                 try:
                     await self._store.queue.renew(owner, ids, lease_s)
                 except StoreUnavailable as error:
