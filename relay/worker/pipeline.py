@@ -29,9 +29,7 @@ from relay.core.errors import (
     OutcomeUnknown,
     PermanentError,
     RawUnreadable,
-    RecordLocked,
     SalesforceDown,
-    SalesforceUnavailable,
     StoreUnavailable,
     TransientError,
     UnparsableMessage,
@@ -41,7 +39,14 @@ from relay.core.retry import Then
 from relay.core.states import ActivityState, Event
 from relay.match import ask, decide, drafts, owners_of, rule_line, without_user
 from relay.outbox.backoff import GIVE_BACK_S, MAX_UNEXPECTED
-from relay.outbox.batch import Batch, BatchMail, ClaimedMessage, SpoiltBatchError
+from relay.outbox.batch import (
+    Batch,
+    BatchMail,
+    ClaimedMessage,
+    Isolation,
+    SpoiltBatchError,
+    may_be_one,
+)
 from relay.outbox.circuit_breaker import pausing
 from relay.outbox.records import RecordWriter
 from relay.telemetry import get_logger, metrics
@@ -72,8 +77,6 @@ if TYPE_CHECKING:
     from relay.outbox.mode import WriteMode
     from relay.worker.decisions import Decided
 
-PASSES: Final = 24
-"""Further passes that one batch may cost to single out what spoils it."""
 STORE_RETRY_S: Final = 1.0
 """Wait while the store cannot be used."""
 SHADOW_WAIT_S: Final = 60.0
@@ -84,13 +87,6 @@ USER_WAIT_S: Final = 60.0
 _UNFINISHED: Final = TransientError("not everything is written yet")
 
 logger = get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Passes:
-    """How many further passes a batch may still cost."""
-
-    left: int = PASSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +166,15 @@ class Pipeline:
         Whatever fails, each message gets a settlement. A batch that fails without
         saying which mail is to blame is halved until the mail is alone.
         """
-        await self._attempt(owner, claimed, _Passes())
+        await self._attempt(owner, claimed, Isolation())
 
     async def _attempt(
-        self, owner: LeaseOwner, claimed: Sequence[Claimed], passes: _Passes
+        self, owner: LeaseOwner, claimed: Sequence[Claimed], isolation: Isolation
     ) -> None:
         batch = Batch(owner)
         messages = self.messages(claimed)
         try:
-            await self.run(batch, messages, isolate=passes.left > 0)
+            await self.run(batch, messages, isolate=isolation.left > 0)
             await self._breaker.went_through()
         except (OrgPaused, SalesforceDown) as error:
             await self._breaker.trip(error)
@@ -187,34 +183,32 @@ class Pipeline:
             for message in messages:
                 message.settle(Event.GIVE_BACK, "store_unavailable", str(error), due_at)
         except Exception as error:  # noqa: BLE001 - settled and logged by `_spoilt`
-            if isinstance(error, SpoiltBatchError):
-                passes.left -= 1
-            if len(claimed) > 1:
-                await self._halve(batch, messages, passes, error)
+            open_ones = [one for one in messages if not one.settlement]
+            halves = isolation.halves(open_ones, error)
+            if len(open_ones) == 1 < len(messages):
+                halves = [open_ones]  # Its neighbours are settled: now it is alone.
+            if halves:
+                logger.warning("batch_halved", size=len(claimed), error=repr(error))
+                await self._settle(batch, [one for one in messages if one.settlement])
+                for half in halves:
+                    await self._attempt_half(owner, half, isolation)
                 return
-            self._spoilt(messages[0], error)
+            for message in open_ones:
+                self._spoilt(message, error)
         await self._settle(batch, messages)
 
-    async def _halve(
-        self,
-        batch: Batch,
-        messages: Sequence[ClaimedMessage],
-        passes: _Passes,
-        error: Exception,
+    async def _attempt_half(
+        self, owner: LeaseOwner, half: Sequence[ClaimedMessage], isolation: Isolation
     ) -> None:
-        """Work on the halves of a batch that one of its mails may have spoilt."""
-        logger.warning("batch_halved", size=len(messages), error=repr(error))
-        await self._settle(batch, [one for one in messages if one.settlement])
-        left = [one.claimed for one in messages if not one.settlement]
-        middle = (len(left) + 1) // 2
-        for half in (left[:middle], left[middle:]):
-            if half and self._breaker.pause is None:
-                await self._attempt(batch.owner, half, passes)
-            elif half:
-                again = self.messages(half)
-                for message in again:
-                    message.settle(Event.GIVE_BACK, "paused", "", self._in(0))
-                await self._settle(batch, again)
+        """Work on a part of a batch; give it back where the org is paused by now."""
+        claimed = [message.claimed for message in half]
+        if self._breaker.pause is None:
+            await self._attempt(owner, claimed, isolation)
+            return
+        again = self.messages(claimed)
+        for message in again:
+            message.settle(Event.GIVE_BACK, "paused", "", self._in(0))
+        await self._settle(Batch(owner), again)
 
     def _spoilt(self, message: ClaimedMessage, error: Exception) -> None:
         """End the attempt of a mail that fails alone.
@@ -285,7 +279,7 @@ class Pipeline:
             raise
         except TransientError as failed:
             error = failed
-        if isolate and len(mails) > 1 and _may_be_one_mail(error):
+        if isolate and len(mails) > 1 and may_be_one(error):
             raise SpoiltBatchError(str(error)) from error
         pause = pausing(mails, error)
         self._conclude(batch, mails, error, pause)
@@ -673,13 +667,6 @@ class Pipeline:
 def _to_plan(mail: BatchMail) -> bool:
     """Say whether a mail is to be planned, or looked at for what is missing."""
     return not mail.begun or (mail.done and not mail.error and not mail.lost)
-
-
-def _may_be_one_mail(error: TransientError | None) -> bool:
-    """Say whether a failure of the whole batch may be the fault of one mail."""
-    return isinstance(error, SalesforceUnavailable) and not isinstance(
-        error, (SalesforceDown, RecordLocked)
-    )
 
 
 def _asked_anew(one: _Asked) -> set[str]:
