@@ -161,17 +161,17 @@ class Delivery:
         await self._rows.commit(leased, updates)
         if not due:
             return
-        shape = await self._parts.org.schema.get()
-        if not files.possible(shape):
+        schema = await self._parts.org.schema.get()
+        if not files.possible(schema):
             text = "the integration user may not create Files (ContentVersion)"
             self._hold.begin(self._parts, text)
             await self._rows.commit(leased, [self._hold.update(row) for row in due])
             return
         for group in _groups(due):
-            await self._send_group(leased, group, shape)
+            await self._send_group(leased, group, schema)
 
     async def _send_group(
-        self, leased: LeasedFiles, group: Sequence[FileRow], shape: OrgSchema
+        self, leased: LeasedFiles, group: Sequence[FileRow], schema: OrgSchema
     ) -> None:
         """Read the contents of one call, and send them."""
         until = self._hold.until
@@ -185,7 +185,7 @@ class Delivery:
                 if content is not None:
                     contents[row.key] = content
             uploads = Uploads(
-                self._parts, self._rows, leased, self._hold, contents, shape
+                self._parts, self._rows, leased, self._hold, contents, schema
             )
             rows = [leased.rows[key] for key in contents]
             if rows:
@@ -307,7 +307,7 @@ class Uploads(Client[FileRow]):
         leased: LeasedFiles,
         hold: StorageHold,
         contents: Mapping[str, bytes | RawReader] | None = None,
-        shape: OrgSchema | None = None,
+        schema: OrgSchema | None = None,
     ) -> None:
         """Keep the parts.
 
@@ -317,14 +317,14 @@ class Uploads(Client[FileRow]):
             leased: The files of this turn.
             hold: Begun where the org has no storage left.
             contents: What is sent, by key: bytes of small files, or one reader.
-            shape: The org; needed for sending.
+            schema: The org; needed for sending.
         """
         self._parts = parts
         self._rows = rows
         self._leased = leased
         self._hold = hold
         self._contents = contents or {}
-        self._shape = shape
+        self._schema = schema
 
     # ------------------------------------------------------------ send
 
@@ -375,11 +375,11 @@ class Uploads(Client[FileRow]):
 
     def _fields(self, row: FileRow) -> dict[str, Json]:
         draft = row.draft
-        if self._shape is None:  # pragma: no cover - given to whatever is sent
-            msg = "an upload needs the shape of the org"
+        if self._schema is None:  # pragma: no cover - given to whatever is sent
+            msg = "an upload needs the schema of the org"
             raise RuntimeError(msg)
         return files.version_fields(
-            row.key, draft.name, row.record_id, self._shape, cut
+            row.key, draft.name, row.record_id, self._schema, cut
         )
 
     # ------------------------------------------------------------ recover

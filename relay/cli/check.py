@@ -201,10 +201,10 @@ async def _verify(section: SalesforceSettings) -> list[Finding]:
     org = Org(section, SystemClock())
     await org.start()
     try:
-        shape = await org.schema.get()
+        schema = await org.schema.get()
     finally:
         await org.close()
-    return [key_field(shape, name, section.key_field) for name in OBJECTS]
+    return [key_field(schema, name, section.key_field) for name in OBJECTS]
 
 
 # ------------------------------------------------------------------ audit

@@ -109,7 +109,7 @@ async def _org(settings: Settings, access: StoreAccess, org: Org) -> list[Findin
         return [fail("salesforce login", f"{address}: {error}", hint)]
     findings = [ok("salesforce login", f"{address} as user {me}")]
     try:
-        shape = await org.schema.get()
+        schema = await org.schema.get()
         # Salesforce reports the usage with each answer, so it is read after one.
         findings.append(calls(org.budget))
     except RelayError as error:
@@ -117,11 +117,11 @@ async def _org(settings: Settings, access: StoreAccess, org: Org) -> list[Findin
         return [*findings, fail("salesforce objects", str(error), hint)]
     return [
         *findings,
-        *permissions(shape),
+        *permissions(schema),
         *await owners(access, org),
-        *await visibility(settings, access, org, shape),
-        await _mode(settings, access, shape),
-        *writing(settings.salesforce, shape),
+        *await visibility(settings, access, org, schema),
+        await _mode(settings, access, schema),
+        *writing(settings.salesforce, schema),
     ]
 
 
@@ -158,12 +158,12 @@ def calls(budget: Budget) -> Finding:
 # ------------------------------------------------------------------ rights
 
 
-def permissions(shape: OrgSchema) -> list[Finding]:
+def permissions(schema: OrgSchema) -> list[Finding]:
     """Compare what describe shows with what the relay reads and writes."""
-    findings = [_readable(shape, name, fields) for name, fields in READ.items()]
-    findings.append(_writable(shape, "Task", TASK))
-    if shape.has_email_message:
-        findings.append(_writable(shape, "EmailMessage", EMAIL_MESSAGE))
+    findings = [_readable(schema, name, fields) for name, fields in READ.items()]
+    findings.append(_writable(schema, "Task", TASK))
+    if schema.has_email_message:
+        findings.append(_writable(schema, "EmailMessage", EMAIL_MESSAGE))
     else:
         detail = "may not be created: mail is logged as Tasks"
         hint = f"{_GRANT} Create on EmailMessage, if Enhanced Email is on"
@@ -171,31 +171,31 @@ def permissions(shape: OrgSchema) -> list[Finding]:
     return findings
 
 
-def _readable(shape: OrgSchema, name: str, fields: Sequence[str]) -> Finding:
-    if not shape.has(name):
+def _readable(schema: OrgSchema, name: str, fields: Sequence[str]) -> Finding:
+    if not schema.has(name):
         return fail(name, "is not visible", f"{_GRANT} Read on {name}")
-    missing = [field for field in fields if shape.field(name, field) is None]
+    missing = [field for field in fields if schema.field(name, field) is None]
     if missing:
         listed = ", ".join(missing)
         return fail(name, f"hidden: {listed}", f"{_GRANT} Read on these fields")
     return ok(name, "can be looked up")
 
 
-def _writable(shape: OrgSchema, name: str, fields: Sequence[str]) -> Finding:
-    if name not in shape.createables:
+def _writable(schema: OrgSchema, name: str, fields: Sequence[str]) -> Finding:
+    if name not in schema.createables:
         # Activities have no object permission of their own.
         right = "Edit Tasks" if name == "Task" else f"Create on {name}"
         return fail(name, "may not be created", f"{_GRANT} '{right}'")
-    missing = [field for field in fields if not shape.createable(name, field)]
+    missing = [field for field in fields if not schema.createable(name, field)]
     if missing:
         listed = ", ".join(missing)
         return fail(name, f"may not set: {listed}", f"{_GRANT} Edit on these fields")
-    if name == "EmailMessage" and name not in shape.deletables:
+    if name == "EmailMessage" and name not in schema.deletables:
         # The first write in auto mode is taken back where it makes no activity.
         detail = "can be written, not deleted: a first try in vain would stay"
         hint = f"{_GRANT} Delete on EmailMessage, or set salesforce.write_as"
         return warn(name, detail, hint)
-    less = [f for f in OPTIONAL.get(name, ()) if not shape.createable(name, f)]
+    less = [f for f in OPTIONAL.get(name, ()) if not schema.createable(name, f)]
     if less:
         listed = ", ".join(less)
         hint = f"{_GRANT} Edit on them, if they are wanted"
@@ -207,7 +207,7 @@ def _writable(shape: OrgSchema, name: str, fields: Sequence[str]) -> Finding:
 
 
 async def visibility(
-    settings: Settings, access: StoreAccess, org: Org, shape: OrgSchema
+    settings: Settings, access: StoreAccess, org: Org, schema: OrgSchema
 ) -> list[Finding]:
     """Try to read Tasks of every rep for whom some were written lately.
 
@@ -217,7 +217,7 @@ async def visibility(
     """
     try:
         store = access.require()
-        if store is None or not shape.has("Task"):
+        if store is None or not schema.has("Task"):
             return []
         if await org.access.views_all():
             return [ok(_VISIBILITY, "the user has View All Data")]
@@ -227,11 +227,11 @@ async def visibility(
     except (RelayError, ConfigError) as error:
         hint = "see the lines above; then relay check again"
         return [warn(_VISIBILITY, f"cannot be tested: {error}", hint)]
-    return [visible(settings.salesforce, shape, len(reps), len(blind))]
+    return [visible(settings.salesforce, schema, len(reps), len(blind))]
 
 
 def visible(
-    section: SalesforceSettings, shape: OrgSchema, reps: int, blind: int
+    section: SalesforceSettings, schema: OrgSchema, reps: int, blind: int
 ) -> Finding:
     """Say of how many reps no Task can be read, and what follows from it."""
     if not reps:
@@ -240,7 +240,7 @@ def visible(
         return ok(_VISIBILITY, f"Tasks of all {reps} reps with mail can be read")
     text = f"of {blind} of {reps} reps no Task that was written can be read"
     name = section.key_field
-    if name and shape.holds_key("Task", name):
+    if name and schema.holds_key("Task", name):
         text += ": what was sent without an answer stays unknown"
         return warn(_VISIBILITY, text, HINT)
     text += ": what was sent without an answer is never written again"
@@ -250,26 +250,26 @@ def visible(
 # ------------------------------------------------------------------ writing
 
 
-def writing(section: SalesforceSettings, shape: OrgSchema) -> list[Finding]:
+def writing(section: SalesforceSettings, schema: OrgSchema) -> list[Finding]:
     """Say how this relay writes to this org: keys, extra fields, owners, Files."""
     return [
-        *keys(section, shape),
-        *_extras(section, shape),
-        *_owner_changes(shape),
-        *_files(section, shape),
+        *keys(section, schema),
+        *_extras(section, schema),
+        *_owner_changes(schema),
+        *_files(section, schema),
     ]
 
 
-def keys(section: SalesforceSettings, shape: OrgSchema) -> list[Finding]:
+def keys(section: SalesforceSettings, schema: OrgSchema) -> list[Finding]:
     """Say for each object where the key is kept that makes it exactly once."""
     findings = []
     for sobject, otherwise in _KEY_ELSEWHERE.items():
-        if sobject not in shape.createables:
+        if sobject not in schema.createables:
             continue
         area, name = f"key of {sobject}", section.key_field
-        if name and shape.holds_key(sobject, name):
+        if name and schema.holds_key(sobject, name):
             findings.append(ok(area, f"in the unique field {name}"))
-        elif name and shape.field(sobject, name) is not None:
+        elif name and schema.field(sobject, name) is not None:
             text = f"{name} is not usable; the key is in {otherwise}"
             findings.append(
                 warn(area, text, "run 'relay setup salesforce' for what is missing")
@@ -279,39 +279,39 @@ def keys(section: SalesforceSettings, shape: OrgSchema) -> list[Finding]:
     return findings
 
 
-def _extras(section: SalesforceSettings, shape: OrgSchema) -> list[Finding]:
+def _extras(section: SalesforceSettings, schema: OrgSchema) -> list[Finding]:
     hint = "correct the setting, or the field and the integration user's rights"
     return [
         fail(f"salesforce.{name}", text, hint)
-        for name, text in setting_problems(section, shape)
+        for name, text in setting_problems(section, schema)
     ]
 
 
-def _owner_changes(shape: OrgSchema) -> list[Finding]:
+def _owner_changes(schema: OrgSchema) -> list[Finding]:
     """Say whether the Tasks that the platform makes can be given to their reps."""
-    owner = shape.field("Task", "OwnerId")
-    if not shape.has_email_message or (owner is not None and owner.updateable):
+    owner = schema.field("Task", "OwnerId")
+    if not schema.has_email_message or (owner is not None and owner.updateable):
         return []
     hint = "give the integration user's permission set Edit on Task.OwnerId"
     text = "the Tasks that Salesforce makes of EmailMessages stay with this user"
     return [warn("owner of Tasks", text, hint)]
 
 
-def _files(section: SalesforceSettings, shape: OrgSchema) -> list[Finding]:
+def _files(section: SalesforceSettings, schema: OrgSchema) -> list[Finding]:
     """Say whether attachments can become Files."""
     area = "files"
     if not section.files_attach:
         return [ok(area, "off: attachments stay in the relay")]
-    if "ContentVersion" not in shape.createables:
+    if "ContentVersion" not in schema.createables:
         hint = "let the integration user create Files, or set salesforce.files_attach"
         return [warn(area, "may not be created: attachments wait in the relay", hint)]
-    if shape.createable("ContentVersion", "FirstPublishLocationId"):
+    if schema.createable("ContentVersion", "FirstPublishLocationId"):
         return [ok(area, "attachments become Files")]
     return [ok(area, "attachments become Files; links are a call of their own")]
 
 
 def setting_problems(
-    section: SalesforceSettings, shape: OrgSchema
+    section: SalesforceSettings, schema: OrgSchema
 ) -> list[tuple[str, str]]:
     """Return what the settings ask of the org and the org does not have.
 
@@ -319,8 +319,8 @@ def setting_problems(
     """
     wrong: list[tuple[str, str]] = []
     for sobject, name in section.record_type.items():
-        known = name in shape.record_types.get(sobject, {})
-        if not known or not shape.createable(sobject, "RecordTypeId"):
+        known = name in schema.record_types.get(sobject, {})
+        if not known or not schema.createable(sobject, "RecordTypeId"):
             wrong.append(
                 (
                     f"record_type.{sobject}",
@@ -329,7 +329,7 @@ def setting_problems(
             )
     for sobject, fields in section.fields.items():
         for name, value in fields.items():
-            info = shape.field(sobject, name)
+            info = schema.field(sobject, name)
             place = f"fields.{sobject}.{name}"
             if (sobject, name) == ("EmailMessage", "Headers"):
                 wrong.append((place, "Salesforce takes it for incoming mail only"))
@@ -350,12 +350,12 @@ def setting_problems(
     return wrong
 
 
-def key_field(shape: OrgSchema, sobject: str, name: str) -> Finding:
+def key_field(schema: OrgSchema, sobject: str, name: str) -> Finding:
     """Say whether a field can hold the keys of an object, and what it lacks."""
     area = f"{sobject}.{name}"
-    if not shape.has(sobject):
+    if not schema.has(sobject):
         return ok(area, f"the org has no {sobject}; nothing is needed")
-    info = shape.field(sobject, name)
+    info = schema.field(sobject, name)
     if info is None:
         text = "is not there, or hidden from the relay's user; it is optional"
         return warn(area, text, _DEPLOY)
@@ -374,13 +374,13 @@ def key_field(shape: OrgSchema, sobject: str, name: str) -> Finding:
     return ok(area, "is unique and can be set")
 
 
-async def _mode(settings: Settings, access: StoreAccess, shape: OrgSchema) -> Finding:
+async def _mode(settings: Settings, access: StoreAccess, schema: OrgSchema) -> Finding:
     area = "write mode"
     chosen = settings.salesforce.write_as
     if chosen == "nothing":
         hint = "set salesforce.write_as when you have seen enough"
         return warn(area, "nothing: mail is planned and shown, not written", hint)
-    if chosen == "email_message" and not shape.has_email_message:
+    if chosen == "email_message" and not schema.has_email_message:
         hint = "set salesforce.write_as to auto or task"
         return fail(area, "email_message, which may not be created here", hint)
     if chosen in tuple(Mode):
@@ -390,7 +390,7 @@ async def _mode(settings: Settings, access: StoreAccess, shape: OrgSchema) -> Fi
         mode = None
         if store is not None:
             decided = WriteMode(settings.salesforce, store, SystemClock())
-            mode = await decided.known(shape)
+            mode = await decided.known(schema)
     except (RelayError, ConfigError) as error:
         return warn(area, f"{chosen}; the store cannot be asked: {error}", "see store")
     if mode is None:

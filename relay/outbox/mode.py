@@ -59,11 +59,11 @@ class WriteMode:
             and self._remembered is not Mode.EMAIL_MESSAGE
         )
 
-    async def known(self, shape: OrgSchema) -> Mode | None:
+    async def known(self, schema: OrgSchema) -> Mode | None:
         """Return the shape, or None while only a first write can tell."""
         if self._settings.write_as in tuple(Mode):
             return Mode(self._settings.write_as)
-        if not _can_log_email_messages(shape):
+        if not _can_log_email_messages(schema):
             return Mode.TASK
         if self._remembered is None:
             note = await self._store.shared.get(NOTE)
@@ -81,9 +81,9 @@ class WriteMode:
         """
         return self._store.leases.held(f"write mode {self._org()}", owner, LEASE_S)
 
-    async def likely(self, shape: OrgSchema) -> Mode:
+    async def likely(self, schema: OrgSchema) -> Mode:
         """Return the shape for a dry run: an undecided org is taken as able."""
-        return await self.known(shape) or Mode.EMAIL_MESSAGE
+        return await self.known(schema) or Mode.EMAIL_MESSAGE
 
     async def remember(self, mode: Mode, reason: str) -> None:
         """Keep what the first write showed, until the org's address changes."""
@@ -103,13 +103,13 @@ class WriteMode:
         return str(self._settings.instance_url)
 
 
-def _can_log_email_messages(shape: OrgSchema) -> bool:
+def _can_log_email_messages(schema: OrgSchema) -> bool:
     return (
-        shape.has_email_message
+        schema.has_email_message
         and all(
-            shape.createable("EmailMessage", field)
+            schema.createable("EmailMessage", field)
             for field in ("Status", "MessageIdentifier", "ToIds")
         )
         # Without it the first write could never be proven.
-        and shape.field("EmailMessage", "ActivityId") is not None
+        and schema.field("EmailMessage", "ActivityId") is not None
     )

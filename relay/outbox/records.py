@@ -77,9 +77,9 @@ class RecordWriter:
         rows = [row for mail in mails for row in mail.of(ActivityState.SENT)]
         if not rows:
             return
-        shape = await self._parts.org.schema.get()
-        await self._mode.known(shape)
-        records = Records(self._parts, self._mode, batch, mails, shape=shape)
+        schema = await self._parts.org.schema.get()
+        await self._mode.known(schema)
+        records = Records(self._parts, self._mode, batch, mails, schema=schema)
         again = await self._outbox.recover(records, rows)
         if self._mode.shadow:
             records.keep_waiting(
@@ -187,7 +187,7 @@ class Records(Client[Activity]):
         mails: Sequence[BatchMail],
         *,
         plans: Sequence[tuple[int, Sequence[Draft]]] = (),
-        shape: OrgSchema | None = None,
+        schema: OrgSchema | None = None,
     ) -> None:
         """Keep the mails by the keys of their rows.
 
@@ -197,7 +197,7 @@ class Records(Client[Activity]):
             batch: Takes the changes until they are committed.
             mails: The mails whose rows are sent or recovered.
             plans: Committed with the marks *sent*.
-            shape: The org, for look-ups by key.
+            schema: The org, for look-ups by key.
         """
         self._settings = parts.settings.salesforce
         self._parts = parts
@@ -205,7 +205,7 @@ class Records(Client[Activity]):
         self._batch = batch
         self._mails = {key: mail for mail in mails for key in mail.rows}
         self._plans = plans
-        self._shape = shape
+        self._schema = schema
 
     # ------------------------------------------------------------ send
 
@@ -343,15 +343,15 @@ class Records(Client[Activity]):
         first = row.object == "EmailMessage" and self._mode.may_be_unproven
         return (
             row.key_field is not None
-            and self._shape is not None
-            and self._shape.holds_key(row.object, row.key_field)
+            and self._schema is not None
+            and self._schema.holds_key(row.object, row.key_field)
             and not first
         )
 
     def cannot_find(self, row: Activity) -> str:
         """Say that the field which holds the key is not there any more."""
-        shape = self._shape
-        if not row.key_field or (shape and shape.field(row.object, row.key_field)):
+        schema = self._schema
+        if not row.key_field or (schema and schema.field(row.object, row.key_field)):
             return ""
         return _NO_FIELD.format(name=row.key_field)
 

@@ -12,7 +12,7 @@ from relay.core.errors import OrgPaused, SalesforceLimited, SalesforceUnavailabl
 from relay.salesforce.model import WriteState
 from tests.fakes.scripted_http import HTML, Reply, ScriptedHTTP, composite, error, rows
 
-SHAPE = (
+SCHEMA = (
     [
         (200, {"fields": [], "createable": True})  # Task, EmailMessage, Contact
     ]
@@ -47,7 +47,7 @@ def choking(address, code, everybody):
 
     def answer(seen):
         if "describe" in seen.body.decode():
-            return composite(*SHAPE)
+            return composite(*SCHEMA)
         parts = []
         for addresses in asked(seen):
             if address in addresses:
@@ -78,7 +78,7 @@ async def test_a_question_that_takes_too_long_is_asked_in_halves(org_for):
 
     def answer(seen):
         if "describe" in seen.body.decode():
-            return composite(*SHAPE)
+            return composite(*SCHEMA)
         if slow or max(map(len, asked(seen))) > 3:
             parts = [(400, error("QUERY_TIMEOUT"))] * len(asked(seen))
             return composite(*parts)
@@ -97,7 +97,7 @@ async def test_a_question_that_is_wrong_for_the_org_is_not_cut_for_ever(org_for)
 
     def answer(seen):
         if "describe" in seen.body.decode():
-            return composite(*SHAPE)
+            return composite(*SCHEMA)
         return composite(*[(400, error("MALFORMED_QUERY"))] * len(asked(seen)))
 
     with ScriptedHTTP(default=answer) as server:
@@ -119,14 +119,14 @@ async def test_a_question_without_answer_says_nothing_about_people(
     org_for, status, code, expected
 ):
     """A part that failed fails the look-up: nobody is taken for unknown."""
-    script = [composite(*SHAPE), composite((status, error(code)))]
+    script = [composite(*SCHEMA), composite((status, error(code)))]
     with ScriptedHTTP(*script) as server, pytest.raises(expected):
         await org_for(server).lookup.find(["a@x.example"])
 
 
 async def test_an_answer_that_leaves_a_question_out_is_no_answer(org_for):
     """A missing part is not an empty one."""
-    script = [composite(*SHAPE), composite(), composite()]
+    script = [composite(*SCHEMA), composite(), composite()]
     with ScriptedHTTP(*script) as server, pytest.raises(SalesforceUnavailable):
         await org_for(server).lookup.find(["a@x.example"])
 
@@ -134,7 +134,7 @@ async def test_an_answer_that_leaves_a_question_out_is_no_answer(org_for):
 async def test_a_strange_next_page_is_not_followed(org_for):
     """The token goes to no address that an answer names."""
     page = {"done": False, "records": [], "nextRecordsUrl": "//evil.example/q/query/1"}
-    script = [composite(*SHAPE), composite((200, page))]
+    script = [composite(*SCHEMA), composite((200, page))]
     with ScriptedHTTP(*script) as server:
         with pytest.raises(SalesforceUnavailable, match="next page"):
             await org_for(server).lookup.find(["a@x.example"])
@@ -250,7 +250,7 @@ async def test_an_id_that_is_none_is_not_believed(org_for):
 
 async def test_an_old_schema_is_better_than_none(org_for, clock):
     """The org's schema survives an hour in which Salesforce is down."""
-    with ScriptedHTTP(composite(*SHAPE), *[Reply(503, HTML)] * 2) as server:
+    with ScriptedHTTP(composite(*SCHEMA), *[Reply(503, HTML)] * 2) as server:
         org = org_for(server)
         schema = await org.schema.get()
         clock.pass_s(3601)
@@ -263,7 +263,7 @@ async def test_an_old_schema_is_better_than_none(org_for, clock):
 
 async def test_an_org_without_tasks_pauses_and_says_what_is_missing(org_for):
     """Without access to Task nothing can be logged."""
-    parts = [(404, error("NOT_FOUND")), *SHAPE[1:]]
+    parts = [(404, error("NOT_FOUND")), *SCHEMA[1:]]
     with (
         ScriptedHTTP(composite(*parts)) as server,
         pytest.raises(OrgPaused, match="no access to Task"),

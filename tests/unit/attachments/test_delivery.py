@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RECORD, RECORD2 = "02s000000000001", "00T000000000001"
-SHAPE = OrgSchema({}, frozenset({"ContentVersion"}))
+SCHEMA = OrgSchema({}, frozenset({"ContentVersion"}))
 SMALL, LARGE = 100, 300_000
 SEEDED = random.Random(1)
 
@@ -135,7 +135,7 @@ class FakeOrg:
         self.found: dict[str, list[FoundFile]] = {}
         self.links: set[tuple[str, str]] = set()
         self.deleted: list[str] = []
-        self.the_shape = SHAPE
+        self.the_schema = SCHEMA
         self.gone: set[str] = set()
 
     def done(self, key: str, sobject: str) -> WriteOutcome:
@@ -153,7 +153,7 @@ class FakeOrg:
 
     async def get(self) -> OrgSchema:
         """Return the shape."""
-        return self.the_shape
+        return self.the_schema
 
     async def create(
         self, records: Sequence[tuple[str, str, Any]], **_: object
@@ -344,7 +344,7 @@ async def test_without_the_right_files_are_held(
 ) -> None:
     """A permission that is missing can be given: nothing is refused for it."""
     store.add("a")
-    org.the_shape = OrgSchema({})
+    org.the_schema = OrgSchema({})
     assert await turn() == {"a": "held"}
     assert "ContentVersion" in store.rows["a"].error
 

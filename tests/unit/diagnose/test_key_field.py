@@ -31,7 +31,7 @@ KEY = FieldInfo(
 SPACE = "{http://soap.sforce.com/2006/04/metadata}"
 
 
-def shape(info: FieldInfo | None = KEY) -> OrgSchema:
+def schema(info: FieldInfo | None = KEY) -> OrgSchema:
     """Return an org whose Tasks have this field."""
     return OrgSchema({"Task": {NAME: info} if info else {}}, frozenset({"Task"}))
 
@@ -68,7 +68,7 @@ def test_a_field_that_cannot_hold_keys_is_named(
     changes: dict[str, object], words: str
 ) -> None:
     """What it lacks is said, and the writing check does not count on it."""
-    org = shape(replace(KEY, **changes))  # type: ignore[arg-type]
+    org = schema(replace(KEY, **changes))  # type: ignore[arg-type]
     finding = diagnose.key_field(org, "Task", NAME)
     assert (finding.level, words in finding.text) == (Level.FAIL, True)
     (key,) = diagnose.keys(SalesforceSettings(), org)
@@ -78,13 +78,13 @@ def test_a_field_that_cannot_hold_keys_is_named(
 
 def test_a_fitting_field_and_a_missing_one() -> None:
     """Both commands tell them apart; no EmailMessage needs no field."""
-    assert diagnose.key_field(shape(), "Task", NAME).level is Level.OK
-    assert diagnose.key_field(shape(), "EmailMessage", NAME).level is Level.OK
-    missing = diagnose.key_field(shape(None), "Task", NAME)
+    assert diagnose.key_field(schema(), "Task", NAME).level is Level.OK
+    assert diagnose.key_field(schema(), "EmailMessage", NAME).level is Level.OK
+    missing = diagnose.key_field(schema(None), "Task", NAME)
     # What the relay does without is no failure, as in `relay check`.
     assert missing.level is Level.WARN
     assert "optional" in missing.text
-    (key,) = diagnose.keys(SalesforceSettings(), shape())
+    (key,) = diagnose.keys(SalesforceSettings(), schema())
     assert key.text == f"in the unique field {NAME}"
-    (key,) = diagnose.keys(SalesforceSettings(), shape(None))
+    (key,) = diagnose.keys(SalesforceSettings(), schema(None))
     assert key.level is Level.OK

@@ -33,7 +33,7 @@ def _field(name: str, *, createable: bool = True) -> FieldInfo:
 WRITTEN = {"Task": org.TASK, "EmailMessage": org.EMAIL_MESSAGE}
 
 
-def _shape(
+def _schema(
     *, hide: tuple[str, ...] = (), lock: tuple[str, ...] = (), no: tuple[str, ...] = ()
 ) -> OrgSchema:
     """Return an org with everything but what is named as `Object` or `Object.Field`."""
@@ -53,13 +53,13 @@ def _shape(
     return OrgSchema(fields, writable, deletables=writable)
 
 
-def _results(shape: OrgSchema) -> dict[str, Level]:
-    return {finding.area: finding.level for finding in org.permissions(shape)}
+def _results(schema: OrgSchema) -> dict[str, Level]:
+    return {finding.area: finding.level for finding in org.permissions(schema)}
 
 
 def test_an_open_org_is_fine() -> None:
     """With every right there is nothing to do."""
-    findings = org.permissions(_shape())
+    findings = org.permissions(_schema())
     assert {finding.level for finding in findings} == {Level.OK}
     assert [finding.area for finding in findings] == [*org.READ, *WRITTEN]
 
@@ -67,14 +67,14 @@ def test_an_open_org_is_fine() -> None:
 @pytest.mark.parametrize("name", ["Contact", "Lead", "Opportunity"])
 def test_a_hidden_object_fails_by_name(name: str) -> None:
     """What is not visible cannot be matched: a failure that names the right."""
-    finding = next(f for f in org.permissions(_shape(hide=(name,))) if f.area == name)
+    finding = next(f for f in org.permissions(_schema(hide=(name,))) if f.area == name)
     assert finding.level is Level.FAIL
     assert f"Read on {name}" in finding.hint
 
 
 def test_a_hidden_field_is_named() -> None:
     """Field-level security hides a field as if it did not exist."""
-    findings = org.permissions(_shape(hide=("Contact.Email",)))
+    findings = org.permissions(_schema(hide=("Contact.Email",)))
     (failed,) = [finding for finding in findings if finding.level is Level.FAIL]
     assert failed.area == "Contact"
     assert "Email" in failed.text
@@ -82,18 +82,18 @@ def test_a_hidden_field_is_named() -> None:
 
 def test_a_task_that_cannot_be_written_fails() -> None:
     """No right to create Tasks, or a needed field that may not be set."""
-    assert _results(_shape(no=("Task",)))["Task"] is Level.FAIL
-    assert _results(_shape(lock=("Task.OwnerId",)))["Task"] is Level.FAIL
+    assert _results(_schema(no=("Task",)))["Task"] is Level.FAIL
+    assert _results(_schema(lock=("Task.OwnerId",)))["Task"] is Level.FAIL
 
 
 def test_an_optional_field_is_a_warning() -> None:
     """Without TaskSubtype a Task says less, but it is there."""
-    assert _results(_shape(lock=("Task.TaskSubtype",)))["Task"] is Level.WARN
+    assert _results(_schema(lock=("Task.TaskSubtype",)))["Task"] is Level.WARN
 
 
 def test_without_email_message_there_are_tasks() -> None:
     """An org without Enhanced Email works: a warning."""
-    assert _results(_shape(no=("EmailMessage",)))["EmailMessage"] is Level.WARN
+    assert _results(_schema(no=("EmailMessage",)))["EmailMessage"] is Level.WARN
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ BARE = OrgSchema({}, frozenset({"ContentVersion"}))
 
 
 @pytest.mark.parametrize(
-    ("shape", "attach", "result", "detail"),
+    ("schema", "attach", "result", "detail"),
     [
         (WHOLE, True, "ok", "attachments become Files"),
         (BARE, True, "ok", "a call of their own"),
@@ -159,10 +159,10 @@ BARE = OrgSchema({}, frozenset({"ContentVersion"}))
     ],
 )
 def test_files_are_checked(
-    shape: OrgSchema, *, attach: bool, result: str, detail: str
+    schema: OrgSchema, *, attach: bool, result: str, detail: str
 ) -> None:
     """What the org allows, and what the settings want."""
     section = SalesforceSettings(files_attach=attach)
-    (found,) = (f for f in org.writing(section, shape) if f.area == "files")
+    (found,) = (f for f in org.writing(section, schema) if f.area == "files")
     assert str(found.level) == result
     assert detail in found.text

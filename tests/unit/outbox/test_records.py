@@ -124,7 +124,7 @@ def sent(seconds: float, *, lookups: int = 0, **fields: str) -> BatchMail:
     return BatchMail(MailState(1, "m", (row,), leased=True), [], {KEY: row})
 
 
-def shape(*, unique: bool = True, there: bool = True) -> OrgSchema:
+def schema(*, unique: bool = True, there: bool = True) -> OrgSchema:
     """Return an org with Key__c, as described."""
     kind = FieldInfo(
         name="Key__c",
@@ -159,7 +159,7 @@ async def resolve(
         SimpleNamespace(may_be_unproven=unproven),  # type: ignore[arg-type]
         batch,
         [work],
-        shape=known or shape(),
+        schema=known or schema(),
     )
     again = await Outbox(Clock()).recover(records, work.of(ActivityState.SENT))
     return work.rows[KEY].state, len(again)
@@ -269,7 +269,7 @@ async def test_a_field_that_is_unique_no_longer_is_asked() -> None:
     org = Org()
     org.seen = {ADA}
     work = sent(10, Key__c=KEY, OwnerId=ADA)
-    known = shape(unique=False)
+    known = schema(unique=False)
     assert await resolve(org, work, known=known) == (ActivityState.SENT, 0)
     assert org.asked == ["Task.Key__c"]
     late = sent(631, Key__c=KEY, OwnerId=ADA)
@@ -279,7 +279,10 @@ async def test_a_field_that_is_unique_no_longer_is_asked() -> None:
 async def test_a_field_that_is_gone_keeps_the_row_waiting() -> None:
     """Nothing can be asked, so nothing is sent, however old it is."""
     org, work = Org(), sent(100_000, Key__c=KEY)
-    assert await resolve(org, work, known=shape(there=False)) == (ActivityState.SENT, 0)
+    assert await resolve(org, work, known=schema(there=False)) == (
+        ActivityState.SENT,
+        0,
+    )
     assert not org.asked
     assert "Key__c" in str(work.error)
 
