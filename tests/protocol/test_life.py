@@ -173,7 +173,7 @@ async def test_cut_off_mail_is_not_stored(how, serve, sink, tmp_path):
     talk = await connect()
     await talk.begin()
     await talk.send(MAIL[:-3] + b"x" * 300_000)
-    await asyncio.sleep(0.1)
+    await until(lambda: any(tmp_path.iterdir()))
     if how == "reset":
         talk.writer.transport.abort()
     else:

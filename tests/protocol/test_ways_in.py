@@ -276,7 +276,7 @@ async def test_broken_certificate_keeps_the_old_one(
         await until(logged)
         assert await shown(intake) == old
         (tmp_path / "server.pem").unlink()
-        await asyncio.sleep(0.2)
+        await until(logged)
         assert await shown(intake) == old
         local.issue("mx.in.example", "server")
 
@@ -441,8 +441,8 @@ async def test_drain_while_a_header_is_awaited(listen):
     """A connection without its header does not hold up the end."""
     connect = await listen(proxy_from=["127.0.0.1"])
     talk = await connect()
-    await asyncio.sleep(0.05)
-    async with asyncio.timeout(2):
+    await until(lambda: bool(connect.server.connections.sessions))
+    async with asyncio.timeout(5):
         await connect.server.drain(1)
     await talk.send(v2())
     assert await talk.line() == ""

@@ -16,6 +16,7 @@ from relay.intake.refusals import (
 from relay.smtp.replies import reply_line
 from relay.telemetry.metrics import REGISTRY
 from tests.fakes.intake import MemorySink, SetClock
+from tests.fakes.waiting import until
 
 UNKNOWN = Rejection("unknown_recipient", "inside", 7)
 CROWDED = Rejection("too_many_connections")
@@ -87,7 +88,7 @@ async def test_refused_connections_are_summed(tmp_path):
     for _ in range(100):
         recorder.count("192.0.2.1", CROWDED)
     recorder.count("192.0.2.2", CROWDED)
-    await asyncio.sleep(0.01)
+    await until(lambda: len(sink.refused) > 1)
     assert [(one.peer, one.count) for one in sink.refused] == [
         ("192.0.2.1", 1),
         ("192.0.2.2", 1),
