@@ -239,7 +239,7 @@ def audit(*, since: datetime | None, fix: bool, as_json: bool) -> None:
 
 async def _audit(loaded: Settings, since: datetime | None, *, fix: bool) -> Report:
     from relay.core.clock import SystemClock  # noqa: PLC0415
-    from relay.reconcile.records import Audit  # noqa: PLC0415
+    from relay.reconcile.records import Reconciliation  # noqa: PLC0415
     from relay.salesforce import Org  # noqa: PLC0415 - 0.5 s
 
     section, clock = loaded.require_salesforce(), SystemClock()
@@ -248,7 +248,7 @@ async def _audit(loaded: Settings, since: datetime | None, *, fix: bool) -> Repo
         async with open_store(loaded) as store:
             await org.start()
             with _progress() as progress:
-                walk = Audit(section, store, org, clock, progress=progress)
+                walk = Reconciliation(section, store, org, clock, progress=progress)
                 return await walk.run(since, fix=fix, actor=actor())
     finally:
         await org.close()

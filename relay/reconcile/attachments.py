@@ -39,8 +39,8 @@ _NOT_SENT: Final = frozenset(
 """States of a file that is not in Salesforce."""
 
 
-class AttachmentAudit:
-    """One walk over the attachments; part of an `Audit`."""
+class Attachments:
+    """One walk over the attachments; part of a `Reconciliation`."""
 
     def __init__(self, store: Store, org: Org, clock: Clock) -> None:
         """Keep the parts; nothing is asked yet."""
@@ -78,7 +78,7 @@ class AttachmentAudit:
         return compared
 
     async def catch_up(self, began: datetime) -> None:
-        """Read again what was planned or sent since the audit began."""
+        """Read again what was planned or sent since the walk began."""
         after = 0
         while rows := await self._store.attachments.page(began, after, PAGE):
             after = rows[-1].number

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.states import ActivityState
 from relay.outbox.visibility import owner_of
-from relay.reconcile.attachments import AttachmentAudit
+from relay.reconcile.attachments import Attachments
 from relay.reconcile.report import (
     HIDDEN,
     IN_THE_BIN,
@@ -83,7 +83,7 @@ class _Absent:
     record: Whose | None = None
 
 
-class Audit:
+class Reconciliation:
     """One comparison; each one is used once.
 
     Args:
@@ -110,7 +110,7 @@ class Audit:
         self._clock = clock
         self._progress = progress
         self._report = Report()
-        self._files = AttachmentAudit(store, org, clock)
+        self._files = Attachments(store, org, clock)
         self._states: dict[Key, ActivityState] = {}
         self._identifiers: dict[Key, str] = {}
         self._messages: dict[Key, tuple[str, ...]] = {}
@@ -129,7 +129,7 @@ class Audit:
         Args:
             since: Judge what was planned or sent since then; None is all.
             fix: Have missing records written again, record deleted ones as gone.
-            actor: Who asks, for the store's own audit.
+            actor: Who asks, for the store's list of changes.
 
         Raises:
             RelayError: Salesforce or the store failed; nothing was repaired.
@@ -344,7 +344,7 @@ class Audit:
                 del self._missing[key]
 
     async def _late(self, keys: Sequence[str]) -> set[str]:
-        """Return keys that came into the ledger while the audit was on its way."""
+        """Return keys that came into the ledger during the walk."""
         unknown = {
             d.key
             for d in self._report.differences
