@@ -216,12 +216,12 @@ class _Drafter:
         return self._colleagues.get(key or "", self._owner.salesforce_id)
 
     def _add_colleagues(
-        self, ids: list[str], boxes: Sequence[Mailbox], elsewhere: Collection[str] = ()
+        self, ids: list[str], boxes: Sequence[Mailbox], named: Collection[str] = ()
     ) -> None:
         """Add the users among the recipients, each once in the whole message."""
         for box in self._shown(boxes):
             user = self._colleagues.get(address_key(box.address) or "")
-            if user and user not in ids and user not in elsewhere:
+            if user and user not in ids and user not in named:
                 ids.append(user)
 
     def _thread(self) -> str | None:
@@ -312,7 +312,7 @@ class _Drafter:
         Where a field of its own holds the key, people need not see it.
         """
         tail = "" if "Task" in self._extras.key_fields else f"\n\n{KEY_LINE}{key}"
-        room = self._length("Task", "Description") - units(tail)
+        limit = self._length("Task", "Description") - units(tail)
         if self._body is None:
             email = self._email
             lines = [
@@ -323,7 +323,7 @@ class _Drafter:
                 _header("Attachments", ", ".join(a.name for a in email.attachments)),
             ]
             head = "\n".join(line for line in lines if line)
-            self._body = cut(f"{head}\n\n{email.text.strip()}".rstrip(), room)
+            self._body = cut(f"{head}\n\n{email.text.strip()}".rstrip(), limit)
         return self._body + tail
 
     def _names(self, boxes: Sequence[Mailbox]) -> str:
@@ -378,7 +378,7 @@ class _Drafter:
             _rules(chosen),
             tuple(people),
             owner,
-            # Never told from a value: an admin's template may hold the key as well.
+            # Not read off a value: an admin's template may hold the key as well.
             key_field if key_field in sent else None,
         )
 
@@ -461,7 +461,7 @@ def message_identifier(
     Args:
         message_id: The Message-ID, if the mail has one.
         mail_key: The stored identity of the mail.
-        length: UTF-16 units that the org's field holds, if describe tells.
+        length: UTF-16 units that the org's field holds, if describe says so.
     """
     if message_id and units(message_id) <= (length or _MAX_IDENTIFIER):
         return message_id

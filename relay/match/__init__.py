@@ -1,6 +1,6 @@
 """What becomes of a mail: whom to look up, on which records it goes, what is written.
 
-`ask` says whom to look up in Salesforce, or why nobody; `decide` turns what Salesforce
+`ask` says whom to look up in Salesforce, or why not; `decide` turns what Salesforce
 holds into records, each with its rule, and their drafts. Both are pure. The rules
 stand in `plan` (whom to look for) and `choose` (which records), a function for each.
 Asking Salesforce is left to `relay.salesforce`, the fields of records to

@@ -1,6 +1,6 @@
 """One decision: what becomes of a mail, and why. Pure.
 
-    question = ask(mail, context)                        whom to look up, or why nobody
+    question = ask(mail, context)                        whom to look up, or why not
     decision = decide(mail, question, answers, context)  which records, which drafts
 
 Between the two stands one look-up in Salesforce, for many mails together. The worker,
@@ -142,7 +142,7 @@ class MailFacts:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whom to look up for a mail; nobody where `people` is empty.
+    """Whom to look up for a mail; there is no look-up where `people` is empty.
 
     Attributes:
         people: To look for, in the order of the mail.
@@ -219,10 +219,10 @@ class Decision:
 
 
 def ask(mail: MailFacts, context: Context) -> Question:
-    """Say whom to look up for a mail, or why nobody.
+    """Say whom to look up for a mail, or why there is no look-up.
 
-    One that shadow mode must not complete, or whose copies all end by a rule, asks for
-    nobody.
+    There is none where shadow mode must not complete a logged mail, and where every
+    copy ends by a rule.
     """
     rules = context.rules
     plans = [
@@ -269,7 +269,7 @@ def decide(
     Args:
         mail: The mail.
         question: As `ask` returned it.
-        answers: What Salesforce holds; None where nobody was to be asked for.
+        answers: What Salesforce holds; None where there was no look-up.
         context: As for `ask`.
     """
     decision = Decision(
@@ -328,7 +328,7 @@ def match_lines(match: Match) -> tuple[TraceLine, ...]:
 
 
 def _matched(match: Match, decision: Decision) -> Decision:
-    """Go on with the records that were chosen, or say that nobody has one."""
+    """Go on with the records that were chosen, or end as unmatched."""
     if match.who:
         steps = (*decision.steps, *match_lines(match))
         return replace(decision, match=match, steps=steps)

@@ -1,8 +1,8 @@
 """Whom to look for: the outside people of a mail.
 
 To and Cc count, as with Salesforce's own address for copies; the users' own addresses,
-relay addresses and excluded people do not. Bcc does not count either: a customer whom
-nobody else saw in the mail is not made visible on a record by the relay.
+relay addresses and excluded people do not. Bcc does not count either: the other
+recipients did not see that address, so the relay does not show it on a record.
 
 Each rule is a function of its own. A rule for a whole mail returns the verdict with
 which the mail ends; a rule for a person returns why that person is left out.
@@ -98,7 +98,7 @@ def plan(
     *,
     limit: int = 50,
 ) -> Plan:
-    """Say whom to look for in Salesforce, or why nobody.
+    """Say whom to look for in Salesforce, or why there is no look-up.
 
     Args:
         email: The mail.
@@ -144,7 +144,7 @@ def nobody_named(everyone: Sequence[Person]) -> Verdict | None:
 def mail_excluded(
     email: Email, everyone: Sequence[Person], exclusions: Iterable[Exclusion]
 ) -> Verdict | None:
-    """Skip a mail in which somebody takes part whose mail is not to be logged."""
+    """Skip a mail with a participant whose mail is not to be logged."""
     senders = (key for box in email.from_ if (key := address_key(box.address)))
     keys = [person.key for person in everyone]
     rule = _first(exclusions, SkipKind.MAIL, [*keys, *senders])

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     Asked = tuple[MailFacts, Question]
 
-NOBODY: Final = frozenset[str]()
+NOTHING: Final = frozenset[str]()
 
 _ESSENTIAL: Final = frozenset(
     {"WhoId", "WhatId", "TaskWhoIds", "RelatedToId", "ToIds", "CcIds", "Status"}
@@ -100,7 +100,7 @@ class Decisions:
         return self._context
 
     async def decide(
-        self, asked: Sequence[Asked], *, fresh: Collection[str] = NOBODY
+        self, asked: Sequence[Asked], *, fresh: Collection[str] = NOTHING
     ) -> Decided:
         """Look up all people of these mails together, then decide each mail.
 
@@ -195,7 +195,7 @@ class Decisions:
 
     async def _foreign(self, identifiers: Sequence[str]) -> dict[str, str]:
         """Return who has logged these Message-IDs beside us, as a sentence."""
-        # An identifier that fits no query counts as logged by nobody.
+        # An identifier that fits no query counts as not logged.
         found = await self._org.records.find_email_messages(identifiers, whole=False)
         me = await self._org.access.me()
         others: dict[str, FoundRecord] = {}
@@ -245,7 +245,7 @@ def keys_of(users: Iterable[User]) -> set[str]:
 
 
 def facts_of(mail: BatchMail) -> MailFacts:
-    """Return what is known of a mail in hand."""
+    """Return what is known of a mail of the batch."""
     refused = Redraft(mail.left_out, mail.task_owner) if mail.redrafted else None
     return MailFacts(
         mail.email,

@@ -12,8 +12,8 @@ next worker goes on.
 
 A mail of which nothing is in Salesforce yet is planned whole. One that has been logged
 before (another copy of it has come, or a person wants it tried again) gets what its
-ledger does not have yet. What is there is never changed, and what somebody has deleted
-is never made again.
+ledger does not have yet. The relay never changes a record that is there, and
+never makes again one that was deleted in Salesforce.
 """
 
 from __future__ import annotations
@@ -213,8 +213,8 @@ class Pipeline:
     def _spoilt(self, message: ClaimedMessage, error: Exception) -> None:
         """End the attempt of a mail that fails alone.
 
-        One that Salesforce refuses is dead. What nobody foresaw is tried again later,
-        and is dead in the end.
+        One that Salesforce refuses is dead. Any other error is a fault of the code:
+        the mail is tried again later, and is dead in the end.
         """
         if isinstance(error, PermanentError):
             code = getattr(error, "code", "") or type(error).__name__
@@ -264,7 +264,7 @@ class Pipeline:
             StoreUnavailable: Messages without a settlement were not finished; what was
                 sent is in the ledger as *sent*.
             OrgPaused, SalesforceDown: Every message is settled all the same,
-                unfinished ones given back; the caller must let the org rest.
+                unfinished ones given back; the caller must pause the work.
             PermanentError: Salesforce refused something that was asked for the batch
                 as a whole; nothing was written, and a smaller batch isolates it.
         """
@@ -429,11 +429,11 @@ class Pipeline:
         if updates:
             await batch.advance(self._store, ledger=updates)
         for mail, row in refused:
-            # A row that was sent keeps its place in a plan; this one makes room.
+            # A row that was sent keeps its place in a plan; this one may be replaced.
             mail.change(row, state=ActivityState.PLANNED)
 
     def _ask(self, mail: BatchMail) -> _Asked | None:
-        """Apply the rules to one mail; None where nobody is to be looked up."""
+        """Apply the rules to one mail; None where there are no people to look up."""
         facts = facts_of(mail)
         question = ask(facts, self._decisions.context)
         for message, verdict in zip(mail.items, question.verdicts, strict=True):

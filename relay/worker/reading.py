@@ -32,7 +32,7 @@ async def read_emails(
 ) -> dict[str, Read]:
     """Return what was read of each blob; what is gone from the store is left out.
 
-    What is wrong with one mail is a value, and no trouble of the others.
+    A mail that cannot be read is a value, so that the others are read.
 
     Args:
         store: Where the raw mails are.
@@ -60,13 +60,13 @@ async def _read_group(
 def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
     """Yield the ids in order, as many at a time as fit `GROUP_BYTES`."""
     group: list[str] = []
-    room = GROUP_BYTES
+    left = GROUP_BYTES
     for blob_id, size in sizes.items():
-        if group and size > room:
+        if group and size > left:
             yield group
-            group, room = [], GROUP_BYTES
+            group, left = [], GROUP_BYTES
         group.append(blob_id)
-        room -= size
+        left -= size
     if group:
         yield group
 

@@ -47,7 +47,7 @@ logger = get_logger(__name__)
 
 
 class Worker:
-    """Drains the queue into Salesforce until it is told to stop."""
+    """Drains the queue into Salesforce until it is asked to stop."""
 
     def __init__(
         self,
@@ -161,10 +161,10 @@ class Worker:
                 await self._turn(owner)
             except StoreUnavailable as error:
                 logger.warning("store_unavailable", error=str(error))
-                await self._rest(STORE_RETRY_S)
+                await self._sleep(STORE_RETRY_S)
             except Exception:
                 logger.exception("worker_turn_failed")
-                await self._rest(STORE_RETRY_S)
+                await self._sleep(STORE_RETRY_S)
 
     async def _turn(self, owner: LeaseOwner) -> None:
         """Claim and process one batch, or wait for work."""
@@ -172,7 +172,7 @@ class Worker:
             if self._stopping.is_set():
                 return
             if wait_s := await self.breaker.wait_s():
-                await self._rest(min(wait_s, 1.0, self._settings.worker.poll_s))
+                await self._sleep(min(wait_s, 1.0, self._settings.worker.poll_s))
                 return
             limit = self.breaker.size(self._settings.worker.batch)
             batch = await self._pipeline.claim(owner, limit)
@@ -209,7 +209,7 @@ class Worker:
             left_s = started_s + longest_s - self._clock.boottime_s()
             if left_s <= 0:
                 return
-            await self._rest(min(left_s, longest_s / GATHER_STEPS))
+            await self._sleep(min(left_s, longest_s / GATHER_STEPS))
             try:
                 more = await self._pipeline.claim(owner, limit, batch)
             except StoreUnavailable as error:
@@ -230,7 +230,7 @@ class Worker:
             task.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
 
-    async def _rest(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
@@ -281,7 +281,7 @@ class Worker:
             if self._stopping.is_set():
                 await asyncio.sleep(DRAIN_CHECK_S)
             else:
-                await self._rest(lease_s / 3)
+                await self._sleep(lease_s / 3)
             leased: dict[LeaseOwner, list[str]] = {}
             for message_id, owner in self._leased.items():
                 leased.setdefault(owner, []).append(message_id)
