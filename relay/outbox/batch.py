@@ -184,7 +184,7 @@ class ClaimedMessage:
 
     @property
     def again(self) -> bool:
-        """Say whether the message was tried before, or a person wants it anew."""
+        """Say whether the message was tried before, or a person has requeued it."""
         claimed = self.claimed
         return claimed.attempt > 1 or claimed.waiting_since != claimed.received_at
 
@@ -224,19 +224,19 @@ class BatchMail:
     items: list[ClaimedMessage]
     rows: dict[str, Activity]
     error: TransientError | None = None
-    """What kept the last write or look-up from settling everything."""
+    """Why the last write or look-up did not settle every row."""
     lost: bool = False
-    """Another worker may hold the mail: nothing is sent for it any more."""
+    """Another worker may have leased the mail: nothing is sent for it any more."""
     checked: bool = False
-    """This attempt has seen to it that nothing is missing."""
+    """This attempt has made sure that no record is missing."""
     redrafted: bool = False
     """This attempt has drafted it anew because of a refusal; once is enough."""
     refusals: dict[str, WriteOutcome] = field(default_factory=dict)
-    """What Salesforce said of refused rows in this attempt, by key."""
+    """Salesforce's answers about the rows refused in this attempt, by key."""
     left_out: frozenset[tuple[str, str]] = frozenset()
     """(object, field) that Salesforce refused although describe allows them."""
     task_owner: str = ""
-    """Owner of Tasks in the rep's place, whose user cannot own them."""
+    """Owner of the Tasks instead of the rep, where the rep's user cannot own them."""
 
     @property
     def email(self) -> Email:
@@ -273,7 +273,7 @@ class BatchMail:
         return self.of(ActivityState.SENT, ActivityState.WRITTEN, ActivityState.GONE)
 
     def change(self, row: Activity, **changes: Any) -> None:
-        """Change a row here alone."""
+        """Change a row in memory; `Batch.update` changes it in the store too."""
         self.rows[row.key] = replace(row, **changes)
 
     def of(self, *states: ActivityState) -> list[Activity]:

@@ -55,10 +55,10 @@ PROBE_WAIT_S: Final = 0.5
 """How often a relay looks whether another one's probe has ended."""
 
 DOWN_FIRST_S: Final = 1.0
-"""First rest of an org that is down; doubles up to `DOWN_MAX_S`."""
+"""First pause of an org that is down; doubles up to `DOWN_MAX_S`."""
 DOWN_MAX_S: Final = 60.0
 REFUSED_FIRST_S: Final = 10.0
-"""First rest of an org that refuses; doubles up to what the error table knows, and to
+"""First pause of an org that refuses; doubles up to what the error table knows, and to
 `salesforce.pause_max_s`: a quota of which a little is left comes back in moments."""
 GROWTH: Final = 10
 """By how much batches grow after a pause, from one mail on."""
@@ -194,7 +194,7 @@ class CircuitBreaker:
         self._publish()
 
     async def _keep(self) -> None:
-        """Write the pause of this relay, or its end, where nobody has changed it."""
+        """Write the pause, or its end, where no other relay has changed it."""
         if self.pause is None:
             state = await self._store.pauses.end(self._address, self._version)
         else:
@@ -285,11 +285,11 @@ class CircuitBreaker:
         return min(size, batch)
 
     def begin(self) -> None:
-        """Note that a batch sets off."""
+        """Remember when a batch begins."""
         self._last_batch_s = self._clock.boottime_s()
 
     async def probe(self) -> None:
-        """Ask the org something small, where its rest is over and no mail is due."""
+        """Ask the org something small, where the pause is over and no mail is due."""
         try:
             await self._org.ping()
         except (OrgPaused, SalesforceDown) as error:
@@ -303,11 +303,11 @@ class CircuitBreaker:
     # ------------------------------------------------------------ after a batch
 
     async def trip(self, error: PausingError) -> None:
-        """Let the org rest, longer after each probe in vain."""
+        """Pause the org, longer after each probe that failed."""
         before = self.pause
         probes = before.probes + 1 if before else 0
         reason = _reason(error)
-        await self._rest(reason, error.code, str(error), self._rest_s(error, probes))
+        await self._pause(reason, error.code, str(error), self._pause_s(error, probes))
 
     async def went_through(self) -> None:
         """Note that a batch met nothing that pauses; ends the pause it probed.
@@ -324,7 +324,7 @@ class CircuitBreaker:
                 self._grown += 1
             return
         if text := self._org.budget.exhausted():
-            await self._rest("budget", "budget", text, self._settings.pause_max_s)
+            await self._pause("budget", "budget", text, self._settings.pause_max_s)
             return
         logger.info("org_resumed", reason=self.pause.reason, code=self.pause.code)
         self.pause = None
@@ -333,7 +333,7 @@ class CircuitBreaker:
 
     # ------------------------------------------------------------ inside
 
-    async def _rest(self, reason: str, code: str, text: str, wait_s: float) -> None:
+    async def _pause(self, reason: str, code: str, text: str, wait_s: float) -> None:
         now, before = self._clock.now(), self.pause
         self.pause = Pause(
             before.since if before else now,
@@ -352,7 +352,7 @@ class CircuitBreaker:
             metrics.ORG_PAUSES.labels(reason).inc()
         await self._share()
 
-    def _rest_s(self, error: PausingError, probes: int) -> float:
+    def _pause_s(self, error: PausingError, probes: int) -> float:
         asked = error.retry_after_s
         growth = 2.0 ** min(probes, 16)
         if isinstance(error, SalesforceDown):
@@ -378,7 +378,7 @@ class CircuitBreaker:
             self._counted_s = now_s
             await self._add_calls()
         if self.pause is None and (text := budget.exhausted()):
-            await self._rest("budget", "budget", text, self._settings.pause_max_s)
+            await self._pause("budget", "budget", text, self._settings.pause_max_s)
 
     async def _add_calls(self) -> None:
         """Add this relay's calls to those of all relays, and take over the sum."""

@@ -57,7 +57,7 @@ NOT_SENT_WAIT_S: Final = 1.0
 """Wait for a row whose request was dropped."""
 
 REPEAT_WITHIN: Final = timedelta(minutes=1)
-"""So soon after the mark nobody can have deleted the record: no look-up is needed."""
+"""So soon after the mark no person has deleted the record: no look-up is needed."""
 
 CLOCK_SLACK: Final = timedelta(minutes=5)
 """How far Salesforce's clock, as read from its answers, may be off."""
@@ -128,7 +128,7 @@ class Result(StrEnum):
     # Of a look-up by key.
     FOUND = "found"
     DELETED = "deleted"
-    """Found in the recycle bin: somebody has deleted the record since."""
+    """Found in the recycle bin: a person has deleted the record since."""
     ABSENT = "absent"
     """Proven: no call can still write it, and it would be visible."""
     REPEATED = "repeated"

@@ -1,4 +1,4 @@
-"""In which shape this org logs mail: EmailMessage or Task.
+"""How this org logs mail: as EmailMessages or as Tasks.
 
 `salesforce.write_as = "auto"` cannot be answered by describe: EmailMessage exists in
 orgs with Email-to-Case alone, where it makes no activity. So the first write goes
@@ -60,7 +60,7 @@ class WriteMode:
         )
 
     async def known(self, schema: OrgSchema) -> Mode | None:
-        """Return the shape, or None while only a first write can tell."""
+        """Return the mode, or None while only a first write can tell."""
         if self._settings.write_as in tuple(Mode):
             return Mode(self._settings.write_as)
         if not _can_log_email_messages(schema):
@@ -82,7 +82,7 @@ class WriteMode:
         return self._store.leases.held(f"write mode {self._org()}", owner, LEASE_S)
 
     async def likely(self, schema: OrgSchema) -> Mode:
-        """Return the shape for a dry run: an undecided org is taken as able."""
+        """Return the mode for a dry run: an undecided org is taken as able."""
         return await self.known(schema) or Mode.EMAIL_MESSAGE
 
     async def remember(self, mode: Mode, reason: str) -> None:

@@ -84,7 +84,7 @@ async def test_an_open_gate_holds_nothing_back(gate):
     assert gate.size(1000) == 1000
 
 
-async def test_a_down_org_rests_longer_after_each_probe(gate, clock):
+async def test_a_down_org_is_paused_longer_after_each_probe(gate, clock):
     """One second, then two, four … up to a minute; one mail at a time."""
     waits = []
     for _ in range(9):
@@ -106,7 +106,7 @@ async def test_a_down_org_rests_longer_after_each_probe(gate, clock):
         (SalesforceDown("maintenance", retry_after_s=120), 120, "down"),
     ],
 )
-async def test_each_reason_has_its_rest(gate, shared, error, wait_s, reason):
+async def test_each_reason_has_its_pause(gate, shared, error, wait_s, reason):
     """The wait that is known is kept, up to pause_max_s, and the store tells it."""
     await gate.trip(error)
     assert await gate.wait_s() == wait_s
