@@ -42,6 +42,8 @@ log = get_logger(__name__)
 
 _THREADS: Final = 4
 _CRLF: Final = LineEnds()
+_NO_HEADERS: Final = Headers()
+_NO_AUTHOR: Final = Author("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,8 @@ class _Verdict:
 
     mail: IncomingMail
     line_ends: LineEnds
-    headers: Headers = field(default_factory=Headers)
-    author: Author = field(default_factory=lambda: Author("", ""))
+    headers: Headers = _NO_HEADERS
+    author: Author = _NO_AUTHOR
     accepted: list[tuple[Addressee, User | None]] = field(default_factory=list)
     refused: list[tuple[Addressee, Rejection]] = field(default_factory=list)
 

@@ -15,11 +15,10 @@ from relay.smtp import replies
 from relay.smtp.wire import MOST_REPLIES, Draining, TooSlow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from relay.config import SMTPSettings
     from relay.core.model import Refusal
     from relay.intake import RefusalRecorder
+    from relay.smtp.connections import Connections
     from relay.smtp.envelope import GrammarError
     from relay.smtp.replies import Reply
     from relay.smtp.wire import Wire
@@ -36,6 +35,8 @@ class Dialogue:
     Attributes:
         peer: The address of the peer, for refusals.
         over: No further command is read.
+        say: Puts a reply into the next write.
+        say_line: Puts a reply line, without its CRLF, into the next write.
     """
 
     def __init__(
@@ -43,15 +44,18 @@ class Dialogue:
         wire: Wire,
         settings: SMTPSettings,
         recorder: RefusalRecorder,
-        is_draining: Callable[[], bool],
+        connections: Connections,
     ) -> None:
-        """Begin on a connection; `is_draining` says whether the relay stops."""
+        """Begin on a connection; `connections` say whether the relay stops."""
         self.peer = wire.peer
         self.over = False
+        # Taken as they are: each mail has several replies.
+        self.say = wire.say
+        self.say_line = wire.say_line
         self._wire = wire
         self._settings = settings
         self._recorder = recorder
-        self._is_draining = is_draining
+        self._connections = connections
         self._refusals: list[Refusal] = []
         self._mails = 0
         self._errors = 0
@@ -97,7 +101,7 @@ class Dialogue:
         """
         wire = self._wire
         while True:
-            if self._is_draining() and not wire.busy:
+            if self._connections.draining and not wire.busy:
                 raise Draining
             line = wire.inbox.line(limit)
             if line is not None:
@@ -123,14 +127,6 @@ class Dialogue:
         self._progress_at = self._wire.loop.time()
 
     # ------------------------------------------------------------------ replies
-
-    def say(self, reply: Reply, **values: object) -> None:
-        """Put a reply into the next write."""
-        self._wire.say(reply, **values)
-
-    def say_line(self, line: str) -> None:
-        """Put a reply line, without its CRLF, into the next write."""
-        self._wire.say_line(line)
 
     def fail(self, reply: Reply, **values: object) -> None:
         """Say a reply that counts as an error; too many end the session."""

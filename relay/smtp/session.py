@@ -108,7 +108,7 @@ class SMTPSession:
             wire,
             services.settings,
             services.intake.recorder,
-            lambda: services.connections.draining,
+            services.connections,
         )
         self.trusted = False
         self._services = services
