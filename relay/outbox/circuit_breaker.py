@@ -377,8 +377,11 @@ class CircuitBreaker:
         if now_s - self._counted_s >= every_s:
             self._counted_s = now_s
             await self._add_calls()
-        if self.pause is None and (text := budget.exhausted()):
-            await self._pause("budget", "budget", text, self._settings.pause_max_s)
+        if self.pause is None and budget.exhausted():
+            # The calls that pause the org must outlive this process.
+            await self._add_calls()
+            if text := budget.exhausted():
+                await self._pause("budget", "budget", text, self._settings.pause_max_s)
 
     async def _add_calls(self) -> None:
         """Add this relay's calls to those of all relays, and take over the sum."""

@@ -339,6 +339,22 @@ async def test_relays_share_what_they_may_spend(gate, org, other, other_org, clo
     assert gate.pause == other.pause
 
 
+async def test_the_calls_that_pause_outlive_their_relay(
+    gate, org, other, other_org, shared, clock
+):
+    """A relay that trips and is killed has stored what it made; others keep to it."""
+    org.budget.report(100, 1000)
+    assert await gate.wait_s() == 0
+    for _ in range(960):
+        org.budget.spent()
+    assert await gate.wait_s() == 900
+    assert sum((await shared.usage.get()).calls.values()) == 960
+    await shared.pauses.end(ORG, (await shared.pauses.get(ORG)).version)
+    await other.start()
+    assert other_org.budget.reading().own == 960
+    assert await other.wait_s() == 900
+
+
 async def test_calls_are_added_once_the_store_answers(gate, org, shared, clock):
     """A count that could not be written is not lost, and not counted twice."""
     org.budget.spent()
