@@ -441,7 +441,7 @@ async def test_drain_while_a_header_is_awaited(listen):
     """A connection without its header does not hold up the end."""
     connect = await listen(proxy_from=["127.0.0.1"])
     talk = await connect()
-    await until(lambda: bool(connect.server.connections.sessions))
+    await asyncio.sleep(0.05)  # the relay may have accepted it, or not: both must do
     async with asyncio.timeout(5):
         await connect.server.drain(1)
     await talk.send(v2())
@@ -664,7 +664,7 @@ async def test_drain_waits_for_the_last_chunk(serve, sink):
     connect = await serve()
     talk = await begun(connect)
     drained = asyncio.create_task(connect.server.drain(3))
-    await asyncio.sleep(0.05)
+    await until(lambda: connect.server.connections.draining)
     assert not drained.done()
     assert (await talk.ask("BDAT 0 LAST")).startswith("250 2.0.0 OK ")
     assert (await talk.reply())[0].startswith("421 4.3.2 ")
