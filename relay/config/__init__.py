@@ -1,7 +1,7 @@
 """Settings that need a restart: defaults, `relay.toml`, environment, secret files.
 
 `settings`, `smtp` and `salesforce` hold the table of keys; `load` fills it and turns
-every mistake into one `ConfigError` line that names key, value and mend.
+every mistake into one `ConfigError` line that names key, value and hint.
 `python -m relay.config` prints `config.example.toml` from the same table. What an admin
 edits while the relay runs lives in the store, not here.
 """

@@ -1,6 +1,6 @@
 """Fill the settings, and say in one line what is wrong with them.
 
-A line reads `section.key = value (from where): problem; mend`. Secrets are masked, and
+A line reads `section.key = value (from where): problem; hint`. Secrets are masked, and
 further mistakes are counted behind the first.
 """
 
@@ -60,7 +60,7 @@ _PROBLEMS: Final = {
     "model_type": _NO_TABLE,
     "model_attributes_type": _NO_TABLE,
 }
-"""By pydantic's type of error: problem and mend."""
+"""By pydantic's type of error: problem and hint."""
 _SECRETIVE: Final = re.compile("sec|pass|pw|token|key|url|proxy|auth")
 
 
@@ -75,7 +75,7 @@ def load(
         environ: The environment; None: that of the process.
 
     Raises:
-        ConfigError: Something is wrong; one line names key, value and mend of the
+        ConfigError: Something is wrong; one line names key, value and hint of the
             first mistake, and `problems` has a line for each.
     """
     file = FileSource(Settings, path)
@@ -141,15 +141,15 @@ def _line(
         number, key, value = row
         origin = f"{origin}, table {number}"
     if error["type"] == "extra_forbidden":
-        problem, mend, value = _unknown(section, key, value)
+        problem, hint, value = _unknown(section, key, value)
     else:
-        problem, mend = _problem(error, context)
+        problem, hint = _problem(error, context)
     if row is not None and error["type"].startswith("model_"):
-        mend = f"write [[{section}.{key}]] above its keys"
+        hint = f"write [[{section}.{key}]] above its keys"
     name = f"{section}.{key}" if key else f"[{section}]"
     shown = _shown(section, key, value)
     source = "" if shown == _NOT_SET and row is None else f" (from {origin})"
-    return f"{name}{shown}{source}: {problem}; {mend}"
+    return f"{name}{shown}{source}: {problem}; {hint}"
 
 
 def _place(error: ErrorDetails, context: Mapping[str, Any]) -> tuple[str, str, Any]:
@@ -184,50 +184,50 @@ def _row_of_tables(
 
 
 def _problem(error: ErrorDetails, context: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what is wrong and how to mend it."""
+    """Return what is wrong and a hint how to correct it."""
     if error["type"] == "relay_mistake":
-        return str(context["problem"]), str(context["mend"])
+        return str(context["problem"]), str(context["hint"])
     if error["type"] == "literal_error":
         words = str(context["expected"]).replace("'", '"')
         return "is no choice there is", f"write {words}"
-    problem, mend = _PROBLEMS.get(error["type"], (error["msg"].lower(), _SEE_EXAMPLE))
+    problem, hint = _PROBLEMS.get(error["type"], (error["msg"].lower(), _SEE_EXAMPLE))
     # A bound is shown whole, as a file would have it: 2147483647, not 2.1e+09.
     shown = {
         name: int(value) if isinstance(value, float) and value.is_integer() else value
         for name, value in context.items()
     }
-    return problem, mend.format_map({**shown, "section": error["loc"][0]})
+    return problem, hint.format_map({**shown, "section": error["loc"][0]})
 
 
 def _unknown(section: str, key: str, value: object) -> tuple[str, str, object]:
-    """Return problem, mend and what may be shown of a key that does not exist.
+    """Return problem, hint and what may be shown of a key that does not exist.
 
     A misspelt secret is a secret still.
     """
     models = sections(Settings)
     if section not in models:
         meant = suggestion(section, models)
-        mend = f"write [{meant}]" if meant else "the sections are " + ", ".join(models)
-        return "there is no such section", mend, None
+        hint = f"write [{meant}]" if meant else "the sections are " + ", ".join(models)
+        return "there is no such section", hint, None
     table, dot, inner = key.partition(".")
     rows = table_model(models[section].model_fields[table]) if dot else None
     if rows is not None:
         meant = suggestion(inner, rows.model_fields)
-        mend = (
+        hint = (
             f"write {meant}"
             if meant
             else "the keys are " + ", ".join(rows.model_fields)
         )
-        return "there is no such key", mend, value
+        return "there is no such key", hint, value
     meant = suggestion(key, all_keys(models[section]))
-    mend = (
+    hint = (
         f"write {section}.{meant}"
         if meant
         else f"take it out; the keys of [{section}] are in config.example.toml"
     )
     field = models[section].model_fields.get(meant or "")
     hide = _SECRETIVE.search(key) or (field is not None and is_secret(field))
-    return "there is no such key", mend, _Masked() if hide else value
+    return "there is no such key", hint, _Masked() if hide else value
 
 
 class _Masked:

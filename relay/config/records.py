@@ -30,7 +30,7 @@ RESERVED: Final = frozenset(
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,76}__c")
-_FIELDS_MEND: Final = 'write [salesforce.fields.Task] and below it NAME = "value"'
+_FIELDS_HINT: Final = 'write [salesforce.fields.Task] and below it NAME = "value"'
 
 FieldValue = str | int | float | bool
 Fields = dict[str, dict[str, FieldValue]]
@@ -39,11 +39,11 @@ Fields = dict[str, dict[str, FieldValue]]
 def _fields(value: object) -> Fields:
     """Return extra fields by object."""
     if not isinstance(value, dict):
-        raise mistake("is no table of objects", _FIELDS_MEND)
+        raise mistake("is no table of objects", _FIELDS_HINT)
     for name, fields in value.items():
         _check_object(name)
         if not isinstance(fields, dict):
-            raise mistake(f"{name} is no table of fields", _FIELDS_MEND)
+            raise mistake(f"{name} is no table of fields", _FIELDS_HINT)
         for field, content in fields.items():
             _check_field(f"{name}.{field}", field, content)
     return value
@@ -70,19 +70,19 @@ def _check_field(place: str, field: str, content: object) -> None:
     if not isinstance(content, str | int | float | bool):
         raise mistake(f"{place} is neither text, number nor flag", "write one of them")
     if isinstance(content, str) and (wrong := template.problem(content)):
-        text, _, mend = wrong.partition("; ")
-        raise mistake(f"{place} {text}", mend)
+        text, _, hint = wrong.partition("; ")
+        raise mistake(f"{place} {text}", hint)
 
 
 def _record_types(value: object) -> dict[str, str]:
     """Return record types by object, as developer names or ids."""
-    mend = 'write [salesforce.record_type] and below it Task = "DeveloperName"'
+    hint = 'write [salesforce.record_type] and below it Task = "DeveloperName"'
     if not isinstance(value, dict):
-        raise mistake("is no table of objects", mend)
+        raise mistake("is no table of objects", hint)
     for name, content in value.items():
         _check_object(name)
         if not (isinstance(content, str) and _NAME.fullmatch(content)):
-            raise mistake(f"{name} is no developer name of a record type", mend)
+            raise mistake(f"{name} is no developer name of a record type", hint)
     return value
 
 

@@ -6,12 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from relay.config.file_types import DENIED_FILES, FileType
 from relay.config.records import ExtraFields, KeyField, OwnerId, RecordTypes
-from relay.config.section import MIB, Section
 from relay.config.values import (
+    DENIED_FILES,
+    MIB,
     Count,
     CountOrZero,
+    FileType,
     Flag,
     Number,
     OptionalFile,
@@ -21,6 +22,7 @@ from relay.config.values import (
     OptionalText,
     Origin,
     Seconds,
+    Section,
     Share,
     Threads,
     is_rsa_key,
@@ -208,8 +210,8 @@ class SalesforceSettings(Section):
     @model_validator(mode="after")
     def _credentials_fit(self) -> Self:
         if self.instance_url is not None and (lack := self._lacks()):
-            key, problem, mend = lack
-            raise mistake(problem, mend, key=key)
+            key, problem, hint = lack
+            raise mistake(problem, hint, key=key)
         return self
 
     @model_validator(mode="after")
@@ -224,7 +226,7 @@ class SalesforceSettings(Section):
         return self
 
     def _lacks(self) -> tuple[str, str, str] | None:
-        """Return key, problem and mend of what keeps a login from being tried."""
+        """Return key, problem and hint of what keeps a login from being tried."""
         if self.instance_url is None:
             return (
                 "instance_url",

@@ -14,9 +14,9 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from relay.config.salesforce import SalesforceSettings
-from relay.config.section import MIB, Section
 from relay.config.smtp import SMTPSettings
 from relay.config.values import (
+    MIB,
     Count,
     CountOrZero,
     Days,
@@ -28,6 +28,7 @@ from relay.config.values import (
     OptionalPath,
     PartsOfDays,
     Seconds,
+    Section,
     StoreURL,
     Threads,
     mistake,
@@ -260,12 +261,12 @@ class Settings(BaseSettings):
         Commands that never talk to Salesforce work without it.
 
         Raises:
-            ConfigError: Something is missing; names the first key and the mend.
+            ConfigError: Something is missing; names the first key and the hint.
         """
         # Reading the section's own check keeps it in one place.
         if lack := self.salesforce._lacks():  # noqa: SLF001
-            key, problem, mend = lack
-            text = f"salesforce.{key} (not set): {problem}; {mend}"
+            key, problem, hint = lack
+            text = f"salesforce.{key} (not set): {problem}; {hint}"
             raise ConfigError(text)
         return self.salesforce
 

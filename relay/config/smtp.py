@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from relay.config.section import MIB, Section
 from relay.config.values import (
+    MIB,
     Domain,
     Flag,
     HostName,
@@ -18,6 +18,7 @@ from relay.config.values import (
     ListenerPlace,
     Network,
     OptionalFile,
+    Section,
     SocketMode,
     UnixPath,
     is_domain,

@@ -100,7 +100,7 @@ def suggestion(word: str, words: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def read_text(path: Path, *, limit: int, what: str, mend: str) -> str:
+def read_text(path: Path, *, limit: int, what: str, hint: str) -> str:
     """Return the text of a small file.
 
     Raises:
@@ -111,15 +111,15 @@ def read_text(path: Path, *, limit: int, what: str, mend: str) -> str:
             data = file.read(limit + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a file name"
-        text = f"{what}: cannot be read ({reason}); {mend}"
+        text = f"{what}: cannot be read ({reason}); {hint}"
         raise ConfigError(text) from error
     if len(data) > limit:
-        text = f"{what}: larger than {limit} bytes; {mend}"
+        text = f"{what}: larger than {limit} bytes; {hint}"
         raise ConfigError(text)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        text = f"{what}: is not UTF-8 text; {mend}"
+        text = f"{what}: is not UTF-8 text; {hint}"
         raise ConfigError(text) from error
 
 
@@ -186,7 +186,7 @@ class _Source(PydanticBaseSettingsSource):
             self.place(path),
             limit=_MAX_SECRET_BYTES,
             what=what,
-            mend="check the path, and who may read the file",
+            hint="check the path, and who may read the file",
         ).rstrip("\r\n")
         if not secret:
             text = f"{what}: the file is empty; put the secret on its first line"
@@ -227,7 +227,7 @@ class FileSource(_Source):
             path,
             limit=_MAX_FILE_BYTES,
             what=str(path),
-            mend="name a readable TOML file; config.example.toml shows every key",
+            hint="name a readable TOML file; config.example.toml shows every key",
         )
         try:
             table = tomllib.loads(text)
@@ -275,7 +275,7 @@ class FileSource(_Source):
 
 
 def _no_toml(text: str, reason: str) -> str:
-    """Return problem and mend for a text that `tomllib` does not take.
+    """Return problem and hint for a text that `tomllib` does not take.
 
     What stands there twice is what comes of pasting; the reader's words for it are
     those of a parser.
@@ -300,7 +300,7 @@ def _no_toml(text: str, reason: str) -> str:
         )
     last = text.count("\n", 0, len(text.rstrip())) + 1
     reason = reason.replace("end of document", f"the end, line {last}")
-    return f"is not TOML: {reason}; mend that line"
+    return f"is not TOML: {reason}; correct that line"
 
 
 def _line_of(text: str, section: str) -> int:
@@ -377,12 +377,12 @@ def _unknown(name: str, known: Mapping[str, type[BaseModel]]) -> str:
         meant = names.get(name.removeprefix(PREFIX).lower().replace("__", "_"))
     else:
         meant = f"{near}__{meant}"
-    mend = (
+    hint = (
         f"write {PREFIX}{meant.upper()}"
         if meant
         else f"names are {PREFIX}SECTION__KEY as in config.example.toml, or unset it"
     )
-    return f"{name}: there is no such setting; {mend}"
+    return f"{name}: there is no such setting; {hint}"
 
 
 def _value(field: FieldInfo | None, text: str) -> object:

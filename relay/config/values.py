@@ -1,6 +1,6 @@
-"""The kinds of value a setting can have, each with its check and its mend.
+"""The kinds of value a setting can have, each with its check and its hint.
 
-A check that fails raises `mistake(problem, mend)`; `load` puts key, value and source in
+A check that fails raises `mistake(problem, hint)`; `load` puts key, value and source in
 front of it. Numbers and booleans are strict, so that `timeout_s = "30"` in a file is
 named as the slip it is; the environment, where everything is text, is converted before
 (`sources`). An empty string means "not set" wherever a setting may be unset, because
@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+)
 from pydantic_core import PydanticCustomError
 
 from relay.core.addresses import domain_key, fold_ascii
@@ -33,22 +40,43 @@ _MOST: Final = 10**15
 """A count or a size in bytes above this is a slip: no disk is so large."""
 _MOST_DAYS: Final = 36_500
 _YEAR_S: Final = 365 * 86_400
-_HOST_PORT_MEND: Final = 'write host:port, such as "0.0.0.0:25" or "[::1]:25"'
+_HOST_PORT_HINT: Final = 'write host:port, such as "0.0.0.0:25" or "[::1]:25"'
+
+DENIED_FILES: Final = (
+    *(".exe", ".com", ".scr", ".msi", ".bat", ".cmd", ".ps1", ".vbs", ".js", ".jse"),
+    *(".wsf", ".hta", ".lnk", ".jar", ".reg", ".p7s", "application/pgp-signature"),
+)
+"""Programs, which mail carries for no good reason, and signatures, which are noise."""
+
+_MEDIA_TYPE: Final = re.compile(
+    r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/(?:\*|[a-z0-9][a-z0-9!#$&^_.+-]{0,126})"
+)
+_ENDING: Final = re.compile(r"\.[^\s./\\:*?\"<>|,]{1,20}")
+
+MIB: Final = 1024 * 1024
+
+
+class Section(BaseModel):
+    """One table of the file; unknown keys are mistakes."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False
+    )
 
 
 class Secret:
     """Marks a setting whose value is masked, and may come from `<key>_file` instead."""
 
 
-def mistake(problem: str, mend: str, *, key: str | None = None) -> PydanticCustomError:
+def mistake(problem: str, hint: str, *, key: str | None = None) -> PydanticCustomError:
     """Return the error that `load` turns into a line.
 
     `key` names a setting of the section where the check belongs to the whole section.
     """
-    context: dict[str, Any] = {"problem": problem, "mend": mend}
+    context: dict[str, Any] = {"problem": problem, "hint": hint}
     if key is not None:
         context["key"] = key
-    return PydanticCustomError("relay_mistake", "{problem}; {mend}", context)
+    return PydanticCustomError("relay_mistake", "{problem}; {hint}", context)
 
 
 # ------------------------------------------------------------------ listeners
@@ -72,7 +100,7 @@ def _host_port(value: object) -> HostPort:
     if isinstance(value, HostPort):
         return value
     if not isinstance(value, str):
-        raise mistake("is not host:port", _HOST_PORT_MEND)
+        raise mistake("is not host:port", _HOST_PORT_HINT)
     host, colon, port = value.strip().rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -83,9 +111,9 @@ def _host_port(value: object) -> HostPort:
         numeric = host.rpartition(".")[2].isdigit()
         known = _ip_version(host) == 4 if numeric else is_domain(fold_ascii(host))  # noqa: PLR2004 - IPv4
     if not (colon and known):
-        raise mistake("is not host:port", _HOST_PORT_MEND)
+        raise mistake("is not host:port", _HOST_PORT_HINT)
     if not (port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):
-        raise mistake("has no port between 0 and 65535", _HOST_PORT_MEND)
+        raise mistake("has no port between 0 and 65535", _HOST_PORT_HINT)
     return HostPort(host, int(port))
 
 
@@ -111,8 +139,8 @@ def _place(value: object) -> Place:
         return _host_port(value)
     path = Path(value.strip().removeprefix(_UNIX))
     if not path.is_absolute():
-        mend = 'write it like "unix:/run/relay/lmtp.sock"'
-        raise mistake("names no absolute path", mend)
+        hint = 'write it like "unix:/run/relay/lmtp.sock"'
+        raise mistake("names no absolute path", hint)
     if len(bytes(path)) > _MAX_UNIX_PATH:
         raise mistake(
             f"is longer than {_MAX_UNIX_PATH} bytes", "take a shorter path (unix(7))"
@@ -132,8 +160,8 @@ def _network(value: object) -> IPNetwork:
             return ipaddress.ip_network(value.strip())
     except ValueError:
         pass
-    mend = 'write an address or a network, such as "10.0.0.0/24" or "fd00::/64"'
-    raise mistake("is no network", mend)
+    hint = 'write an address or a network, such as "10.0.0.0/24" or "fd00::/64"'
+    raise mistake("is no network", hint)
 
 
 def _socket_mode(value: str) -> str:
@@ -208,14 +236,14 @@ def _https_origin(value: str) -> str:
 
     Credentials travel there, so that a plain-text connection over a network is refused.
     """
-    mend = 'write it like "https://example.my.salesforce.com"'
+    hint = 'write it like "https://example.my.salesforce.com"'
     parts = _split(value.strip())
     if parts is None or parts.scheme not in {"http", "https"}:
-        raise mistake("is not an https:// address", mend)
+        raise mistake("is not an https:// address", hint)
     if parts.username is not None or parts.password is not None:
-        raise mistake("has a user name in it", mend)
+        raise mistake("has a user name in it", hint)
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise mistake("has more than a host", mend)
+        raise mistake("has more than a host", hint)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise mistake("http:// is for loopback hosts only", "write https://")
     return f"{parts.scheme}://{parts.netloc.lower()}"
@@ -233,24 +261,24 @@ def _proxy(value: str) -> str:
 
 def _store_url(value: str) -> str:
     """Check the scheme and that a database is named; the store reads the rest."""
-    mend = 'write "sqlite:///relay.db" or "postgresql://user@host/database"'
+    hint = 'write "sqlite:///relay.db" or "postgresql://user@host/database"'
     value = value.strip()
     try:
         parts = urlsplit(value)
         _ = parts.port
     except ValueError:
-        raise mistake("is not a database URL", mend) from None
+        raise mistake("is not a database URL", hint) from None
     if parts.scheme == "sqlite":
         name = value.removeprefix("sqlite:///")
         if name == value or not name or name.startswith("?"):
-            raise mistake("names no database file", mend)
+            raise mistake("names no database file", hint)
         if name.startswith(":memory:"):
             raise mistake("would lose every mail at a restart", "name a file")
     elif parts.scheme == "postgresql":
         if len(parts.path) < 2:  # noqa: PLR2004 - a slash and a name
-            raise mistake("names no database", mend)
+            raise mistake("names no database", hint)
     else:
-        raise mistake("is neither SQLite nor PostgreSQL", mend)
+        raise mistake("is neither SQLite nor PostgreSQL", hint)
     return value
 
 
@@ -352,3 +380,19 @@ Seconds = Annotated[float, Field(strict=True, gt=0, le=_YEAR_S, allow_inf_nan=Fa
 Share = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
 """A part of a whole, as 0.8 is of 1."""
 Flag = Annotated[bool, Field(strict=True)]
+
+
+# ------------------------------------------------------------------ kinds of files
+
+
+def _file_type(value: str) -> str:
+    folded = value.strip().lower()
+    if not (_MEDIA_TYPE.fullmatch(folded) or _ENDING.fullmatch(folded)):
+        raise mistake(
+            f"{value} is neither a media type nor an ending",
+            "write it as application/pdf, image/* or .pdf",
+        )
+    return folded
+
+
+FileType = Annotated[str, AfterValidator(_file_type)]

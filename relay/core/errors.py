@@ -60,7 +60,7 @@ class MessageRejected(PermanentError):  # noqa: N818 - the name says what happen
     Attributes:
         code: SMTP reply code, 4yz or 5yz (RFC 5321 section 4.2).
         enhanced: Enhanced status code, such as `5.7.1` (RFC 3463).
-        text: What the sender reads; names the mend, never an internal.
+        text: What the sender reads; names the hint, never an internal.
         reason: A stable word for journal and metrics, such as `sender_not_accepted`.
     """
 
@@ -218,7 +218,7 @@ class NotFound(RelayError):  # noqa: N818
 class ConfigError(Exception):
     """The configuration is wrong: the relay refuses to start, with exit status 2.
 
-    The text is one line that names the key, the value and the mend.
+    The text is one line that names the key, the value and the hint.
 
     Attributes:
         problems: A line for each mistake, where several were found; the text tells

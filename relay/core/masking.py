@@ -99,6 +99,17 @@ def mask(domains: frozenset[str]) -> Mask:
     return Mask(domains)
 
 
+def masked(pieces: Iterable[bytes], domains: Iterable[str]) -> Iterator[bytes]:
+    """Yield the mail, as long as it was, with relay addresses masked.
+
+    Args:
+        pieces: The raw mail.
+        domains: The domains of relay addresses.
+    """
+    names = frozenset(domains)
+    return mask(names).pieces(pieces) if names else iter(pieces)
+
+
 def _forms(domain: str) -> set[str]:
     """Return a domain in ASCII and as people read it; the same unless it is an IDN."""
     key = domain_key(domain)

@@ -12,11 +12,11 @@ characters but tab and newline, and no lone surrogates. Who may send, whom a mai
 concerns and what is written about it is decided elsewhere. No I/O.
 """
 
+from relay.core.masking import masked
 from relay.mail.addresses import mailboxes
 from relay.mail.decode import decoded
 from relay.mail.fields import header_fields
 from relay.mail.identity import content_keys
-from relay.mail.masked import masked
 from relay.mail.reader import parse
 from relay.mail.words import decode_header
 
