@@ -118,6 +118,12 @@ def test_an_index_makes_long_lists_quick(sandbox):
     listed = ",".join(f"'p{number}@many.example'" for number in range(400))
     soql = f"SELECT Id FROM Contact WHERE Email IN ({listed})"
     assert len(urllib.parse.quote(soql)) < 16_000
-    reply = sandbox.call("GET", "query", params={"q": soql})
-    assert reply.json()["totalSize"] == 400
-    assert reply.elapsed.total_seconds() < 1
+
+    def elapsed_s(soql, total):
+        replies = [sandbox.call("GET", "query", params={"q": soql}) for _ in range(3)]
+        assert all(reply.json()["totalSize"] == total for reply in replies)
+        return min(reply.elapsed.total_seconds() for reply in replies)
+
+    every_row = "SELECT COUNT() FROM Contact WHERE LastName = 'x'"
+    # Reading every row for each address would take 400 times as long.
+    assert elapsed_s(soql, 400) < 50 * elapsed_s(every_row, 5_000)

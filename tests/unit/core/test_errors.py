@@ -90,6 +90,13 @@ def test_an_illegal_change_names_state_and_event() -> None:
     assert "requeue" in str(error)
 
 
+def test_a_wrong_configuration_holds_every_line() -> None:
+    """One mistake is its own text; of several, the text is the first."""
+    assert ConfigError("one").problems == ("one",)
+    several = ConfigError("one, and 1 more", ["one", "two"])
+    assert (str(several), several.problems) == ("one, and 1 more", ("one", "two"))
+
+
 def test_a_lost_lease_names_the_mails() -> None:
     """The worker is told which mails to drop; it may succeed later elsewhere."""
     error = LeaseLost(frozenset({1, 2}))

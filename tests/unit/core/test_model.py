@@ -12,6 +12,7 @@ from relay.core import directory, files, model, queue
 from relay.core.directory import Role, SkipKind
 from relay.core.model import Place, Step
 from relay.core.queue import LeaseOwner
+from relay.core.states import ActivityState
 
 VALUES = [
     value
@@ -45,6 +46,16 @@ def test_a_lease_owner_prints_all_that_tells_it_apart() -> None:
     owner = LeaseOwner("host", "boot", 12, "99", "1")
     assert str(owner) == "host/boot/12/99/1"
     assert str(LeaseOwner("host", "boot", 12, "99")) == "host/boot/12/99/0"
+
+
+def test_a_file_is_known_by_the_key_of_its_draft() -> None:
+    """A row and its draft cannot have two keys."""
+    draft = files.FileDraft(
+        "k", 1, "a", "b", "n.pdf", "application/pdf", 3, "", 0, 3, "7bit"
+    )
+    at = datetime(2026, 3, 4, tzinfo=UTC)
+    row = files.FileRow(1, draft, ActivityState.PLANNED, None, False, at)
+    assert row.key == "k"
 
 
 def test_words_are_lower_case() -> None:
