@@ -98,6 +98,7 @@ def test_a_record_type_that_may_be_set_is_no_problem() -> None:
     section = SalesforceSettings(record_type={"Task": "Mail"})
     org = schema(info("RecordTypeId"), Mail="012000000000001AAA")
     assert record_types(section, org) == {"Task": "012000000000001AAA"}
+    assert record_types(section, schema()) == {}, "the org has no such type"
     assert "record_type.Task" not in dict(setting_problems(section, org))
     assert record_types(section, schema(info("RecordTypeId"))) == {}
 
