@@ -18,27 +18,39 @@ from relay import __version__
 from relay.cli.entry import LazyCommand, RootGroup
 
 COMMANDS = {
-    "demo": LazyCommand("demo", "demo", "Show the relay at work, without Salesforce."),
-    "serve": LazyCommand("serve", "serve", "Take mail in and log it in Salesforce."),
-    "check": LazyCommand("check", "check", "Say what is missing before mail flows."),
-    "setup": LazyCommand("check", "setup", "Prepare Salesforce for the relay."),
-    "db": LazyCommand("serve", "db", "Look after the store."),
-    "user": LazyCommand("user", "user", "People who log, and their relay addresses."),
-    "token": LazyCommand(
-        "credentials", "token", "Programs that hand mail over by HTTP."
+    "demo": LazyCommand(
+        "demo", "demo", "Show the relay with five mails, without an org."
     ),
-    "address": LazyCommand("user", "address", "Addresses that users may send from."),
-    "exclude": LazyCommand("settings", "exclude", "Addresses that are left out."),
+    "serve": LazyCommand("serve", "serve", "Take mail in and log it in Salesforce."),
+    "check": LazyCommand(
+        "check", "check", "Check settings, listeners, DNS and Salesforce."
+    ),
+    "setup": LazyCommand("check", "setup", "Prepare Salesforce for the relay."),
+    "db": LazyCommand("serve", "db", "Manage the database."),
+    "user": LazyCommand("user", "user", "Manage users and their relay addresses."),
+    "token": LazyCommand(
+        "credentials", "token", "Manage tokens for programs that send mail by HTTP."
+    ),
+    "address": LazyCommand(
+        "user", "address", "Manage the addresses that users may send from."
+    ),
+    "exclude": LazyCommand(
+        "settings", "exclude", "Manage addresses that are not logged."
+    ),
     "settings": LazyCommand(
-        "settings", "settings", "Settings that hold without a restart."
+        "settings", "settings", "Change settings without a restart."
     ),
     "log": LazyCommand("log", "log", "List messages and refusals."),
-    "show": LazyCommand("log", "show", "Show how one message was decided."),
-    "import": LazyCommand("import_", "import_", "Queue mail that lies in files."),
-    "explain": LazyCommand("explain", "explain", "Say what a mail would become."),
+    "show": LazyCommand("log", "show", "Show what happened to one message."),
+    "import": LazyCommand("import_", "import_", "Queue mail from files."),
+    "explain": LazyCommand(
+        "explain", "explain", "Show what the relay would do with a mail."
+    ),
     "retry": LazyCommand("queue", "retry", "Try messages again now."),
     "hold": LazyCommand("queue", "hold", "Keep queued messages back."),
-    "release": LazyCommand("queue", "release", "Let held messages go on."),
+    "release": LazyCommand(
+        "queue", "release", "Put held messages back into the queue."
+    ),
     "discard": LazyCommand("queue", "discard", "Give messages up for good."),
     "audit": LazyCommand("check", "audit", "Compare the ledger with Salesforce."),
     "sandbox": LazyCommand("sandbox", "sandbox", "Run a local Salesforce org."),
@@ -57,8 +69,8 @@ COMMANDS = {
 def main() -> None:
     """Log BCC'd e-mail in Salesforce.
 
-    Settings come from --config, else from relay.toml in this folder, else from the
-    environment (RELAY_…) alone.
+    Settings come from the file of --config, or from relay.toml in this folder. The
+    environment (RELAY_…) wins over the file.
     """
 
 

@@ -42,20 +42,21 @@ if TYPE_CHECKING:
 
 OBJECTS: Final = ("Task", "EmailMessage")
 _OPTIONAL: Final = (
-    "Mail is logged without these fields, too; with them, a write whose answer was "
-    "lost is settled at once. Exit status 1 says that they are not ready."
+    "Mail is logged without these fields, too. With them, the relay can repeat a write "
+    "of unknown outcome at once. Exit status 1: the fields are not ready."
 )
 
 
 @click.command(cls=RelayCommand)
 @click.option(
-    "--dns", "only_dns", is_flag=True, help="Print the DNS records to publish, alone."
+    "--dns", "only_dns", is_flag=True, help="Print only the DNS records to publish."
 )
 @json_option
 def check(*, only_dns: bool, as_json: bool) -> None:
     """Check settings, store, TLS, listeners, DNS and Salesforce; with hints.
 
-    With each listener that answers a session is held, as a stranger would.
+    The check holds an SMTP session with each listener that answers, as an unknown peer
+    would.
 
     Exit status 1 if anything fails, 2 if the settings themselves are wrong; a warning
     is no failure.
@@ -134,7 +135,7 @@ def _print_checked(findings: list[Finding], *, as_json: bool) -> None:
 
 @click.group(cls=RelayGroup)
 def setup() -> None:
-    """Prepare what the relay works with."""
+    """Prepare Salesforce for the relay."""
 
 
 @setup.command(cls=RelayCommand)
@@ -144,15 +145,16 @@ def setup() -> None:
     "folder",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write the metadata into a folder, as sf deploys it.",
+    help="Write the metadata into a folder that sf can deploy.",
 )
 @json_option
 def salesforce(folder: Path | None, *, show: bool, as_json: bool) -> None:
-    """Say whether the org has the unique fields for keys, or make their metadata.
+    """Check whether the org has the unique fields for keys, or make their metadata.
 
-    With such a field on Activity and EmailMessage, a record whose fate is unknown is
-    just created again, at once; without it, mail is logged all the same. Without
-    --print and --to the org is asked; exit status 1 if something is missing.
+    The fields are optional. With such a field on Activity and EmailMessage, the relay
+    creates a record of unknown outcome again at once. --print and --to make the
+    metadata; without them the command asks the org, and exits with status 1 if
+    something is missing.
     """
     section = settings().salesforce
     if not section.key_field:
@@ -211,19 +213,19 @@ async def _verify(section: SalesforceSettings) -> list[Finding]:
 
 
 @click.command(cls=RelayCommand)
-@since_option("Look at what was sent since: 2h, 3d, or a date.")
+@since_option("Compare only records sent since: 2h, 3d, or a date.")
 @click.option(
-    "--fix", is_flag=True, help="Have missing and foreign records written again."
+    "--fix", is_flag=True, help="Queue missing and foreign records to be written again."
 )
 @json_option
 def audit(*, since: datetime | None, fix: bool, as_json: bool) -> None:
     """Compare the ledger with Salesforce: missing, doubled and orphaned records.
 
-    A record counts as there by its key: another record with its id is called foreign.
-    Records that a person has deleted are reported and left as they are. With --fix
-    missing and foreign ones are queued to be written again; a record written more than
-    15 days ago only if --since names a time, because one that was deleted looks the
-    same by then.
+    The key identifies a record: a record with the right id and another key is
+    foreign. The audit reports records that a person has deleted, and leaves them.
+    --fix queues missing and foreign records to be written again. Records written more
+    than 15 days ago need --since, too: by then a deleted record looks like a missing
+    one.
 
     Exit status 0 if all agree (or will, once the queue is empty), 1 if not.
     """

@@ -26,7 +26,7 @@ who = click.argument("who", metavar="USER")
 
 @click.group("app-password", cls=RelayGroup)
 def app_password() -> None:
-    """Passwords for mail programs that hand mail over at a submission listener.
+    """Manage passwords for mail programs that send to a submission listener.
 
     USER is an e-mail address, or a name where only one user has it. The user name in
     the mail program is the user's e-mail address.
@@ -40,7 +40,7 @@ def app_password() -> None:
     default=_DEFAULT_NAME,
     callback=checked(person_name),
     show_default=True,
-    help="Its purpose, to know it among others.",
+    help="A name that says what it is for.",
 )
 @json_option
 def add(who: str, name: str, *, as_json: bool) -> None:
@@ -109,7 +109,7 @@ def list_(who: str | None, *, as_json: bool) -> None:
 @who
 @click.argument("name", required=False)
 def remove(who: str, name: str | None) -> None:
-    """Take a password away; NAME may be left out where there is one only."""
+    """Remove a password; NAME may be left out if the user has only one."""
     loaded = settings()
 
     async def job() -> tuple[User, str]:
@@ -159,7 +159,7 @@ def _warn_without_listener(loaded: Settings) -> None:
 
 @click.group(cls=RelayGroup)
 def token() -> None:
-    """Tokens for programs that send mail to POST /messages."""
+    """Manage tokens for programs that send mail to POST /messages."""
 
 
 @token.command("add")
@@ -168,7 +168,7 @@ def token() -> None:
     "--user",
     "who",
     metavar="USER",
-    help="For this user alone; else the request says whom.",
+    help="Only for this user; else each request names the user.",
 )
 @json_option
 def add_token(name: str, who: str | None, *, as_json: bool) -> None:
@@ -193,7 +193,7 @@ def add_token(name: str, who: str | None, *, as_json: bool) -> None:
 @token.command("list")
 @json_option
 def list_tokens(*, as_json: bool) -> None:
-    """List the tokens by name; what they are is not kept."""
+    """List the names of the tokens; the relay does not store the tokens."""
     loaded = settings()
 
     async def job() -> list[dict[str, Any]]:
@@ -226,7 +226,7 @@ def list_tokens(*, as_json: bool) -> None:
 @token.command("remove")
 @click.argument("name", metavar="NAME")
 def remove_token(name: str) -> None:
-    """Take a token back; it is refused from now on."""
+    """Remove a token; the relay refuses it from now on."""
     loaded = settings()
 
     async def job() -> None:

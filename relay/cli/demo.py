@@ -104,10 +104,10 @@ class Stage:
 @click.option("--once", is_flag=True, help="End after the five mails.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def demo(*, once: bool, as_json: bool) -> None:
-    """Show the relay at work, without Salesforce.
+    """Show the relay with five mails, without an org.
 
-    Five mails go through real SMTP into a sandbox org. With --once the exit status is
-    0 if all five ended as they must.
+    The mails go through real SMTP into a sandbox org. With --once the exit status is 0
+    if all five ended as expected.
     """
     try:
         good = asyncio.run(_demo(once=once, as_json=as_json))

@@ -100,7 +100,7 @@ def _config_option() -> click.Option:
         metavar="FILE",
         expose_value=False,
         callback=_remember_config,
-        help="Settings file; without it relay.toml in this folder.",
+        help="Settings file; default: relay.toml in this folder.",
     )
 
 

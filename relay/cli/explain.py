@@ -27,12 +27,18 @@ _SAID: Final = {
 
 @click.command(cls=RelayCommand)
 @click.argument("file", metavar="FILE.eml", type=click.Path(allow_dash=True))
-@click.option("--user", "who", metavar="USER", required=True, help="Whose mail it is.")
+@click.option(
+    "--user",
+    "who",
+    metavar="USER",
+    required=True,
+    help="The user for whom the mail would be logged.",
+)
 @json_option
 def explain(file: str, who: str, *, as_json: bool) -> None:
-    """Say what would be logged for a mail, and why; nothing is written.
+    """Show what the relay would log for a mail, and why; nothing is written.
 
-    FILE.eml is a mail as a mail program saves it; - reads it from the input.
+    FILE.eml is a saved mail; - reads it from standard input.
     """
     raw = _read(file)
     loaded = settings()

@@ -56,18 +56,22 @@ Row = dict[str, Any]
     type=click.Path(path_type=Path, exists=True),
 )
 @click.option(
-    "--user", "who", metavar="USER", required=True, help="For whom it is logged."
+    "--user",
+    "who",
+    metavar="USER",
+    required=True,
+    help="The user for whom the mail is logged.",
 )
-@since_option("Leave out mail dated before.", "TIME")
+@since_option("Skip mail with an earlier Date.", "TIME")
 @json_option
 def import_(
     paths: tuple[Path, ...], who: str, since: datetime | None, *, as_json: bool
 ) -> None:
     """Queue mail from files: .eml, mbox, Maildir, or folders of them.
 
-    Each mail is judged as if it had come by SMTP: its author must be an accepted
-    address of the user. Interrupted, run it again: what is in the store already, by
-    its content, is passed over.
+    The rules are those of SMTP: the author of a mail must be an accepted address of the
+    user. After an interruption, run the command again: it skips mail that the store
+    already has with the same content.
 
     Exit status 1 if a mail was refused or a file could not be read.
     """

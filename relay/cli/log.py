@@ -49,17 +49,21 @@ _STATE_WIDTH: Final = max(len(state) for state in State)
 @click.option(
     "--state",
     type=click.Choice([state.value for state in State]),
-    help="Messages in this state alone.",
+    help="Only messages in this state.",
 )
-@click.option("--user", "who", metavar="USER", help="Only this user's.")
-@since_option("10m, 2h, 3d, or a time such as 2026-01-31.")
-@click.option("--refused", is_flag=True, help="Refusals alone.")
-@click.option("--probes", is_flag=True, help="With those that `relay check` asked for.")
-@click.option("--follow", is_flag=True, help="Go on, and show each change of state.")
+@click.option("--user", "who", metavar="USER", help="Only of this user.")
+@since_option("Only since then: 10m, 2h, 3d, or a time such as 2026-01-31.")
+@click.option("--refused", is_flag=True, help="Only refusals.")
+@click.option(
+    "--probes", is_flag=True, help="Also the refusals that `relay check` caused."
+)
+@click.option(
+    "--follow", is_flag=True, help="Keep running, and show each change of state."
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
-    help=f"Latest rows shown; the table has {_LATEST} without it, --json all.",
+    help=f"Show only the latest rows; default: {_LATEST}, with --json all.",
 )
 @json_option
 def log(
@@ -235,8 +239,8 @@ def files(row: Row) -> str:
 def show(message_id: str, *, as_json: bool) -> None:
     """Show one message or refusal: what was checked, tried and written.
 
-    ID is what the 250 reply ends with, and what `relay log` lists; its first
-    characters are enough where no other begins so.
+    ID is the id at the end of the 250 reply, and in `relay log`; its first characters
+    are enough if no other id begins with them.
     """
     loaded = settings()
 

@@ -141,9 +141,9 @@ retry = _command(
     "retry",
     Event.REQUEUE,
     "Try messages again now: dead, unmatched, skipped or logged ones.\n\n"
-    "What is in Salesforce already is not written twice.",
+    "The relay does not write a record twice that Salesforce already has.",
     "Requeued",
-    "All messages in this state, but mail for postmaster, which is never logged.",
+    "All messages in this state, except mail for postmaster.",
 )
 hold = _command("hold", Event.HOLD, "Keep queued messages back until released.", "Held")
 release = _command(

@@ -86,14 +86,16 @@ async def running_sandbox(host: str, port: int) -> AsyncIterator[RunningSandbox]
     type=click.IntRange(0, 65535),
     default=DEFAULT_PORT,
     show_default=True,
-    help="0 is any free one.",
+    help="0: any free port.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback only.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="A loopback address."
+)
 @json_option
 def sandbox(port: int, host: str, *, as_json: bool) -> None:
     """Run a local Salesforce org, until SIGTERM or Ctrl-C.
 
-    It lives in memory: what the relay writes is gone when it ends.
+    The org is in memory: its records are lost when the command ends.
     """
     from relay.sandbox import SandboxOrg, run  # noqa: PLC0415 - Starlette, 0.2 s
 

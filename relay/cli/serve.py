@@ -26,12 +26,14 @@ DEFAULT: Final = frozenset({"smtp", "worker"})
 
 
 @click.command(cls=RelayCommand)
-@click.option("--roles", metavar="ROLE,…", help="smtp, worker, web; all that are set.")
+@click.option(
+    "--roles", metavar="ROLE,…", help="smtp, worker, web. Default: all that are set up."
+)
 def serve(roles: str | None) -> None:
     """Take mail in and log it in Salesforce, until SIGTERM or Ctrl-C.
 
-    Each part runs in a process of its own, kept by this one. SIGHUP puts new processes
-    in the place of the old ones, with the settings as they are then.
+    Each role runs in its own process; this process restarts one that ends. SIGHUP
+    replaces the processes by new ones, which read the settings again.
     """
     from relay.serve import child, supervisor  # noqa: PLC0415 - pydantic, 0.2 s
 
@@ -93,13 +95,13 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 @click.group(cls=RelayGroup)
 def db() -> None:
-    """Look after the store."""
+    """Manage the database."""
 
 
 @db.command()
 @json_option
 def upgrade(*, as_json: bool) -> None:
-    """Bring the schema of the store to this version. Stop the relay first."""
+    """Upgrade the database schema to this version. Stop the relay first."""
     from relay.store import Store  # noqa: PLC0415
 
     loaded = settings()

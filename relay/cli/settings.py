@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=RelayGroup)
 def settings() -> None:
-    """Settings that hold without a restart; they stand before the file."""
+    """Change settings without a restart; they win over the settings file."""
 
 
 @settings.command("list")
@@ -49,7 +49,7 @@ def list_(*, as_json: bool) -> None:
 @click.argument("key")
 @json_option
 def get(key: str, *, as_json: bool) -> None:
-    """Print the value that holds now, of a key of the settings file, too."""
+    """Print the value in force, also of a key of the settings file."""
     loaded = entry.settings()
     in_file = of_file(loaded, key)
     row = in_file or _editable(loaded, key)
@@ -66,7 +66,7 @@ def get(key: str, *, as_json: bool) -> None:
 @click.argument("key")
 @click.argument("value")
 def set_(key: str, value: str) -> None:
-    """Change a setting; a running relay follows within a second."""
+    """Change a setting; a running relay uses it within a second."""
     loaded = entry.settings()
     checked = read_value(loaded, key, value)
     _keep(loaded, key, checked)
@@ -76,7 +76,7 @@ def set_(key: str, value: str) -> None:
 @settings.command()
 @click.argument("key")
 def unset(key: str) -> None:
-    """Let the settings file, or the default, hold again."""
+    """Remove a setting; the settings file or the default is in force again."""
     loaded = entry.settings()
     require_editable(loaded, key)
     _keep(loaded, key, None)
@@ -117,12 +117,12 @@ of_user = click.option("--user", "who", metavar="USER", help="Only for this user
 
 @click.group(cls=RelayGroup)
 def exclude() -> None:
-    """Addresses that are left out.
+    """Manage addresses that are not logged.
 
     PATTERN is an e-mail address, or '*@domain' for everybody in that domain; its
-    sub-domains are domains of their own. A pattern is left out in one way: adding it
-    again with another --skip replaces that. Where several patterns fit a mail,
-    --skip mail wins over --skip address.
+    sub-domains are domains of their own. Adding a pattern again with another --skip
+    replaces the first. Where several patterns match a mail, --skip mail wins over
+    --skip address.
     """
 
 
@@ -134,10 +134,10 @@ def exclude() -> None:
     type=click.Choice([kind.value for kind in SkipKind]),
     default=SkipKind.MAIL.value,
     show_default=True,
-    help="mail: nothing is logged; address: it alone is not looked up.",
+    help="mail: do not log the mail; address: only do not look up this address.",
 )
 def add_exclusion(pattern: str, who: str | None, skip: str) -> None:
-    """Leave PATTERN out, for everybody or for one user."""
+    """Exclude PATTERN, for everybody or for one user."""
     loaded = entry.settings()
 
     async def job() -> str:
@@ -166,7 +166,7 @@ def add_exclusion(pattern: str, who: str | None, skip: str) -> None:
 @click.argument("pattern", metavar="PATTERN", callback=checked(known_pattern))
 @of_user
 def remove_exclusion(pattern: str, who: str | None) -> None:
-    """Log PATTERN again."""
+    """Remove the exclusion of PATTERN."""
     loaded = entry.settings()
 
     async def job() -> str:
@@ -183,7 +183,7 @@ def remove_exclusion(pattern: str, who: str | None) -> None:
 @exclude.command("list")
 @json_option
 def list_exclusions(*, as_json: bool) -> None:
-    """List what is left out."""
+    """List the exclusions."""
     loaded = entry.settings()
 
     async def job() -> list[dict[str, object]]:

@@ -32,7 +32,7 @@ _ROLES: Final = click.Choice([role.value for role in Role])
 
 @click.group(cls=RelayGroup)
 def user() -> None:
-    """People who log, and their relay addresses.
+    """Manage users and their relay addresses.
 
     USER is an e-mail address, or a name where only one user has it.
     """
@@ -44,12 +44,12 @@ def user() -> None:
     "--email",
     required=True,
     callback=checked(email_address),
-    help="Own address; accepted as sender at once.",
+    help="The user's address; also an accepted sender address.",
 )
 @click.option(
     "--salesforce-id",
     callback=_OWNER,
-    help="Id of the Salesforce user; else found by the address.",
+    help="Id of the Salesforce user; else the relay finds it by the address.",
 )
 @click.option("--role", type=_ROLES, default=Role.REP.value, show_default=True)
 @json_option
@@ -146,7 +146,7 @@ def show(who: str, *, as_json: bool) -> None:
 @who
 @json_option
 def disable(who: str, *, as_json: bool) -> None:
-    """Stop taking mail for a user; what is queued goes on."""
+    """Stop taking mail for a user; queued mail is still logged."""
     _set_active(who, active=False, as_json=as_json)
 
 
@@ -180,13 +180,13 @@ def _set_active(text: str, *, active: bool, as_json: bool) -> None:
     "--now",
     "at_once",
     is_flag=True,
-    help="End every old address at once, because one has leaked.",
+    help="End every old address at once, for example after a leak.",
 )
 @json_option
 def rotate(who: str, *, at_once: bool, as_json: bool) -> None:
     """Give a user a new relay address; the old one works for a grace time.
 
-    The time is user.rotation_grace_days; until when is said on stderr.
+    The grace time is user.rotation_grace_days; stderr shows when it ends.
     """
     loaded = settings()
     loaded.require_domains()
@@ -222,14 +222,14 @@ def _what_ends(loaded: Settings, rotated: User) -> str:
 @click.option(
     "--salesforce-id",
     callback=_OWNER,
-    help="Id of the Salesforce user that owns the logs; '' to look it up again.",
+    help="Id of the Salesforce user that owns the records; '' to look it up again.",
 )
-@click.option("--role", type=_ROLES, help="As `user add` has it.")
+@click.option("--role", type=_ROLES, help="As for `relay user add`.")
 @json_option
 def set_(
     who: str, salesforce_id: str | None, role: str | None, *, as_json: bool
 ) -> None:
-    """Say which Salesforce user a user is, or what they are to the relay."""
+    """Set the Salesforce user or the role of a user."""
     if salesforce_id is None and role is None:
         problem = "nothing to set: name --salesforce-id, --role or both"
         raise click.UsageError(problem)
@@ -295,7 +295,7 @@ def _print_address(loaded: Settings, one: User, hint: str, *, as_json: bool) -> 
 
 @click.group(cls=RelayGroup)
 def address() -> None:
-    """Addresses that users may send from.
+    """Manage the addresses that users may send from.
 
     ADDRESS is an e-mail address, or '*@domain' for everybody in that domain.
     """

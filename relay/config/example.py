@@ -21,9 +21,9 @@ _HEAD: Final = """\
 #
 # The environment wins over this file: RELAY_SECTION__KEY, such as
 #   RELAY_SMTP__LISTEN="0.0.0.0:25,[::]:25"
-# (lists with commas or as JSON). A secret may come from a file: its key with "_file"
-# behind it. A relative path is taken from the folder of this file; one in the
-# environment from the working directory.
+# (lists with commas or as JSON). A secret may come from a file: append "_file" to its
+# key. A relative path starts at the folder of this file; one in the environment starts
+# at the working directory.
 #
 # This file is generated: python -m relay.config > config.example.toml
 """
@@ -90,7 +90,7 @@ def _comment(text: str) -> str:
 
 def _file_entry(section: str, key: str) -> str:
     return _entry(
-        f"File that holds {section}.{key}, instead of the key itself; empty: none.",
+        f"File that contains {section}.{key}, instead of the key itself; empty: none.",
         key + FILE_SUFFIX,
         '""',
     )

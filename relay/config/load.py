@@ -189,7 +189,7 @@ def _problem(error: ErrorDetails, context: Mapping[str, Any]) -> tuple[str, str]
         return str(context["problem"]), str(context["hint"])
     if error["type"] == "literal_error":
         words = str(context["expected"]).replace("'", '"')
-        return "is no choice there is", f"write {words}"
+        return "is not one of the choices", f"write {words}"
     problem, hint = _PROBLEMS.get(error["type"], (error["msg"].lower(), _SEE_EXAMPLE))
     # A bound is shown whole, as a file would have it: 2147483647, not 2.1e+09.
     shown = {

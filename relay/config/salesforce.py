@@ -31,16 +31,16 @@ from relay.config.values import (
 
 
 class SalesforceSettings(Section):
-    """The org that this relay serves. Client credentials, or a JWT with a key file."""
+    """The org that this relay serves, and the login: client credentials or JWT."""
 
     instance_url: OptionalOrigin = Field(
         default=None,
-        description="Address of the org, https://…my.salesforce.com; http:// for "
-        "loopback hosts only.",
+        description="Address of the org, https://…my.salesforce.com; http:// only for "
+        "loopback hosts.",
     )
     login_url: OptionalOrigin = Field(
         default=None,
-        description="Host that gives tokens at /services/oauth2/token; empty: "
+        description="Host of the token endpoint /services/oauth2/token; empty: "
         "instance_url.",
     )
     audience: Origin = Field(
@@ -50,8 +50,8 @@ class SalesforceSettings(Section):
     proxy: OptionalProxy = Field(
         default=None,
         repr=False,
-        description="HTTP proxy on the way to Salesforce, http://host:port; empty: "
-        "none.",
+        description="HTTP proxy between the relay and Salesforce, http://host:port; "
+        "empty: none.",
     )
     client_id: OptionalText = Field(
         default=None, description="Consumer key of the External Client App."
@@ -73,23 +73,24 @@ class SalesforceSettings(Section):
     )
     write_as: Literal["auto", "email_message", "task", "nothing"] = Field(
         default="auto",
-        description="What a mail becomes: email_message (needs Enhanced Email), task, "
-        "or auto: the first mail is written as EmailMessage and read back; where it "
-        "made no activity, it is taken back and Tasks are written from then on. "
-        "nothing: all is planned and shown (relay show), nothing written.",
+        description="What the relay writes for a mail: email_message (needs Enhanced "
+        "Email), task, or auto: it writes the first mail as EmailMessage and reads it "
+        "back; if Salesforce made no activity of it, the relay deletes it and writes "
+        "Tasks from then on. nothing: it only plans and shows the plan (relay show).",
     )
     timeout_s: Seconds = Field(
         default=30, description="Wait for an answer of Salesforce, in seconds."
     )
     settle_s: Number = Field(
         default=600,
-        description="A record was sent and no answer came: it is looked for, and sent "
-        "again only when it is still absent this long after timeout_s, in seconds. "
-        "Salesforce may work on a call for ten minutes; less risks doubles.",
+        description="Where no answer to a write came, the relay looks for the record, "
+        "and writes it again only if it is still absent this long after timeout_s, in "
+        "seconds. Salesforce may work on a call for ten minutes; a shorter time risks "
+        "doubled records.",
     )
     describe_ttl_s: Seconds = Field(
         default=3600,
-        description="Time for which the org's objects and fields are remembered, in "
+        description="Time for which the relay caches the org's objects and fields, in "
         "seconds.",
     )
     workers: Threads = Field(
@@ -97,13 +98,13 @@ class SalesforceSettings(Section):
     )
     cache_s: Number = Field(
         default=5,
-        description="Time for which records found for an address are remembered, in "
-        "seconds; 0: ask each time.",
+        description="Time for which the relay caches the records found for an "
+        "address, in seconds; 0: no cache.",
     )
     cache_negative_s: Number = Field(
         default=2,
-        description="Time for which it is remembered that an address has no record, in "
-        "seconds; 0: ask each time.",
+        description="Time for which the relay caches that an address has no record, "
+        "in seconds; 0: no cache.",
     )
     daily_share: Share = Field(
         default=1.0,
@@ -122,28 +123,28 @@ class SalesforceSettings(Section):
     )
     pause_max_s: Seconds = Field(
         default=900,
-        description="Longest rest of an org that cannot be used before one mail tries "
-        "it again, in seconds.",
+        description="Longest pause of an org that cannot be used, in seconds; then "
+        "the relay tries one mail.",
     )
     max_addresses_per_mail: Count = Field(
         default=50,
-        description="Addresses of one mail that are looked up, a count; further ones "
-        "are left out, visibly.",
+        description="Addresses of one mail that the relay looks up, a count; it "
+        "leaves out further ones and shows them.",
     )
     key_field: KeyField = Field(
         default="Relay_Key__c",
         description="Unique custom field on Activity and EmailMessage for the relay's "
-        "key; used where the org has it (relay setup salesforce). Empty: never.",
+        "key; used if the org has it (relay setup salesforce). Empty: not used.",
     )
     owner_after_s: Number = Field(
         default=30,
-        description="Wait before the Tasks that Salesforce makes of EmailMessages are "
-        "given to their reps, in seconds; they are changed together.",
+        description="Wait before the relay makes the rep the owner of a Task that "
+        "Salesforce made of an EmailMessage, in seconds; it changes many in one call.",
     )
     fallback_owner: OwnerId = Field(
         default="",
-        description="Id of the user or queue that gets a Task whose rep is inactive in "
-        "Salesforce; empty: the mail becomes dead, with that reason.",
+        description="Id of the user or queue that gets a Task whose rep is inactive "
+        "in Salesforce; empty: the mail becomes dead with that reason.",
     )
     files_attach: Flag = Field(
         default=True,
@@ -151,50 +152,54 @@ class SalesforceSettings(Section):
     )
     files_max_bytes: Count = Field(
         default=25 * MIB,
-        description="Largest file, decoded, in bytes; larger ones stay in the relay.",
+        description="Largest attachment, decoded, in bytes; larger ones stay in the "
+        "relay.",
     )
     files_max_count: Count = Field(
-        default=50, description="Files of one mail, a count; further ones are left out."
+        default=50,
+        description="Attachments of one mail that become Files, a count; further ones "
+        "are left out.",
     )
     files_allow: tuple[FileType, ...] = Field(
         default=(),
-        description="Media types (application/pdf, image/*) and endings (.pdf) that "
-        "become Files; empty: all.",
+        description="Media types (application/pdf, image/*) and file name endings "
+        "(.pdf) that become Files; empty: all.",
     )
     files_deny: tuple[FileType, ...] = Field(
         default=DENIED_FILES,
-        description="Media types and endings that never do; wins over files_allow.",
+        description="Media types and file name endings that do not become Files; wins "
+        "over files_allow.",
     )
     files_inline_min_bytes: CountOrZero = Field(
         default=51_200,
-        description="Images inside the text below this size (logos) are left out, in "
-        "bytes.",
+        description="Images inside the text that are smaller than this (logos) are "
+        "left out, in bytes.",
     )
     files_original_eml: Flag = Field(
         default=False,
-        description="The whole mail becomes a File too, relay addresses in it masked: "
-        "true or false.",
+        description="The whole mail becomes a File too, with its relay addresses "
+        "masked: true or false.",
     )
     files_hold_s: Seconds = Field(
         default=900,
-        description="Wait before files are tried again in an org whose storage is "
-        "full, in seconds.",
+        description="Wait before the relay tries attachments again in an org whose "
+        "storage is full, in seconds.",
     )
     look_before_write: Flag = Field(
         default=False,
-        description="Look first whether another tool has logged a mail, by its "
-        "Message-ID: true or false. Costs about a call for 200 mails.",
+        description="Ask Salesforce first whether another tool has logged the mail, "
+        "by its Message-ID: true or false. Costs about one call for 200 mails.",
     )
     record_type: RecordTypes = Field(
         default={},
-        description="Record type by object, as developer names: { Task = "
+        description="Record types by object, as developer names: { Task = "
         '"Sales_Email" }; or a table [salesforce.record_type] here.',
     )
     fields: ExtraFields = Field(
         default={},
-        description="Further fields by object, { Task = { Priority = "
-        '"Low" } }; or a table [salesforce.fields.Task] here. Placeholders such as '
-        "{subject} are in docs/salesforce.md.",
+        description='More fields by object, { Task = { Priority = "Low" } }; or a '
+        "table [salesforce.fields.Task] here. docs/salesforce.md lists placeholders "
+        "such as {subject}.",
     )
 
     @model_validator(mode="after")

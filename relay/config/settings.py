@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class StoreSettings(Section):
-    """The store: the database, and where large mail lies."""
+    """The store: the database, and the folder for large mail."""
 
     url: StoreURL = Field(
         default="sqlite:///relay.db",
@@ -55,16 +55,18 @@ class StoreSettings(Section):
     )
     min_free_bytes: CountOrZero = Field(
         default=256 * MIB,
-        description="Free disk space below which no mail is taken (452), in bytes.",
+        description="Free disk space below which the relay takes no mail (452), in "
+        "bytes.",
     )
     postmaster_keep: Count = Field(
         default=1000,
-        description="Newest messages for postmaster that are kept, a count; older ones "
-        "are removed.",
+        description="Number of messages for postmaster that are kept; the relay "
+        "removes the oldest.",
     )
     refusal_keep_days: Days = Field(
         default=90,
-        description="How long refusals are kept, in days; older ones are removed.",
+        description="Time for which refusals are kept, in days; the relay removes "
+        "older ones.",
     )
     busy_timeout_s: Number = Field(
         default=5.0,
@@ -72,13 +74,13 @@ class StoreSettings(Section):
     )
     timeout_s: Seconds = Field(
         default=10.0,
-        description="Wait for a database that does not answer, in seconds; then mail "
-        "is put off (451) and the connection is made anew.",
+        description="Wait for a database that does not answer, in seconds; then the "
+        "relay answers 451 and connects again.",
     )
     inline_bytes: CountOrZero = Field(
         default=256 * 1024,
-        description="Mail up to this size is kept in the database row itself, in "
-        "bytes.",
+        description="Mail up to this size is stored in the database row, larger mail "
+        "in a file, in bytes.",
     )
 
 
@@ -88,23 +90,23 @@ class ServeSettings(Section):
     processes: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
         default=1,
         description="Processes that take mail and share the ports, a count up to 64; "
-        "more than one needs PostgreSQL. The worker has a process of its own.",
+        "more than one needs PostgreSQL. The worker has its own process.",
     )
     restart_max_s: Seconds = Field(
         default=10,
-        description="Longest wait before a process that keeps ending is started "
-        "again, in seconds.",
+        description="Longest wait before a process that ends again and again is "
+        "restarted, in seconds.",
     )
 
 
 class MatchSettings(Section):
-    """How records are chosen."""
+    """How the relay chooses records."""
 
     several: Literal["all", "oldest", "most_activity"] = Field(
         default="all",
-        description="Where several Contacts or Leads have one address: all of them, "
-        "the oldest, or the one with the most Tasks and Events (most_activity; costs "
-        "two more queries).",
+        description="Where several Contacts or Leads have the same address: log on "
+        "all of them, the oldest, or the one with the most Tasks and Events "
+        "(most_activity; costs two more queries).",
     )
 
 
@@ -116,37 +118,40 @@ class WorkerSettings(Section):
     )
     batch_bytes: Count = Field(
         default=64 * MIB,
-        description="Raw mail in one batch, in bytes; a larger mail is a batch of its "
-        "own.",
+        description="Raw mail in one batch, in bytes; a larger mail is a batch by "
+        "itself.",
     )
     lease_s: Seconds = Field(
         default=120,
-        description="How long a claim holds unless renewed, in seconds; a crash of "
-        "another host's relay is noticed after that.",
+        description="Length of a lease, in seconds; the worker renews it. After a "
+        "crash, a relay on another host takes the messages when the lease ends.",
     )
     poll_s: Seconds = Field(
         default=1.0,
-        description="Longest wait before the queue is looked at again, in seconds.",
+        description="Longest wait before the worker looks at the queue again, in "
+        "seconds.",
     )
     retry_first_s: Number = Field(
-        default=30, description="Wait after the first failure, in seconds; it doubles."
+        default=30,
+        description="Wait after the first failure, in seconds; it doubles with each "
+        "further one.",
     )
     retry_max_s: Number = Field(
         default=3600, description="Longest wait between two attempts, in seconds."
     )
     retry_days: PartsOfDays = Field(
         default=5,
-        description="How long a message may keep failing before it becomes dead, in "
-        "days from its first failure. Time in which the relay was stopped or "
-        "Salesforce could not be used does not count. A message with a write of "
-        "unknown outcome never does.",
+        description="Time for which a message may keep failing before it becomes "
+        "dead, in days from its first failure. Time in which the relay was stopped or "
+        "the org was paused does not count. A message with a write of unknown outcome "
+        "does not become dead.",
     )
     threads: Threads = Field(default=2, description="Threads that read mail, a count.")
     gather_ms: Number = Field(
         default=100,
-        description="While mail keeps arriving, the worker waits up to this long for "
-        "more of it, so that one call to Salesforce serves many, in milliseconds. A "
-        "mail that comes alone never waits.",
+        description="Longest wait for further mail while mail keeps arriving, in "
+        "milliseconds, so that one call to Salesforce serves many mails. A mail that "
+        "arrives alone does not wait.",
     )
 
 
@@ -183,11 +188,12 @@ class TelemetrySettings(Section):
 
 
 class UserSettings(Section):
-    """The people who log."""
+    """The users of the relay."""
 
     rotation_grace_days: DaysOrZero = Field(
         default=30,
-        description="How long an old relay address works after a rotation, in days.",
+        description="Time for which an old relay address works after a rotation, in "
+        "days.",
     )
 
 

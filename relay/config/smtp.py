@@ -58,8 +58,8 @@ class ListenerSettings(Section):
     )
     protocol: Literal["smtp", "lmtp", "submission"] = Field(
         default="smtp",
-        description="smtp; lmtp (a reply for each recipient, for a mail server on this "
-        "side); or submission (people log in with an app password).",
+        description="smtp; lmtp (one reply for each recipient, for a local mail "
+        "server); or submission (users log in with an app password).",
     )
     tls: Literal["starttls", "implicit", "none"] = Field(
         default="starttls",
@@ -77,12 +77,14 @@ class ListenerSettings(Section):
     )
     client_ca: OptionalFile = Field(
         default=None,
-        description="PEM file with the authorities whose client certificates show a "
-        "trusted relay; it needs require_client_certificate. Empty: none is asked for.",
+        description="PEM file with the authorities whose client certificates mark a "
+        "trusted relay; it needs require_client_certificate. Empty: the relay asks "
+        "for no certificate.",
     )
     require_client_certificate: Flag = Field(
         default=False,
-        description="Take mail only from those who show one: true or false.",
+        description="Take mail only from peers that present such a certificate: true "
+        "or false.",
     )
     socket_mode: SocketMode = Field(
         default="660", description="Rights of a Unix socket, in octal."
@@ -147,12 +149,12 @@ class ListenerSettings(Section):
 
 
 class SMTPSettings(Section):
-    """The intake: where mail arrives, and how much of it."""
+    """The intake: where mail arrives, and its limits."""
 
     listen: tuple[Listener, ...] = Field(
         default=(HostPort("0.0.0.0", 25),),  # noqa: S104 - a mail server faces out
-        description="Addresses to listen on, a list of host:port; port 0 is any free. "
-        "Other ways in are tables, at the end of this section.",
+        description="Addresses to listen on, a list of host:port; port 0: any free "
+        "port. Other listeners are tables at the end of this section.",
     )
     hostname: HostName = Field(
         default_factory=_machine_name,
@@ -160,16 +162,17 @@ class SMTPSettings(Section):
     )
     domains: tuple[Domain, ...] = Field(
         default=(),
-        description="Domains of relay addresses, the part after the @; one at least "
-        "is needed to take mail.",
+        description="Domains of relay addresses, the part after the @; the relay "
+        "needs at least one to take mail.",
     )
     max_message_bytes: _Size = Field(
         default=35 * MIB,
-        description="Largest mail taken, in bytes, at least 65536; announced as SIZE.",
+        description="Largest mail that the relay takes, in bytes, at least 65536; "
+        "announced as SIZE.",
     )
     postmaster_max_bytes: _Size = Field(
         default=MIB,
-        description="Largest mail for postmaster, to whom anybody may write, in bytes, "
+        description="Largest mail for postmaster, which anybody may send, in bytes, "
         "at least 65536.",
     )
     tls_certificate: OptionalFile = Field(
@@ -203,34 +206,34 @@ class SMTPSettings(Section):
     max_mails_per_minute_per_peer: _Rate = Field(
         default=300,
         description="Mails from one IP address (IPv6: one /64) in a minute, a count; "
-        "further ones wait in their own queue.",
+        "more mail waits in the sender's queue.",
     )
     max_mails_per_minute_per_user: _Rate = Field(
         default=120,
-        description="Mails for one user in a minute, a count; further ones wait in "
-        "their own queue.",
+        description="Mails for one user in a minute, a count; more mail waits in the "
+        "sender's queue.",
     )
     trusted_peers: tuple[Network, ...] = Field(
         default=(),
-        description="Networks of mail servers that hold back strangers themselves, "
-        "such as your own or your provider's, a list; like this machine and verified "
-        "client certificates they are held to none of the limits above but "
-        "max_connections.",
+        description="Networks of mail servers that limit strangers themselves, such "
+        "as your own or your provider's, a list. Like this machine and peers with a "
+        "verified client certificate, they are exempt from the limits above per peer, "
+        "network and user.",
     )
     max_failed_logins_per_minute_per_peer: _Rate = Field(
         default=10,
         description="Failed logins from one IP address (IPv6: one /64) in a minute, a "
-        "count; then nobody there may log in for a while.",
+        "count; then the relay refuses logins from there for a while.",
     )
     max_commands: _Commands = Field(
         default=2000,
-        description="Commands of a session for which no mail was taken, a count; then "
-        "it is closed.",
+        description="Commands since the start of a session or its last accepted mail, "
+        "a count; then the relay closes the session.",
     )
     greeting_wait_s: _Pause = Field(
         default=0,
-        description="Wait before the greeting, in seconds; who talks in it is turned "
-        "away. 0: none.",
+        description="Wait before the greeting, in seconds; a peer that sends "
+        "something before it is refused. 0: no wait.",
     )
     timeout_s: _Patience = Field(
         default=300,
@@ -238,17 +241,17 @@ class SMTPSettings(Section):
     )
     data_timeout_s: _Patience = Field(
         default=600,
-        description="Time for one whole mail to arrive after DATA, in seconds.",
+        description="Time in which one whole mail must arrive after DATA, in seconds.",
     )
     transaction_timeout_s: _Patience = Field(
         default=1800,
-        description="Time from the greeting, or from one mail, to the end of the next, "
-        "in seconds.",
+        description="Time from the greeting, or from the end of one mail, to the end "
+        "of the next, in seconds.",
     )
     min_data_rate: _Pace = Field(
         default=500,
-        description="Slowest pace of a mail after its first timeout_s, in bytes a "
-        "second; 0: none.",
+        description="Slowest rate of a mail after its first timeout_s, in bytes a "
+        "second; 0: no limit.",
     )
     max_header_bytes: _HeaderSize = Field(
         default=256 * 1024,
@@ -259,7 +262,7 @@ class SMTPSettings(Section):
     )
     max_received: _Hops = Field(
         default=50,
-        description="Received lines from which a mail counts as looping, a count.",
+        description="Number of Received fields from which a mail counts as looping.",
     )
     bare_newlines: Literal["keep", "refuse"] = Field(
         default="keep",
@@ -268,18 +271,18 @@ class SMTPSettings(Section):
     )
     max_errors: _Errors = Field(
         default=20,
-        description="Refused commands after which a session is closed, a count.",
+        description="Refused commands after which the relay closes a session, a count.",
     )
     drain_s: _Drain = Field(
         default=30,
-        description="Time that open sessions get to finish when the relay stops, in "
+        description="Time in which open sessions may finish when the relay stops, in "
         "seconds.",
     )
 
     listeners: tuple[ListenerSettings, ...] = Field(
         default=(),
-        description="Further listeners: LMTP, submission, implicit TLS, behind a load "
-        "balancer; as many tables as wanted.",
+        description="More listeners: LMTP, submission, implicit TLS, behind a load "
+        "balancer; one table for each.",
     )
 
     def all_listeners(self) -> tuple[ListenerSettings, ...]:
