@@ -120,5 +120,5 @@ def upgrade(*, as_json: bool) -> None:
     else:
         click.echo(f"Upgraded the store from {before or 'nothing'} to {after}.")
         if waiting:
-            decide = "may not send until you decide: relay check names each"
-            click.echo(f"Accepted addresses that {decide}: {waiting}.")
+            doubt = "may be kept in a wrong spelling: relay check names each"
+            click.echo(f"Accepted addresses that {doubt}: {waiting}.")

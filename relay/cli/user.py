@@ -117,7 +117,7 @@ def show(who: str, *, as_json: bool) -> None:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
             accepted = await store.directory.addresses(found.id)
-            return found, [one.address for one in accepted if one.confirmed]
+            return found, [one.address for one in accepted if one.in_force]
 
     found, accepted = run(job())
     row = _row(loaded, found)

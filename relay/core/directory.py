@@ -55,8 +55,9 @@ class User:
 class AcceptedAddress:
     """An address, or `*@domain`, that may send for a user; `address` is a key.
 
-    One that is not `confirmed` may not send: an older relay kept it, perhaps in the
-    spelling of another owner's domain, and an admin is to add it again or remove it.
+    An older relay may have kept one that is not `confirmed` in the spelling of another
+    owner's domain; `relay check` names it until an admin adds it again or removes it.
+    One that is not `in_force` may not send until then: mail came in both spellings.
     """
 
     user_id: int
@@ -64,6 +65,7 @@ class AcceptedAddress:
     added_at: datetime
     added_by: str
     confirmed: bool = True
+    in_force: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class SkipKind(StrEnum):
 class Exclusion:
     """An address or `*@domain` to leave out, org-wide (`user_id` None) or of a user.
 
-    It is in force whether or not it is `confirmed` (see `AcceptedAddress`).
+    `confirmed` is that of an `AcceptedAddress`.
     """
 
     pattern: str

@@ -42,7 +42,7 @@ async def hint_for(store: Store, row: Mapping[str, Any]) -> str:
         return ""
     user = await store.directory.find_user(str(row["user"]))
     addresses = await store.directory.addresses(user.id)
-    accepted = {one.address for one in addresses if one.confirmed}
+    accepted = {one.address for one in addresses if one.in_force}
     if {key, f"*@{domain_of(key)}"} & accepted:
         return ""
     return acceptance(user.email, sender)

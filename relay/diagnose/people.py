@@ -49,7 +49,11 @@ async def addresses(access: StoreAccess) -> list[Finding]:
             return []
         emails = {user.id: user.email for user in await store.directory.users()}
         senders = [
-            (emails[one.user_id], one.address)
+            (
+                emails[one.user_id],
+                one.address,
+                "" if one.in_force else " (may not send)",
+            )
             for one in await store.directory.addresses()
             if not one.confirmed
         ]
@@ -62,13 +66,15 @@ async def addresses(access: StoreAccess) -> list[Finding]:
         return []
     findings: list[Finding] = []
     if senders:
-        user, address = senders[0]
-        named = _listed([f"{address} for {user}" for user, address in senders])
+        user, address, _ = senders[0]
+        named = _listed(
+            [f"{address} for {user}{stop}" for user, address, stop in senders]
+        )
         findings.append(
             warn(
                 "addresses",
-                f"kept before straße and strasse were two domains, and may not send "
-                f"until you decide: {named}",
+                f"kept before straße and strasse were two domains, perhaps in a wrong "
+                f"spelling: {named}",
                 f"if it is written as meant: relay address add {user} {quote(address)}"
                 f"; else relay address remove {user} {quote(address)}, then add yours",
             )

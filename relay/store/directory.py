@@ -254,6 +254,7 @@ class DirectoryStore(Part):
                     moment(row.added_at),
                     row.added_by,
                     row.confirmed,
+                    row.in_force,
                 )
                 for row in connection.execute(query)
             ]
@@ -262,7 +263,7 @@ class DirectoryStore(Part):
     async def add_address(self, user_id: int, key: str, actor: str) -> bool:
         """Let an address key, or `*@domain`, send for a user; False: it may already.
 
-        One that awaits confirmation is confirmed by this.
+        One that is not confirmed is confirmed by this.
 
         Raises:
             NotFound: There is no such user.

@@ -129,7 +129,11 @@ class Edit:
             new = insert(accepted).values(user_id=user_id, address=key, **added)
             self.connection.execute(new)
         elif not confirmed:
-            again = update(accepted).where(this).values(confirmed=True, **added)
+            again = (
+                update(accepted)
+                .where(this)
+                .values(confirmed=True, in_force=True, **added)
+            )
             self.connection.execute(again)
         return not confirmed
 
@@ -150,7 +154,7 @@ def read_directory(connection: Connection, now: int) -> Directory:
     accepted: dict[int, set[str]] = {user.id: set() for user in users}
     table = schema.accepted_addresses
     for user_id, address in connection.execute(
-        select(table.c.user_id, table.c.address).where(table.c.confirmed)
+        select(table.c.user_id, table.c.address).where(table.c.in_force)
     ):
         accepted[user_id].add(address)
     passwords: dict[int, list[AppPassword]] = {}

@@ -99,6 +99,7 @@ accepted_addresses: Final = Table(
     Column("added_by", Text, nullable=False),
     # False: kept before domains were read by IDNA 2008, perhaps in another spelling.
     Column("confirmed", Boolean, nullable=False, server_default=true()),
+    Column("in_force", Boolean, nullable=False, server_default=true()),
     UniqueConstraint("user_id", "address"),
 )
 

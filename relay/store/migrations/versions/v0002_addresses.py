@@ -1,21 +1,19 @@
-"""Addresses that were kept in another spelling are corrected, or await an admin.
+"""Addresses that were kept in another spelling are corrected, or named to the admin.
 
 Until revision 0001 domains were read by IDNA 2003 and local parts case-folded, so that
 `eva@straße.example` was kept as `eva@strasse.example`, whose domain may have another
 owner. Where the typed address is still known (in `users.email`), the key is made anew.
-Where it is not, an address that may have been changed is marked as not confirmed, and
-may not send until an admin adds it again or removes it; `relay check` names each.
 
-An address may have been changed if its domain holds what IDNA 2003 put in place of
-another letter (`ss` for ß, small for final sigma), or allows a joiner that IDNA 2003
-took out. It is left alone where a mail that was taken names just this spelling in From,
-and none names the other. Most addresses with `ss` are meant so, and those in use go on.
+Where it is not, an address is marked as not confirmed if its domain holds what IDNA
+2003 put in place of another letter (`ss` for ß, small for final sigma), or allows a
+joiner that IDNA 2003 took out, and no mail that was taken names just this spelling in
+From. `relay check` names each such address until an admin adds it again or removes it.
+It stays in force: nearly all addresses with `ss` are meant so, and an upgrade must not
+stop their mail. It is taken out of force where mail came in the other spelling: one of
+the two domains may be a stranger's, and only an admin knows which.
 
-A local part alone makes no address doubtful: its spellings share the owner of the
-domain, and all that ends in `ss` would be named. It is doubtful where mail came in the
-other spelling.
-
-An exclusion stays in force, confirmed or not.
+A local part alone makes no address doubtful, unless mail came in the other spelling:
+its spellings share the owner of the domain, and all that ends in `ss` would be named.
 """
 
 import contextlib
@@ -47,6 +45,7 @@ accepted = sa.table(
     sa.column("user_id", sa.BigInteger),
     sa.column("address", sa.Text),
     sa.column("confirmed", sa.Boolean),
+    sa.column("in_force", sa.Boolean),
 )
 exclusions = sa.table(
     "exclusions",
@@ -79,7 +78,7 @@ refusals = sa.table(
 
 
 def upgrade() -> None:
-    """Add the mark to both tables, and look at every address that is kept."""
+    """Add the marks to both tables, and look at every address that is kept."""
     for table in ("accepted_addresses", "exclusions"):
         op.add_column(
             table,
@@ -87,6 +86,10 @@ def upgrade() -> None:
                 "confirmed", sa.Boolean(), nullable=False, server_default=sa.true()
             ),
         )
+    op.add_column(
+        "accepted_addresses",
+        sa.Column("in_force", sa.Boolean(), nullable=False, server_default=sa.true()),
+    )
     change = Change(op.get_bind())
     change.users()
     change.accepted()
@@ -141,6 +144,9 @@ class Change:
             if other or (may_be_changed(row.address) and not just_so):
                 self.doubt(accepted, row.id)
                 self.done("address_doubt", self.emails[row.user_id], row.address, None)
+            if other:
+                this = sa.update(accepted).where(accepted.c.id == row.id)
+                self.connection.execute(this.values(in_force=False))
 
     def exclusions(self) -> None:
         """Do the same for what is left out of the log."""
