@@ -351,9 +351,9 @@ def page() -> str:
     return "\n".join(
         [
             _table("errorCode", TABLE),
-            "Answers without a code that is known go by their HTTP status:\n",
+            "For answers without a known code, the HTTP status decides:\n",
             _table("status", STATUS_TABLE),
-            "What the token endpoint says:\n",
+            "Errors of the token endpoint:\n",
             _table("error", LOGIN_TABLE),
         ]
     )
