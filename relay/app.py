@@ -44,7 +44,7 @@ REFRESH_S: Final = 0.25
 TAKE_BACK_S: Final = 10.0
 """How often leases of dead processes of this host are looked for."""
 TIDY_S: Final = 3600.0
-"""How often what nobody needs any more is removed."""
+"""How often old rows and files are removed."""
 
 logger = get_logger(__name__)
 
@@ -316,14 +316,14 @@ class App:
 
 def listeners(app: App) -> dict[str, Any]:
     """Return where the app listens, for the log and for people."""
-    told: dict[str, Any] = {"roles": sorted(app.roles)}
+    places: dict[str, Any] = {"roles": sorted(app.roles)}
     if app.smtp:
-        told["smtp"] = app.smtp.places
+        places["smtp"] = app.smtp.places
     if app.web and app.web.listening:
-        told["web"] = _place(*app.web.listening)
+        places["web"] = _place(*app.web.listening)
     if app.health and app.health.listening:
-        told["telemetry"] = _place(*app.health.listening)
-    return told
+        places["telemetry"] = _place(*app.health.listening)
+    return places
 
 
 def _place(host: str, port: int) -> str:

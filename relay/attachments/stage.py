@@ -92,7 +92,7 @@ class Attachments:
     # ------------------------------------------------------------ life
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """See to files until told to stop; an upload under way is finished first."""
+        """Send files until asked to stop; an upload under way is finished first."""
         if self._rules.attach:
             await keep_working(
                 self.turn,

@@ -185,8 +185,8 @@ class _Reader:
             if begins and line.startswith(FROM) and at > start:
                 self._file.seek(at)
                 return length, False
-            if begins and (told := _LENGTH.fullmatch(line)):
-                length = int(told[1])
+            if begins and (announced := _LENGTH.fullmatch(line)):
+                length = int(announced[1])
             begins = line.endswith(b"\n")
             at = self._file.tell()
         return length, True

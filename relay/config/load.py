@@ -231,7 +231,7 @@ def _unknown(section: str, key: str, value: object) -> tuple[str, str, object]:
 
 
 class _Masked:
-    """Stands for a value that nobody may read in a log."""
+    """Stands for a value that must not appear in a log."""
 
 
 def _shown(section: str, key: str, value: object) -> str:

@@ -1,4 +1,4 @@
-"""E-mail addresses as they come in traffic: told apart, and compared.
+"""E-mail addresses as they come in traffic: taken apart, and compared.
 
 Traffic holds addresses that strict validators refuse (`a..b@`, quoted local parts,
 underscores in domains); a recipient is never dropped for that. `address_key` reads what
@@ -92,7 +92,7 @@ def unicode_domain(domain: str) -> str:
 
 
 def spellings(key: str) -> tuple[str, ...]:
-    """Return the forms in which an address may be kept elsewhere, the key first.
+    """Return the forms in which an address may be kept in Salesforce, the key first.
 
     Salesforce keeps what was typed and does not know that `a@xn--bcher-kva.example` and
     `a@bücher.example` are one address: both have to be asked for.

@@ -1,4 +1,4 @@
-"""The clock, handed to whoever needs the time, so that tests can set it."""
+"""The clock as a value that is passed in, so that tests can set the time."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ class LeaseLost(TransientError):  # noqa: N818
     """The lease of a mail is not ours any more; nothing was changed.
 
     Attributes:
-        mail_ids: The mails to drop: somebody else may be working on them by now.
+        mail_ids: The mails to drop: another worker may be working on them by now.
     """
 
     def __init__(self, mail_ids: frozenset[int]) -> None:

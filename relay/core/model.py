@@ -154,7 +154,7 @@ class Email:
     All text is free of NUL and of lone surrogates. `message_id`, `in_reply_to` and
     `references` keep their angle brackets. `date` is None where the header is absent
     or cannot be read. `key1` and `key2` are the identity (docs/flow.md, "Identity"):
-    equal in either is the same mail. `repairs` says what was wrong and mended.
+    equal in either is the same mail. `repairs` says what was wrong and repaired.
     """
 
     from_: tuple[Mailbox, ...]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """Where a message is. A resting state waits for nobody but a person."""
+    """Where a message is. From a final state only a person moves it on."""
 
     QUEUED = "queued"
     CLAIMED = "claimed"
@@ -129,7 +129,7 @@ class ActivityState(StrEnum):
     HELD = "held"
     """Files alone: the org has no storage left; tried again by itself."""
     GONE = "gone"
-    """Deleted in Salesforce: somebody's wish, never made again."""
+    """Deleted in Salesforce: a person's wish, never made again."""
 
 
 IN_SALESFORCE: Final = frozenset(

@@ -6,7 +6,7 @@ only the header is kept. Writing and hashing happen in a worker thread, so that 
 disk delays its own session alone. The file is complete, not yet synced, when `finish`
 returns; the sync belongs to the store's commit.
 
-A mail that cannot be kept (too large, header too large, disk trouble) is still read to
+A mail that cannot be kept (too large, header too large, disk failure) is still read to
 its end without keeping it, because SMTP has no other place for the reply
 (RFC 5321 section 4.2.5).
 """
@@ -79,7 +79,7 @@ class MailBuffer:
             inline_bytes: What stays in memory.
             max_message_bytes: The longest mail.
             max_header_bytes: The longest header block.
-            expected_bytes: The size that the peer has told; 0: none.
+            expected_bytes: The size that the peer has announced; 0: none.
         """
         self._store = store
         self._share = DiskShare(disk_space)

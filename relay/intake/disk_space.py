@@ -1,10 +1,10 @@
 """The free space of the disk, shared out among the large mails that are coming in.
 
-Whoever writes asks before each block, so that `store.min_free_bytes` is a floor also
-while many mails of unknown size arrive together. A mail that told its SIZE, and sends
-more than fits in memory, has of the rest as much set aside as has come: late ones are
-turned away before they begin rather than all of them in the middle. More is not kept on
-a peer's word, or a few that send little could promise the disk away.
+The intake asks before it writes each block, so that `store.min_free_bytes` is a floor
+also while many mails of unknown size arrive together. For a mail that announced its
+SIZE, and sends more than fits in memory, as much of the rest is reserved as has come:
+late mails are refused before they begin rather than all of them in the middle. No more
+is reserved on a peer's word: a few peers that send little could reserve the whole disk.
 
 Counts belong to one process; what others take shows in the free space itself.
 """

@@ -1,6 +1,6 @@
 """Address lists, read from raw header bytes.
 
-Mailboxes are told apart first and decoded afterwards, so that an encoded comma never
+Mailboxes are separated first and decoded afterwards, so that an encoded comma never
 splits a name and an encoded word never makes an address. The address is what stands
 in angle brackets: `boss@corp.example <evil@x.example>` is evil@x.example.
 

@@ -86,7 +86,7 @@ class _Open:
 
 @dataclass(slots=True)
 class Tree:
-    """The leaves of a mail in order, and what had to be mended."""
+    """The leaves of a mail in order, and what had to be repaired."""
 
     parts: list[Part] = field(default_factory=list)
     repairs: list[str] = field(default_factory=list)

@@ -434,7 +434,7 @@ async def keep_working(
     failed_event: str,
     wake: asyncio.Event | None = None,
 ) -> None:
-    """Work off a table of rows until told to stop; a turn under way is finished.
+    """Work off a table of rows until it is asked to stop; a turn under way is finished.
 
     Args:
         turn: Takes the rows that are due and sees to them; says whether there were any.

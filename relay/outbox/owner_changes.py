@@ -56,7 +56,7 @@ class OwnerChanges:
         self._outbox = Outbox(parts.clock)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Make a turn now and then, until told to stop."""
+        """Make a turn now and then, until it is asked to stop."""
         await keep_working(
             self.turn,
             stopping=stopping,

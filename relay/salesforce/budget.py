@@ -174,7 +174,7 @@ class Budget:
         """Return how the budget stands, for people."""
         reading = self.reading()
         if reading.used is None:
-            return "calls not told yet"
+            return "calls not reported yet"
         pace_s = self.pace_s()
         slow = f"; slowed to a batch every {pace_s:.0f} s" if pace_s else ""
         return (

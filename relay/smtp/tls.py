@@ -4,9 +4,10 @@ TLS 1.2 or newer. A certificate that was renewed is taken up without a restart, 
 sessions; one that does not load is logged, and the old one stays in use.
 
 A listener may be for trusted relays alone, which show a client certificate of its
-authorities: who shows none is told so when it wants to send, who shows another's fails
-in the handshake. A listener for everybody must not ask for certificates, because `ssl`
-has no way to ask and let those of others pass.
+authorities. A peer without a certificate is refused with a reply when it wants to send;
+a peer with the certificate of another authority fails in the handshake. A listener for
+all peers must not ask for certificates, because `ssl` cannot ask for one and accept
+those of other authorities.
 """
 
 from __future__ import annotations

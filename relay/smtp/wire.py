@@ -319,7 +319,7 @@ class Wire(SMTP):
         self._writer.close()
         in_handshake = self._tls_protocol is not None and not self.under_tls
         if self.transport is None or in_handshake:
-            # It is gone already; asyncio tells nobody of the end of a handshake.
+            # The peer is gone already; asyncio does not report the end of a handshake.
             self.abort()
             self._leave()
             return
