@@ -152,19 +152,20 @@ class Login:
         talk: Dialogue,
         logins: Logins,
         failures: Rate,
-        directory: Directory,
+        directory: Callable[[], Directory],
         peer_group: str,
     ) -> User | None:
         """Hold the exchange of one AUTH command, reply, and return the user.
 
         A failed login is a refusal, and counts against the rate of its peer; a mail
-        program asks its user before it tries again.
+        program asks its user before it tries again. `directory` is asked after the
+        exchange: a peer may hold that open while an admin removes the password.
         """
         name = ""
         try:
             credentials = await exchange(argument, functools.partial(_ask, talk))
             name = credentials.name
-            user = await logins.check(credentials, directory, peer_group)
+            user = await logins.check(credentials, directory(), peer_group)
         except AuthRefused as error:
             if error.reply is not replies.LOGIN_FAILED:
                 talk.fail(error.reply)

@@ -380,7 +380,7 @@ class SMTPSession:
                 self._talk,
                 self._services.logins,
                 self._services.rates.logins,
-                self._services.directory(),
+                self._services.directory,
                 self._peer_group,
             )
             if user is not None and not self.trusted:

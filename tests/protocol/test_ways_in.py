@@ -8,6 +8,7 @@ import ssl
 import struct
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -590,6 +591,18 @@ async def test_removed_password_and_disabled_user(listen):
     now[0] = type(PEOPLE)(2, {}, PEOPLE.by_token, PEOPLE.accepted, ())
     assert (await second.ask(LOGIN)).startswith("535 ")
     assert (await first.ask("MAIL FROM:<ada@corp.example>")).startswith("530 ")
+
+
+async def test_password_removed_in_the_middle_of_a_login(listen):
+    """A login that was begun before a password was removed fails as well."""
+    now = [PEOPLE]
+    connect = await listen(protocol="submission", smtp={"directory": lambda: now[0]})
+    talk = await connect()
+    await talk.reply()
+    await talk.ask("EHLO client.example")
+    assert (await talk.ask("AUTH PLAIN")).startswith("334 ")
+    now[0] = replace(PEOPLE, app_passwords={})
+    assert (await talk.ask(LOGIN.rsplit(maxsplit=1)[-1])).startswith("535 ")
 
 
 async def test_who_waits_too_long_in_a_login(listen):
