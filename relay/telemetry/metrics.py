@@ -65,18 +65,21 @@ def _reserve() -> None:
 
     The library makes them sparse, and a write into a hole for which the file system
     has no room kills the process (SIGBUS). Where there is no room now, this process
-    counts for itself alone, and takes mail.
+    counts for itself alone, and takes mail. A file gets its name once it is whole: an
+    empty one, of a process that was killed here, would fail every scrape.
     """
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder is None:
         return
     kinds = ("counter", "histogram", f"gauge_{_SESSIONS}", f"gauge_{_LOOKED_UP}")
     files = [Path(folder, f"{kind}_{os.getpid()}.db") for kind in kinds]
+    begun = Path(folder, f"begun_{os.getpid()}")
     try:
         for file in files:
-            file.write_bytes(bytes(_FILE_BYTES))
+            begun.write_bytes(bytes(_FILE_BYTES))
+            begun.rename(file)
     except OSError as error:
-        for file in files:
+        for file in (begun, *files):
             with suppress(OSError):
                 file.unlink()
         values.ValueClass = values.MutexValue

@@ -179,6 +179,22 @@ def test_without_room_a_process_counts_for_itself(shared):
     assert "metrics_not_shared" in child.stderr
 
 
+def test_a_process_killed_while_it_starts_spoils_nothing(shared):
+    """A file of which no byte was written yet is not read, by a scrape or later."""
+    dying = """
+import os, pathlib
+pathlib.Path.write_bytes = lambda path, _: (path.touch(), os._exit(9))
+from relay.telemetry import metrics
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", dying], env={**os.environ, **shared.environment}
+    )
+    assert child.wait() == 9
+    assert shared.exposition([os.getpid()])
+    shared.retire(child.pid)
+    assert shared.exposition([os.getpid()])
+
+
 def test_the_folder_is_private_and_goes(shared, tmp_path):
     """Nobody else may read or write it, and nothing is left."""
     assert shared.folder.stat().st_mode & 0o077 == 0
