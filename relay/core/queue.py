@@ -63,7 +63,7 @@ class Settlement:
     attempt: int
     event: Event
     reason: str = ""
-    """A stable word, such as `no_record` or `UNABLE_TO_LOCK_ROW`."""
+    """A stable word, such as `no_record` or `REQUIRED_FIELD_MISSING`."""
     detail: str = ""
     """A sentence for people."""
     retry_at: datetime | None = None
