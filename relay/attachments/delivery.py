@@ -38,6 +38,7 @@ from relay.outbox.engine import (
     CLOCK_SLACK,
     SEND_WITHIN_S,
     Client,
+    OnceClient,
     Outbox,
     Result,
 )
@@ -297,7 +298,7 @@ class Delivery:
 # ------------------------------------------------------------------ clients
 
 
-class Uploads(Client[FileRow]):
+class Uploads(OnceClient[FileRow]):
     """Contents as ContentVersions."""
 
     def __init__(
@@ -442,8 +443,6 @@ class Uploads(Client[FileRow]):
 
 class Links(Client[FileRow]):
     """Links of files to records, as ContentDocumentLinks."""
-
-    repeatable = True
 
     def __init__(
         self,

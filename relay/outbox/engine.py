@@ -10,18 +10,18 @@ always the same:
    the row stays *sent*: its outcome is unknown.
 3. A row that is *sent* at the start of an attempt is looked up by its key. A record
    that is found settles it. That a record is absent counts only after the longest time
-   for which the call may still run (`Client.longest_call`), and only where the record
-   would be visible; then the row is planned again. Until then the look-ups wait 2, 10,
-   30 … seconds.
+   for which the call may still run (`OnceClient.longest_call`), and only where the
+   record would be visible; then the row is planned again. Until then the look-ups wait
+   2, 10, 30 … seconds.
 4. Where Salesforce itself refuses a second record with the same key, the row is sent
    again without waiting: a record that is there already is refused as a duplicate.
 
-What differs between records, files and links is a `Client`: how to send, how to look a
-key up, what an absent record proves, and the table that holds the rows. A new kind of
-row is a new client; nothing here changes.
+What differs between records, files and links is the client. A `OnceClient` says how to
+send, how to look a key up, what an absent record proves, and which table holds the
+rows. A new kind of row is a new client; nothing here changes.
 
-Some requests may be made twice without harm (a new owner, a link). Their client sets
-`repeatable`: nothing is committed before the request, and an unknown outcome is simply
+Some requests may be made twice without harm (a new owner, a link). Theirs is a plain
+`Client`: nothing is committed before the request, and an unknown outcome is simply
 tried again.
 """
 
@@ -193,10 +193,10 @@ class Change(Generic[R]):
 
 
 class Client(ABC, Generic[R]):
-    """One kind of rows: how they are sent and looked up, and the table they are in."""
+    """One kind of rows: how they are sent, and the table they are in.
 
-    repeatable = False
-    """True: the request may be made twice without harm, so that nothing is marked."""
+    A client that is no `OnceClient` makes requests that may be made twice without harm.
+    """
 
     @abstractmethod
     async def request(
@@ -212,6 +212,11 @@ class Client(ABC, Generic[R]):
     async def take(self, changes: Sequence[Change[R]]) -> None:
         """Take changes over, one after the other, into the table of these rows."""
 
+
+class OnceClient(Client[R]):
+    """Rows that must be written once: marked before they leave, and looked up."""
+
+    @abstractmethod
     async def mark_sent(self, marks: Sequence[Mark[R]]) -> Sequence[R]:
         """Commit that these rows leave now.
 
@@ -222,19 +227,18 @@ class Client(ABC, Generic[R]):
         Raises:
             StoreUnavailable: No row may leave.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def find(self, rows: Sequence[R]) -> Mapping[str, Found]:
         """Return what Salesforce holds for these rows, by key, deleted records too.
 
         Raises:
             RelayError: Salesforce could not be asked; nothing is known.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def longest_call(self, row: R) -> timedelta:
         """Return how long after its mark a call may still write this row."""
-        raise NotImplementedError
 
     def refuses_twice(self, row: R) -> bool:
         """Say whether Salesforce itself refuses a second record with this key."""
@@ -267,6 +271,8 @@ class Outbox:
     async def send(self, client: Client[R], rows: Sequence[R]) -> None:
         """Mark rows as *sent*, send them in one request, take each outcome.
 
+        Rows of a client that is no `OnceClient` are not marked.
+
         Raises:
             StoreUnavailable: The marks may be committed; nothing has left.
             TransientError: The request was refused as a whole; its rows are planned
@@ -274,7 +280,7 @@ class Outbox:
         """
         not_after_s = self._clock.boottime_s() + SEND_WITHIN_S
         lookups = {row.key: _lookups_when_sent(row) for row in rows}
-        if not client.repeatable:
+        if isinstance(client, OnceClient):
             sent_at = self._clock.now()
             marks = [Mark(row, sent_at, lookups[row.key]) for row in rows]
             rows = await client.mark_sent(marks)
@@ -292,7 +298,7 @@ class Outbox:
 
     # ------------------------------------------------------------ recover
 
-    async def recover(self, client: Client[R], rows: Sequence[R]) -> list[R]:
+    async def recover(self, client: OnceClient[R], rows: Sequence[R]) -> list[R]:
         """Find out what became of rows that are *sent* without an answer.
 
         Returns:
@@ -333,21 +339,21 @@ class Outbox:
         await client.take(changes)
         return again
 
-    def _needs_no_look(self, client: Client[R], row: R) -> bool:
+    def _needs_no_look(self, client: OnceClient[R], row: R) -> bool:
         """Say whether the row may be sent again without a look-up."""
         if not client.refuses_twice(row) or row.lookups:
             return False
         now = self._clock.now()
         return now - (row.sent_at or now) < REPEAT_WITHIN
 
-    def _over(self, client: Client[R], row: R) -> bool:
+    def _over(self, client: OnceClient[R], row: R) -> bool:
         """Say whether no call can write the row any more."""
         now = self._clock.now()
         return now >= (row.sent_at or now) + client.longest_call(row)
 
     def _reason_to_wait(
         self,
-        client: Client[R],
+        client: OnceClient[R],
         row: R,
         unfindable: Mapping[str, str],
         hidden: Mapping[str, str],
@@ -391,7 +397,7 @@ def _after(client: Client[R], row: R, outcome: WriteOutcome, lookups: int) -> Ch
     wait_s = outcome.retry_after_s
     if result is Result.NOT_SENT:
         wait_s = NOT_SENT_WAIT_S
-    elif result is Result.UNKNOWN and not client.repeatable:
+    elif result is Result.UNKNOWN and isinstance(client, OnceClient):
         wait_s = look_up_wait_s(lookups)
     return Change(
         row,
@@ -419,7 +425,8 @@ def _refused_as_a_whole(client: Client[R], row: R, error: TransientError) -> Cha
 def _next(client: Client[R], row: R, result: Result) -> ActivityState:
     """Return the next state; a row that was never marked stays where it is."""
     settles = result in {Result.WRITTEN, Result.REFUSED}
-    return row.state if client.repeatable and not settles else NEXT[result]
+    marked = isinstance(client, OnceClient)
+    return NEXT[result] if marked or settles else row.state
 
 
 # ------------------------------------------------------------------ turns

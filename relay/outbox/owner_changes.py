@@ -152,8 +152,6 @@ class Steps(Client[Step]):
         unfinished: Keys of what was neither done nor refused.
     """
 
-    repeatable = True
-
     def __init__(self, records: Records) -> None:
         """Keep the way to write records; nothing is sent yet."""
         self._records = records

@@ -21,7 +21,7 @@ from relay.core.errors import OutcomeUnknown, StoreUnavailable, TransientError
 from relay.core.model import Activity, LedgerUpdate, Unsent
 from relay.core.states import ActivityState
 from relay.outbox.backoff import look_up_wait_s
-from relay.outbox.engine import CLOCK_SLACK, Client, Outbox, Result
+from relay.outbox.engine import CLOCK_SLACK, OnceClient, Outbox, Result
 from relay.outbox.visibility import HINT, Visibility, owner_of
 from relay.salesforce import FoundRecord, errors
 from relay.telemetry import metrics
@@ -176,7 +176,7 @@ class RecordWriter:
         return mode
 
 
-class Records(Client[Activity]):
+class Records(OnceClient[Activity]):
     """The rows of some mails of a batch, as the outbox sends and recovers them."""
 
     def __init__(

@@ -22,6 +22,7 @@ from relay.outbox.engine import (
     NEXT,
     SEND_WITHIN_S,
     Client,
+    OnceClient,
     Outbox,
     Result,
     keep_working,
@@ -70,7 +71,7 @@ class Event:
     is_deleted: bool = False
 
 
-class Reminders(Client[Reminder]):
+class Reminders(OnceClient[Reminder]):
     """The third client: a table, a call, a look-up, and what is true of this kind."""
 
     def __init__(self, *keys: str, clock: Clock) -> None:
@@ -108,8 +109,7 @@ class Reminders(Client[Reminder]):
     ) -> list[WriteOutcome]:
         """Answer as the test says; each row must be marked before."""
         self.not_after_s = not_after_boottime_s
-        if not self.repeatable:
-            assert {self.rows[row.key].state for row in rows} == {ActivityState.SENT}
+        assert {self.rows[row.key].state for row in rows} == {ActivityState.SENT}
         if self.error:
             raise self.error
         self.calls.append([row.key for row in rows])
@@ -169,14 +169,23 @@ class Reminders(Client[Reminder]):
         return str(self.rows[key].state), self.rows[key].due_in_s
 
 
-class Gentle(Reminders):
-    """A kind of request that may be repeated without harm."""
+class Gentle(Client[Reminder]):
+    """A kind of request that may be repeated without harm: nothing can be marked."""
 
-    repeatable = True
+    def __init__(self, answer: WriteState) -> None:
+        """Answer every request so."""
+        self.answer = answer
+        self.taken: list[Change[Reminder]] = []
 
-    async def mark_sent(self, marks: object) -> list[Reminder]:
-        """Never be asked."""
-        raise AssertionError
+    async def request(
+        self, rows: Sequence[Reminder], *, not_after_boottime_s: float
+    ) -> list[WriteOutcome]:
+        """Answer as the test says."""
+        return [WriteOutcome(row.key, self.answer) for row in rows]
+
+    async def take(self, changes: Sequence[Change[Reminder]]) -> None:
+        """Keep the changes."""
+        self.taken += changes
 
 
 @pytest.fixture
@@ -370,19 +379,12 @@ async def test_a_unique_field_needs_no_wait(
     ],
 )
 async def test_what_may_be_repeated_is_never_marked(
-    outbox: Outbox, clock: Clock, answer: WriteState, end: str
+    outbox: Outbox, answer: WriteState, end: str
 ) -> None:
     """An unknown outcome stays where it was, and is tried again."""
-    client = Gentle("a", clock=clock)
-    client.answers["a"] = answer
-    taken: list[Change[Reminder]] = []
-
-    async def take(changes: Sequence[Change[Reminder]]) -> None:
-        taken.extend(changes)
-
-    client.take = take  # type: ignore[method-assign]
-    await send(outbox, client)
-    assert [str(change.state) for change in taken] == [end]
+    client = Gentle(answer)
+    await outbox.send(client, [Reminder("a")])
+    assert [str(change.state) for change in client.taken] == [end]
 
 
 def test_every_result_has_a_state() -> None:
