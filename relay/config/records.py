@@ -53,7 +53,7 @@ def _check_object(name: str) -> None:
     if name not in OBJECTS and name == name.lower():
         # Objects begin with a capital; TOML takes a key of ours for the table's own.
         raise mistake(
-            f"{name} stands below the head of this table",
+            f"{name} is below the header of this table",
             "put the keys of [salesforce] above its tables",
         )
     if name not in OBJECTS:

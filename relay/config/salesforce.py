@@ -248,7 +248,7 @@ class SalesforceSettings(Section):
             if self.private_key_file is not None:
                 return (
                     "private_key_file",
-                    "stands beside salesforce.client_secret",
+                    "is set together with salesforce.client_secret",
                     "keep the one whose flow the app allows",
                 )
             return None

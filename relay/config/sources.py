@@ -180,7 +180,7 @@ class _Source(PydanticBaseSettingsSource):
             text = f"{what}: is not text; put the path in quotes"
             raise ConfigError(text)
         if rows.get(key) not in (None, ""):
-            text = f"{what}: stands beside {section}.{key}; keep one of the two"
+            text = f"{what}: is set together with {section}.{key}; keep one of the two"
             raise ConfigError(text)
         secret = read_text(
             self.place(path),
@@ -285,17 +285,17 @@ def _no_toml(text: str, reason: str) -> str:
         name, line = ".".join(parts), twice[2]
         if (first := _line_of(text, name)) < int(line):
             return (
-                f"line {line}: [{name}] stands in the file already, at line {first}; "
+                f"line {line}: [{name}] is in the file already, at line {first}; "
                 "put the keys there, or delete one of the two"
             )
         key = parts[1] if len(parts) > 1 else name
         return (
-            f"line {line}: [{name}] stands beside a line `{key} = …`; "
+            f"line {line}: [{name}] and a line `{key} = …` are both there; "
             "delete one of the two"
         )
     if overwritten := _OVERWRITTEN.search(reason):
         return (
-            f"line {overwritten[1]}: the key stands in its section already; "
+            f"line {overwritten[1]}: the key is in its section already; "
             "keep one of the two"
         )
     last = text.count("\n", 0, len(text.rstrip())) + 1

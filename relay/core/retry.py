@@ -82,7 +82,7 @@ EFFECTS: Final[Mapping[Retry, Effect]] = {
         Then.DEAD, "dead, with the reason; `relay retry` once the cause is gone"
     ),
     Retry.REPLAN: Effect(
-        Then.DEAD, "matched and drafted anew at once; refused again: dead"
+        Then.DEAD, "matched and drafted again at once; refused again: dead"
     ),
     Retry.BACKOFF: Effect(Then.WAIT, f"queued; {_WAITS}", gives_up=True),
     Retry.SOON: Effect(
@@ -98,7 +98,7 @@ EFFECTS: Final[Mapping[Retry, Effect]] = {
         gives_up=True,
     ),
     Retry.RENEW: Effect(
-        Then.GIVE_BACK, f"goes on with a fresh token; refused again: {_PAUSED}"
+        Then.GIVE_BACK, f"continues with a new token; refused again: {_PAUSED}"
     ),
     Retry.PAUSE: Effect(Then.GIVE_BACK, f"queued; {_PAUSED}"),
     Retry.LOOK_UP: Effect(

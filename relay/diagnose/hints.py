@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 PAUSE_HINTS: Final[Mapping[str, str]] = {
     "credentials": "correct the login, then restart the relay: it tries at once",
-    "quota": "wait, or buy calls; the relay goes on by itself",
-    "budget": "wait, raise the share, or buy calls; the relay goes on by itself",
-    "down": "see trust.salesforce.com, the network and the proxy; the relay goes on",
-    "access": "do what it says; the relay goes on by itself",
+    "quota": "wait, or buy calls; the relay continues by itself",
+    "budget": "wait, raise the share, or buy calls; the relay continues by itself",
+    "down": "see trust.salesforce.com, the network and the proxy; the relay continues",
+    "access": "remove the cause; the relay continues by itself",
 }
 """By the reason of a pause: what to do. Mail is accepted and kept meanwhile."""
 _PLAIN: Final = re.compile(r"[a-z0-9_][a-z0-9_.+=~%'&-]*@[a-z0-9-]+(\.[a-z0-9-]+)+")

@@ -200,7 +200,7 @@ def _certificate(hostname: str, certificate: object, now: datetime) -> list[Find
         raise TypeError
     end = certificate.not_valid_after_utc
     until = f"valid until {end:%Y-%m-%d %H:%M} UTC"
-    hint = "renew it; the relay takes it up by itself"
+    hint = "renew it; the relay loads the new one by itself"
     if end <= now:
         return [fail("tls", f"expired on {end:%Y-%m-%d}", hint)]
     if certificate.not_valid_before_utc > now:

@@ -218,7 +218,7 @@ def _hint(place: Place) -> str:
     if isinstance(place, HostPort):
         return "give an address of this machine and a port that is free and allowed"
     return (
-        "give a path that nobody listens on, in a folder that exists and that the "
+        "give a path that no program listens on, in a folder that exists and that the "
         "relay's user may write to"
     )
 

@@ -67,7 +67,7 @@ def test_the_keys_take_the_place_of_those_of_the_example(
     (row,) = relay.json("settings", "get", "salesforce.client_id")
     assert row["value"] == "relay-sandbox"
     relay.config.write_text(f"{text}[salesforce]\n{snippet}", "utf-8")
-    assert "stands in the file already" in relay.error("user", "list", status=2)
+    assert "is in the file already" in relay.error("user", "list", status=2)
 
 
 def test_the_printed_settings_are_ready_to_use(connected: Any) -> None:

@@ -14,8 +14,8 @@ from tests.fakes.intake import running
 
 PORT_MEND = "give an address of this machine and a port that is free and allowed"
 PATH_MEND = (
-    "give a path that nobody listens on, in a folder that exists and that the relay's "
-    "user may write to"
+    "give a path that no program listens on, in a folder that exists and that the "
+    "relay's user may write to"
 )
 
 
