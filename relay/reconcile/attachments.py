@@ -69,8 +69,14 @@ class Attachments:
             me = await self._org.access.me() if judged else ""
             for row, version in zip(judged, versions, strict=True):
                 key, record = row.file.key, places.keyed.get(version)
-                verdict = whose(record, {key}, me) if record else None
-                if record is None or verdict is not Whose.OURS:
+                name = row.file.draft.name
+                if record is None:
+                    self._missing[key] = (row, None)
+                    continue
+                title = name.rpartition(".")[0] or name
+                sent_at = row.file.sent_at
+                verdict = whose(record, {key}, me, sent_at=sent_at, title=title)
+                if verdict is not Whose.OURS:
                     self._missing[key] = (row, verdict)
                 elif record.is_deleted:
                     self._deleted[key] = row

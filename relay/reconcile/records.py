@@ -224,10 +224,19 @@ class Reconciliation:
         if record is None:
             self._missing[activity.key] = _Absent(row, sfid)
             return
-        wanted = {activity.key, plain_key(str(activity.fields.get(_IDENTIFIER, "")))}
-        verdict = whose(record, wanted, me)
-        if not record.keys and activity.key_field not in {None, unique}:
-            # Its key is in a field that the org does not show any more.
+        identifier = plain_key(str(activity.fields.get(_IDENTIFIER, "")))
+        verdict = whose(
+            record,
+            {activity.key, identifier},
+            me,
+            sent_at=activity.sent_at,
+            title=str(activity.fields.get("Subject", "")),
+        )
+        unread = activity.key_field not in {None, unique}
+        own_identifier = activity.object == "EmailMessage" and not identifier
+        if unread and (not record.keys or own_identifier):
+            # Its only key is in a field that the org does not show any more; an
+            # identifier that the relay did not set is Salesforce's.
             verdict = Whose.OURS
         if verdict is not Whose.OURS:
             self._missing[activity.key] = _Absent(row, sfid, verdict)

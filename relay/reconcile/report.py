@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.outbox.visibility import HINT
+from relay.salesforce.readback import plain_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 BIN_KEEPS: Final = timedelta(days=15)
 """How long the Recycle Bin keeps a deleted record (Salesforce Help)."""
+
+MADE_WITHIN: Final = timedelta(hours=1)
+"""How far a record's date may be from the time it was sent: clocks differ, and a record
+with a unique key may have been sent a second time."""
 
 HIDDEN: Final = (
     "may be there and hidden, for no Task of its owner can be read; "
@@ -32,8 +37,8 @@ _LONG_AGO: Final = (
 )
 _FOREIGN: Final = "another record has this id, for it does not carry the relay's key"
 _NOT_PROVEN: Final = (
-    "the record with this id carries no key, and another user made it: if it is not "
-    "the relay's, name a time with --since to have the relay's written again"
+    "the record with this id carries no key, and may be the relay's all the same: if "
+    "not, name a time with --since to have the relay's written again"
 )
 
 
@@ -106,25 +111,44 @@ class Whose(StrEnum):
     NOT_PROVEN = "not_proven"
 
 
-def whose(record: KeyedRecord, wanted: Collection[str], me: str) -> Whose:
+def whose(
+    record: KeyedRecord,
+    wanted: Collection[str],
+    me: str,
+    *,
+    sent_at: datetime | None = None,
+    title: str = "",
+) -> Whose:
     """Compare the keys of a record with those that it was written with.
 
     An id alone proves nothing: a sandbox that was refreshed gives the ids of the
-    relay's records to others. A record without any key was the relay's if the
-    integration user made it and another user has edited it since, for an edit can take
-    the key away.
+    relay's records to others. But a record of the relay can lose its key: a rep edits
+    it, or an automation of the org, which then runs as the integration user. So a
+    record without any key is the relay's if it was made when the relay's was sent, with
+    the same title; and if the integration user made it and another user has edited it
+    since. Made at that time with another title, it proves nothing.
 
     Args:
         record: As read by its id.
         wanted: The key of the ledger, and the MessageIdentifier if there is one.
         me: Id of the integration user.
+        sent_at: When the relay's record was sent.
+        title: Its title, as it was sent.
     """
     if record.keys:
         return Whose.FOREIGN if record.keys.isdisjoint(wanted) else Whose.OURS
+    made_then = (
+        sent_at is not None
+        and record.created_at is not None
+        and abs(record.created_at - sent_at) < MADE_WITHIN
+    )
+    if made_then and title and record.title == plain_key(title):
+        return Whose.OURS
     if record.created_by_id != me:
         return Whose.NOT_PROVEN
-    edited = record.modified_by_id not in {None, record.created_by_id}
-    return Whose.OURS if edited else Whose.FOREIGN
+    if record.modified_by_id not in {None, record.created_by_id}:
+        return Whose.OURS
+    return Whose.NOT_PROVEN if made_then else Whose.FOREIGN
 
 
 def absent(

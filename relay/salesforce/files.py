@@ -26,7 +26,7 @@ from relay.core.errors import ActivityRefused, OutcomeUnknown
 from relay.core.ids import record_id
 from relay.salesforce import soql
 from relay.salesforce.model import KeyedRecord, WriteOutcome, WriteState
-from relay.salesforce.readback import KEY_LINE, key_of
+from relay.salesforce.readback import KEY_LINE, key_of, plain_key
 from relay.salesforce.soql import Query, asks_for, moment
 from relay.salesforce.transport import TooLateError, write_json
 
@@ -61,7 +61,7 @@ _OWN: Final = (
 )
 _VERSIONS: Final = (
     "SELECT Id, ContentDocumentId, IsDeleted, Description, CreatedById, "
-    "LastModifiedById FROM ContentVersion WHERE Id IN {}"
+    "LastModifiedById, CreatedDate, Title FROM ContentVersion WHERE Id IN {}"
 )
 _LINKS: Final = (
     "SELECT ContentDocumentId, LinkedEntityId FROM ContentDocumentLink "
@@ -299,6 +299,8 @@ class Files:
                 frozenset({key} if key else ()),
                 _id(row.get("CreatedById")),
                 _id(row.get("LastModifiedById")),
+                moment(row.get("CreatedDate")),
+                plain_key(str(row.get("Title") or "")),
             )
             if gone:
                 deleted.add(version)

@@ -86,6 +86,8 @@ class KeyedRecord:
         keys: What it carries of a unique field, a MessageIdentifier and a last line.
         created_by_id: The user who made it.
         modified_by_id: The user who changed it last.
+        created_at: When it was made, by Salesforce's clock.
+        title: Its Subject, or the Title of a file.
     """
 
     id: str
@@ -93,6 +95,8 @@ class KeyedRecord:
     keys: frozenset[str]
     created_by_id: str | None
     modified_by_id: str | None
+    created_at: datetime | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,8 +63,8 @@ OBJECTS: Final[Mapping[str, str]] = {
 
 _EXISTING: Final = "SELECT Id, IsDeleted FROM {sobject} WHERE Id IN {{}}"
 _KEYED: Final = (
-    "SELECT Id, IsDeleted, CreatedById, LastModifiedById, {fields} FROM {sobject} "
-    "WHERE Id IN {{}}"
+    "SELECT Id, IsDeleted, CreatedById, LastModifiedById, CreatedDate, Subject, "
+    "{fields} FROM {sobject} WHERE Id IN {{}}"
 )
 _OWN: Final = (
     "SELECT Id, IsDeleted, {fields:literal} FROM {sobject:literal} WHERE "
@@ -271,6 +271,8 @@ def read_keyed(
                 frozenset(_keys(sobject, field, row)),
                 record_id(row.get("CreatedById") or ""),
                 record_id(row.get("LastModifiedById") or ""),
+                moment(row.get("CreatedDate")),
+                plain_key(str(row.get("Subject") or "")),
             )
     return found
 

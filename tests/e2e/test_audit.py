@@ -151,6 +151,8 @@ def test_a_record_is_present_by_its_key(
         fields["Description"] = f"Other\n\nrelay-key: {'0' * 40}"
     elif carried == "another key":
         fields["MessageIdentifier"] = "<other@org.example>"
+    if carried == "no key":
+        fields["CreatedDate"] = "2020-01-01T00:00:00.000+0000"
     foreign = replaced(sandbox, rows[0], **fields)
     found = {row["kind"]: row for row in idle.json("audit", status=1)}
     assert found["foreign"]["ids"] == [foreign]
@@ -185,6 +187,9 @@ def test_a_key_that_a_person_has_removed_is_no_difference(
     edited = {"Description": "Called back", "LastModifiedById": rep["Id"]}
     replaced(sandbox, row, **edited)
     assert idle.json("audit", "--fix") == []
+    # An automation works as the user that made the record.
+    replaced(sandbox, row, Description="Called back", Subject=row["subject"])
+    assert idle.json("audit", "--since", "1h", "--fix") == []
     # Made by another user, it may be another org's; only a person can tell.
     replaced(sandbox, row, **edited, CreatedById=rep["Id"])
     (found,) = idle.json("audit", "--fix", status=1)

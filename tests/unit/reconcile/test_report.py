@@ -16,9 +16,16 @@ YOUNG = NOW - timedelta(days=14)
 OLD = NOW - timedelta(days=16)
 
 
-def record(*keys: str, by: str | None = ME, changed_by: str | None = ME) -> KeyedRecord:
+def record(
+    *keys: str,
+    by: str | None = ME,
+    changed_by: str | None = ME,
+    at: datetime = YOUNG - timedelta(days=30),
+    title: str = "Offer",
+) -> KeyedRecord:
     """Return a record with these keys."""
-    return KeyedRecord("00T000000000001AAA", False, frozenset(keys), by, changed_by)
+    carried = frozenset(keys)
+    return KeyedRecord("00T000000000001AAA", False, carried, by, changed_by, at, title)
 
 
 @pytest.mark.parametrize(
@@ -34,11 +41,17 @@ def record(*keys: str, by: str | None = ME, changed_by: str | None = ME) -> Keye
         (record(changed_by=REP), Whose.OURS),
         (record(by=REP, changed_by=REP), Whose.NOT_PROVEN),
         (record(by=REP, changed_by=ME), Whose.NOT_PROVEN),
+        # An automation took the key away, or another user was the relay's then.
+        (record(at=YOUNG), Whose.OURS),
+        (record(at=YOUNG, by=REP, changed_by=REP), Whose.OURS),
+        (record(at=YOUNG, title="Other"), Whose.NOT_PROVEN),
+        (record("other", at=YOUNG), Whose.FOREIGN),
     ],
 )
 def test_a_record_is_known_by_its_key(found: KeyedRecord, verdict: Whose) -> None:
-    """Any key decides; without one, only an edit explains that it is gone."""
-    assert whose(found, {"k", "<id>", ""}, ME) is verdict
+    """Any key decides; without one, time and title, or an edit that took it away."""
+    known = {"k", "<id>", ""}
+    assert whose(found, known, ME, sent_at=YOUNG, title=" Offer") is verdict
 
 
 @pytest.mark.parametrize(
