@@ -433,9 +433,9 @@ class Uploads(OnceClient[FileRow]):
             more = {"error": "deleted in Salesforce"}
         elif change.result is Result.ABSENT:
             more = {"lookups": change.lookups, "keep": True}
-        elif change.wait_s is not None:
-            # Sent without an answer, or not sent in time.
-            more["due_at"] = self._rows.after(change.wait_s)
+        else:
+            # Sent without an answer, or not sent in time: each of these has a wait.
+            more["due_at"] = self._rows.after(change.wait_s or 0.0)
             if change.result is Result.WAITING:
                 more |= {"error": row.error, "lookups": change.lookups}
         return FileUpdate(row.key, change.state, **more)
@@ -572,7 +572,10 @@ async def own_files(parts: Parts, since: datetime) -> dict[str, list[FoundFile]]
 
 
 def _groups(rows: Sequence[FileRow]) -> Iterator[list[FileRow]]:
-    """Yield small files in groups for one call each, and each large file alone."""
+    """Yield small files in groups for one call each, and each large file alone.
+
+    There must be at least one row.
+    """
     group: list[FileRow] = []
     size = 0
     for row in sorted(rows, key=is_large):
@@ -582,5 +585,4 @@ def _groups(rows: Sequence[FileRow]) -> Iterator[list[FileRow]]:
             group, size = [], 0
         group.append(row)
         size += row.draft.size_bytes
-    if group:
-        yield group
+    yield group

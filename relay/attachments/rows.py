@@ -116,10 +116,10 @@ class FileRows:
         done = await self._store.attachments.update(self._owner, updates)
         for update in updates:
             row = leased.rows[update.key]
-            if update.key in done:
-                leased.take(update)
-            else:
+            if update.key not in done:
                 leased.drop(update.key)
+                continue
+            leased.take(update)
             if update.state is not row.state:
                 metrics.FILES.labels(str(update.state)).inc()
                 if update.state not in FILE_WAITING:

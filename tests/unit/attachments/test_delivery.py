@@ -33,6 +33,7 @@ from relay.outbox.engine import Parts
 from relay.salesforce import OrgSchema, WriteOutcome, WriteState
 from relay.salesforce.files import FoundFile, Places
 from relay.store.messages import RawReader
+from relay.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -142,6 +143,7 @@ class FakeOrg:
         self.deleted: list[str] = []
         self.the_schema = SCHEMA
         self.gone: set[str] = set()
+        self.invisible = False
 
     def done(self, key: str, sobject: str) -> WriteOutcome:
         """Answer that it is written."""
@@ -182,10 +184,9 @@ class FakeOrg:
         return self.found
 
     async def places(self, versions: Sequence[str], _: object) -> Places:
-        """Return a document for each version."""
-        return Places(
-            {v: f"d-{v}" for v in versions}, frozenset(self.links), frozenset(self.gone)
-        )
+        """Return a document for each version that can be seen."""
+        documents = {} if self.invisible else {v: f"d-{v}" for v in versions}
+        return Places(documents, frozenset(self.links), frozenset(self.gone))
 
     async def delete(self, sobject: str, record: str) -> bool:
         """Note it."""
@@ -212,15 +213,20 @@ def org(clock: Time) -> FakeOrg:
 
 
 @pytest.fixture
-def turn(store: MemoryStore, org: FakeOrg, clock: Time) -> Callable[..., Any]:
-    """Return what makes one turn of the stage."""
+def stage(store: MemoryStore, org: FakeOrg, clock: Time) -> Attachments:
+    """Return the stage."""
     settings = Settings(
         smtp={"domains": ("in.example",)},
         salesforce={"settle_s": 60, "files_hold_s": 900},
     )
     owner, backoff = LeaseOwner("h", "b", 1, "1"), Backoff(settings.worker, SEEDED)
     parts = Parts(settings, store, org, clock, owner, backoff)  # type: ignore[arg-type]
-    stage = Attachments(parts, paused=lambda: False)
+    return Attachments(parts, paused=lambda: False)
+
+
+@pytest.fixture
+def turn(stage: Attachments, store: MemoryStore, clock: Time) -> Callable[..., Any]:
+    """Return what makes one turn of the stage."""
 
     async def once(later_s: float = 0) -> dict[str, str]:
         clock.moved_s += later_s
@@ -228,6 +234,12 @@ def turn(store: MemoryStore, org: FakeOrg, clock: Time) -> Callable[..., Any]:
         return {key: str(row.state) for key, row in store.rows.items()}
 
     return once
+
+
+def counted(state: str) -> float:
+    """Return how many files the metrics have in this state."""
+    labels = {"state": state}
+    return metrics.REGISTRY.get_sample_value("relay_file_changes_total", labels) or 0.0
 
 
 def due_in(store: MemoryStore, key: str) -> float:
@@ -429,6 +441,35 @@ async def test_outcomes_of_a_link(
         assert len([m for m in org.made if m[0] == "ContentVersion"]) == 1
 
 
+async def test_a_file_that_cannot_be_seen_yet_is_linked_later(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """Queries lag behind a write: it is neither sent again nor refused."""
+    store.add("a")
+    org.invisible = True
+    assert await turn() == {"a": "written"}
+    assert (due_in(store, "a"), store.rows["a"].lookups) == (2, 1)
+    assert await turn(2) == {"a": "written"}
+    assert (due_in(store, "a"), store.rows["a"].lookups) == (10, 2)
+    org.invisible = False
+    assert await turn(10) == {"a": "linked"}
+    assert org.made == [("ContentVersion", "a"), ("ContentDocumentLink", "a")]
+
+
+async def test_a_refused_second_link_leaves_the_file(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """The first record still shows it: only a file without a link is deleted."""
+    store.add(
+        "a", ActivityState.LINKED, sha256="same", document_id="d-v-a", due_at=None
+    )
+    store.add("b", sha256="same", record_id=RECORD2)
+    org.answer = lambda key, _: WriteOutcome(key, WriteState.REFUSED, code="NO_ACCESS")
+    assert await turn() == {"a": "linked", "b": "refused"}
+    assert org.made == [("ContentDocumentLink", "b")]
+    assert org.deleted == []
+
+
 async def test_a_file_deleted_before_its_link_is_gone(
     store: MemoryStore, org: FakeOrg, turn: Any
 ) -> None:
@@ -462,6 +503,19 @@ async def test_what_another_worker_has_taken_is_not_sent(
     store.lost = {"a", "b"}
     assert await turn() == {"a": "planned", "b": "planned"}
     assert not org.made
+
+
+async def test_what_another_worker_has_taken_is_not_settled(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """Its state is that worker's; here nothing is counted or done for it any more."""
+    store.add("a", record_gone=True)
+    store.add("b")
+    store.lost = {"a"}
+    gone, linked = counted("gone"), counted("linked")
+    assert await turn() == {"a": "planned", "b": "linked"}
+    assert (counted("gone"), counted("linked")) == (gone, linked + 1)
+    assert store.rows["a"].error == ""
 
 
 async def test_what_nobody_foresaw_is_tried_again(
@@ -605,6 +659,41 @@ def test_what_is_planned_and_left_out_stands_in_the_trace() -> None:
     assert ("files", "1 to send", "a.pdf") in lines
     assert len([line for line in lines if line[1] == "left out"]) == 11
     assert lines[-1] == ("files", "left out", "2 more")
+
+
+def test_the_trace_is_silent_about_what_there_is_none_of() -> None:
+    """All files left out, or a few, or none: no line about the others."""
+    names, lines = plan(files_attach=True, files_deny=(".exe", ".pdf"))
+    assert names == []
+    assert {line[1] for line in lines} == {"left out"}
+    names, lines = plan(files_attach=True, files_deny=())
+    assert len(names) == 13
+    assert [line[1] for line in lines] == ["13 to send"]
+
+
+async def test_files_are_worked_off_until_the_end(
+    stage: Attachments, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn that found nothing waits; `wake` ends the wait, and stopping all."""
+    monkeypatch.setattr("relay.attachments.stage.POLL_S", 60.0)
+    claim, idle, stopping = store.claim, asyncio.Event(), asyncio.Event()
+
+    async def watched(*args: object) -> list[FileRow]:
+        rows = await claim(*args)
+        if not rows:
+            idle.set()
+        return rows
+
+    monkeypatch.setattr(store, "claim", watched)
+    running = asyncio.create_task(stage.run(stopping))
+    await asyncio.wait_for(idle.wait(), 5)
+    idle.clear()
+    store.add("a")
+    stage.wake()
+    await asyncio.wait_for(idle.wait(), 5)
+    assert store.rows["a"].state is ActivityState.LINKED
+    stopping.set()
+    await asyncio.wait_for(running, 5)
 
 
 async def test_without_files_nothing_is_planned_or_run() -> None:

@@ -70,7 +70,11 @@ def test_damage_raises_nothing(data: bytes, size: int) -> None:
     )
 
 
-@pytest.mark.parametrize("text", [b"YW Jj", b"YWJj!ZGVm", b"YWJ", b"YW==\r\n\r\nZZ"])
+@pytest.mark.parametrize("text", [
+        b"YW Jj", b"YWJj!ZGVm", b"YWJ", b"YW==\r\n\r\nZZ",
+        b"YWJj=ZGVm", b"Y=WJj", b"=YWJj==", b"YWJjZ=GVm=", b"YWJj=",
+    ],
+)  # fmt: skip
 def test_damaged_base64_reads_as_elsewhere(text: bytes) -> None:
     """A file is read as tolerantly as a body is."""
     assert b"".join(decoded([text], "base64")) == from_base64(text)

@@ -233,6 +233,27 @@ async def test_a_store_that_is_locked_does_not_matter(gate, shared, clock):
     assert (await shared.pauses.get(ORG)).pause == gate.pause
 
 
+async def test_a_relay_starts_and_stops_without_the_store(gate, shared):
+    """It works with the org as if it were in use, until the store answers."""
+    shared.fails = True
+    await gate.start()
+    assert await gate.wait_s() == 0
+    assert gate.size(1000) == 1000
+    await gate.stop()
+
+
+async def test_the_report_says_why_the_org_is_paused(gate, org, clock):
+    """In use, it says how long the calls last; paused, the reason and the next try."""
+    org.budget.report(100, 1000)
+    ready, text = await gate.report()
+    assert ready
+    assert text.startswith("100 of 1000 calls used")
+    await gate.trip(CredentialsRefused("no", retry_after_s=60))
+    ready, text = await gate.report()
+    assert not ready
+    assert text == gate.pause.report
+
+
 # ------------------------------------------------------------------ several relays
 
 
@@ -263,6 +284,51 @@ async def test_a_probe_in_vain_is_one_probe(gate, other, clock):
     clock.pass_s(2)
     assert await other.wait_s() == 0
     assert await gate.wait_s() > 0
+
+
+async def test_a_probe_that_another_relay_has_just_made_is_not_repeated(
+    gate, other, shared, clock
+):
+    """It ended, in vain, after this relay had read the pause: the next pause holds."""
+    await gate.trip(SalesforceDown("no answer"))
+    clock.pass_s(1)
+    take = shared.leases.take
+
+    async def take_second(*args):
+        shared.leases.take = take
+        assert await other.wait_s() == 0
+        await other.trip(SalesforceDown("no answer"))
+        return await take(*args)
+
+    shared.leases.take = take_second
+    assert 0 < await gate.wait_s() < 1
+    assert gate.pause == other.pause
+    clock.pass_s(2)
+    assert await other.wait_s() == 0, "the lease of the probe was given back"
+
+
+async def test_a_probe_lease_that_is_not_given_back_ends_by_itself(
+    gate, org, other, shared, clock
+):
+    """The end of the pause is known all the same; the lease runs out."""
+    await gate.trip(SalesforceDown("no answer"))
+    clock.pass_s(1)
+    assert await gate.wait_s() == 0
+
+    async def fails(*_):
+        raise StoreUnavailable("locked")
+
+    release, shared.leases.release = shared.leases.release, fails
+    org.stats.answers += 1
+    await gate.went_through()
+    shared.leases.release = release
+    assert await other.wait_s() == 0
+    assert other.pause is None
+    await other.trip(SalesforceDown("no answer"))
+    clock.pass_s(1)
+    assert 0 < await other.wait_s() < 1
+    clock.pass_s(91)
+    assert await other.wait_s() == 0
 
 
 async def test_a_failure_that_two_relays_meet_counts_once(gate, other):
@@ -337,6 +403,21 @@ async def test_relays_share_what_they_may_spend(gate, org, other, other_org, clo
     clock.pass_s(1)
     assert await gate.wait_s() == 899
     assert gate.pause == other.pause
+
+
+async def test_a_newer_figure_of_another_relay_averts_the_pause(
+    gate, org, other, other_org, clock
+):
+    """Calls have become free meanwhile, and another relay has heard of it."""
+    assert await gate.wait_s() == 0
+    org.budget.report(960, 1000)
+    clock.pass_s(0.5)
+    other_org.budget.report(100, 1000)
+    assert await other.wait_s() == 0
+    assert org.budget.exhausted()
+    assert await gate.wait_s() == 0
+    assert gate.pause is None
+    assert org.budget.reading().used == 100
 
 
 async def test_the_calls_that_pause_outlive_their_relay(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from relay.core.errors import SalesforceUnavailable
 from relay.core.model import OwnerChange
 from relay.core.queue import LeaseOwner
 from relay.outbox.engine import Parts
-from relay.outbox.owner_changes import OwnerChanges
+from relay.outbox.owner_changes import MAX_CHANGES, OwnerChanges
 from relay.salesforce import Filed, WriteOutcome, WriteState
 
 ME = "005000000000009AAA"
@@ -155,3 +156,36 @@ async def test_an_inactive_rep_has_a_stand_in() -> None:
     org = Org(filed(), **states)
     assert await handed_over(Store(due()), org, fallback_owner=STAND_IN) == ["k"]
     assert org.written[-1] == ("k", "Task", "t", {"OwnerId": STAND_IN})
+
+
+async def test_another_refusal_leaves_the_task_where_it_is() -> None:
+    """The stand-in is for inactive users; what the org refuses is given up."""
+    org = Org(filed(), **{REP: "INSUFFICIENT_ACCESS"})
+    assert await handed_over(Store(due()), org, fallback_owner=STAND_IN) == ["k"]
+    assert org.written == [("k", "Task", "t", {"OwnerId": REP})]
+
+
+async def test_a_full_turn_is_followed_by_the_next_until_the_end() -> None:
+    """A thousand at a time, without a wait between them."""
+    stopping = asyncio.Event()
+    org = Org()
+
+    class Busy(Store):
+        turns = 0
+
+        async def claim_owner_changes(
+            self, limit: int, hold_s: float
+        ) -> list[OwnerChange]:
+            self.turns += 1
+            if self.turns == 3:
+                stopping.set()
+                return []
+            return [due(f"{self.turns}-{number}") for number in range(limit)]
+
+    store = Busy()
+    settings = Settings(salesforce={"owner_after_s": 60})
+    owner = LeaseOwner("h", "b", 1, "s")
+    parts = Parts(settings, store, org, Clock(), owner, None)  # type: ignore[arg-type]
+    changes = OwnerChanges(parts, paused=lambda: False)
+    await asyncio.wait_for(changes.run(stopping), 10)
+    assert len(set(store.done)) == 2 * MAX_CHANGES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -19,8 +20,9 @@ from relay.outbox.backoff import Backoff
 from relay.outbox.batch import Batch, BatchMail
 from relay.outbox.engine import Parts
 from relay.outbox.mode import NOTE, WriteMode
-from relay.outbox.records import RecordWriter
+from relay.outbox.records import MAX_RECORDS, RecordWriter
 from relay.salesforce import FieldInfo, FoundRecord, OrgSchema, WriteOutcome, WriteState
+from tests.fakes.shared import MemoryShared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,9 +98,11 @@ class Org:
         self.answers: dict[str, tuple[WriteState, str]] = {}
         self.activity: str | None = TASK
         self.readable = True
+        self.gone = False
         self.unique = False
         self.found: list[FoundRecord] = []
         self.made: list[str] = []
+        self.calls: list[int] = []
         self.deleted: list[str] = []
         self.schema = self.records = self.access = self
 
@@ -123,6 +127,7 @@ class Org:
     async def create(self, records: Sequence[Any], **_: Any) -> list[WriteOutcome]:
         """Create records."""
         outcomes = []
+        self.calls.append(len(records))
         for key, sobject, _fields in records:
             self.made.append(sobject)
             state, code = self.answers.get(sobject, (WriteState.WRITTEN, ""))
@@ -133,7 +138,7 @@ class Org:
 
     async def read_email_messages(self, ids: Sequence[str]) -> dict[str, FoundRecord]:
         """Read back what was just written."""
-        record = FoundRecord(EMAIL, is_deleted=False, created_at=NOW)
+        record = FoundRecord(EMAIL, is_deleted=self.gone, created_at=NOW)
         record = replace(record, activity_id=self.activity)
         return dict.fromkeys(ids, record) if self.readable else {}
 
@@ -308,6 +313,79 @@ async def test_a_first_write_that_is_found_later_decides(
     assert desk.decided() == mode
 
 
+@pytest.mark.parametrize(
+    ("activity", "deleted", "state"),
+    [(TASK, [], "written"), (None, [f"EmailMessage {EMAIL}"], "planned")],
+)
+async def test_a_first_write_found_after_the_decision_changes_it_no_more(
+    activity: str | None, deleted: list[str], state: str
+) -> None:
+    """Another relay has found out that the org needs Tasks; the record is settled."""
+    desk = Desk()
+    await desk.mode.remember(Mode.TASK, "decided by another relay")
+    note = dict(desk.store.facts[NOTE])
+    desk.org.found = [FoundRecord(EMAIL, False, NOW, activity, "me")]
+    mail = await desk.recover(a_mail(sent()))
+    assert states(mail) == {"k": state}
+    assert desk.org.deleted == deleted
+    assert desk.store.facts[NOTE] == note
+
+
+async def test_a_first_write_that_a_person_deletes_at_once_decides_nothing() -> None:
+    """It is planned again, and the mode is found out by the next try."""
+    desk, mail = Desk(), a_mail()
+    desk.org.gone = True
+    assert await desk.probe(mail) is None
+    assert states(mail) == {"k-email": "planned", "k-more": "planned"}
+    assert desk.decided() is None
+    assert desk.org.deleted == []
+
+
+# ------------------------------------------------------------ the mode
+
+
+async def test_what_one_relay_found_out_holds_for_all_on_the_same_org() -> None:
+    """The next process reads it; for another org, or nothing, it must find out."""
+    desk = Desk()
+    schema = await desk.org.get()
+    assert await desk.mode.known(schema) is None
+    assert await desk.mode.likely(schema) is Mode.EMAIL_MESSAGE
+    desk.store.facts[NOTE] = {"mode": "task", "org": "https://other.example"}
+    assert await desk.mode.known(schema) is None
+    await desk.mode.remember(Mode.TASK, "no activity")
+    settings = Settings(salesforce={"write_as": "auto"}).salesforce
+    later = WriteMode(settings, desk.store, Clock())  # type: ignore[arg-type]
+    assert later.remembered is None
+    assert await later.known(schema) is Mode.TASK
+    assert await later.likely(schema) is Mode.TASK
+    assert later.remembered is Mode.TASK
+
+
+async def test_the_setting_and_the_schema_decide_before_any_write() -> None:
+    """A mode that is set is taken; an org without EmailMessage takes Tasks."""
+    desk = Desk("email_message")
+    schema = await desk.org.get()
+    assert await desk.mode.known(schema) is Mode.EMAIL_MESSAGE
+    assert await Desk().mode.known(OrgSchema({})) is Mode.TASK
+
+
+async def test_one_lane_of_all_relays_makes_the_first_write() -> None:
+    """The lease is named after the org; the second lane waits for it."""
+    desk, clock = Desk(), Clock()
+    desk.store.leases = MemoryShared(clock).leases
+    order = []
+
+    async def lane(owner: LeaseOwner) -> None:
+        async with desk.mode.probing(owner):
+            order.append(f"in {owner.pid}")
+            await asyncio.sleep(0)
+            order.append(f"out {owner.pid}")
+
+    rival = LeaseOwner("h", "b", 2, "s")
+    await asyncio.gather(lane(OWNER), lane(rival))
+    assert order == ["in 1", "out 1", "in 2", "out 2"]
+
+
 # ------------------------------------------------------------ recover
 
 
@@ -353,6 +431,27 @@ async def test_what_is_not_written_says_why(
     await desk.writer.write(desk.batch, [mail], {1: drafts(Mode.TASK)})
     assert states(mail) == {"k-task": state}
     assert text in f"{mail.error} {getattr(mail.error, 'code', '')}"
+
+
+async def test_what_does_not_fit_one_call_goes_in_several() -> None:
+    """A mail's records stay together; a call takes at most a thousand."""
+    desk = Desk("task")
+    plans = {
+        number: tuple(
+            Draft(f"{slot}", f"k-{number}-{slot}", "Task", {}, "rule")
+            for slot in range(2)
+        )
+        for number in range(1, MAX_RECORDS // 2 + 2)
+    }
+    for number in plans:
+        mail = a_mail()
+        mail.mail = replace(mail.mail, id=number)
+        desk.batch.mails[number] = mail
+    await desk.writer.write(desk.batch, list(desk.batch.mails.values()), plans)
+    assert desk.org.calls == [MAX_RECORDS, 2]
+    assert all(
+        set(states(mail).values()) == {"written"} for mail in desk.batch.mails.values()
+    )
 
 
 # ------------------------------------------------------------ commits
