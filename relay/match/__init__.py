@@ -25,7 +25,7 @@ from relay.match.decide import (
     owners_of,
     rule_line,
     trace_of,
-    without_user,
+    waiting_for_user,
 )
 from relay.match.plan import LeftOut, OurAddresses, Plan, Verdict, exclusions_of, plan
 
@@ -55,5 +55,5 @@ __all__ = [
     "plan",
     "rule_line",
     "trace_of",
-    "without_user",
+    "waiting_for_user",
 ]

@@ -360,9 +360,7 @@ def _for_whom(question: Question, answers: Answers, decision: Decision) -> Decis
     owners = owners_of(question.users, answers.users)
     if owners:
         return replace(decision, owner=owners[0][1], owners=owners)
-    verdict = without_user(question.users)
-    line = TraceLine("user", "waiting", verdict.detail)
-    return replace(decision, verdict=verdict, steps=(*decision.steps, line))
+    return waiting_for_user(question, decision)
 
 
 def drafts(
@@ -453,11 +451,15 @@ def owners_of(
     )
 
 
-def without_user(users: Sequence[User]) -> Verdict:
-    """Return the verdict for a mail of whose users none has a Salesforce user."""
-    email = users[0].email if users else ""
+def waiting_for_user(question: Question, decision: Decision) -> Decision:
+    """Let a mail wait of whose users none has a Salesforce user."""
+    email = question.users[0].email if question.users else ""
     detail = (
         f"no single active Salesforce user has the e-mail {email or '?'}: "
         f"name one with 'relay user set {email} --salesforce-id ID'"
     )
-    return Verdict(Event.GIVE_BACK, "no_salesforce_user", detail)
+    return replace(
+        decision,
+        verdict=Verdict(Event.GIVE_BACK, "no_salesforce_user", detail),
+        steps=(*decision.steps, TraceLine("user", "waiting", detail)),
+    )

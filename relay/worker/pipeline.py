@@ -37,7 +37,7 @@ from relay.core.errors import (
 from relay.core.model import LedgerUpdate
 from relay.core.retry import Then
 from relay.core.states import ActivityState, Event
-from relay.match import ask, decide, drafts, owners_of, rule_line, without_user
+from relay.match import ask, decide, drafts, owners_of, rule_line, waiting_for_user
 from relay.outbox.backoff import GIVE_BACK_S, MAX_UNEXPECTED
 from relay.outbox.batch import (
     Batch,
@@ -61,7 +61,7 @@ from relay.worker.decisions import (
 from relay.worker.reading import read_emails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Executor
     from datetime import datetime
 
@@ -392,8 +392,8 @@ class Pipeline:
             [(one.facts, one.question) for one in asked],
             fresh={key for one in asked for key in _asked_anew(one)},
         )
+        await self._remember(o for each in decided.decisions for o in each.owners)
         for one, decision in zip(asked, decided.decisions, strict=True):
-            await self._remember(decision.owners)
             self._take(one.mail, decision)
         if self._mode.shadow:
             await self._keep_plans(batch, asked, decided)
@@ -461,25 +461,23 @@ class Pipeline:
         found = await self._decisions.users(
             [user for one in waiting for user in one.question.users]
         )
-        put_off: list[_Asked] = []
-        for one in waiting:
-            users = one.question.users
-            owners = owners_of(users, found)
-            await self._remember(owners)
-            if not owners:
-                put_off.append(one)
-                context = self._decisions.context
-                decision = decide(one.facts, one.question, None, context)
-                self._take(one.mail, replace(decision, verdict=without_user(users)))
+        owners = [(one, owners_of(one.question.users, found)) for one in waiting]
+        await self._remember(o for _, each in owners for o in each)
+        put_off = [one for one, each in owners if not each]
+        for one in put_off:
+            decision = decide(one.facts, one.question, None, self._decisions.context)
+            self._take(one.mail, waiting_for_user(one.question, decision))
         return [one for one in asked if one not in put_off]
 
-    async def _remember(self, owners: Sequence[tuple[User, Owner]]) -> None:
+    async def _remember(self, owners: Iterable[tuple[User, Owner]]) -> None:
         """Keep the Salesforce user of each of our users, where it is news.
+
+        Each is written once for all mails of the batch.
 
         Raises:
             StoreUnavailable: It could not be kept.
         """
-        for user, owner in owners:
+        for user, owner in {user.id: (user, owner) for user, owner in owners}.values():
             if not user.salesforce_id:
                 await self._store.directory.set_salesforce_id(
                     user.id, owner.salesforce_id, "relay"

@@ -19,6 +19,7 @@ from relay.core.errors import (
     StoreUnavailable,
 )
 from relay.core.model import MailState
+from relay.core.org import SalesforceUser
 from relay.core.queue import Claimed, LeaseOwner
 from relay.core.states import ActivityState, Event
 from relay.outbox.backoff import Backoff
@@ -33,6 +34,7 @@ from tests.fakes.values import ADA, NOON, contact, directory
 
 OWNER = LeaseOwner("host", "boot", 1, "1")
 ANNA, BERT, CARL, DORA = CONTACTS
+BEN = "005000000000002AAA"
 PEOPLE = directory()
 RULE = "FIELD_CUSTOM_VALIDATION_EXCEPTION"
 
@@ -344,6 +346,39 @@ async def test_a_rep_without_a_user_waits(pipeline_for, store, org, take):
         assert org.looked_up.pop()[0] == asked
         mine = replace(mine, attempt=2)
     assert org.created == []
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+async def test_a_mail_that_waits_for_a_user_says_so(pipeline_for, store, take, attempt):
+    """The trace names the user each time, not only the first."""
+    pipeline = pipeline_for()
+    messages = pipeline.messages([take("m", ANNA, user_id=2, attempt=attempt)])
+    await pipeline.run(Batch(OWNER), messages)
+    steps = [(s.step, s.result) for s in messages[0].settlement.trace]
+    assert steps[-1] == ("user", "waiting")
+
+
+async def test_a_user_that_is_found_is_kept_once_for_a_batch(
+    pipeline_for, store, org, take, monkeypatch
+):
+    """A flood of mails of a new user costs one commit for the user, not one a mail."""
+    kept = []
+
+    async def set_salesforce_id(user_id, sfid, actor):
+        kept.append((user_id, sfid))
+
+    monkeypatch.setattr(store, "set_salesforce_id", set_salesforce_id, raising=False)
+    ben = SalesforceUser(BEN, "Ben", "ben@corp.example", True, None)
+    find = org.find
+
+    async def find_ben(keys, **more):
+        return replace(await find(keys, **more), users=(ben,))
+
+    monkeypatch.setattr(org, "find", find_ben)
+    batch = [take(name, ANNA, user_id=2) for name in ("a", "b", "c")]
+    ends, _ = await work(pipeline_for(), store, *batch)
+    assert set(ends.values()) == {(Event.LOGGED, "")}
+    assert kept == [(2, BEN)]
 
 
 # ------------------------------------------------------------ plans
