@@ -104,11 +104,6 @@ class MailBuffer:
         """Return how many bytes have come, also those that were not kept."""
         return self._size
 
-    @property
-    def is_lost(self) -> bool:
-        """Say whether nothing is kept any more, because the mail will be refused."""
-        return self._failure is not None
-
     def add(self, piece: bytes) -> bool:
         """Take a piece; return True if `flush` is due before the next."""
         self._size += len(piece)

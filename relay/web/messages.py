@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from relay.config import SMTPSettings
     from relay.core.clock import Clock
     from relay.core.directory import APIToken, User
-    from relay.intake import Intake, MailBuffer, Refused
+    from relay.intake import IncomingMail, Intake, Refused
     from relay.store import Store
 
 _TYPES: Final = frozenset({"", "message/rfc822", "application/octet-stream"})
@@ -153,15 +153,20 @@ class _Messages:
         if isinstance(mail, Rejection):
             raise _not_begun(mail)
         try:
-            await self._receive(request, mail.content)
+            await self._receive(request, mail)
         except BaseException:
             await mail.content.abandon()
             raise
         return await self._intake.accept(mail)
 
-    async def _receive(self, request: Request, content: MailBuffer) -> None:
-        """Read the mail to its end, or until it is certain that it will be refused."""
-        pieces = CRLFPieces()
+    async def _receive(self, request: Request, mail: IncomingMail) -> None:
+        """Read the mail to its end, or until it is too large.
+
+        A mail that is refused for another reason is read as well, though nothing of it
+        is kept: most clients read no answer before they have sent everything, and a
+        connection that is closed in the middle tells them no reason.
+        """
+        content, pieces = mail.content, CRLFPieces()
         blank = True
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -169,7 +174,7 @@ class _Messages:
                     blank = blank and not part.strip()
                     if content.add(pieces.feed(part)):
                         await content.flush()
-                    if content.is_lost:
+                    if self._intake.is_too_large(mail):
                         return
         except TimeoutError as error:
             text = f"send it within {self._timeout_s:g} s"

@@ -111,6 +111,21 @@ def test_each_mistake_has_its_status_and_mend(client: Client) -> None:
     assert "Bearer" not in client.relay.output()
 
 
+def test_the_reason_arrives_before_the_mail_has_ended(client: Client) -> None:
+    """A program that sends its whole mail first reads why the mail was refused.
+
+    An answer in the middle would end as a broken connection.
+    """
+    client.relay.stop()
+    client.relay.set(smtp__max_message_bytes=8_000_000)
+    client.relay.start()
+    serving(client.relay)
+    ada = client.token("crm", "--user", "ada@corp.example")
+    raw = b"X: y\r\n" * 100_000 + b"\r\n" + b"x" * 7_000_000
+    status, answer = client.post(raw, ada, MAIL)
+    assert (status, answer["error"]) == (413, "header_too_large")
+
+
 def test_a_clean_restart_keeps_the_port(client: Client) -> None:
     """SIGHUP replaces this process too; the old one stops when the new one serves."""
     ada = client.token("crm", "--user", "ada@corp.example")
