@@ -78,11 +78,6 @@ class Job:
     method: str = "POST"
     unique: Mapping[str, str] | None = None
 
-    @property
-    def records(self) -> list[Encoded]:
-        """Return all records."""
-        return [record for part in self.collections for record in part]
-
 
 # ------------------------------------------------------------------ packing
 

@@ -107,6 +107,10 @@ def test_the_error_of_one_record_keeps_its_class_and_wait():
     assert (str(lock)[:8], lock.retry_after_s) == ("Another ", 3.0)
     assert lock.retry is Retry.SOON
     assert type(error_of("NEVER_HEARD_OF", "?")) is SalesforceUnavailable
+    # The caller knows that it may be tried again, whatever the table says of the code.
+    later = error_of("STRING_TOO_LONG", "subject")
+    assert type(later) is SalesforceUnavailable
+    assert (later.code, str(later)) == ("STRING_TOO_LONG", "subject")
 
 
 def test_an_error_that_an_outcome_has_is_kept():
