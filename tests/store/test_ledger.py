@@ -352,6 +352,44 @@ async def test_a_task_is_handed_over_once_its_mail_is_written(
     assert await store.ledger.claim_owner_changes(10, 60) == []
 
 
+async def test_an_owner_change_that_another_relay_has_taken_is_left_to_it(
+    store, held, owner, monkeypatch
+):
+    """It was due when this relay looked; what is settled is not settled again."""
+    (a,) = await held()
+    mail = (await store.mails.join(owner, [(a.id, "A1", "A2", "")]))[a.id].id
+    made = replace(draft("one"), owner=USER_ID)
+    await store.ledger.advance(owner, plans=[(mail, [made])])
+    for state in (ActivityState.SENT, ActivityState.WRITTEN):
+        await store.ledger.advance(
+            owner, ledger=[LedgerUpdate("key-one", state, "02s1")]
+        )
+    assert len(await store.ledger.claim_owner_changes(10, 60)) == 1
+    monkeypatch.setattr("relay.store.ledger._any_due", lambda *_: True)
+    assert await store.ledger.claim_owner_changes(10, 60) == []
+    await store.ledger.settle_owner_changes([])
+
+
+async def test_the_ledger_knows_whose_record_it_is(store, held, owner):
+    """A record of Salesforce leads to the row that it answers, or to none."""
+    (a,) = await held()
+    mail = (await store.mails.join(owner, [(a.id, "A1", "A2", "")]))[a.id].id
+    await store.ledger.advance(owner, plans=[(mail, [draft("one"), draft("two")])])
+    for state in (ActivityState.SENT, ActivityState.WRITTEN):
+        await store.ledger.advance(
+            owner,
+            ledger=[
+                LedgerUpdate("key-one", state, salesforce_id="02s1"),
+                LedgerUpdate("key-two", state, salesforce_id="00T2"),
+            ],
+        )
+    assert await store.ledger.holders(["02s1", "00T2", "00T3", "02s1"]) == {
+        "02s1": "key-one",
+        "00T2": "key-two",
+    }
+    assert await store.ledger.holders([]) == {}
+
+
 async def test_the_ledger_knows_whose_records_a_row_names(store, held, owner):
     """The people of a draft come back with its row."""
     (a,) = await held()
