@@ -44,6 +44,10 @@ def values(exposed):
 @pytest.fixture
 def shared(tmp_path, monkeypatch) -> Iterator[SharedMetrics]:
     monkeypatch.setattr(totals, "_MEMORY", tmp_path)
+    # A supervisor sets no gauge itself; other tests of this process may have.
+    metrics.QUEUE.clear()
+    for gauge in (metrics.QUEUE_OLDEST, metrics.ORG_PAUSED):
+        gauge.set(0)
     shared = SharedMetrics()
     yield shared
     shared.close()
