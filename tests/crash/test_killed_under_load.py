@@ -78,10 +78,7 @@ def test_killed_under_load(
             relay.start()
         senders.join()
         wait_for(
-            lambda: (
-                not relay.log("--state", "queued")
-                and not relay.log("--state", "claimed")
-            ),
+            relay.drained,
             message=relay.output()[-2000:],
             timeout_s=120,
         )

@@ -118,11 +118,6 @@ def calls(sandbox: SandboxProcess) -> int:
     return sum("/services/data" in call["path"] for call in told)
 
 
-def drained(relay: RelayProcess) -> bool:
-    """Say whether every message has come to rest."""
-    return not relay.log("--state", "queued") and not relay.log("--state", "claimed")
-
-
 # ------------------------------------------------------------------ the promise
 
 
@@ -162,7 +157,7 @@ def test_nothing_is_lost_or_doubled(
         for each in senders:
             each.join()
         wait_for(
-            lambda: drained(relays[0]),
+            relays[0].drained,
             message="\n".join(relay.output()[-1500:] for relay in relays),
             timeout_s=LONG_S,
         )
@@ -293,7 +288,7 @@ def test_three_relays_keep_to_one_share(
         relay.set(salesforce__daily_share=1.0)
         relay.stop()
     start(*relays)
-    wait_for(lambda: drained(relays[0]), message="the rest", timeout_s=LONG_S)
+    wait_for(relays[0].drained, message="the rest", timeout_s=LONG_S)
     messages = [row for row in relays[0].log() if row["kind"] == "message"]
     assert {row["state"] for row in messages} == {"logged"}
 

@@ -314,6 +314,15 @@ class RelayProcess:
         """Return the journal, oldest first."""
         return self.json("log", *arguments)
 
+    def drained(self) -> bool:
+        """Say whether no message is queued or claimed.
+
+        One listing answers: between two, a message may go back from the second state to
+        the first.
+        """
+        states = {row["state"] for row in self.log()}
+        return not states & {"queued", "claimed"}
+
     def settled(self, message_id: str, *, timeout_s: float = DEADLINE_S) -> Any:
         """Return a message's row once it rests."""
 
