@@ -67,6 +67,10 @@ class Attachments:
             versions = [row.file.version_id or "" for row in judged]
             places = await self._org.files.places(versions, [])
             me = await self._org.access.me() if judged else ""
+            # Records of one mail share a file, which carries the key of one of them.
+            shared = await self._store.attachments.keys_by_version(
+                {row.file.draft.mail_id for row in judged}
+            )
             for row, version in zip(judged, versions, strict=True):
                 key, record = row.file.key, places.keyed.get(version)
                 name = row.file.draft.name
@@ -75,7 +79,8 @@ class Attachments:
                     continue
                 title = name.rpartition(".")[0] or name
                 sent_at = row.file.sent_at
-                verdict = whose(record, {key}, me, sent_at=sent_at, title=title)
+                wanted = {key, *shared.get(version, ())}
+                verdict = whose(record, wanted, me, sent_at=sent_at, title=title)
                 if verdict is not Whose.OURS:
                     self._missing[key] = (row, verdict)
                 elif record.is_deleted:

@@ -159,6 +159,23 @@ class Attachments(Part):
 
         return await self._context.read(work)
 
+    async def keys_by_version(self, mail_ids: Collection[int]) -> dict[str, set[str]]:
+        """Return, by version, the keys of all files of these mails that are it.
+
+        Records of one mail share a file: it carries the key of one of them.
+        """
+
+        def work(connection: Connection) -> dict[str, set[str]]:
+            found: dict[str, set[str]] = {}
+            for part in chunks(sorted(set(mail_ids))):
+                query = select(f.version_id, f.key).where(f.mail_id.in_(part))
+                for row in connection.execute(query):
+                    if row.version_id:
+                        found.setdefault(row.version_id, set()).add(row.key)
+            return found
+
+        return await self._context.read(work)
+
     async def known(self, keys: Collection[str]) -> set[str]:
         """Return those of the keys that a file has, of whatever age."""
 

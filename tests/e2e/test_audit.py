@@ -267,7 +267,7 @@ def linked(relay: RelayProcess, message: str) -> dict[str, Any]:
 
     def there() -> dict[str, Any] | None:
         (row,) = relay.json("show", message)
-        return row if [f["state"] for f in row["files"]] == ["linked"] else None
+        return row if {f["state"] for f in row["files"]} == {"linked"} else None
 
     return dict(wait_for(there, message="a linked file"))
 
@@ -363,3 +363,20 @@ def test_a_file_is_present_by_its_key(
     assert found["foreign"]["mended"] is True
     linked(idle, filed["id"])
     assert len(sandbox.rows("ContentVersion")) == 2
+
+
+def test_a_file_on_two_records_carries_one_key(
+    idle: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """Two Tasks of a mail share a file: it is nobody else's, and not sent again."""
+    sandbox.person("Lead", KIM)
+    sandbox.person("Lead", "lou@other.example")
+    idle.set(salesforce__write_as="task")
+    rcpt = idle.add_user("Ada Rep", "ada@corp.example")
+    idle.start()
+    mail = mail_to(KIM, "lou@other.example")
+    mail.add_attachment(b"%PDF-1.7", maintype="application", subtype="pdf")
+    row = linked(idle, idle.send(mail, rcpt))
+    assert len(row["records"]) == len(row["files"]) == 2
+    assert len(sandbox.rows("ContentVersion")) == 1
+    assert idle.json("audit", "--fix") == []
