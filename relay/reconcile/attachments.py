@@ -78,7 +78,7 @@ class Attachments:
                     self._missing[key] = (row, None)
                     continue
                 title = name.rpartition(".")[0] or name
-                sent_at = row.file.sent_at
+                sent_at = row.file.sent_at or row.file.created_at
                 wanted = {key, *shared.get(version, ())}
                 verdict = whose(record, wanted, me, sent_at=sent_at, title=title)
                 if verdict is not Whose.OURS:
