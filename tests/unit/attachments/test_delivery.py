@@ -441,6 +441,20 @@ async def test_outcomes_of_a_link(
         assert len([m for m in org.made if m[0] == "ContentVersion"]) == 1
 
 
+async def test_a_link_without_an_answer_ends_by_age(
+    store: MemoryStore, org: FakeOrg, turn: Any
+) -> None:
+    """A link may be made again without a look-up, and not for ever."""
+    store.add("a")
+    unknown = WriteOutcome("a", WriteState.UNKNOWN, code="no_answer")
+    org.answer = lambda key, kind: (
+        unknown if kind == "ContentDocumentLink" else org.done(key, kind)
+    )
+    assert await turn() == {"a": "written"}
+    assert await turn(6 * 86_400) == {"a": "refused"}
+    assert store.rows["a"].error.startswith("given up: ")
+
+
 async def test_a_file_that_cannot_be_seen_yet_is_linked_later(
     store: MemoryStore, org: FakeOrg, turn: Any
 ) -> None:
