@@ -115,6 +115,16 @@ def test_a_living_record_wins_over_a_deleted_one_with_its_key():
     """A unique value may stand on a deleted row as well."""
     rows = [row(1, Key__c="k", IsDeleted=True), row(2, Key__c="k"), row(3, Key__c=None)]
     assert readback.read_keys("Key__c", rows)["k"].id == "005000000000002AAA"
+    assert readback.read_keys("Key__c", rows[::-1]) == readback.read_keys(
+        "Key__c", rows
+    )
+
+
+def test_a_row_without_an_id_is_no_record():
+    """Nothing could be done with it; it hides no other."""
+    rows = [row(1, Key__c="k") | {"Id": None}, row(2, Key__c="k") | {"Id": "nonsense"}]
+    assert readback.read_keys("Key__c", rows) == {}
+    assert list(readback.read_by_id([*rows, row(3)])) == ["005000000000003AAA"]
 
 
 @pytest.mark.parametrize("sobject", ["Task", "EmailMessage"])
