@@ -12,6 +12,7 @@ from relay.core.errors import (
     ConfigError,
     CredentialsRefused,
     IllegalTransition,
+    InvalidInput,
     LeaseLost,
     MessageRejected,
     NotFound,
@@ -102,3 +103,12 @@ def test_a_lost_lease_names_the_mails() -> None:
     error = LeaseLost(frozenset({1, 2}))
     assert error.mail_ids == {1, 2}
     assert isinstance(error, TransientError)
+
+
+def test_an_invalid_input_says_what_is_wrong_and_what_fits() -> None:
+    """One line for people, and both halves for whoever shows them apart."""
+    error = InvalidInput("no time span", "write 10m")
+    assert (str(error), error.problem, error.hint) == (
+        "no time span; write 10m", "no time span", "write 10m",
+    )  # fmt: skip
+    assert str(InvalidInput("no time span")) == "no time span"

@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
+from urllib3.exceptions import MaxRetryError, NameResolutionError
 
 import relay.sandbox
 from relay.core.errors import (
@@ -274,6 +276,16 @@ def test_what_nobody_foresaw_is_unavailable_and_uncertain():
     assert not row.wrote_nothing
 
 
+def test_the_reason_that_requests_wraps_decides():
+    """A name that DNS does not know is no broken connection: nothing has left."""
+    reason = NameResolutionError("org.example", None, OSError("unknown"))
+    wrapping = MaxRetryError(None, "/", reason)
+    row = errors.foreign(requests.exceptions.ConnectionError(wrapping))
+    assert "resolved" in row.sentence
+    assert row.wrote_nothing
+    assert not errors.foreign(requests.exceptions.ConnectionError("odd")).wrote_nothing
+
+
 def test_every_error_can_be_built():
     """Each row gives an error with its code, wait and text."""
     for row in (*errors.TABLE, *errors.LOGIN_TABLE, *errors.STATUS_TABLE):
@@ -341,6 +353,7 @@ def test_what_is_no_error_list_is_not_well_formed(content):
     failed = errors.failure(400, content)
     assert not failed.well_formed
     assert failed.code == "HTTP_400"
+    assert failed.certain == failed.rule.wrote_nothing
 
 
 def test_requests_and_records_name_their_code_differently():

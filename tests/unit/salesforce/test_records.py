@@ -146,6 +146,25 @@ async def test_relations_are_asked_for_only_where_they_can_be_made(org: Org) -> 
     assert "EmailMessageRelations" not in org.asked[0].soql
 
 
+async def test_email_messages_are_found_by_their_message_id(org: Org) -> None:
+    """Of any author, deleted ones too; those without an id are not asked for."""
+    org.rows = [row(EMAIL, MessageIdentifier="<a@b>", CreatedById=ME, IsDeleted=True)]
+    found = await org.records.find_email_messages(["<a@b>", "<c@d>", ""])
+    assert list(found) == ["<a@b>"]
+    ((one,),) = found.values()
+    assert (one.id, one.is_deleted, one.created_by_id) == (EMAIL, True, ME)
+    assert org.asked[0].deleted
+    assert "('<a@b>','<c@d>')" in org.asked[0].soql.replace(", ", ",")
+
+
+async def test_email_messages_are_read_back_with_their_activity(org: Org) -> None:
+    """The activity is what proves that people can see the record."""
+    org.rows = [row(EMAIL, ActivityId=TASK)]
+    found = await org.records.read_email_messages([EMAIL, "nonsense"])
+    assert found[EMAIL].activity_id == TASK
+    assert "nonsense" not in org.asked[0].soql
+
+
 async def test_our_own_tasks_of_a_window(org: Org) -> None:
     """By their keys; of another author no Task is asked for."""
     org.rows = [row(TASK, Description=f"text\n\nrelay-key: {KEY}")]
