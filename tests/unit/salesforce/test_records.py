@@ -300,6 +300,22 @@ async def test_where_no_call_got_through_the_gravest_error_is_raised(org: Org) -
         await create(org, "a")
 
 
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [
+        (None, "no_answer"),
+        (Part(200, []), "unreadable"),
+        (Part(200, "?"), "unreadable"),
+    ],
+)
+async def test_a_collection_without_a_usable_answer_is_unknown(
+    org: Org, part: Part | None, code: str
+) -> None:
+    """Only as many results as records say what became of each of them."""
+    org.answer = lambda _: [part]
+    assert await create(org, "a", "b") == dict.fromkeys("ab", ("unknown", code))
+
+
 async def test_a_defect_is_not_taken_for_an_answer(org: Org) -> None:
     """What no table knows ends the write, whatever the other calls did."""
     org.answer = failing(ValueError("defect"))
