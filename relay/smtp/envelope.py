@@ -28,13 +28,16 @@ if TYPE_CHECKING:
 # Everything above U+009F may stand where RFC 6531 has UTF8-non-ascii; the C1 control
 # characters below may not.
 _UTF8 = "\xa0-\U0010ffff"
+# Repeated groups stand in atomic ones, so that reading stays linear. Possessive groups,
+# `(?:…)*+`, would say the same, but before Python 3.11.5 (Debian 12 has 3.11.2) they
+# keep half of an iteration that has failed: `a.` would be read as a dot-string.
 _ATOM = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_UTF8}-]++"
-_DOT_STRING = rf"{_ATOM}(?:\.{_ATOM})*+"
-_QUOTED = rf'"(?:[\x20\x21\x23-\x5b\x5d-\x7e{_UTF8}]|\\[\x20-\x7e])*+"'
-_LABEL = rf"[A-Za-z0-9_{_UTF8}](?>-*[A-Za-z0-9_{_UTF8}])*+"
-_DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*+"
+_DOT_STRING = rf"(?>{_ATOM}(?:\.{_ATOM})*)"
+_QUOTED = rf'(?>"(?:[\x20\x21\x23-\x5b\x5d-\x7e{_UTF8}]|\\[\x20-\x7e])*")'
+_LABEL = rf"(?>[A-Za-z0-9_{_UTF8}](?:-*[A-Za-z0-9_{_UTF8}])*)"
+_DOMAIN = rf"(?>{_LABEL}(?:\.{_LABEL})*)"
 _LITERAL = r"\[[\x21-\x5a\x5e-\x7e]++\]"
-_ROUTE = rf"@{_DOMAIN}(?:,@{_DOMAIN})*+:"
+_ROUTE = rf"(?>@{_DOMAIN}(?:,@{_DOMAIN})*:)"
 _PATH: Final = re.compile(
     rf"<(?:{_ROUTE})?"
     rf"(?P<local>{_DOT_STRING}|{_QUOTED})@(?P<domain>{_DOMAIN}|{_LITERAL})>"

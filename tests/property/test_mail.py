@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import TYPE_CHECKING
 
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from relay.core.addresses import (
@@ -411,6 +411,7 @@ def test_what_idna_2003_took_for_one_domain_is_two(domain: str) -> None:
 @given(st.text(min_size=1, max_size=6), DOMAINS)
 def test_local_parts_are_folded_in_ascii_alone(local: str, domain: str) -> None:
     """A key keeps every character beyond ASCII, and all its spellings have it."""
+    assume("@" not in domain)
     key = address_key(f"{local}@{domain}")
     if key is None:
         return
