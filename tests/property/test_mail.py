@@ -418,6 +418,6 @@ def test_local_parts_are_folded_in_ascii_alone(local: str, domain: str) -> None:
     kept = key.rpartition("@")[0]
     if not kept.isascii():
         assert [c for c in kept if c > "\x7f"] == [
-            c for c in local.strip() if c > "\x7f"
+            c for c in local.lstrip() if c > "\x7f"
         ]
     assert {address_key(spelt) for spelt in spellings(key)} == {key}
