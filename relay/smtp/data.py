@@ -170,7 +170,7 @@ def _possible_end(work: bytes) -> int:
 
 
 def bdat_command(argument: str) -> tuple[int, bool] | None:
-    """Return size and whether it is the last chunk, or None for what is no BDAT."""
+    """Return size and whether it is the last chunk; None if the syntax is wrong."""
     match = _COMMAND.fullmatch(argument)
     return None if match is None else (int(match["size"]), bool(match["last"]))
 

@@ -44,7 +44,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Tells `prometheus_client` to count in files of a folder, by its name."""
 _FILE_BYTES: Final = 128 * 1024
-"""Size of such a file: all labels that there are fit into it."""
+"""Size of a metrics file: the values of all known labels fit into it."""
 _SESSIONS: Final = "livesum"
 """How a gauge of several processes is read: each has its part of the whole."""
 _LOOKED_UP: Final = "livemostrecent"

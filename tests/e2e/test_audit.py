@@ -368,7 +368,7 @@ def test_a_file_is_present_by_its_key(
 def test_a_file_on_two_records_carries_one_key(
     idle: RelayProcess, sandbox: SandboxProcess
 ) -> None:
-    """Two Tasks of a mail share a file: it is nobody else's, and not sent again."""
+    """Two Tasks of a mail share a file: it is the relay's, and not sent again."""
     sandbox.person("Lead", KIM)
     sandbox.person("Lead", "lou@other.example")
     idle.set(salesforce__write_as="task")

@@ -99,7 +99,7 @@ async def test_its_owner_prolongs_a_lease(store, other, clock, owner, rival):
 
 
 async def test_of_many_who_ask_at_once_one_gets_a_lease(store, other, owner):
-    """Nobody is told yes beside another."""
+    """Only one of several relays gets the lease."""
     owners = [replace(owner, pid=number) for number in range(20)]
     came = await asyncio.gather(
         *(

@@ -284,7 +284,7 @@ async def test_without_the_mark_nothing_leaves(
 async def test_a_call_that_is_refused_as_a_whole_plans_its_rows_again(
     outbox: Outbox, client: Reminders
 ) -> None:
-    """Nothing was written: every row may be sent again, and the caller is told."""
+    """Nothing was written: every row may be sent again, and the error is raised."""
     client.error = SalesforceUnavailable("down", retry_after_s=9.0)
     with pytest.raises(SalesforceUnavailable):
         await send(outbox, client)
