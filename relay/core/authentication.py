@@ -1,0 +1,162 @@
+"""What DNS and cryptography say of where a mail comes from, as frozen values.
+
+An `Authentication` holds facts, not a judgement: which checks passed, for which domain.
+A `Verdict` is the judgement made from them: by which policy, what happens, and why.
+Both are stored with the message or the refusal, and shown.
+
+Source: RFC 8601 section 2.7 (results), RFC 7208 (SPF), RFC 6376 and 8463 (DKIM), RFC
+9989 (DMARC), RFC 8617 (ARC).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Result(StrEnum):
+    """What a check came to (RFC 8601 section 2.7)."""
+
+    PASS = "pass"  # noqa: S105 - a result, not a password
+    FAIL = "fail"
+    SOFTFAIL = "softfail"
+    NEUTRAL = "neutral"
+    NONE = "none"
+    """Nothing was there to check: no record, no signature."""
+    POLICY = "policy"
+    """It would pass, and we do not count it; the text says why."""
+    TEMPERROR = "temperror"
+    """DNS did not answer; another attempt may come to another result."""
+    PERMERROR = "permerror"
+
+
+class Identity(StrEnum):
+    """Which name SPF was checked for."""
+
+    MAIL_FROM = "mailfrom"
+    HELO = "helo"
+
+
+@dataclass(frozen=True, slots=True)
+class SPFCheck:
+    """SPF for one identity. `domain` is empty where there is nothing to check."""
+
+    identity: Identity
+    domain: str
+    result: Result
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One DKIM signature. `domain` is `d=`, `identity` is `i=`, as A-labels.
+
+    `covers` says that each header field that the relay uses is signed, and none stands
+    twice; `missing` names the others. `digest` identifies the signature: a second mail
+    with it is a copy, or a replay. `key_bits` is 0 where the key was not found.
+    """
+
+    domain: str
+    selector: str
+    result: Result
+    text: str = ""
+    identity: str = ""
+    algorithm: str = ""
+    key_bits: int = 0
+    covers: bool = False
+    missing: tuple[str, ...] = ()
+    signed_at: datetime | None = None
+    expires_at: datetime | None = None
+    digest: str = ""
+    aligned: bool = False
+    """Its domain is that of the author, in the way that the DMARC record asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class DMARCCheck:
+    """DMARC for the author's domain.
+
+    `policy_domain` is where the record stands, `organizational_domain` the result of
+    the tree walk; `policy` is `none`, `quarantine`, `reject`, or empty without a
+    record. `testing` is `t=y`. `queries` counts the look-ups at `_dmarc`.
+    """
+
+    domain: str
+    result: Result
+    text: str = ""
+    policy: str = ""
+    policy_domain: str = ""
+    organizational_domain: str = ""
+    testing: bool = False
+    spf_aligned: bool = False
+    dkim_aligned: bool = False
+    queries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ARCCheck:
+    """The ARC chain. `trusted` says that the last sealer is a configured one."""
+
+    result: Result
+    sealer: str = ""
+    instances: int = 0
+    trusted: bool = False
+    text: str = ""
+    claims: tuple[str, ...] = ()
+    """Domains that the trusted sealer saw pass, aligned with the author."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """All that was found about one mail, for one author.
+
+    `author` is the address that was judged: that of From, or of Resent-From in a mail
+    that was redirected. `source` names what the facts stand on: `checks`, or a
+    trusted path (`network`, `certificate`, `login`, `results`), with `source_detail`
+    naming which.
+    """
+
+    author: str
+    source: str
+    source_detail: str = ""
+    spf: tuple[SPFCheck, ...] = ()
+    dkim: tuple[Signature, ...] = ()
+    dmarc: DMARCCheck | None = None
+    arc: ARCCheck | None = None
+    lookups: int = 0
+    elapsed_ms: int = 0
+
+
+class Outcome(StrEnum):
+    """What becomes of a mail."""
+
+    ACCEPT = "accept"
+    FLAG = "flag"
+    """Accepted, and shown as one that a stricter policy would have stopped."""
+    HOLD = "hold"
+    """Kept, and not logged before its real author or an admin releases it."""
+    REFUSE = "refuse"
+    RETRY = "retry"
+    """Refused for now (451): DNS did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of one mail for one recipient.
+
+    `cause` is a row of the catalogue of causes (`S…`), empty where the mail is
+    accepted. `text` is a sentence for the person who sent the mail: which check failed,
+    and what helps. `proof` says in words what the author was proven by.
+    """
+
+    outcome: Outcome
+    policy: str
+    kind: str
+    proof: str = ""
+    cause: str = ""
+    text: str = ""
+    authentication: Authentication | None = None
