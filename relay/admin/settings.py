@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from relay.core.automatic import DEFAULT_RULES
 from relay.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from relay.config import Settings
     from relay.core.model import Json
 
-EDITABLE: Final = ("match.several",)
+EDITABLE: Final = ("match.several", *(f"automatic.{kind}" for kind in DEFAULT_RULES))
 """Keys of the file that the store may override while the relay runs."""
 
 

@@ -8,7 +8,7 @@ from the working directory (`sources`). Building a model by hand raises pydantic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -33,6 +33,7 @@ from relay.config.values import (
     Threads,
     mistake,
 )
+from relay.core.automatic import DEFAULT_RULES, AutomaticKind
 from relay.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -108,6 +109,58 @@ class MatchSettings(Section):
         "all of them, the oldest, or the one with the most Tasks and Events "
         "(most_activity; costs two more queries).",
     )
+
+
+_AutomaticRule = Literal["skip", "log"]
+
+
+def _automatic(kind: AutomaticKind, what: str) -> Any:
+    return Field(
+        default=DEFAULT_RULES[kind], description=f"{what}: skip, or log as any mail."
+    )
+
+
+class AutomaticSettings(Section):
+    """Mail that no person wrote; the relay never answers it."""
+
+    delivery_report: _AutomaticRule = _automatic(
+        AutomaticKind.DELIVERY_REPORT, "Reports on the delivery of a mail"
+    )
+    read_receipt: _AutomaticRule = _automatic(
+        AutomaticKind.READ_RECEIPT, "Read receipts"
+    )
+    abuse_report: _AutomaticRule = _automatic(
+        AutomaticKind.ABUSE_REPORT, "Complaints of a mailbox provider"
+    )
+    calendar_reply: _AutomaticRule = _automatic(
+        AutomaticKind.CALENDAR_REPLY, "Answers to invitations"
+    )
+    auto_reply: _AutomaticRule = _automatic(
+        AutomaticKind.AUTO_REPLY, "Out-of-office and other automatic replies"
+    )
+    auto_generated: _AutomaticRule = _automatic(
+        AutomaticKind.AUTO_GENERATED, "Mail that calls itself automatic"
+    )
+    list_mail: _AutomaticRule = _automatic(
+        AutomaticKind.LIST_MAIL, "Mail that a mailing list has sent on"
+    )
+    bulk_mail: _AutomaticRule = _automatic(
+        AutomaticKind.BULK_MAIL, "Mail with Precedence: bulk or junk"
+    )
+    null_sender: _AutomaticRule = _automatic(
+        AutomaticKind.NULL_SENDER, "Mail with the null sender and no other sign"
+    )
+    reply_suppressed: _AutomaticRule = _automatic(
+        AutomaticKind.REPLY_SUPPRESSED, "Mail with X-Auto-Response-Suppress alone"
+    )
+    campaign: _AutomaticRule = _automatic(
+        AutomaticKind.CAMPAIGN,
+        "Mail of a sales or newsletter tool (List-Unsubscribe, Feedback-ID)",
+    )
+
+    def rules(self) -> dict[str, str]:
+        """Return the rule of each kind."""
+        return {str(kind): getattr(self, kind) for kind in DEFAULT_RULES}
 
 
 class WorkerSettings(Section):
@@ -209,6 +262,7 @@ class Settings(BaseSettings):
     store: StoreSettings = Field(default_factory=StoreSettings)
     salesforce: SalesforceSettings = Field(default_factory=SalesforceSettings)
     match: MatchSettings = Field(default_factory=MatchSettings)
+    automatic: AutomaticSettings = Field(default_factory=AutomaticSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     web: WebSettings = Field(default_factory=WebSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)

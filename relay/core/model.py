@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from relay.core.automatic import Automatic
     from relay.core.states import ActivityState, State
 
 Json = Any
@@ -155,6 +156,7 @@ class Email:
     `references` keep their angle brackets. `date` is None where the header is absent
     or cannot be read. `key1` and `key2` are the identity (docs/flow.md, "Identity"):
     equal in either is the same mail. `repairs` says what was wrong and repaired.
+    `automatic` is set where the header shows that no person wrote the mail.
     """
 
     from_: tuple[Mailbox, ...]
@@ -174,6 +176,7 @@ class Email:
     key1: str
     key2: str
     repairs: tuple[str, ...] = ()
+    automatic: Automatic | None = None
 
 
 # ------------------------------------------------------------------ matching

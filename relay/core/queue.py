@@ -53,6 +53,8 @@ class Claimed:
     failing_since: datetime | None = None
     """When it first failed, later by all time in which it was due and nobody tried (a
     stopped relay, an org that is paused); sets the end. None: it has not failed yet."""
+    null_sender: bool = False
+    """It came by SMTP from the null sender (`MAIL FROM:<>`, RFC 5321 section 4.5.5)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.addresses import address_key, domain_of
+from relay.core.automatic import DEFAULT_RULES
 from relay.core.states import State
 from relay.sender import NOT_ACCEPTED
 
@@ -35,6 +36,9 @@ async def hint_for(store: Store, row: Mapping[str, Any]) -> str:
     """
     if row.get("state") == State.UNMATCHED:
         return f"once one of its people is in Salesforce: relay retry {row['id']}"
+    if row.get("state") == State.SKIPPED and row.get("reason") in DEFAULT_RULES:
+        change = f"relay settings set automatic.{row['reason']} log"
+        return f"to log such mail: {change}; then: relay retry {row['id']}"
     # A client that logged in is refused for its envelope sender, before any header.
     sender = str(row.get("from") or row.get("mail_from") or "")
     key = address_key(sender)

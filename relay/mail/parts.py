@@ -37,6 +37,7 @@ MAX_DELIMITERS: Final = 500_000
 
 _MAX_BOUNDARY: Final = 1_000  # RFC 2046 allows 70; programs use more
 _MULTIPART: Final = "multipart/"
+_CALENDAR: Final = "text/calendar"
 _GUESS: Final = re.compile(rb"^--([^\s-][^\r\n]{0,200}?)[ \t]*\r?$", re.MULTILINE)
 _GUESS_BYTES: Final = 65_536
 _ENCODING: Final = re.compile(rb"[A-Za-z0-9-]*")
@@ -47,7 +48,8 @@ class Part:
     """A leaf: what its header says, and where its encoded content lies.
 
     `choice` numbers the multipart/alternative that it stands in, 0 is none; `related`
-    says that it stands in a multipart/related.
+    says that it stands in a multipart/related. `method` is that of a text/calendar
+    part, in lower case (RFC 6047 section 2.4).
     """
 
     media_type: str
@@ -60,6 +62,7 @@ class Part:
     end: int
     choice: int = 0
     related: bool = False
+    method: str = ""
 
     def content(self, raw: bytes, limit: int) -> bytes:
         """Return the decoded content of at most `limit` encoded bytes; never fails."""
@@ -260,4 +263,6 @@ def _describe(fields: Fields, default: str, body: int) -> tuple[Part, bytes]:
         start=body,
         end=body,
     )
+    if media_type == _CALENDAR:
+        part.method = params.text(content, "method").lower()
     return part, content.get("boundary", b"")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import UnparsableMessage
 from relay.core.model import Email
 from relay.mail.addresses import is_cut, mailboxes
+from relay.mail.automatic import automatic
 from relay.mail.body import read_body
 from relay.mail.dates import parse_date
 from relay.mail.fields import scan
@@ -90,6 +91,10 @@ def parse(raw: bytes) -> Email:
         key1=key1,
         key2=key2,
         repairs=tuple(repairs),
+        automatic=automatic(
+            header.fields,
+            next((part.method for part in tree.parts if part.method), ""),
+        ),
     )
 
 

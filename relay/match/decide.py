@@ -16,12 +16,13 @@ own: a rule that came later does not change what happened.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relay import activity
 from relay.activity import Extras, Mode, Owner, RecordSettings
 from relay.core.addresses import address_key
+from relay.core.automatic import DEFAULT_RULES, AutomaticKind, with_null_sender
 from relay.core.model import Found, Match
 from relay.core.states import Event
 from relay.match.choose import Several, choose, missing
@@ -68,6 +69,8 @@ class Rules:
             directory does not say.
         records: Key field, record types and fields for records.
         shadow: Nothing is written; what would be is shown.
+        automatic: Rule of each kind of automatic mail, `skip` or `log`, where the
+            directory does not say.
     """
 
     relay_domains: frozenset[str]
@@ -75,6 +78,7 @@ class Rules:
     several: Several
     records: RecordSettings
     shadow: bool = False
+    automatic: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class MailFacts:
         in_salesforce: Rows of the ledger that are, or may be, in Salesforce, or were
             deleted there.
         redraft: Set where Salesforce refused an earlier draft in this attempt.
+        null_sender: Every copy came with `MAIL FROM:<>`.
     """
 
     email: Email
@@ -133,6 +138,7 @@ class MailFacts:
     users: tuple[User, ...]
     in_salesforce: tuple[Activity, ...] = ()
     redraft: Redraft | None = None
+    null_sender: bool = False
 
     @property
     def begun(self) -> bool:
@@ -225,6 +231,9 @@ def ask(mail: MailFacts, context: Context) -> Question:
     copy ends by a rule.
     """
     rules = context.rules
+    verdict = None if mail.begun else automatic_mail(mail, context)
+    if verdict:
+        return Question((), (), (verdict,) * len(mail.users))
     plans = [
         plan(
             mail.email,
@@ -295,6 +304,32 @@ def decide(
 
 
 # ---------------------------------------------------------------- parts of a decision
+
+
+def automatic_mail(mail: MailFacts, context: Context) -> Verdict | None:
+    """Skip a mail that no person wrote, where the rule of its kind says so.
+
+    The rule of an admin, kept in the store, stands before that of the file. A notice of
+    the relay that comes back is skipped whatever the rules say.
+    """
+    found = mail.email.automatic
+    if mail.null_sender:
+        found = with_null_sender(found)
+    if found is None:
+        return None
+    key = f"automatic.{found.kind}"
+    if found.kind is AutomaticKind.OWN_NOTICE:
+        detail = f"a notice of the relay has come back ({found.sign})"
+        return Verdict(Event.RULED_OUT, str(found.kind), detail)
+    rule = (
+        context.directory.settings.get(key)
+        or context.rules.automatic.get(found.kind)
+        or DEFAULT_RULES[found.kind]
+    )
+    if rule == "log":
+        return None
+    detail = f"automatic mail ({found.sign}): {key} is skip"
+    return Verdict(Event.RULED_OUT, str(found.kind), detail)
 
 
 def _people_line(people: Iterable[Person], plans: Sequence[Plan]) -> TraceLine:

@@ -368,6 +368,8 @@ def _claimed(row: Row[Any]) -> Claimed:
         failures=row.failures,
         alone=row.alone,
         failing_since=maybe_moment(failing_since(row)),
+        # Doors without an envelope, such as HTTP, have no HELO either.
+        null_sender=not row.mail_from and bool(row.helo),
     )
 
 

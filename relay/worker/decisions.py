@@ -224,6 +224,7 @@ def rules(settings: Settings) -> Rules:
         several=Several(settings.match.several),
         records=settings.salesforce,
         shadow=settings.salesforce.write_as == "nothing",
+        automatic=settings.automatic.rules(),
     )
 
 
@@ -254,6 +255,7 @@ def facts_of(mail: BatchMail) -> MailFacts:
         tuple(item.user for item in mail.items if item.user),
         tuple(mail.sure),
         refused,
+        null_sender=all(item.claimed.null_sender for item in mail.items),
     )
 
 

@@ -184,7 +184,7 @@ def test_settings_override_the_file(relay: Any) -> None:
     assert relay("settings", "get", "match.several").stdout == "all\n"
     relay("settings", "set", "match.several", "oldest")
     assert relay("settings", "get", "match.several").stdout == "oldest\n"
-    (row,) = relay.json("settings", "list")
+    row, *_ = relay.json("settings", "list")
     assert (row["key"], row["value"], row["source"]) == (
         "match.several",
         "oldest",

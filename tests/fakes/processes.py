@@ -370,7 +370,7 @@ def send_in(
 ) -> str:
     """Send a mail in an open session, and return the id that the 250 names."""
     client.ehlo_or_helo_if_needed()
-    code, reply = client.mail(sender or "ada@corp.example")
+    code, reply = client.mail("ada@corp.example" if sender is None else sender)
     assert code == 250, reply
     for rcpt in rcpts:
         code, reply = client.rcpt(rcpt)

@@ -34,15 +34,17 @@ def test_other_keys_are_told_from_unknown_ones(key: str, text: str) -> None:
 
 def test_the_store_stands_before_the_file() -> None:
     """Each editable key has its value and where it is from."""
-    (row,) = admin.in_force(LOADED, {})
+    row, *_ = admin.in_force(LOADED, {})
     assert (row.key, row.source) == ("match.several", "file")
-    (row,) = admin.in_force(LOADED, {"match.several": "all"})
+    row, *others = admin.in_force(LOADED, {"match.several": "all"})
     assert row.as_json() == {
         "key": "match.several",
         "value": "all",
         "source": "store",
         "help": row.help,
     }
+    assert {other.source for other in others} == {"file"}
+    assert {other.key for other in others} >= {"automatic.auto_reply"}
 
 
 def test_secrets_of_the_file_are_masked() -> None:

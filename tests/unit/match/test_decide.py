@@ -9,6 +9,7 @@ import pytest
 
 from relay.activity import Mode
 from relay.config import SalesforceSettings
+from relay.core.automatic import Automatic, AutomaticKind
 from relay.core.directory import SkipKind
 from relay.core.model import Activity
 from relay.core.org import FieldInfo, OrgSchema, SalesforceUser
@@ -297,3 +298,67 @@ def test_a_lead_alone_is_enough(mode: Mode) -> None:
     decision = decided(facts(ANNA), found(anna), mode=mode)
     assert [c.object for c in decision.match.who] == ["Lead"]
     assert len(decision.drafts) == 1
+
+
+# ---------------------------------------------------------------- automatic mail
+
+
+REPLY = Automatic(AutomaticKind.AUTO_REPLY, "Auto-Submitted: auto-replied")
+
+
+def automatic_facts(found: Automatic | None, **more: object) -> MailFacts:
+    """Return a mail to Anna that shows what made it."""
+    mail = facts(ANNA, **more)
+    return replace(mail, email=replace(mail.email, automatic=found))
+
+
+def test_automatic_mail_is_skipped_with_its_sign() -> None:
+    """Nobody is looked up; the reason is the kind, the trace names the header."""
+    decision = decided(automatic_facts(REPLY, users=(1, 2)), found(ANNA))
+    for copy in (0, 1):
+        verdict = decision.verdict_of(copy)
+        assert (verdict.event, verdict.reason) == (Event.RULED_OUT, "auto_reply")
+        (line,) = trace_of(decision, copy)
+        assert (line.step, line.result) == ("rules", "skipped")
+        assert "Auto-Submitted: auto-replied" in line.detail
+        assert "automatic.auto_reply is skip" in line.detail
+    assert decision.people == decision.drafts == ()
+
+
+def test_the_rule_of_a_kind_can_be_switched() -> None:
+    """In the file, and at run time, which wins."""
+    by_file = context(automatic={"auto_reply": "log"})
+    decision = decided(automatic_facts(REPLY), found(ANNA), by_file)
+    assert decision.verdict.event is Event.LOGGED
+    kept = replace(directory(), settings={"automatic.auto_reply": "skip"})
+    by_store = context(kept, automatic={"auto_reply": "log"})
+    decision = decided(automatic_facts(REPLY), found(ANNA), by_store)
+    assert decision.verdict_of(0).reason == "auto_reply"
+
+
+def test_mail_of_a_sales_tool_is_logged_by_default() -> None:
+    """List-Unsubscribe says nothing of who wrote it; an admin may skip it."""
+    mail = automatic_facts(Automatic(AutomaticKind.CAMPAIGN, "List-Unsubscribe: <x>"))
+    assert decided(mail, found(ANNA)).verdict.event is Event.LOGGED
+    kept = replace(directory(), settings={"automatic.campaign": "skip"})
+    assert decided(mail, found(ANNA), context(kept)).verdict_of(0).reason == "campaign"
+
+
+def test_the_null_sender_makes_a_mail_automatic() -> None:
+    """The envelope is a sign of its own."""
+    decision = decided(automatic_facts(None, null_sender=True), found(ANNA))
+    assert decision.verdict_of(0).reason == "null_sender"
+
+
+def test_a_notice_that_comes_back_is_skipped_whatever_is_set() -> None:
+    """Otherwise the relay could write to itself for ever."""
+    own = Automatic(AutomaticKind.OWN_NOTICE, "X-Relay-Notice: digest")
+    kept = replace(directory(), settings={"automatic.own_notice": "log"})
+    decision = decided(automatic_facts(own), found(ANNA), context(kept))
+    assert decision.verdict_of(0).reason == "own_notice"
+
+
+def test_a_logged_mail_stays_logged() -> None:
+    """A rule that came later does not change what happened."""
+    mail = automatic_facts(REPLY, in_salesforce=(row(ActivityState.WRITTEN),))
+    assert decided(mail, found(ANNA)).verdict_of(0).event is Event.LOGGED
