@@ -7,7 +7,7 @@ the database, keys) belongs to the file and the environment, and needs a restart
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 from relay.core.automatic import DEFAULT_RULES
 from relay.core.errors import InvalidInput
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from relay.config import Settings
     from relay.core.model import Json
 
-EDITABLE: Final = ("match.several", *(f"automatic.{kind}" for kind in DEFAULT_RULES))
+EDITABLE: Final = (
+    "match.several",
+    "match.internal_domains",
+    *(f"automatic.{kind}" for kind in DEFAULT_RULES),
+)
 """Keys of the file that the store may override while the relay runs."""
 
 
@@ -57,7 +61,7 @@ def in_force(settings: Settings, kept: Mapping[str, Json]) -> list[Setting]:
         found.append(
             Setting(
                 key,
-                kept.get(key, getattr(part, name)),
+                kept.get(key, _plain(getattr(part, name))),
                 "store" if key in kept else "file",
                 type(part).model_fields[name].description or "",
             )
@@ -99,14 +103,36 @@ def read_value(settings: Settings, key: str, text: str) -> Json:
     require_editable(settings, key)
     section, name = key.split(".")
     model = type(getattr(settings, section))
+    field = model.model_fields[name]
+    is_list = get_origin(field.annotation) is tuple
     try:
-        made = model.model_validate_strings({name: text})
-    except ValueError:  # pydantic's own error is one
-        field = model.model_fields[name]
-        choices = ", ".join(str(one) for one in get_args(field.annotation))
-        hint = f"write one of {choices}" if choices else str(field.description)
-        raise InvalidInput(f"{key} = {text!r} does not fit", hint) from None
+        made = (
+            model.model_validate({name: _split(text)})
+            if is_list
+            else model.model_validate_strings({name: text})
+        )
+    except ValueError as error:  # pydantic's own error is one
+        raise InvalidInput(
+            f"{key} = {text!r} does not fit", _hint(field, error)
+        ) from None
     return made.model_dump(mode="json")[name]
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """Read a list as the environment gives one: separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _hint(field: Any, error: Any) -> str:
+    """Say what would fit: the choices, or the hint of the check that failed."""
+    if get_origin(field.annotation) is Literal:
+        choices = ", ".join(str(one) for one in get_args(field.annotation))
+        return f"write one of {choices}"
+    for problem in error.errors():
+        context = problem.get("ctx") or {}
+        if "hint" in context:
+            return f"{problem.get('input')} {context['problem']}; {context['hint']}"
+    return str(field.description)
 
 
 def _file_field(settings: Settings, key: str) -> Any:
@@ -124,14 +150,14 @@ def _shown(settings: Settings, key: str, field: Any) -> Json:
     value: Any = getattr(getattr(settings, section), name)
     if is_secret(field) and value is not None:
         return masked_url(value) if isinstance(value, str) else "***"
-    if isinstance(value, tuple):
-        return [_plain(one) for one in value]
     return _plain(value)
 
 
 def _plain(value: Any) -> Json:
     if value is None or isinstance(value, str | int | float | dict):
         return value
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
     if hasattr(value, "model_dump"):  # one table of a list
         return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
     return str(value)

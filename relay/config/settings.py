@@ -23,6 +23,7 @@ from relay.config.values import (
     DaysOrZero,
     Flag,
     HostPort,
+    InternalDomain,
     Number,
     OptionalListener,
     OptionalPath,
@@ -108,6 +109,12 @@ class MatchSettings(Section):
         description="Where several Contacts or Leads have the same address: log on "
         "all of them, the oldest, or the one with the most Tasks and Events "
         "(most_activity; costs two more queries).",
+    )
+    internal_domains: tuple[InternalDomain, ...] = Field(
+        default=("auto",),
+        description="Domains of your own company, a list: people there are not looked "
+        "up, and mail among them alone is not logged. auto: the domains of the active "
+        "users' own addresses, except those of free mail, such as gmail.com.",
     )
 
 

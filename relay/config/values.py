@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from relay.core.addresses import domain_key, fold_ascii
+from relay.core.free_mail import is_free_mail
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -206,6 +207,23 @@ def _host_name(value: str) -> str:
     return name
 
 
+def _internal_domain(value: str) -> str:
+    text = value.strip().lower()
+    domain = domain_key(text.removeprefix("*@"))
+    if text == "auto":
+        return text
+    if not is_domain(domain) or _ip_version(domain) is not None:
+        hint = 'write a domain, such as "corp.example.com", or "auto"'
+        raise mistake("is not a domain", hint)
+    if is_free_mail(domain):
+        raise mistake(
+            "is a domain of free mail: no customer there would be found",
+            "leave it out; the users' own addresses there are left out of the log "
+            "without it",
+        )
+    return domain
+
+
 # ------------------------------------------------------------------ URLs
 
 
@@ -352,6 +370,7 @@ ListenerPlace = Annotated[Place, BeforeValidator(_place)]
 Network = Annotated[IPNetwork, BeforeValidator(_network)]
 SocketMode = Annotated[str, AfterValidator(_socket_mode)]
 Domain = Annotated[str, AfterValidator(_domain)]
+InternalDomain = Annotated[str, AfterValidator(_internal_domain)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 Origin = Annotated[str, AfterValidator(_https_origin)]
 OptionalOrigin = Annotated[Origin | None, Unset]

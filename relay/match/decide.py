@@ -26,7 +26,7 @@ from relay.core.automatic import DEFAULT_RULES, AutomaticKind, with_null_sender
 from relay.core.model import Found, Match
 from relay.core.states import Event
 from relay.match.choose import Several, choose, missing
-from relay.match.plan import OurAddresses, Plan, Verdict, exclusions_of, plan
+from relay.match.plan import AUTO, OurAddresses, Plan, Verdict, exclusions_of, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -71,6 +71,8 @@ class Rules:
         shadow: Nothing is written; what would be is shown.
         automatic: Rule of each kind of automatic mail, `skip` or `log`, where the
             directory does not say.
+        internal_domains: Domains of which nobody is looked for, where the directory
+            does not say; `auto` stands for those of the users' own addresses.
     """
 
     relay_domains: frozenset[str]
@@ -79,6 +81,7 @@ class Rules:
     records: RecordSettings
     shadow: bool = False
     automatic: Mapping[str, str] = field(default_factory=dict)
+    internal_domains: tuple[str, ...] = (AUTO,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,14 @@ class Context:
     @classmethod
     def of(cls, directory: Directory, rules: Rules) -> Context:
         """Index a directory; cheap for each mail, not for each call."""
+        internal = directory.settings.get("match.internal_domains")
+        if internal is None:
+            internal = rules.internal_domains
         return cls(
             directory,
             rules,
             Several(directory.settings.get("match.several") or rules.several),
-            OurAddresses(directory, rules.relay_domains),
+            OurAddresses(directory, rules.relay_domains, internal),
             activity.colleagues(directory),
         )
 

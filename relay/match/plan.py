@@ -1,8 +1,9 @@
 """Whom to look for: the outside people of a mail.
 
 To and Cc count, as with Salesforce's own address for copies; the users' own addresses,
-relay addresses and excluded people do not. Bcc does not count either: the other
-recipients did not see that address, so the relay does not show it on a record.
+internal domains, relay addresses and excluded people do not. Bcc does not count either:
+the other recipients did not see that address, so the relay does not show it on a
+record.
 
 Each rule is a function of its own. A rule for a whole mail returns the verdict with
 which the mail ends; a rule for a person returns why that person is left out.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import address_key, covers, domain_of
 from relay.core.directory import SkipKind
+from relay.core.free_mail import is_free_mail
 from relay.core.model import Person, Place
 from relay.core.states import Event
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from relay.core.model import Email, Mailbox
 
 OWN: Final = "own address"
+INTERNAL: Final = "internal domain"
 RELAY: Final = "relay address"
 EXCLUDED: Final = "excluded by"
 BEYOND: Final = "beyond the limit of"
@@ -68,27 +71,50 @@ class Plan:
         return sum(1 for one in self.left_out if one.rule.startswith(BEYOND))
 
 
-class OurAddresses:
-    """The users' own addresses and the relay's, indexed for many mails."""
+AUTO: Final = "auto"
+"""In `match.internal_domains`: the domains of the users' own addresses."""
 
-    def __init__(self, directory: Directory, relay_domains: Collection[str]) -> None:
-        """Read the directory once."""
+
+class OurAddresses:
+    """The users' own addresses, internal domains and the relay's, for many mails."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        relay_domains: Collection[str],
+        internal_domains: Collection[str] = (AUTO,),
+    ) -> None:
+        """Read the directory once.
+
+        `*@domain` among the accepted addresses says who may send, and nothing about
+        who is a colleague: with `*@gmail.com` every customer there would be one.
+        """
         self._relay_domains = frozenset(relay_domains)
-        accepted = frozenset[str]().union(*directory.accepted.values())
-        mailboxes = (user.email for user in directory.users.values())
-        self._addresses = accepted | {
+        mailboxes = (u.email for u in directory.users.values() if not u.removed_at)
+        self._addresses = frozenset[str]().union(*directory.accepted.values()) | {
             key for mailbox in mailboxes if (key := address_key(mailbox))
         }
-        self._domains = frozenset(
-            pattern[2:] for pattern in accepted if pattern.startswith("*@")
-        )
+        named = frozenset(internal_domains)
+        self._domains = named - {AUTO}
+        if AUTO in named:
+            self._domains |= domains_of_users(directory)
 
     def rule(self, key: str) -> str:
         """Return why the address is no customer's; empty where it may be one."""
         domain = domain_of(key)
         if domain in self._relay_domains:
             return RELAY
-        return OWN if key in self._addresses or domain in self._domains else ""
+        if key in self._addresses:
+            return OWN
+        return f"{INTERNAL} {domain}" if domain in self._domains else ""
+
+
+def domains_of_users(directory: Directory) -> frozenset[str]:
+    """Return the domains of the own addresses of active users, but no free mail."""
+    keys = (address_key(u.email) for u in directory.users.values() if u.active)
+    return frozenset(
+        domain for key in keys if key and not is_free_mail(domain := domain_of(key))
+    )
 
 
 def plan(
@@ -155,11 +181,12 @@ def mail_excluded(
 
 def nobody_left(left_out: Sequence[LeftOut]) -> Verdict:
     """Say how a mail ends of which every participant is left out."""
-    rules = {one.rule for one in left_out}
-    if rules - {OWN, RELAY}:
+    ours = [one for one in left_out if one.rule.startswith((OWN, INTERNAL))]
+    relays = [one for one in left_out if one.rule == RELAY]
+    if len(ours) + len(relays) < len(left_out):
         detail = "every outside address is excluded"
         return Verdict(Event.RULED_OUT, "excluded", detail)
-    if OWN in rules:
+    if ours:
         detail = "everybody in To and Cc is one of us"
         return Verdict(Event.RULED_OUT, "internal_only", detail)
     detail = "the relay address is the only recipient that the mail names"

@@ -225,6 +225,7 @@ def rules(settings: Settings) -> Rules:
         records=settings.salesforce,
         shadow=settings.salesforce.write_as == "nothing",
         automatic=settings.automatic.rules(),
+        internal_domains=settings.match.internal_domains,
     )
 
 

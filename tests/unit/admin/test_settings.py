@@ -19,6 +19,33 @@ def test_a_value_is_checked_as_in_the_file() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", []),
+        ("auto", ["auto"]),
+        ("Corp.example, *@bücher.example,", ["corp.example", "xn--bcher-kva.example"]),
+    ],
+)
+def test_a_list_is_separated_by_commas(text: str, value: list[str]) -> None:
+    """As in the environment; an empty one is a list too."""
+    assert admin.read_value(LOADED, "match.internal_domains", text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("corp.example,gmail.com", "gmail.com is a domain of free mail"),
+        ("ada@corp.example", "is not a domain; write a domain"),
+        ("192.0.2.1", "is not a domain"),
+    ],
+)
+def test_an_item_that_does_not_fit_is_named(text: str, part: str) -> None:
+    """Nobody can make all of gmail.com colleagues."""
+    with pytest.raises(InvalidInput, match=part):
+        admin.read_value(LOADED, "match.internal_domains", text)
+
+
+@pytest.mark.parametrize(
     ("key", "text"),
     [
         ("smtp.listen", "needs a restart"),
@@ -34,8 +61,9 @@ def test_other_keys_are_told_from_unknown_ones(key: str, text: str) -> None:
 
 def test_the_store_stands_before_the_file() -> None:
     """Each editable key has its value and where it is from."""
-    row, *_ = admin.in_force(LOADED, {})
+    row, other, *_ = admin.in_force(LOADED, {})
     assert (row.key, row.source) == ("match.several", "file")
+    assert (other.key, other.value) == ("match.internal_domains", ["auto"])
     row, *others = admin.in_force(LOADED, {"match.several": "all"})
     assert row.as_json() == {
         "key": "match.several",

@@ -177,6 +177,20 @@ def test_the_directory_chooses_before_the_settings() -> None:
     assert len(decided(facts(ANNA), found(*twins), context(people)).match.who) == 1
 
 
+@pytest.mark.parametrize(
+    ("kept", "reason"), [(None, "internal_only"), ([], ""), (["corp.example"], "x")]
+)
+def test_internal_domains_of_the_directory_win(
+    kept: list[str] | None, reason: str
+) -> None:
+    """An empty list of the directory stands before the settings too."""
+    named = {} if kept is None else {"match.internal_domains": kept}
+    people = replace(directory(), settings=named)
+    mail = facts(replace(ANNA, email_key="x@corp.example"))
+    (verdict,) = ask(mail, context(people)).verdicts
+    assert bool(verdict) == bool(reason)
+
+
 # ---------------------------------------------------------------- for whom
 
 

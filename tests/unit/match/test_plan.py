@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.core.directory import SkipKind
+from relay.core.directory import Directory, Role, SkipKind, User
 from relay.core.states import Event
 from relay.match import OurAddresses, Plan, Verdict, exclusions_of, plan
 from tests.fakes.values import boxes, directory, email
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def planned(mail: Email, *exclusions: tuple[str, SkipKind], limit: int = 50) -> Plan:
     """Plan a mail of Ada's."""
-    people = directory(*exclusions, accepted=("ada@corp.example", "*@house.example"))
-    ours = OurAddresses(people, ("in.relay.example",))
+    people = directory(*exclusions, accepted=("ada@corp.example", "me@home.example"))
+    ours = OurAddresses(people, ("in.relay.example",), ("auto", "house.example"))
     return plan(mail, ours, exclusions_of(people, 1), limit=limit)
 
 
@@ -59,12 +59,14 @@ def test_bcc_and_reply_to_are_not_looked_for() -> None:
     [
         "ada@corp.example",
         "BEN@corp.example",
+        "me@home.example",
         "anyone@house.example",
+        "colleague@corp.example",
         "log-x@in.relay.example",
     ],
 )
 def test_own_addresses_are_left_out(own: str) -> None:
-    """Users, their accepted domains and relay addresses are no customers."""
+    """Users, internal domains and relay addresses are no customers."""
     assert keys(email(to=boxes(own, "a@one.example"))) == ["a@one.example"]
 
 
@@ -72,6 +74,57 @@ def test_mail_among_ourselves_is_skipped() -> None:
     """Internal mail is left out by rule, and says so."""
     mail = email(to=boxes("ben@corp.example", "log-a@in.relay.example"))
     assert verdict(mail) == (Event.RULED_OUT, "internal_only")
+
+
+def ours(
+    *users: User, accepted: tuple[str, ...] = (), internal: tuple[str, ...] = ("auto",)
+) -> OurAddresses:
+    """Return our addresses for users of whom the first has a list."""
+    people = {user.id: user for user in users}
+    lists = {users[0].id: frozenset(accepted)}
+    return OurAddresses(Directory(1, people, {}, lists, ()), (), internal)
+
+
+def a_user(email: str, number: int = 1, *, active: bool = True) -> User:
+    """Return a user with an address of their own."""
+    return User(number, "U", email, Role.REP, active, None, f"log-{number}")
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_who_may_send_is_no_colleague_for_it(active: bool) -> None:
+    """`*@gmail.com` on a list makes no customer there one of us, for any user."""
+    known = ours(a_user("ada@gmail.com", active=active), accepted=("*@gmail.com",))
+    assert not known.rule("customer@gmail.com")
+    assert known.rule("ada@gmail.com") == "own address"
+    known = ours(a_user("ada@corp.example"), accepted=("*@partner.example",))
+    assert not known.rule("sam@partner.example")
+
+
+def test_domains_of_active_users_are_internal_unless_free_mail() -> None:
+    """`auto` reads the users' own addresses; who has left names no domain any more."""
+    known = ours(
+        a_user("ada@Corp.example"),
+        a_user("bo@web.de", 2),
+        a_user("cy@former.example", 3, active=False),
+    )
+    assert known.rule("x@corp.example") == "internal domain corp.example"
+    assert not known.rule("x@web.de")
+    assert not known.rule("x@sub.corp.example")
+    assert not known.rule("x@former.example")
+    assert known.rule("cy@former.example") == "own address"
+
+
+@pytest.mark.parametrize(
+    ("internal", "of_corp", "of_other"),
+    [((), "", ""), (("other.example",), "", "internal domain other.example")],
+)
+def test_without_auto_the_named_domains_alone_are_internal(
+    internal: tuple[str, ...], of_corp: str, of_other: str
+) -> None:
+    """An empty list has none: colleagues are looked for like anybody."""
+    known = ours(a_user("ada@corp.example"), internal=internal)
+    assert known.rule("x@corp.example") == of_corp
+    assert known.rule("x@other.example") == of_other
 
 
 @pytest.mark.parametrize("to", [(), ("log-a@in.relay.example",), ("no address",)])
@@ -124,6 +177,6 @@ def test_who_is_left_out_is_named_with_the_rule() -> None:
         ("Ben@corp.example", "own address"),
         ("X@spam.example", "excluded by *@spam.example"),
         ("log-a@in.relay.example", "relay address"),
-        ("any@house.example", "own address"),
+        ("any@house.example", "internal domain house.example"),
         ("b@one.example", "beyond the limit of 1 addresses"),
     ]
