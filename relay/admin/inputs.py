@@ -120,6 +120,12 @@ def email_address(text: str) -> str:
     if key is None or len(key) > MAX_ADDRESS or not domain_of(key).isascii():
         problem = f"{text!r} is no e-mail address of at most {MAX_ADDRESS} characters"
         raise InvalidInput(problem)
+    if "*" in key:
+        # A literal asterisk is allowed in mail, and nobody has one: it is always meant
+        # to stand for something.
+        problem = f"{text!r}: an asterisk stands for no part of an address"
+        hint = "write each address; only an accepted address may be '*@domain'"
+        raise InvalidInput(problem, hint)
     domain = domain_of(key)
     if "." not in domain and domain != "localhost":
         problem = f"{text!r} names no whole domain"
@@ -186,8 +192,10 @@ def person_name(text: str) -> str:
 
 
 def relay_address(domains: Sequence[str], user: User) -> str | None:
-    """Return a user's relay address, or None while no domain is set."""
-    return f"{user.relay_token}@{domains[0]}" if domains else None
+    """Return a user's relay address; None: no domain is set, or the user is removed."""
+    if not (domains and user.relay_token):
+        return None
+    return f"{user.relay_token}@{domains[0]}"
 
 
 # ------------------------------------------------------------------ secrets

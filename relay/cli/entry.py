@@ -7,8 +7,8 @@ and the right exit status, never a traceback.
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -35,6 +35,8 @@ INTERRUPTED: Final = 130
 """What shells report for a program that Ctrl-C ended."""
 
 _CONFIG: Final = "relay.config"
+_LONGEST_USER: Final = 64
+"""Characters of a user name of the system that the audit keeps."""
 
 
 class LazyCommand(NamedTuple):
@@ -287,9 +289,20 @@ def run(job: Coroutine[Any, Any, T]) -> T:
 
 
 def actor() -> str:
-    """Return the name under which the store records the changes of this command."""
+    """Return the name under which the store records the changes of this command.
+
+    It is the user whom the kernel knows; LOGNAME and USER are variables that anybody
+    sets. What sudo says of the person behind it is a variable too, so that it stands
+    beside that name, never in its place.
+    """
+    number = os.getuid()
     try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:
         # A container may run under a number that no password file knows.
-        return "cli"
+        name = f"uid {number}"
+    behind = os.environ.get("SUDO_USER", "")
+    told = behind.isprintable() and 0 < len(behind) <= _LONGEST_USER
+    if not told or behind == name:
+        return f"cli:{name}"
+    return f"cli:{name} (SUDO_USER {behind})"

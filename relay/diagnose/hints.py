@@ -14,6 +14,7 @@ from relay.sender import NOT_ACCEPTED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from relay.core.directory import Directory, User
     from relay.store import Store
 
 PAUSE_HINTS: Final[Mapping[str, str]] = {
@@ -29,10 +30,10 @@ _PLAIN: Final = re.compile(r"[a-z0-9_][a-z0-9_.+=~%'&-]*@[a-z0-9-]+(\.[a-z0-9-]+
 
 
 async def hint_for(store: Store, row: Mapping[str, Any]) -> str:
-    """Return the command that helps, or an empty text where none is known.
+    """Return what helps, or an empty text where nothing is known.
 
-    A refusal whose sender has been accepted since needs no command: the sender sends
-    the mail again.
+    A refusal whose sender has been accepted since needs no hint: the sender sends the
+    mail again.
     """
     if row.get("state") == State.UNMATCHED:
         return f"once one of its people is in Salesforce: relay retry {row['id']}"
@@ -41,29 +42,49 @@ async def hint_for(store: Store, row: Mapping[str, Any]) -> str:
         return f"to log such mail: {change}; then: relay retry {row['id']}"
     # A client that logged in is refused for its envelope sender, before any header.
     sender = str(row.get("from") or row.get("mail_from") or "")
-    key = address_key(sender)
-    if row.get("reason") != NOT_ACCEPTED or not row.get("user") or key is None:
+    if row.get("reason") != NOT_ACCEPTED or not row.get("user"):
         return ""
-    user = await store.directory.find_user(str(row["user"]))
-    addresses = await store.directory.addresses(user.id)
-    accepted = {one.address for one in addresses if one.in_force}
-    if {key, f"*@{domain_of(key)}"} & accepted:
-        return ""
-    return acceptance(user.email, sender)
+    directory = await store.directory.load()
+    owner = address_key(str(row["user"]))
+    for user in directory.users.values():
+        if address_key(user.email) == owner and not user.removed_at:
+            return sender_hint(directory, user, sender)
+    return ""
 
 
-def acceptance(user_email: str, sender: str) -> str:
-    """Return the command that accepts mail from a sender, or an empty text.
+def sender_hint(directory: Directory, user: User, sender: str) -> str:
+    """Return what to do about mail to a user's relay address that was refused.
 
-    The address comes from a stranger and ends on an admin's command line. So there is
-    no command for an address that a shell or the command could read as anything else:
-    `*@domain` would accept a whole domain, a leading `-` would be an option.
+    Mostly nothing: a customer replied to all, or a colleague took the wrong address. To
+    accept such a sender would log a stranger's mail as the user's. So no command is
+    ever offered that accepts one.
 
     Args:
-        user_email: The user's own address.
-        sender: The author of a mail that was refused, as written.
+        directory: Users and their addresses.
+        user: Whose relay address the mail was for.
+        sender: Its author, as written; it comes from a stranger, and is shown only
+            where a person and a shell read it as one address.
     """
     key = address_key(sender)
-    if key is None or not _PLAIN.fullmatch(key):
+    if key is None or not _PLAIN.fullmatch(key) or _sends_for(directory, user.id, key):
         return ""
-    return f"relay address add {quote(user_email)} {quote(key)}"
+    for other in directory.users.values():
+        if other.id == user.id or other.removed_at:
+            continue
+        if address_key(other.email) == key or key in directory.accepted.get(
+            other.id, frozenset()
+        ):
+            return (
+                f"{key} is an address of {other.email}, who has a relay address too: "
+                f"relay user show {quote(other.email)}"
+            )
+    return (
+        f"nothing, if {key} is anybody but {user.email}: the mail was rightly kept "
+        f"out; {user.email} sends from the addresses that are shown by: "
+        f"relay user show {quote(user.email)}"
+    )
+
+
+def _sends_for(directory: Directory, user_id: int, key: str) -> bool:
+    accepted = directory.accepted.get(user_id, frozenset())
+    return key in accepted or f"*@{domain_of(key)}" in accepted

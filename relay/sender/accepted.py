@@ -35,9 +35,9 @@ _SEVERAL_FROM_TEXT: Final = (
     "This mail names several senders in From; send it from one address only"
 )
 _NOT_ACCEPTED_TEXT: Final = (
-    "Mail from {address} is not accepted at this relay address: send from an address "
-    "that is registered for it, or ask your administrator to add {address} to your "
-    "accepted addresses"
+    "Mail from {address} is not accepted at this relay address, which takes mail from "
+    "its owner alone: if you are the owner, send from one of your registered "
+    "addresses; if you replied to all, leave this address out"
 )
 _FROM_TOO_LONG_TEXT: Final = (
     "The From line of this mail is too long; send it again from your own address alone"
@@ -46,7 +46,7 @@ LONGEST_FROM: Final = 8192
 """Bytes of all From fields together. No honest one comes near it, and reading 256 KB of
 hostile nesting would hold up every other session."""
 _LONGEST_SHOWN: Final = 120
-"""Characters of an address in a text: two of them must fit a reply line."""
+"""Characters of an address in a text: it must fit a reply line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import relay.sender
 from relay.activity import Mode
 from relay.attachments.stage import file_rules
 from relay.core.states import IN_SALESFORCE, Event
-from relay.diagnose.hints import acceptance
+from relay.diagnose.hints import sender_hint
 from relay.match import MailFacts, ask, decide, trace_of
 from relay.worker.decisions import Decisions
 
@@ -63,7 +63,7 @@ async def explain(
         `unknown` (addresses), `write_as`, `activities` (object, slot, key, rule,
         fields), `files` (name, and why it is left out), and `trace` (step, result,
         detail). `refused` is what the sender would read during SMTP; Salesforce is
-        not asked then, and `mend` is the command that accepts that sender.
+        not asked then, and `hint` (once named `mend`) says what to do.
 
     Raises:
         UnparsableMessage: No mail can be read from the bytes.
@@ -111,7 +111,7 @@ def _refused(raw: bytes, user: User, directory: Directory) -> dict[str, Any]:
         return {}
     refused = {"state": REFUSED, "reason": verdict.text, "code": verdict.reason}
     if verdict.reason == relay.sender.NOT_ACCEPTED:
-        hint = acceptance(user.email, verdict.address)
+        hint = sender_hint(directory, user, verdict.address)
         refused |= {"hint": hint, "mend": hint}
     return refused
 

@@ -115,6 +115,25 @@ def test_other_stars_are_refused(text: str) -> None:
         inputs.address_pattern(text)
 
 
+@pytest.mark.parametrize("text", ["ada+*@corp.example", "a*@corp.example"])
+@pytest.mark.parametrize("read", [inputs.address_pattern, inputs.email_address])
+def test_an_asterisk_within_a_name_is_refused(read, text: str) -> None:
+    """It would be taken literally, and nobody means it so."""
+    with pytest.raises(InvalidInput, match="stands for no part of an address"):
+        read(text)
+
+
+def test_a_user_has_no_domain_for_an_address() -> None:
+    """`*@corp.example` as a user's own address would let the whole domain send."""
+    with pytest.raises(InvalidInput, match="asterisk"):
+        inputs.email_address("*@corp.example")
+
+
+def test_a_literal_asterisk_can_be_removed() -> None:
+    """What an older relay took must not stay for ever."""
+    assert inputs.known_pattern("ada+*@Corp.example") == "ada+*@corp.example"
+
+
 def test_what_is_removed_need_not_be_valid() -> None:
     """An address that a validator refuses can still be taken out again."""
     assert inputs.known_pattern("A..B@corp.example") == "a..b@corp.example"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import click
@@ -9,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from relay.cli import COMMANDS, main
-from relay.cli.entry import RelayGroup, config_path
+from relay.cli.entry import RelayGroup, actor, config_path
 from relay.core.errors import ConfigError, NotFound, StoreUnavailable
 
 
@@ -87,3 +89,41 @@ def test_config_stands_anywhere(arguments: list[str]) -> None:
         del user.commands["probe"]
     assert result.exit_code == 0, result.output
     assert seen == [Path("a.toml")]
+
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.mark.parametrize("variable", ["LOGNAME", "USER", "LNAME", "USERNAME"])
+def test_the_author_of_a_change_is_the_real_user(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable of the environment must not sign a change with another's name."""
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setenv(variable, "boss")
+    assert actor() == f"cli:{ME}"
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("ada", f"cli:{ME} (SUDO_USER ada)"),
+        (ME, f"cli:{ME}"),
+        ("", f"cli:{ME}"),
+        ("a\x1b[31m", f"cli:{ME}"),
+        ("a" * 65, f"cli:{ME}"),
+    ],
+)
+def test_the_user_of_sudo_stands_beside_the_real_one(
+    told: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says who was behind a service user, and that it is only said."""
+    monkeypatch.setenv("SUDO_USER", told)
+    assert actor() == shown
+
+
+def test_a_number_without_a_name_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container the password file may not know the user."""
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987654321)
+    assert actor() == "cli:uid 987654321"

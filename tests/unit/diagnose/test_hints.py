@@ -1,28 +1,45 @@
-"""Commands that an admin can paste are safe, whatever a stranger wrote."""
+"""What is said about a refused sender: never to accept a stranger."""
 
 from __future__ import annotations
 
-import shlex
+from dataclasses import replace
 
 import pytest
 
-from relay.diagnose.hints import acceptance, hint_for
+from relay.core.directory import Directory, Role, User
+from relay.diagnose.hints import hint_for, sender_hint
 
-ADA = "ada@corp.example"
+ADA = User(1, "Ada", "ada@corp.example", Role.REP, True, None, "log-a")
+BEN = User(2, "Ben", "ben@corp.example", Role.REP, True, None, "log-b")
+DIRECTORY = Directory(
+    1,
+    {1: ADA, 2: BEN},
+    {"log-a": 1, "log-b": 2},
+    {
+        1: frozenset({"ada@corp.example", "*@ada.example"}),
+        2: frozenset({"ben@corp.example", "ben@home.example"}),
+    },
+    (),
+)
 
 
-def test_the_command_accepts_the_sender() -> None:
-    """It is the address in its compared form."""
-    assert acceptance(ADA, "Eve@Home.Example") == (
-        f"relay address add {ADA} eve@home.example"
-    )
+@pytest.mark.parametrize(
+    "sender",
+    ["sam@customer.example", "carol@corp.example", "Ben@Home.example", BEN.email],
+)
+def test_nobody_is_advised_to_accept_another_person(sender: str) -> None:
+    """A customer who replied to all and a colleague stay what they are: others."""
+    hint = sender_hint(DIRECTORY, ADA, sender)
+    assert hint
+    assert "address add" not in hint
+    assert "accept" not in hint
 
 
-@pytest.mark.parametrize("sender", ["o'neil@home.example", "a&b@home.example"])
-def test_the_shell_reads_one_address(sender: str) -> None:
-    """What a shell would read otherwise is quoted."""
-    words = shlex.split(acceptance(ADA, sender))
-    assert words == ["relay", "address", "add", ADA, sender]
+@pytest.mark.parametrize("sender", ["ben@corp.example", "BEN@home.example"])
+def test_another_user_is_pointed_to_their_own_relay_address(sender: str) -> None:
+    """Ben wrote to Ada's address: his own is what he looks for."""
+    hint = sender_hint(DIRECTORY, ADA, sender)
+    assert hint.endswith("relay user show ben@corp.example")
 
 
 @pytest.mark.parametrize(
@@ -34,8 +51,10 @@ def test_the_shell_reads_one_address(sender: str) -> None:
         "-x@home.example",
         "a@home",
         '"a b"@h.example',
+        "$(reboot)@h.example",
     ],
 )
+<<<<<<< HEAD
 def test_a_sender_that_can_be_misread_has_no_command(sender: str) -> None:
     """A whole domain or an option must not come from a stranger."""
     assert not acceptance(ADA, sender)
@@ -50,3 +69,42 @@ async def test_skipped_automatic_mail_names_its_switch() -> None:
     )
     other = {"id": "1", "state": "skipped", "reason": "internal_only"}
     assert await hint_for(None, other) == ""  # type: ignore[arg-type]
+=======
+def test_a_sender_that_can_be_misread_is_not_shown(sender: str) -> None:
+    """Text of a stranger must not come onto the line that an admin copies."""
+    assert not sender_hint(DIRECTORY, ADA, sender)
+
+
+@pytest.mark.parametrize("sender", ["ada@corp.example", "any@ada.example"])
+def test_a_sender_who_is_accepted_by_now_needs_nothing(sender: str) -> None:
+    """They send the mail again."""
+    assert not sender_hint(DIRECTORY, ADA, sender)
+
+
+class Store:
+    """Has a directory, which is all that a hint needs."""
+
+    def __init__(self) -> None:
+        self.directory = self
+
+    async def load(self) -> Directory:
+        return DIRECTORY
+
+
+async def test_a_refusal_of_a_user_who_is_gone_has_no_hint() -> None:
+    """There is nobody left whose addresses could be shown."""
+    row = {
+        "reason": "sender_not_accepted",
+        "user": "x@corp.example",
+        "from": "a@b.example",
+    }
+    assert not await hint_for(Store(), row)  # type: ignore[arg-type]
+    hint = await hint_for(Store(), row | {"user": "Ada@corp.example"})  # type: ignore[arg-type]
+    assert "a@b.example" in hint
+
+
+def test_a_user_without_addresses_is_read_too() -> None:
+    """A directory may have a user of whom no address is accepted."""
+    bare = replace(DIRECTORY, accepted={2: frozenset()})
+    assert "ben@corp.example" in sender_hint(bare, ADA, "ben@corp.example")
+>>>>>>> c9f3a37 (admin: Never advise to accept a stranger)

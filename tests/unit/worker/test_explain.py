@@ -53,12 +53,12 @@ async def test_a_stranger_is_refused_with_the_text_of_smtp(sender):
     assert answer["activities"] == []
 
 
-async def test_the_command_that_lets_a_stranger_in_is_named():
-    """Where an address can be accepted, and only there."""
-    command = "relay address add ada@corp.example sam@elsewhere.example"
+async def test_no_command_lets_a_stranger_in():
+    """A customer who replied to all must not be logged as the user."""
     answer = await told(mail("Sam <Sam@Elsewhere.example>"))
-    assert answer["hint"] == command
-    assert answer["mend"] == command, "the former name stays"
+    assert "sam@elsewhere.example" in answer["hint"]
+    assert "address add" not in answer["hint"]
+    assert answer["mend"] == answer["hint"], "the former name stays"
     assert not {"hint", "mend"} & (await told(mail("nobody"))).keys()
 
 
