@@ -85,7 +85,7 @@ def log(
 
     async def job() -> None:
         async with open_store(loaded) as store:
-            found = await store.directory.find_user(who) if who else None
+            found = await store.directory.find_user(who, removed=True) if who else None
             wanted = LogFilter(
                 state=State(state) if state else None,
                 user_id=found.id if found else None,

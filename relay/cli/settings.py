@@ -188,7 +188,8 @@ def list_exclusions(*, as_json: bool) -> None:
 
     async def job() -> list[dict[str, object]]:
         async with open_store(loaded) as store:
-            users = {one.id: one.email for one in await store.directory.users()}
+            everybody = await store.directory.users(removed=True)
+            users = {one.id: one.email for one in everybody}
             return [
                 {
                     "pattern": one.pattern,

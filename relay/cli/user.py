@@ -73,14 +73,15 @@ def add(
 
 
 @user.command("list")
+@click.option("--removed", is_flag=True, help="Also those who were removed.")
 @json_option
-def list_(*, as_json: bool) -> None:
+def list_(*, removed: bool, as_json: bool) -> None:
     """List all users."""
     loaded = settings()
 
     async def job() -> list[User]:
         async with open_store(loaded) as store:
-            return await store.directory.users()
+            return await store.directory.users(removed=removed)
 
     rows = [_row(loaded, one) for one in run(job())]
     if as_json:
@@ -93,9 +94,9 @@ def list_(*, as_json: bool) -> None:
                 row["name"],
                 row["email"],
                 row["role"],
-                "active" if row["active"] else "disabled",
+                _state(row),
                 row["salesforce_id"] or "by e-mail",
-                row["relay_address"] or "set smtp.domains",
+                _address_of(row),
             )
             for row in rows
         ),
@@ -130,7 +131,7 @@ def show(who: str, *, as_json: bool) -> None:
             ("name", row["name"]),
             ("email", row["email"]),
             ("role", row["role"]),
-            ("state", "active" if row["active"] else "disabled"),
+            ("state", _state(row)),
             ("salesforce id", row["salesforce_id"] or "looked up by the e-mail"),
             ("relay address", row["relay_address"] or "none: set smtp.domains"),
             *(
@@ -256,6 +257,78 @@ def set_(
         click.echo(f"{person}, Salesforce user {owner}.")
 
 
+@user.command()
+@who
+@click.argument("name", callback=checked(person_name))
+@json_option
+def rename(who: str, name: str, *, as_json: bool) -> None:
+    """Give a user another name; their messages show it too."""
+    loaded = settings()
+
+    async def job() -> User:
+        async with open_store(loaded) as store:
+            found = await store.directory.find_user(who)
+            return await store.directory.rename(found.id, name, actor())
+
+    _print_changed(loaded, run(job()), "is the name now", as_json=as_json)
+
+
+@user.command("set-email")
+@who
+@click.argument("email", metavar="ADDRESS", callback=checked(email_address))
+@click.option(
+    "--keep-old", is_flag=True, help="Mail from the former address is accepted on."
+)
+@json_option
+def set_email(who: str, email: str, *, keep_old: bool, as_json: bool) -> None:
+    """Give a user another address of their own, which may send at once.
+
+    The relay address stays. The former address may send no longer, unless --keep-old.
+    """
+    loaded = settings()
+
+    async def job() -> User:
+        async with open_store(loaded) as store:
+            found = await store.directory.find_user(who)
+            return await store.directory.set_email(
+                found.id, email, actor(), keep_old=keep_old
+            )
+
+    _print_changed(loaded, run(job()), "is the address now", as_json=as_json)
+
+
+@user.command()
+@who
+@json_option
+def remove(who: str, *, as_json: bool) -> None:
+    """Remove a user; their messages stay, and show whose they are.
+
+    Relay addresses, accepted addresses, app passwords and tokens end at once. Mail that
+    was accepted is still logged.
+    """
+    loaded = settings()
+
+    async def job() -> User:
+        async with open_store(loaded) as store:
+            found = await store.directory.find_user(who)
+            await store.directory.remove_user(found.id, actor())
+            (gone,) = (
+                one
+                for one in await store.directory.users(removed=True)
+                if one.id == found.id
+            )
+            return gone
+
+    _print_changed(loaded, run(job()), "is removed", as_json=as_json)
+
+
+def _print_changed(loaded: Settings, one: User, what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json([_row(loaded, one)])
+    else:
+        click.echo(f"{one.name} <{one.email}> {what}.")
+
+
 user.add_command(app_password)
 
 
@@ -268,7 +341,18 @@ def _row(loaded: Settings, one: User) -> dict[str, Any]:
         "active": one.active,
         "salesforce_id": one.salesforce_id,
         "relay_address": relay_address(loaded.smtp.domains, one),
-    }
+    } | ({"removed_at": one.removed_at} if one.removed_at else {})
+
+
+def _state(row: dict[str, Any]) -> str:
+    if "removed_at" in row:
+        return "removed"
+    return "active" if row["active"] else "disabled"
+
+
+def _address_of(row: dict[str, Any]) -> str:
+    none = "none" if "removed_at" in row else "set smtp.domains"
+    return str(row["relay_address"] or none)
 
 
 def _old_addresses(loaded: Settings, one: User) -> list[dict[str, Any]]:

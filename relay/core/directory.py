@@ -37,7 +37,8 @@ class User:
     """A person who logs.
 
     `relay_token` is the local part of the current relay address; `old_tokens` still
-    work for a grace time after a rotation, oldest first.
+    work for a grace time after a rotation, oldest first. A user who was removed is not
+    active and has no relay address; what stays is the owner of the messages.
     """
 
     id: int
@@ -49,6 +50,7 @@ class User:
     relay_token: str
     time_zone: str | None = None
     old_tokens: tuple[OldToken, ...] = ()
+    removed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,11 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Everybody and everything an admin edits, as of one moment (`revision`)."""
+    """Everybody and everything an admin edits, as of one moment (`revision`).
+
+    `users` holds removed ones too: mail of theirs that was accepted is still logged.
+    `ended_tokens` are relay addresses that take no mail any more, with their owners.
+    """
 
     revision: int
     users: Mapping[int, User]
@@ -130,3 +136,4 @@ class Directory:
     exclusions: tuple[Exclusion, ...]
     settings: Mapping[str, Json] = field(default_factory=dict)
     app_passwords: Mapping[int, tuple[AppPassword, ...]] = field(default_factory=dict)
+    ended_tokens: Mapping[str, int] = field(default_factory=dict)

@@ -34,6 +34,7 @@ async def check_all(settings: Settings, path: Path | None) -> list[Finding]:
             *await machine.store(settings, access),
             *await people.active(access),
             *await people.addresses(access),
+            *await people.patterns(access),
             *machine.tls(settings),
             *ports,
             *await listeners.sessions(settings, access.store, foreign),

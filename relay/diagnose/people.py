@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import address_key
 from relay.core.errors import ConfigError, RelayError
+from relay.core.free_mail import is_free_mail
 from relay.diagnose.finding import Finding, ok, warn
 
 if TYPE_CHECKING:
@@ -92,6 +93,48 @@ async def addresses(access: StoreAccess) -> list[Finding]:
             )
         )
     return findings
+
+
+async def patterns(access: StoreAccess) -> list[Finding]:
+    """Name accepted addresses that let strangers in, or nobody, whatever was meant."""
+    try:
+        store = access.require()
+        if store is None:
+            return []
+        directory = await store.directory.load()
+    except (RelayError, ConfigError):
+        return []
+    findings = []
+    for user in directory.users.values():
+        if user.removed_at:
+            continue
+        if "*" in user.email:
+            findings.append(
+                warn(
+                    "addresses",
+                    f"{user.email} is the address of {user.name}; it stands for a "
+                    "whole domain, all of which may send",
+                    f"relay user set-email {quote(user.email)} ADDRESS",
+                )
+            )
+        findings += [
+            warn(
+                "addresses",
+                f"{address} may send for {user.email}: {problem}",
+                f"relay address remove {quote(user.email)} {quote(address)}",
+            )
+            for address in sorted(directory.accepted.get(user.id, ()))
+            if (problem := _doubtful(address))
+        ]
+    return findings
+
+
+def _doubtful(address: str) -> str:
+    """Say what is wrong with an accepted address; empty for nothing."""
+    if address.startswith("*@"):
+        free = is_free_mail(address[2:])
+        return "anybody may open a mailbox there" if free else ""
+    return "the asterisk is taken literally" if "*" in address else ""
 
 
 async def owners(access: StoreAccess, org: Org) -> list[Finding]:

@@ -93,7 +93,7 @@ class Rules:
         user_id = directory.by_token.get(local)
         user = None if user_id is None else directory.users.get(user_id)
         if user is None:
-            return Rejection("unknown_recipient", "no user has this relay address")
+            return _nobody(directory, local)
         if not user.active:
             return _disabled(user)
         return Addressee(rcpt, user.id)
@@ -207,6 +207,16 @@ def shown(values: Sequence[bytes]) -> str:
         if left <= 0:
             break
     return ", ".join(texts)[:_LONGEST_SHOWN]
+
+
+def _nobody(directory: Directory, local: str) -> Rejection:
+    """Refuse an address that nobody has, and say for the journal who had it."""
+    user = directory.users.get(directory.ended_tokens.get(local, 0))
+    if user is None:
+        return Rejection("unknown_recipient", "no user has this relay address")
+    why = "who was removed" if user.removed_at else "who has another one now"
+    detail = f"it was an address of {user.name}, {why}"
+    return Rejection("unknown_recipient", detail, user.id)
 
 
 def _disabled(user: User) -> Rejection:

@@ -74,7 +74,7 @@ class Credentials(Part):
                     added_by=edit.actor,
                 )
             )
-            edit.done("app_password_add", user.email, None, name)
+            edit.done("app_password_add", user, None, name)
 
         await edit_directory(self._context, actor, work)
 
@@ -94,7 +94,7 @@ class Credentials(Part):
             if not gone.rowcount:
                 text = f"{user.email} has no app password {name!r}"
                 raise NotFound(text)
-            edit.done("app_password_remove", user.email, name, None)
+            edit.done("app_password_remove", user, name, None)
 
         await edit_directory(self._context, actor, work)
 

@@ -38,7 +38,7 @@ from relay.store.values import SECOND, iso, moment, replace_value
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from relay.core.model import Json
     from relay.store.edits import Edit
@@ -67,36 +67,42 @@ class DirectoryStore(Part):
     async def revision(self) -> int:
         """Return a number that rises with every edit; cheap, made to be asked often.
 
-        Relay addresses whose grace time is over are dropped here, which is an edit.
+        Relay addresses whose grace time is over are ended here, which is an edit.
         """
         now = self._context.now()
-        lapsed = exists().where(schema.relay_addresses.c.expires_at <= now)
+        lapsed = exists().where(_lapsed(now))
         query = select(schema.meta.c.revision, lapsed)
         revision, due = await self._context.read(lambda c: c.execute(query).one())
         if due:
-            revision = await self._context.write(lambda c: _drop_lapsed(c, now))
+            revision = await self._context.write(lambda c: _end_lapsed(c, now))
         return int(revision)
 
     # ---------------------------------------------------------------- users
 
-    async def users(self) -> list[User]:
-        """Return all users, by name."""
+    async def users(self, *, removed: bool = False) -> list[User]:
+        """Return all users, by name; with `removed`, also those who were removed."""
         now = self._context.now()
-        return await self._context.read(lambda connection: read_users(connection, now))
+        found = await self._context.read(lambda connection: read_users(connection, now))
+        return [user for user in found if removed or user.removed_at is None]
 
-    async def find_user(self, text: str) -> User:
+    async def find_user(self, text: str, *, removed: bool = False) -> User:
         """Return the user with this e-mail address, or with this name if only one has.
+
+        Args:
+            text: The address or the name.
+            removed: Where no user of today fits, look among the removed ones too.
 
         Raises:
             NotFound: No user has it, or several have the name; the text says which.
         """
-        users = await self.users()
+        users = await self.users(removed=removed)
         key = address_key(text)
         if key is not None:
             found = [user for user in users if address_key(user.email) == key]
         else:
             name = text.strip().casefold()
             found = [user for user in users if user.name.casefold() == name]
+        found = [user for user in found if user.removed_at is None] or found
         if len(found) == 1:
             return found[0]
         if found:
@@ -140,8 +146,9 @@ class DirectoryStore(Part):
                 )
             )
             edit.add_address(user_id, key)
-            edit.done("user_add", email, None, {**new, "salesforce_id": salesforce_id})
-            return edit.user(user_id)
+            user = edit.user(user_id)
+            edit.done("user_add", user, None, {**new, "salesforce_id": salesforce_id})
+            return user
 
         return await edit_directory(self._context, actor, work)
 
@@ -186,6 +193,72 @@ class DirectoryStore(Part):
         """
         return await self._user_set(user_id, "time_zone", zone, actor)
 
+    async def rename(self, user_id: int, name: str, actor: str) -> User:
+        """Give a user another name.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+        return await self._user_set(user_id, "name", name, actor)
+
+    async def set_email(
+        self, user_id: int, email: str, actor: str, *, keep_old: bool = False
+    ) -> User:
+        """Give a user another address of their own, which may send at once.
+
+        The former one may send no longer, unless `keep_old`: a mailbox that somebody
+        has left may be given to another.
+
+        Raises:
+            NotFound: There is no such user.
+            Conflict: Another user has the address; nothing was changed.
+        """
+        key = address_key(email) or fold_ascii(email)
+
+        def work(edit: Edit) -> User:
+            user = edit.user(user_id)
+            if user.email == email:
+                return user
+            users = schema.users
+            edit.refuse_if(
+                select(users.c.id).where(
+                    users.c.email_key == key, users.c.id != user_id
+                ),
+                f"there is a user with the address {email!r} already",
+            )
+            edit.connection.execute(
+                update(users)
+                .where(users.c.id == user_id)
+                .values(email=email, email_key=key)
+            )
+            former = address_key(user.email) or fold_ascii(user.email)
+            edit.add_address(user_id, key)
+            if former != key and not keep_old:
+                edit.remove_address(user_id, former)
+            new: Json = {"email": email, "keep_old": keep_old}
+            edit.done("user_email", user, {"email": user.email}, new)
+            return edit.user(user_id)
+
+        return await edit_directory(self._context, actor, work)
+
+    async def remove_user(self, user_id: int, actor: str) -> User:
+        """Remove a user; their messages stay, and show whose they are.
+
+        Relay addresses, accepted addresses, app passwords and API tokens end at once.
+        Mail that was accepted is still logged. The address is free for a new user.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+
+        def work(edit: Edit) -> User:
+            user = edit.user(user_id)
+            gone = edit.end_user(user)
+            edit.done("user_remove", user, gone, None)
+            return user
+
+        return await edit_directory(self._context, actor, work)
+
     async def rotate_address(self, user_id: int, grace: timedelta, actor: str) -> User:
         """Give the user a new relay address; the old one works for `grace` longer.
 
@@ -216,7 +289,7 @@ class DirectoryStore(Part):
                 )
             )
             # The tokens are secrets, so that the audit says until when, not which.
-            edit.done("user_rotate", user.email, None, {"old_until": iso(until)})
+            edit.done("user_rotate", user, None, {"old_until": iso(until)})
             return edit.user(user_id)
 
         return await edit_directory(self._context, actor, work)
@@ -233,7 +306,7 @@ class DirectoryStore(Part):
                     .where(schema.users.c.id == user_id)
                     .values({column: value})
                 )
-                edit.done(f"user_{column}", user.email, old, value)
+                edit.done(f"user_{column}", user, old, value)
             return edit.user(user_id)
 
         return await edit_directory(self._context, actor, work)
@@ -273,7 +346,7 @@ class DirectoryStore(Part):
             user = edit.user(user_id)
             if not edit.add_address(user_id, key):
                 return False
-            edit.done("address_add", user.email, None, key)
+            edit.done("address_add", user, None, key)
             return True
 
         return await edit_directory(self._context, actor, work)
@@ -296,7 +369,7 @@ class DirectoryStore(Part):
             if not gone.rowcount:
                 text = f"{user.email} has no accepted address {key!r}"
                 raise NotFound(text)
-            edit.done("address_remove", user.email, key, None)
+            edit.done("address_remove", user, key, None)
 
         await edit_directory(self._context, actor, work)
 
@@ -364,7 +437,8 @@ class DirectoryStore(Part):
                 )
             )
             if not gone.rowcount:
-                text = f"there is no exclusion {pattern!r} ({whose})"
+                name = whose if isinstance(whose, str) else whose.email
+                text = f"there is no exclusion {pattern!r} ({name})"
                 raise NotFound(text)
             edit.done("exclude_remove", whose, pattern, None)
 
@@ -402,7 +476,15 @@ class DirectoryStore(Part):
         return await self._context.read(read)
 
 
-def _drop_lapsed(connection: Connection, now: int) -> int:
+def _lapsed(now: int) -> ColumnElement[bool]:
+    """Return the condition for relay addresses that end now."""
+    addresses = schema.relay_addresses.c
+    return addresses.ended_at.is_(None) & (addresses.expires_at <= now)
+
+
+def _end_lapsed(connection: Connection, now: int) -> int:
+    """End them; they stay known, so that late mail is shown under its user."""
     addresses = schema.relay_addresses
-    connection.execute(delete(addresses).where(addresses.c.expires_at <= now))
+    ended = update(addresses).where(_lapsed(now))
+    connection.execute(ended.values(ended_at=addresses.c.expires_at))
     return raise_revision(connection)

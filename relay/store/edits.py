@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from relay.core.directory import (
     AppPassword,
@@ -43,7 +43,13 @@ Change = tuple[str, "Json", "Json"]
 
 
 def write_audit(
-    connection: Connection, now: int, actor: str, action: str, change: Change
+    connection: Connection,
+    now: int,
+    actor: str,
+    action: str,
+    change: Change,
+    *,
+    user_id: int | None = None,
 ) -> None:
     """Write which actor changed what; rows of the audit are never changed."""
     subject, old, new = change
@@ -55,6 +61,7 @@ def write_audit(
             subject=subject,
             old=None if old is None else dump(old),
             new=None if new is None else dump(new),
+            user_id=user_id,
         )
     )
 
@@ -97,22 +104,32 @@ class Edit:
         # Locks out other editors on PostgreSQL; SQLite has one writer at a time anyway.
         connection.execute(select(schema.meta.c.revision).with_for_update())
 
-    def done(self, action: str, subject: str, old: Json, new: Json) -> None:
-        """Raise the revision, and write the change to the audit."""
+    def done(self, action: str, about: User | str, old: Json, new: Json) -> None:
+        """Raise the revision, and write the change of a user, or else, to the audit."""
         raise_revision(self.connection)
+        user = about if isinstance(about, User) else None
+        subject = about.email if isinstance(about, User) else about
         change = (subject, old, new)
-        write_audit(self.connection, self.now, self.actor, action, change)
+        write_audit(
+            self.connection,
+            self.now,
+            self.actor,
+            action,
+            change,
+            user_id=user.id if user else None,
+        )
 
     def user(self, user_id: int) -> User:
-        """Return a user, or raise NotFound."""
+        """Return a user who was not removed, or raise NotFound."""
         for user in read_users(self.connection, self.now, user_id):
-            return user
+            if user.removed_at is None:
+                return user
         text = f"there is no user {user_id}"
         raise NotFound(text)
 
-    def whose(self, user_id: int | None) -> str:
+    def whose(self, user_id: int | None) -> User | str:
         """Return for the audit whom an edit is about."""
-        return "everybody" if user_id is None else self.user(user_id).email
+        return "everybody" if user_id is None else self.user(user_id)
 
     def refuse_if(self, query: Any, text: str) -> None:
         """Raise Conflict where a query finds something."""
@@ -136,6 +153,40 @@ class Edit:
             )
             self.connection.execute(again)
         return not confirmed
+
+    def remove_address(self, user_id: int, key: str) -> bool:
+        """Take an accepted address from a user; False: they did not have it."""
+        accepted = schema.accepted_addresses
+        this = (accepted.c.user_id == user_id) & (accepted.c.address == key)
+        return bool(self.connection.execute(delete(accepted).where(this)).rowcount)
+
+    def end_user(self, user: User) -> dict[str, Json]:
+        """End everything that a user could use; return for the audit what it was."""
+        accepted = schema.accepted_addresses
+        senders = self.connection.scalars(
+            select(accepted.c.address)
+            .where(accepted.c.user_id == user.id)
+            .order_by(accepted.c.id)
+        ).all()
+        for table in (accepted, schema.app_passwords, schema.api_tokens):
+            self.connection.execute(delete(table).where(table.c.user_id == user.id))
+        tokens = schema.relay_addresses
+        live = (tokens.c.user_id == user.id) & tokens.c.ended_at.is_(None)
+        ended = update(tokens).where(live)
+        self.connection.execute(ended.values(expires_at=self.now, ended_at=self.now))
+        users = schema.users
+        self.connection.execute(
+            update(users)
+            .where(users.c.id == user.id)
+            # No address key has a space in it, so that this one hinders nobody.
+            .values(active=False, removed_at=self.now, email_key=f"removed {user.id}")
+        )
+        return {
+            "name": user.name,
+            "email": user.email,
+            "active": user.active,
+            "accepted": list(senders),
+        }
 
 
 def raise_revision(connection: Connection) -> int:
@@ -167,16 +218,25 @@ def read_directory(connection: Connection, now: int) -> Directory:
             token: user.id
             for user in users
             for token in (user.relay_token, *(old.token for old in user.old_tokens))
+            if token
         },
         accepted={user_id: frozenset(keys) for user_id, keys in accepted.items()},
         exclusions=tuple(read_exclusions(connection)),
         settings=read_settings(connection),
         app_passwords={user_id: tuple(own) for user_id, own in passwords.items()},
+        ended_tokens=read_ended_tokens(connection),
     )
 
 
+def read_ended_tokens(connection: Connection) -> dict[str, int]:
+    """Return the relay addresses that take no mail any more, with their owners."""
+    table = schema.relay_addresses
+    query = select(table.c.token, table.c.user_id).where(table.c.ended_at.is_not(None))
+    return {row.token: row.user_id for row in connection.execute(query)}
+
+
 def read_users(connection: Connection, now: int, only: int | None = None) -> list[User]:
-    """Return users by name; with `only`, that one if there is one."""
+    """Return users by name, removed ones too; with `only`, that one if there is."""
     users, addresses = schema.users, schema.relay_addresses
     people = select(users).order_by(users.c.name, users.c.id)
     tokens = select(addresses).order_by(addresses.c.created_at)
@@ -186,6 +246,8 @@ def read_users(connection: Connection, now: int, only: int | None = None) -> lis
     current: dict[int, str] = {}
     old: dict[int, list[OldToken]] = {}
     for row in connection.execute(tokens):
+        if row.ended_at is not None:
+            continue
         if row.expires_at is None:
             current[row.user_id] = row.token
         elif row.expires_at > now:
@@ -199,9 +261,10 @@ def read_users(connection: Connection, now: int, only: int | None = None) -> lis
             role=Role(row.role),
             active=row.active,
             salesforce_id=row.salesforce_id,
-            relay_token=current[row.id],
+            relay_token=current.get(row.id, ""),
             time_zone=row.time_zone,
             old_tokens=tuple(old.get(row.id, ())),
+            removed_at=None if row.removed_at is None else moment(row.removed_at),
         )
         for row in connection.execute(people)
     ]

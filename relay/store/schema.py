@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -76,6 +76,8 @@ users: Final = Table(
     Column("salesforce_id", String(18)),
     Column("time_zone", Text),
     Column("created_at", BigInteger, nullable=False),
+    # Set: removed; the row stays for the messages, and its key is free again.
+    Column("removed_at", BigInteger),
 )
 
 relay_addresses: Final = Table(
@@ -86,6 +88,12 @@ relay_addresses: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     # Null: the current one. Set: rotated away, works until then.
     Column("expires_at", BigInteger),
+    # Set: it takes no mail any more; the row says whose it was.
+    Column("ended_at", BigInteger),
+    Column("accepted", BigInteger, nullable=False, server_default=_ZERO),
+    Column("refused", BigInteger, nullable=False, server_default=_ZERO),
+    Column("accepted_at", BigInteger),
+    Column("refused_at", BigInteger),
     Index(None, "user_id"),
 )
 
@@ -209,6 +217,11 @@ audit: Final = Table(
     Column("subject", Text, nullable=False),
     Column("old", Text),
     Column("new", Text),
+    # Whom the change is about, whatever their address is by now; null: everybody.
+    Column("user_id", BigInteger),
+    # The change that this one took back.
+    Column("undoes", BigInteger),
+    Index(None, "user_id"),
 )
 
 # ------------------------------------------------------------------ mail

@@ -62,6 +62,8 @@ def test_a_second_user_with_an_address_is_refused(relay: Any, ada: Any) -> None:
         (["Ada", "--email", "ada"], "no e-mail address"),
         (["Ada", "--email", "a@x.test", "--salesforce-id", "003"], "no record id"),
         (["", "--email", "a@x.test"], "printable"),
+        (["Ada", "--email", "*@corp.example"], "asterisk"),
+        (["Ada", "--email", "ada+*@corp.example"], "asterisk"),
         (["Ada"], "--email"),
     ],
 )
@@ -323,3 +325,65 @@ def test_a_setting_can_be_taken_back(relay: Any) -> None:
     assert "all" in relay("settings", "unset", "match.several").stdout
     (row,) = relay.json("settings", "get", "match.several")
     assert (row["value"], row["source"]) == ("all", "file")
+
+
+# ---------------------------------------------------------------- people change
+
+
+def test_rename_and_set_email(relay: Any, ada: Any) -> None:
+    """The relay address stays: the name and the mailbox are what changed."""
+    said = relay("user", "rename", "Ada Byron", "Ada  Lovelace").stdout
+    assert said == "Ada Lovelace <ada@corp.example> is the name now.\n"
+    (row,) = relay.json("user", "set-email", "ada@corp.example", "Ada@New.example")
+    assert row == ada | {"name": "Ada Lovelace", "email": "ada@new.example"}
+    (shown,) = relay.json("user", "show", "ada@new.example")
+    assert shown["accepted"] == ["ada@new.example"]
+    relay("user", "set-email", "Ada Lovelace", "al@new.example", "--keep-old")
+    (shown,) = relay.json("user", "show", "al@new.example")
+    assert shown["accepted"] == ["ada@new.example", "al@new.example"]
+    assert "asterisk" in relay.error(
+        *("user", "set-email", "al@new.example", "*@new.example"), status=2
+    )
+
+
+def test_a_removed_user_is_shown_with_their_mail(relay: Any, ada: Any) -> None:
+    """The list ends for them, the log does not; the address may be given anew."""
+    (message,) = relay.put("One")
+    said = relay("user", "remove", "Ada Byron").stdout
+    assert said == "Ada Byron <ada@corp.example> is removed.\n"
+    assert relay.json("user", "list") == []
+    (gone,) = relay.json("user", "list", "--removed")
+    assert gone == ada | {
+        "active": False,
+        "relay_address": None,
+        "removed_at": gone["removed_at"],
+    }
+    assert "removed" in relay("user", "list", "--removed").stdout
+    (row,) = relay.json("log", "--user", "Ada Byron")
+    assert (row["id"], row["user"]) == (message, "ada@corp.example")
+    assert "no user" in relay.error("user", "show", "Ada Byron", status=1)
+    relay("user", "add", "Ada Two", "--email", "ada@corp.example")
+    assert relay.json("log", "--user", "ada@corp.example") == []
+    assert relay.json("user", "remove", "Ada Two")[0]["active"] is False
+
+
+def test_exclusions_of_a_removed_user_are_listed_with_the_name(
+    relay: Any, ada: Any
+) -> None:
+    """They hold for mail that waits."""
+    relay("exclude", "add", "*@bank.example", "--user", "Ada Byron")
+    relay("user", "remove", "Ada Byron")
+    (row,) = relay.json("exclude", "list")
+    assert row["user"] == "ada@corp.example"
+
+
+def test_internal_domains_are_a_setting(relay: Any, ada: Any) -> None:
+    """Who may send and who is a colleague are two questions."""
+    relay("address", "add", "Ada Byron", "*@partner.example")
+    assert relay("settings", "get", "match.internal_domains").stdout == '["auto"]\n'
+    relay("settings", "set", "match.internal_domains", "auto,group.example")
+    (row,) = relay.json("settings", "get", "match.internal_domains")
+    assert row["value"] == ["auto", "group.example"]
+    assert "free mail" in relay.error(
+        *("settings", "set", "match.internal_domains", "gmail.com"), status=2
+    )

@@ -264,16 +264,27 @@ def _refuse_sender(relay: Any, **sender: str) -> str:
         {"mail_from": "sam@stranger.example"},  # refused before the header came
     ],
 )
-def test_a_refused_sender_is_let_in_by_the_command_shown(
+def test_a_refused_sender_is_not_let_in_by_what_is_shown(
     relay: Any, ada: Any, sender: dict[str, str]
 ) -> None:
-    """The line can be pasted, and is gone once it has been."""
+    """A customer who replied to all stays outside; the hint goes once it is moot."""
     id_ = _refuse_sender(relay, **sender)
-    _, _, command = relay("show", id_).stdout.partition("hint: ")
-    words = command.splitlines()[0].split()
-    assert words == ["relay", "address", "add", ada["email"], "sam@stranger.example"]
-    relay(*words[1:])
+    _, _, hint = relay("show", id_).stdout.partition("hint: ")
+    assert "sam@stranger.example is anybody but ada@corp.example" in hint
+    assert "address add" not in hint
+    relay("address", "add", ada["email"], "sam@stranger.example")
     assert "hint:" not in relay("show", id_).stdout
+
+
+def test_a_colleague_is_pointed_to_their_own_relay_address(
+    relay: Any, ada: Any
+) -> None:
+    """Ben wrote to Ada's address: to accept him would log his mail as hers."""
+    id_ = _refuse_sender(relay, header_from="Ben@corp.example")
+    relay("user", "add", "Ben", "--email", "ben@corp.example")
+    _, _, hint = relay("show", id_).stdout.partition("hint: ")
+    assert "relay user show ben@corp.example" in hint
+    assert "address add" not in hint
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,11 @@ async def test_every_edit_raises_the_revision_and_is_audited(store, user):
     """Each edit raises the revision once and leaves who, what, old and new."""
     edits = [
         (store.directory.set_active(user.id, False, "eve"), "user_active", True, False),
+        (store.directory.rename(user.id, "Ada Byron", "eve"),
+         "user_name", "Ada", "Ada Byron"),
+        (store.directory.set_email(user.id, "ab@corp.example", "eve"),
+         "user_email", {"email": "ada@corp.example"},
+         {"email": "ab@corp.example", "keep_old": False}),
         (store.directory.set_salesforce_id(user.id, "005A", "eve"),
          "user_salesforce_id", None, "005A"),
         (store.directory.set_time_zone(user.id, "Europe/Berlin"),
@@ -94,6 +99,9 @@ async def test_what_does_not_exist_is_not_found(store, user):
     calls = [
         store.directory.set_active(1 << 40, True, "x"),
         store.directory.rotate_address(1 << 40, timedelta(0), "x"),
+        store.directory.rename(1 << 40, "X", "x"),
+        store.directory.set_email(1 << 40, "x@b.example", "x"),
+        store.directory.remove_user(1 << 40, "x"),
         store.directory.add_address(1 << 40, "a@b.example", "x"),
         store.directory.remove_address(user.id, "a@b.example", "x"),
         store.directory.add_exclusion("a@b.example", 1 << 40, SkipKind.MAIL, "x"),
@@ -121,6 +129,104 @@ async def test_a_rotated_address_works_for_its_grace_time(store, user, clock):
     clock.move(30 * 86400 + 1)
     assert await store.directory.revision() > before
     assert set((await store.directory.load()).by_token) == {rotated.relay_token}
+
+
+async def test_an_ended_address_stays_known(store, user, clock):
+    """Late mail to it is refused, and shown under the user it was for."""
+    rotated = await store.directory.rotate_address(user.id, timedelta(days=1), "eve")
+    assert (await store.directory.load()).ended_tokens == {}
+    clock.move(86400)
+    await store.directory.revision()
+    directory = await store.directory.load()
+    assert directory.ended_tokens == {user.relay_token: user.id}
+    assert directory.users[user.id].old_tokens == ()
+    assert set(directory.by_token) == {rotated.relay_token}
+    before = directory.revision
+    assert await store.directory.revision() == before, "it is ended once"
+
+
+async def test_a_user_gets_another_address_of_their_own(store, user):
+    """The new one may send, the former one no longer, unless it is kept."""
+    changed = await store.directory.set_email(user.id, "ab@corp.example", "eve")
+    assert changed.email == "ab@corp.example"
+    assert changed.relay_token == user.relay_token
+    assert (await store.directory.load()).accepted[user.id] == {"ab@corp.example"}
+    await store.directory.set_email(user.id, "a@new.example", "eve", keep_old=True)
+    directory = await store.directory.load()
+    assert directory.accepted[user.id] == {"ab@corp.example", "a@new.example"}
+    assert await store.directory.find_user("a@new.example")
+    before = await store.directory.revision()
+    await store.directory.set_email(user.id, "a@new.example", "eve")
+    assert await store.directory.revision() == before
+
+
+async def test_a_changed_spelling_keeps_the_accepted_address(store, user):
+    """`Ada@` and `ada@` are one address, which must not be taken off the list."""
+    await store.directory.set_email(user.id, "ADA@corp.example", "eve")
+    directory = await store.directory.load()
+    assert directory.users[user.id].email == "ADA@corp.example"
+    assert directory.accepted[user.id] == {"ada@corp.example"}
+
+
+async def test_an_address_of_another_user_is_not_taken_over(store, user):
+    """Neither when it is changed to, in any spelling; nothing is changed."""
+    ben = await store.directory.add_user("Ben", "b@corp.example", Role.REP, None, "x")
+    with pytest.raises(Conflict):
+        await store.directory.set_email(ben.id, "ADA@corp.example", "eve")
+    directory = await store.directory.load()
+    assert directory.users[ben.id] == ben
+    assert directory.accepted[ben.id] == {"b@corp.example"}
+
+
+async def test_a_removed_user_leaves_the_messages(store, user, put):
+    """Everything that lets mail in ends; messages and their owner stay."""
+    (message,) = await put()
+    await store.directory.rotate_address(user.id, timedelta(days=9), "eve")
+    await store.directory.add_exclusion("*@x.example", user.id, SkipKind.MAIL, "eve")
+    await store.credentials.add_app_password(user.id, "phone", "hash", "eve")
+    await store.credentials.add_api_token("crm", "digest", user.id, "eve")
+    removed = await store.directory.remove_user(user.id, "eve")
+    assert removed.email == user.email
+    directory = await store.directory.load()
+    gone = directory.users[user.id]
+    assert (gone.name, gone.email, gone.active) == ("Ada", "ada@corp.example", False)
+    assert gone.removed_at is not None
+    assert gone.relay_token == ""
+    assert gone.old_tokens == ()
+    assert directory.by_token == {}
+    assert set(directory.ended_tokens.values()) == {user.id}
+    assert len(directory.ended_tokens) == 2
+    assert directory.accepted == {user.id: frozenset()}
+    assert directory.app_passwords == {}
+    assert len(directory.exclusions) == 1, "they hold for mail that waits"
+    assert await store.credentials.api_tokens() == []
+    assert (await store.log.show(message))["user"] == "ada@corp.example"
+    (row,) = await store.directory.audit(1)
+    assert (row["action"], row["new"]) == ("user_remove", None)
+    assert row["old"]["accepted"] == ["ada@corp.example"]
+
+
+async def test_a_removed_user_is_found_only_when_asked_for(store, user):
+    """The address is free; who has it now comes before who had it."""
+    await store.directory.remove_user(user.id, "eve")
+    assert await store.directory.users() == []
+    with pytest.raises(NotFound):
+        await store.directory.find_user("Ada")
+    assert (await store.directory.find_user("Ada", removed=True)).id == user.id
+    for edit in (
+        store.directory.remove_user(user.id, "eve"),
+        store.directory.set_active(user.id, True, "eve"),
+        store.directory.rotate_address(user.id, timedelta(0), "eve"),
+    ):
+        with pytest.raises(NotFound):
+            await edit
+    new = await store.directory.add_user("Ada", user.email, Role.REP, None, "eve")
+    assert new.id != user.id
+    assert await store.directory.find_user(user.email, removed=True) == new
+    assert [one.id for one in await store.directory.users(removed=True)] == [
+        user.id,
+        new.id,
+    ]
 
 
 async def test_a_rotation_without_grace_ends_every_old_address(store, user):

@@ -121,8 +121,9 @@ async def test_a_typed_address_that_is_still_known_is_corrected(upgraded):
     assert await accepted(store) == {STRAE: True, "e@x.example": True}
     directory = await store.directory.load()
     assert directory.accepted[1] == {STRAE, "e@x.example"}
-    assert directory.revision == 1
-    (row,) = await store.directory.audit()
+    assert directory.revision == 2
+    setting, row = await store.directory.audit()
+    assert setting["action"] == "setting_set"
     assert (row["actor"], row["old"], row["new"]) == ("relay", STRASSE, STRAE)
     with pytest.raises(Conflict):
         await store.directory.add_user("Eva", STRAE, Role.REP, None, "admin")
@@ -253,11 +254,12 @@ async def test_exclusions_stay_in_force(upgraded):
 
 
 async def test_a_store_without_such_addresses_is_left_as_it_is(upgraded):
-    """Nothing is written, and no running relay reads the directory again."""
+    """Nothing of them is written; what is internal becomes a setting."""
     store = await upgraded(lambda old: old.user(1, "ada@x.example", "ada@x.example"))
     assert await accepted(store) == {"ada@x.example": True}
-    assert await store.directory.audit() == []
-    assert await store.directory.revision() == 0
+    (row,) = await store.directory.audit()
+    assert row["subject"] == "match.internal_domains"
+    assert await store.directory.revision() == 1
 
 
 async def test_check_names_what_an_admin_is_to_decide(upgraded):
@@ -280,3 +282,47 @@ async def test_check_names_what_an_admin_is_to_decide(upgraded):
     assert await people.addresses(access) == []
     assert await people.addresses(StoreAccess(None)) == []
     assert await people.addresses(StoreAccess(None, StoreUnavailable("down"))) == []
+
+
+# ---------------------------------------------------------------- internal domains
+
+
+async def test_an_upgrade_keeps_what_was_internal_less_the_faults(upgraded):
+    """Domains of our own stay; free mail and a former user's partner go, audited."""
+
+    def fill(old):
+        old.user(1, "ada@corp.example", "ada@corp.example", "*@corp.example")
+        old.user(2, "ben@gmail.com", "ben@gmail.com", "*@gmail.com", "*@own.example")
+        old.user(3, "cy@agency.example", "cy@agency.example", "*@agency.example",
+                 "*@corp.example")  # fmt: skip
+        old.sql("UPDATE users SET active = :no WHERE id = 3", no=False)
+
+    store = await upgraded(fill)
+    kept = ["corp.example", "own.example"]
+    assert await store.directory.setting("match.internal_domains") == kept
+    (row,) = await store.directory.audit()
+    assert (row["actor"], row["action"]) == ("relay", "setting_set")
+    assert row["old"] == ["agency.example", "corp.example", "gmail.com", "own.example"]
+    assert row["new"] == kept
+    assert "*@gmail.com" in await accepted(store, 2), "who may send stays as it was"
+
+
+async def test_an_upgrade_without_wildcards_makes_nobody_internal(upgraded):
+    """Colleagues were looked up, and are: `auto` would have ended that unasked."""
+    store = await upgraded(lambda old: old.user(1, "ada@x.example", "ada@x.example"))
+    assert await store.directory.setting("match.internal_domains") == []
+
+
+async def test_an_upgrade_that_changes_nothing_sets_nothing(upgraded):
+    """Where the default says what held so far, the default is left in force."""
+    store = await upgraded(
+        lambda old: old.user(1, "ada@x.example", "ada@x.example", "*@x.example")
+    )
+    assert await store.directory.settings() == {}
+    assert await store.directory.audit() == []
+
+
+async def test_an_upgrade_of_an_empty_store_sets_nothing(upgraded):
+    """A new relay has the default."""
+    store = await upgraded(lambda _: None)
+    assert await store.directory.settings() == {}

@@ -54,22 +54,6 @@ def test_another_user_is_pointed_to_their_own_relay_address(sender: str) -> None
         "$(reboot)@h.example",
     ],
 )
-<<<<<<< HEAD
-def test_a_sender_that_can_be_misread_has_no_command(sender: str) -> None:
-    """A whole domain or an option must not come from a stranger."""
-    assert not acceptance(ADA, sender)
-
-
-async def test_skipped_automatic_mail_names_its_switch() -> None:
-    """Mail that another rule has skipped has no such command."""
-    row = {"id": "1", "state": "skipped", "reason": "list_mail"}
-    assert await hint_for(None, row) == (  # type: ignore[arg-type]
-        "to log such mail: relay settings set automatic.list_mail log; "
-        "then: relay retry 1"
-    )
-    other = {"id": "1", "state": "skipped", "reason": "internal_only"}
-    assert await hint_for(None, other) == ""  # type: ignore[arg-type]
-=======
 def test_a_sender_that_can_be_misread_is_not_shown(sender: str) -> None:
     """Text of a stranger must not come onto the line that an admin copies."""
     assert not sender_hint(DIRECTORY, ADA, sender)
@@ -107,4 +91,14 @@ def test_a_user_without_addresses_is_read_too() -> None:
     """A directory may have a user of whom no address is accepted."""
     bare = replace(DIRECTORY, accepted={2: frozenset()})
     assert "ben@corp.example" in sender_hint(bare, ADA, "ben@corp.example")
->>>>>>> c9f3a37 (admin: Never advise to accept a stranger)
+
+
+async def test_skipped_automatic_mail_names_its_switch() -> None:
+    """Mail that another rule has skipped has no such command."""
+    row = {"id": "1", "state": "skipped", "reason": "list_mail"}
+    assert await hint_for(None, row) == (  # type: ignore[arg-type]
+        "to log such mail: relay settings set automatic.list_mail log; "
+        "then: relay retry 1"
+    )
+    other = {"id": "1", "state": "skipped", "reason": "internal_only"}
+    assert await hint_for(None, other) == ""  # type: ignore[arg-type]

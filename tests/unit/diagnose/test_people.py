@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from relay.core.directory import Role, User
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from relay.core.directory import Directory, Role, User
+from relay.core.errors import StoreUnavailable
 from relay.diagnose import Level
-from relay.diagnose.people import judged
+from relay.diagnose.people import judged, patterns
 from relay.salesforce import SalesforceUser
 
 
@@ -46,3 +50,42 @@ def test_a_long_list_is_counted() -> None:
     assert "and 15 more" in finding.text
     assert "u9@" in finding.text
     assert "u10@" not in finding.text
+
+
+class Access:
+    """Gives a directory in the place of a store, or nothing, or an error."""
+
+    def __init__(self, directory: Directory | None, error: Exception | None = None):
+        self.directory = self
+        self._loaded = directory
+        self._error = error
+
+    def require(self) -> Access | None:
+        if self._error:
+            raise self._error
+        return self if self._loaded else None
+
+    async def load(self) -> Directory | None:
+        return self._loaded
+
+
+async def test_addresses_that_let_strangers_in_are_named() -> None:
+    """What an older relay took stays until an admin removes it, who must see it."""
+    users = {
+        1: _user(1),
+        2: replace(_user(2), email="*@corp.example"),
+        3: replace(_user(3), removed_at=datetime(2026, 1, 1, tzinfo=UTC), email="*@x"),
+    }
+    accepted = {
+        1: frozenset({"*@gmail.com", "a+*@corp.example", "*@corp.example", "a@b.test"})
+    }
+    access = Access(Directory(1, users, {}, accepted, ()))
+    found = await patterns(access)  # type: ignore[arg-type]
+    assert [one.hint for one in found] == [
+        "relay address remove u1@corp.example '*@gmail.com'",
+        "relay address remove u1@corp.example 'a+*@corp.example'",
+        "relay user set-email '*@corp.example' ADDRESS",
+    ]
+    assert {one.level for one in found} == {Level.WARN}
+    for nothing in (Access(None), Access(None, StoreUnavailable("down"))):
+        assert await patterns(nothing) == []  # type: ignore[arg-type]

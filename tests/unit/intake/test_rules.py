@@ -11,7 +11,7 @@ from relay.intake.refusals import Rejection
 from relay.intake.rules import Addressee, Rules, read_headers
 from relay.smtp.envelope import Path
 from relay.smtp.replies import reply_line
-from tests.fakes.intake import PEOPLE
+from tests.fakes.intake import PEOPLE, START
 
 
 @pytest.fixture
@@ -40,6 +40,24 @@ def test_recipients(rules, local, domain, user_id):
     assert rules.recipient(path.address, local, domain, PEOPLE) == Addressee(
         path.address, user_id
     )
+
+
+@pytest.mark.parametrize(
+    ("removed_at", "why"), [(None, "has another one now"), (START, "was removed")]
+)
+def test_an_ended_relay_address_is_refused_under_its_user(rules, removed_at, why):
+    """The peer reads what everybody reads; the journal knows whose address it was."""
+    ben = replace(PEOPLE.users[2], active=removed_at is None, removed_at=removed_at)
+    people = replace(
+        PEOPLE, users=PEOPLE.users | {2: ben}, ended_tokens={"log-leaked": 2}
+    )
+    answer = rules.recipient("x", "LOG-leaked", "in.example", people)
+    stranger = rules.recipient("x", "log-guess", "in.example", people)
+    assert (answer.reason, answer.user_id) == ("unknown_recipient", 2)
+    assert why in answer.detail
+    assert "Ben" in answer.detail
+    assert (stranger.reason, stranger.user_id) == ("unknown_recipient", None)
+    assert reply_line(answer, "x") == reply_line(stranger, "x")
 
 
 @pytest.mark.parametrize(
