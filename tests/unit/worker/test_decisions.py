@@ -129,9 +129,9 @@ async def test_an_edit_of_the_directory_holds_at_once() -> None:
     decisions = Decisions(Settings(), Org(), None, lambda: people[-1])  # type: ignore[arg-type]
     before = decisions.context
     assert decisions.context is before
-    people.append(directory(accepted=("new@corp.example",)))
-    assert decisions.context.ours.rule("new@corp.example")
-    assert not before.ours.rule("new@corp.example")
+    people.append(directory(accepted=("new@house.example",)))
+    assert decisions.context.ours.rule("new@house.example")
+    assert not before.ours.rule("new@house.example")
 
 
 # ---------------------------------------------------------------- after a refusal
