@@ -54,10 +54,17 @@ class MemoryLeases:
     async def held(self, name, owner, lease_s):
         while not await self.take(name, owner, lease_s):  # noqa: ASYNC110 - as the store
             await asyncio.sleep(0.01)
+        renewing = asyncio.create_task(self._keep(name, owner, lease_s))
         try:
             yield
         finally:
+            renewing.cancel()
             await self.release(name, owner)
+
+    async def _keep(self, name, owner, lease_s):
+        while True:
+            await asyncio.sleep(lease_s / 3)
+            await self.take(name, owner, lease_s)
 
     async def release_dead(self, owner, is_alive):
         self._shared.need()

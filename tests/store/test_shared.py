@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from sqlalchemy import text
 from relay.core.shared import CallReading, Pause, PauseState
 from relay.store import Store, migrate
 from tests.fakes.shared import MemoryShared
+from tests.fakes.waiting import until
 
 ORG = "https://org.example"
 LEASE_S = 60
@@ -123,17 +125,37 @@ async def test_a_dead_owner_loses_its_lease_at_once(store, owner, rival):
     assert not await store.leases.take("c", me, LEASE_S)
 
 
-async def test_one_block_runs_at_a_time(store, other, owner, rival):
+async def test_one_block_runs_at_a_time(
+    store, other, clock, owner, rival, monkeypatch
+):
     """`held` waits for the other, renews while it runs, and lets go at its end."""
-    running, most = 0, 0
+    running, most, taken = 0, 0, Counter()
+    lease_s = 0.3
+
+    def count(leases):
+        take = leases.take
+
+        async def counted(name, owner, lease_s):
+            came = await take(name, owner, lease_s)
+            taken[owner] += came
+            return came
+
+        monkeypatch.setattr(leases, "take", counted)
 
     async def block(one, who):
         nonlocal running, most
-        async with one.leases.held("mode", who, 0.3):
+        async with one.leases.held("mode", who, lease_s):
             running += 1
             most = max(most, running)
-            await asyncio.sleep(0.4)
+            for _ in range(3):
+                clock.move(lease_s * 0.6)
+                # The first to come may have read the clock before.
+                enough = taken[who] + 2
+                await until(lambda enough=enough: taken[who] >= enough)
             running -= 1
+
+    for leases in {store.leases, other.leases}:
+        count(leases)
 
     await asyncio.gather(block(store, owner), block(other, rival))
     assert most == 1
