@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.errors import HypothesisSideeffectWarning
 
 from tests.fakes.postgres import Postgres, find_binaries
 
@@ -31,6 +34,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("quick")
+
+# A fresh clone has no table of characters yet. To make it takes seconds, more than the
+# first test that asks for text has left on a busy machine.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", HypothesisSideeffectWarning)
+    st.text().validate()
 
 # Settings of the person who runs the tests must not reach relays under test.
 for _name in [name for name in os.environ if name.startswith("RELAY_")]:

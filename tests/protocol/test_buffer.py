@@ -137,13 +137,14 @@ async def test_single_bytes_do_not_pile_up(begin):
 
 async def test_cancelled_write_keeps_its_file_open(begin, monkeypatch, tmp_path):
     """The descriptor is not closed under a thread that still writes to it."""
-    gate, begun = threading.Event(), threading.Event()
+    gate, begun, was_open = threading.Event(), threading.Event(), []
     body = begin()
     write = body._write_block
 
     def slow(pieces):
         begun.set()
         gate.wait(5)
+        was_open.append(body._fd >= 0)
         write(pieces)
 
     monkeypatch.setattr(body, "_write_block", slow)
@@ -152,11 +153,11 @@ async def test_cancelled_write_keeps_its_file_open(begin, monkeypatch, tmp_path)
     task.cancel()
     await asyncio.wait([task])
     leaving = asyncio.create_task(body.abandon())
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)  # It begins, and would end at once if it did not wait.
     assert not leaving.done()
-    assert body._fd >= 0
     gate.set()
     await leaving
+    assert was_open == [True]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import struct
-import time
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -555,7 +555,10 @@ async def test_answers_that_are_too_long_leave_no_traceback(listen, capsys):
 
 async def test_a_flood_of_logins_waits_its_turn(listen, monkeypatch):
     """A peer that logs in on many connections at once cannot queue up hashes."""
-    monkeypatch.setattr("relay.smtp.auth.verify_password", lambda *_: time.sleep(0.1))
+    hashed = threading.Event()
+    monkeypatch.setattr(
+        "relay.smtp.auth.verify_password", lambda *_: not hashed.wait(9)
+    )
     connect = await listen(protocol="submission")
     talks = [await connect() for _ in range(8)]
     for talk in talks:
@@ -563,8 +566,17 @@ async def test_a_flood_of_logins_waits_its_turn(listen, monkeypatch):
         await talk.ask("EHLO client.example")
     for talk in talks:
         await talk.send(f"{WRONG}\r\n".encode())
-    replies = [(await talk.reply())[0][:3] for talk in talks]
-    assert sorted(replies) == ["454"] * 4 + ["535"] * 4
+    replies = []
+
+    async def answered(talk):
+        replies.append((await talk.reply())[0][:3])
+
+    answers = [asyncio.create_task(answered(talk)) for talk in talks]
+    await until(lambda: len(replies) == 4)
+    assert replies == ["454"] * 4
+    hashed.set()
+    await asyncio.gather(*answers)
+    assert replies[4:] == ["535"] * 4
     assert not connect.server.logins._under_way
 
 

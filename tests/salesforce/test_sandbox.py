@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -525,12 +525,11 @@ async def test_a_wrong_version_pauses_the_org(sandbox, settings_for):
 
 
 async def test_an_org_that_is_down_is_unavailable(sandbox, settings_for):
-    """A closed port is transient, and quick to say so."""
+    """A closed port is transient, and no time-out is waited for."""
     from relay.salesforce import Org
 
-    org = Org(settings_for("http://127.0.0.1:9"), CLOCK)
-    started = time.monotonic()
-    with pytest.raises(SalesforceUnavailable):
-        await org.schema.get()
-    assert time.monotonic() - started < 2
+    org = Org(settings_for("http://127.0.0.1:9", timeout_s=120), CLOCK)
+    async with asyncio.timeout(5):
+        with pytest.raises(SalesforceUnavailable):
+            await org.schema.get()
     await org.close()

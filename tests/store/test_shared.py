@@ -125,9 +125,7 @@ async def test_a_dead_owner_loses_its_lease_at_once(store, owner, rival):
     assert not await store.leases.take("c", me, LEASE_S)
 
 
-async def test_one_block_runs_at_a_time(
-    store, other, clock, owner, rival, monkeypatch
-):
+async def test_one_block_runs_at_a_time(store, other, clock, owner, rival, monkeypatch):
     """`held` waits for the other, renews while it runs, and lets go at its end."""
     running, most, taken = 0, 0, Counter()
     lease_s = 0.3

@@ -60,9 +60,9 @@ JSON = st.recursive(
     | WORDS
     | st.text(max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=6)
+        st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3)
     ),
-    max_leaves=20,
+    max_leaves=6,
 )
 SUBREQUEST = st.fixed_dictionaries(
     {
