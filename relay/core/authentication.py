@@ -28,7 +28,7 @@ class Result(StrEnum):
     NONE = "none"
     """Nothing was there to check: no record, no signature."""
     POLICY = "policy"
-    """It would pass, and we do not count it; the text says why."""
+    """There is something to check, and we do not count it; the text says why."""
     TEMPERROR = "temperror"
     """DNS did not answer; another attempt may come to another result."""
     PERMERROR = "permerror"
@@ -43,12 +43,18 @@ class Identity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SPFCheck:
-    """SPF for one identity. `domain` is empty where there is nothing to check."""
+    """SPF for one identity. `domain` is empty where there is nothing to check.
+
+    `aligned` is about the envelope sender alone: its domain is that of the author, in
+    the way that the DMARC record asks for. A HELO name is never aligned, nor is a null
+    sender, for which the HELO name was checked (RFC 9989 section 4.4.2).
+    """
 
     identity: Identity
     domain: str
     result: Result
     text: str = ""
+    aligned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,10 @@ class Signature:
     """One DKIM signature. `domain` is `d=`, `identity` is `i=`, as A-labels.
 
     `covers` says that each header field that the relay uses is signed, and none stands
-    twice; `missing` names the others. `digest` identifies the signature: a second mail
-    with it is a copy, or a replay. `key_bits` is 0 where the key was not found.
+    twice; `missing` names the others (`subject`, or `subject twice`). Without `covers`
+    a stranger may have changed what the mail says, even where `result` is pass.
+    `digest` identifies the signature: a second mail with it is a copy, or a replay.
+    `key_bits` is 0 where the key was not found. `weak` is an RSA key below 2048 bits.
     """
 
     domain: str
@@ -67,6 +75,7 @@ class Signature:
     identity: str = ""
     algorithm: str = ""
     key_bits: int = 0
+    weak: bool = False
     covers: bool = False
     missing: tuple[str, ...] = ()
     signed_at: datetime | None = None
@@ -74,6 +83,11 @@ class Signature:
     digest: str = ""
     aligned: bool = False
     """Its domain is that of the author, in the way that the DMARC record asks for."""
+
+    @property
+    def counts(self) -> bool:
+        """Say whether it proves that its domain sent this mail as it is."""
+        return self.result is Result.PASS and self.covers
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,10 @@ class DMARCCheck:
     `policy_domain` is where the record stands, `organizational_domain` the result of
     the tree walk; `policy` is `none`, `quarantine`, `reject`, or empty without a
     record. `testing` is `t=y`. `queries` counts the look-ups at `_dmarc`.
+
+    `result` is `none` where no record applies; the two `aligned` are told all the same,
+    for domains that are identical. `dkim_aligned` needs a signature that covers the
+    mail (`Signature.counts`): where only another one would pass, `result` is `policy`.
     """
 
     domain: str
@@ -95,6 +113,13 @@ class DMARCCheck:
     spf_aligned: bool = False
     dkim_aligned: bool = False
     queries: int = 0
+
+    @property
+    def effective_policy(self) -> str:
+        """Return the policy, one level lower while it is tested (RFC 9989, 4.7)."""
+        if not self.testing:
+            return self.policy
+        return {"reject": "quarantine"}.get(self.policy, "none" if self.policy else "")
 
 
 @dataclass(frozen=True, slots=True)
