@@ -184,6 +184,9 @@ def drain(sandbox: SandboxProcess, folder: Path, arguments: argparse.Namespace) 
 [smtp]
 listen = ["127.0.0.1:0"]
 domains = ["in.relay.example"]
+
+[sender]
+policy = "listed"
 [store]
 url = "sqlite:///{folder}/relay.db"
 [salesforce]

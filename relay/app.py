@@ -17,7 +17,8 @@ from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError, StoreUnavailable
 from relay.core.queue import LeaseOwner
 from relay.core.states import State
-from relay.intake import Intake
+from relay.diagnose.people import judged_policy
+from relay.intake import Intake, Senders
 from relay.salesforce import Org
 from relay.smtp import SMTPServer
 from relay.smtp.listener import Bound
@@ -166,11 +167,26 @@ class App:
                 inline_bytes=settings.store.inline_bytes,
                 min_free_bytes=settings.store.min_free_bytes,
                 reply_line=reply_line,
+                senders=Senders(
+                    settings.sender,
+                    self.clock,
+                    settings=lambda: self.directory().settings,
+                    facts=self._store.sender,
+                ),
             )
+            self._say_policy()
             if "smtp" in self.roles:
                 await self._start_smtp(self.intake)
             if "web" in self.roles:
                 await self._start_web(self.intake)
+
+    def _say_policy(self) -> None:
+        """Write into the log what proves a sender, with the command for a loose one."""
+        finding = judged_policy(self.settings.sender.policy, self.directory().settings)
+        if finding.hint:
+            logger.warning("sender_policy", found=finding.text, hint=finding.hint)
+        else:
+            logger.info("sender_policy", policy=finding.text)
 
     async def _start_smtp(self, intake: Intake) -> None:
         self.smtp = SMTPServer(

@@ -1,7 +1,9 @@
 """The settings that an admin can change while the relay runs, kept in the store.
 
 A value in the store stands before the one in the settings file. Everything else (ports,
-the database, keys) belongs to the file and the environment, and needs a restart.
+the database, keys) belongs to the file and the environment, and needs a restart. What
+is asked of senders can be set for one domain, too: `sender.policy.acme.com` stands
+before `sender.policy`.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
+from relay.config.values import is_domain
 from relay.core.automatic import DEFAULT_RULES
 from relay.core.errors import InvalidInput
+from relay.sender.policy import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +26,7 @@ EDITABLE: Final = (
     "match.several",
     "match.internal_domains",
     *(f"automatic.{kind}" for kind in DEFAULT_RULES),
+    *KEYS,
 )
 """Keys of the file that the store may override while the relay runs."""
 
@@ -55,8 +60,9 @@ class Setting:
 def in_force(settings: Settings, kept: Mapping[str, Json]) -> list[Setting]:
     """Return the editable settings; `kept` are the values in the store."""
     found = []
-    for key in EDITABLE:
-        section, name = key.split(".")
+    of_domains = [key for key in sorted(kept) if _base(key) in KEYS and key not in KEYS]
+    for key in (*EDITABLE, *of_domains):
+        section, name = _base(key).split(".")
         part = getattr(settings, section)
         found.append(
             Setting(
@@ -72,7 +78,7 @@ def in_force(settings: Settings, kept: Mapping[str, Json]) -> list[Setting]:
 def of_file(settings: Settings, key: str) -> Setting | None:
     """Return a setting that only the file can change; None if there is no such key."""
     field = _file_field(settings, key)
-    if key in EDITABLE or field is None:
+    if _base(key) in EDITABLE or field is None:
         return None
     return Setting(key, _shown(settings, key, field), "file", field.description or "")
 
@@ -85,6 +91,13 @@ def require_editable(settings: Settings, key: str) -> None:
     """
     if key in EDITABLE:
         return
+    base = _base(key)
+    if base in KEYS:
+        domain = key.removeprefix(f"{base}.")
+        if is_domain(domain) and "." in domain:
+            return
+        problem = f"{key} does not end in a domain in small ASCII letters"
+        raise InvalidInput(problem, f"write it like {base}.acme.com")
     known = ", ".join(EDITABLE)
     if _file_field(settings, key) is None:
         raise InvalidInput(f"{key} is no setting of the store", f"known: {known}")
@@ -101,7 +114,7 @@ def read_value(settings: Settings, key: str, text: str) -> Json:
         InvalidInput: The value does not fit; names what does.
     """
     require_editable(settings, key)
-    section, name = key.split(".")
+    section, name = _base(key).split(".")
     model = type(getattr(settings, section))
     field = model.model_fields[name]
     is_list = get_origin(field.annotation) is tuple
@@ -133,6 +146,11 @@ def _hint(field: Any, error: Any) -> str:
         if "hint" in context:
             return f"{problem.get('input')} {context['problem']}; {context['hint']}"
     return str(field.description)
+
+
+def _base(key: str) -> str:
+    """Return a key without the domain that it may hold for alone."""
+    return ".".join(key.split(".")[:2])
 
 
 def _file_field(settings: Settings, key: str) -> Any:

@@ -40,6 +40,9 @@ COMMANDS = {
     "settings": LazyCommand(
         "settings", "settings", "Change settings without a restart."
     ),
+    "sender": LazyCommand(
+        "sender", "sender", "Look at what proves the senders of mail."
+    ),
     "log": LazyCommand("log", "log", "List messages and refusals."),
     "show": LazyCommand("log", "show", "Show what happened to one message."),
     "import": LazyCommand("import_", "import_", "Queue mail from files."),

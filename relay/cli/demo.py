@@ -185,6 +185,9 @@ hostname = "localhost"
 domains = ["{_DOMAIN}"]
 drain_s = 2
 
+[sender]
+policy = "listed"
+
 [store]
 url = 'sqlite:///{store}'
 min_free_bytes = 1048576

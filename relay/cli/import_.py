@@ -98,7 +98,7 @@ async def _import(
     as_json: bool,
 ) -> Counter[str]:
     from relay.core.clock import SystemClock  # noqa: PLC0415
-    from relay.intake import Intake  # noqa: PLC0415 - reads mail, 0.1 s
+    from relay.intake import Intake, Senders  # noqa: PLC0415 - reads mail, 0.1 s
     from relay.smtp.replies import reply_line  # noqa: PLC0415 - aiosmtpd
 
     loaded.require_domains()
@@ -119,6 +119,12 @@ async def _import(
             inline_bytes=loaded.store.inline_bytes,
             min_free_bytes=loaded.store.min_free_bytes,
             reply_line=reply_line,
+            senders=Senders(
+                loaded.sender,
+                clock,
+                settings=lambda: directory.settings,
+                facts=store.sender,
+            ),
         )
         known = await store.messages.digests(user.id, PEER)
         limit = loaded.smtp.max_message_bytes
@@ -218,7 +224,7 @@ class _Importer:
         from relay.intake import Origin, Rejection  # noqa: PLC0415
 
         step = Step(self._clock.now(), PEER, "accepted", place)
-        origin = Origin(PEER, step)
+        origin = Origin(PEER, step, door=PEER, door_detail=place)
         mail = self._intake.begin(origin, self._addressees, expected_bytes=size_bytes)
         if isinstance(mail, Rejection):
             return await self._intake.refuse(origin, self._addressees, mail)

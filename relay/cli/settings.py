@@ -7,7 +7,7 @@ else (ports, the database, keys) belongs to the file and the environment.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from relay.admin.settings import Setting
     from relay.config import Settings
     from relay.core.model import Json
+
+
+_POLICY: Final = "sender.policy."
 
 
 @click.group(cls=RelayGroup)
@@ -65,12 +68,28 @@ def get(key: str, *, as_json: bool) -> None:
 @settings.command("set")
 @click.argument("key")
 @click.argument("value")
-def set_(key: str, value: str) -> None:
-    """Change a setting; a running relay uses it within a second."""
+@click.option(
+    "--monitor-only",
+    is_flag=True,
+    help="For sender.policy: only watch what that policy would stop.",
+)
+def set_(key: str, value: str, *, monitor_only: bool) -> None:
+    """Change a setting; a running relay uses it within a second.
+
+    A setting of senders may end in a domain, and then holds for that domain alone, as
+    sender.policy.acme.com. With --monitor-only a stricter sender.policy stops nothing:
+    relay sender report shows what it would have stopped.
+    """
     loaded = entry.settings()
+    if monitor_only:
+        if not f"{key}.".startswith(_POLICY):
+            raise click.UsageError("--monitor-only is for sender.policy alone")
+        key = f"sender.monitor.{key[len(_POLICY) :]}".rstrip(".")
     checked = read_value(loaded, key, value)
     _keep(loaded, key, checked)
     click.echo(f"{key} is {_text(checked)} now.")
+    if monitor_only:
+        click.echo("Nothing is stopped by it: relay sender report --since 7d")
 
 
 @settings.command()

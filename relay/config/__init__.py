@@ -8,6 +8,7 @@ edits while the relay runs lives in the store, not here.
 
 from relay.config.load import load
 from relay.config.salesforce import SalesforceSettings
+from relay.config.sender import AuthservSettings, SenderSettings
 from relay.config.settings import (
     MatchSettings,
     ServeSettings,
@@ -22,12 +23,14 @@ from relay.config.smtp import ListenerSettings, SMTPSettings
 from relay.config.values import HostPort, IPNetwork, UnixPath
 
 __all__ = [
+    "AuthservSettings",
     "HostPort",
     "IPNetwork",
     "ListenerSettings",
     "MatchSettings",
     "SMTPSettings",
     "SalesforceSettings",
+    "SenderSettings",
     "ServeSettings",
     "Settings",
     "StoreSettings",

@@ -28,7 +28,11 @@ _HEAD: Final = """\
 # This file is generated: python -m relay.config > config.example.toml
 """
 _WIDTH: Final = 88
-_NEEDED: Final = {"address": "0.0.0.0:465"}
+_NEEDED: Final = {
+    "address": "0.0.0.0:465",
+    "id": "mx.example.com",
+    "networks": ["192.0.2.25"],
+}
 """An example for each key that has no default."""
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from relay.config.salesforce import SalesforceSettings
+from relay.config.sender import SenderSettings
 from relay.config.smtp import SMTPSettings
 from relay.config.values import (
     MIB,
@@ -26,6 +27,7 @@ from relay.config.values import (
     InternalDomain,
     Number,
     OptionalListener,
+    OptionalOrigin,
     OptionalPath,
     PartsOfDays,
     Seconds,
@@ -223,6 +225,12 @@ class WebSettings(Section):
         description="Address of POST /messages, host:port, plain HTTP: loopback, or "
         "behind a proxy with TLS; empty: none.",
     )
+    public_url: OptionalOrigin = Field(
+        default=None,
+        description="Address under which people reach web.listen with a browser, such "
+        "as https://relay.example.com; needed for the links that release held mail; "
+        "empty: none.",
+    )
 
 
 class TelemetrySettings(Section):
@@ -265,6 +273,7 @@ class Settings(BaseSettings):
     )
 
     smtp: SMTPSettings = Field(default_factory=SMTPSettings)
+    sender: SenderSettings = Field(default_factory=SenderSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     salesforce: SalesforceSettings = Field(default_factory=SalesforceSettings)

@@ -10,12 +10,15 @@ Source: RFC 8601 section 2.7 (results), RFC 7208 (SPF), RFC 6376 and 8463 (DKIM)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from relay.core.addresses import address_key, domain_of
+
 if TYPE_CHECKING:
-    from datetime import datetime
+    from relay.core.model import Json
 
 
 class Result(StrEnum):
@@ -169,13 +172,53 @@ class Outcome(StrEnum):
     """Refused for now (451): DNS did not answer."""
 
 
+class Policy(StrEnum):
+    """What proves that a mail comes from its author."""
+
+    ALIGNED = "aligned"
+    """A DKIM signature or SPF of the author's own domain."""
+    ANY_PASS_NONE_FAIL = "any_pass_none_fail"  # noqa: S105 - a policy, no password
+    """One of SPF, DKIM and DMARC passes, and none fails."""
+    LISTED = "listed"
+    """No proof: the author is on the user's list, and anybody can write that."""
+
+
+class MailKind(StrEnum):
+    """On which way a mail came from its author."""
+
+    DIRECT = "direct"
+    FORWARDED = "forwarded"
+    """A mailing list or a forwarder passed it on, and may have changed it."""
+    REDIRECT = "redirect"
+    """A person passed it on unchanged, and stands in `Resent-From`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """What a policy that is not in force would have made of a mail."""
+
+    policy: str
+    outcome: Outcome
+    cause: str = ""
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the stable names that `relay show --json` prints."""
+        return {
+            "policy": self.policy,
+            "outcome": self.outcome.value,
+            "cause": self.cause or None,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The judgement of one mail for one recipient.
 
-    `cause` is a row of the catalogue of causes (`S…`), empty where the mail is
-    accepted. `text` is a sentence for the person who sent the mail: which check failed,
-    and what helps. `proof` says in words what the author was proven by.
+    `cause` is a row of the catalogue of causes (`S…`), empty where nothing speaks
+    against the mail; `reason` is its word in the log. `text` is a sentence for the
+    person who sent the mail: which check failed, and what helps. `proof` says in words
+    by what the author was proven. `address` is the author that was judged: From, or
+    Resent-From. `monitor` is what another policy would have said.
     """
 
     outcome: Outcome
@@ -185,3 +228,35 @@ class Verdict:
     cause: str = ""
     text: str = ""
     authentication: Authentication | None = None
+    address: str = ""
+    reason: str = ""
+    monitor: Foresight | None = None
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the stable names that `relay show --json` prints."""
+        return {
+            "outcome": self.outcome.value,
+            "policy": self.policy,
+            "kind": self.kind,
+            "address": self.address,
+            "domain": domain_of(address_key(self.address) or ""),
+            "proof": self.proof,
+            "cause": self.cause or None,
+            "reason": self.reason or None,
+            "text": self.text,
+            "monitor": None if self.monitor is None else self.monitor.as_json(),
+            "authentication": plain(self.authentication),
+        }
+
+
+def plain(value: object) -> Json:
+    """Return a value of this module as JSON holds it, with its own names."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, tuple):
+        return [plain(one) for one in value]
+    return value

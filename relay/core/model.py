@@ -31,12 +31,16 @@ Json = Any
 class Recipient:
     """One envelope recipient that was accepted, and the message it becomes.
 
-    `user_id` None is mail for postmaster: kept and shown, never logged.
+    `user_id` None is mail for postmaster: kept and shown, never logged. `held_for` is
+    the reason for which the message is held from its start, empty where it is not.
+    `verdict` is what was found about the author (`Verdict.as_json`).
     """
 
     message_id: str
     rcpt: str
     user_id: int | None
+    held_for: str = ""
+    verdict: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,8 @@ class Envelope:
     """One accepted SMTP transaction; `mail_from` is empty for the null sender.
 
     `header_from`, `subject` and `rfc_message_id` are read from the headers, for
-    listings. `trace` holds what the intake checked.
+    listings. `trace` holds what the intake checked. `signatures` are pairs of the
+    digest of a DKIM signature and the K2 of the mail.
     """
 
     mail_from: str
@@ -91,6 +96,7 @@ class Envelope:
     subject: str = ""
     rfc_message_id: str = ""
     trace: tuple[Step, ...] = ()
+    signatures: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,8 @@ class Refusal:
     rfc_message_id: str = ""
     probe: bool = False
     """A session of `relay check` asked for it; kept apart from real refusals."""
+    verdict: Json | None = None
+    """What was found about the author (`Verdict.as_json`), where it was looked for."""
 
 
 # ------------------------------------------------------------------ reading

@@ -35,6 +35,7 @@ async def check_all(settings: Settings, path: Path | None) -> list[Finding]:
             *await people.active(access),
             *await people.addresses(access),
             *await people.patterns(access),
+            *await people.policy(settings, access),
             *machine.tls(settings),
             *ports,
             *await listeners.sessions(settings, access.store, foreign),

@@ -9,14 +9,17 @@ from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import address_key
+from relay.core.authentication import Policy
 from relay.core.errors import ConfigError, RelayError
 from relay.core.free_mail import is_free_mail
 from relay.diagnose.finding import Finding, ok, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from relay.config import Settings
     from relay.core.directory import User
+    from relay.core.model import Json
     from relay.diagnose.machine import StoreAccess
     from relay.salesforce import Org, SalesforceUser
 
@@ -40,6 +43,44 @@ async def active(access: StoreAccess) -> list[Finding]:
         return [ok("users", f"{len(users)} active")]
     hint = "relay user add NAME --email ADDRESS"
     return [warn("users", "no user may log yet", hint)]
+
+
+async def policy(settings: Settings, access: StoreAccess) -> list[Finding]:
+    """Say what proves a sender, and name what is looser than it need be."""
+    try:
+        store = access.require()
+        if store is None:
+            return []
+        kept = await store.directory.settings()
+    except (RelayError, ConfigError):
+        return []
+    return [judged_policy(settings.sender.policy, kept)]
+
+
+def judged_policy(of_file: str, kept: Mapping[str, Json]) -> Finding:
+    """Judge the policy in force: `listed` takes whatever From anybody writes."""
+    key = "sender.policy"
+    value = str(kept.get(key, of_file))
+    loose = [
+        name.removeprefix(f"{key}.")
+        for name, one in sorted(kept.items())
+        if name.startswith(f"{key}.") and one == Policy.LISTED
+    ]
+    if value == Policy.LISTED:
+        return warn(
+            "sender policy",
+            "listed: who knows a relay address can write in the name of its user",
+            f"relay settings set {key} {Policy.ALIGNED} --monitor-only; a week later "
+            f"relay sender report, then relay settings set {key} {Policy.ALIGNED}",
+        )
+    if loose:
+        return warn(
+            "sender policy",
+            f"{value}, but listed for {_listed(loose)}: anybody can write in "
+            "their name",
+            f"relay settings unset {key}.{loose[0]}",
+        )
+    return ok("sender policy", value)
 
 
 async def addresses(access: StoreAccess) -> list[Finding]:

@@ -16,13 +16,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from relay.core.authentication import Outcome
 from relay.core.errors import StoreFull, StoreUnavailable
 from relay.core.ids import new_message_id
 from relay.core.model import Envelope, Recipient, Step
 from relay.intake.buffer import HeaderTooLarge, MailBuffer
 from relay.intake.disk_space import DiskSpace
+from relay.intake.judging import Handover, MailFacts, held
 from relay.intake.refusals import Occasion, RefusalRecorder, Rejection
-from relay.intake.rules import Addressee, Headers, LineEnds, Rules, read_headers, shown
+from relay.intake.rules import (
+    Addressee,
+    Headers,
+    LineEnds,
+    Rules,
+    read_headers,
+    shown,
+    writers,
+)
 from relay.sender import Author, read_author
 from relay.telemetry import get_logger
 from relay.telemetry.metrics import COMMIT_SECONDS, MESSAGES_ACCEPTED
@@ -32,9 +42,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.config import SMTPSettings
+    from relay.core.authentication import Verdict
     from relay.core.clock import Clock
     from relay.core.directory import Directory, User
     from relay.core.model import RawMail, Refusal
+    from relay.intake.judging import Senders
     from relay.intake.refusals import ReplyLine
     from relay.store import Store
 
@@ -51,13 +63,21 @@ class Origin:
     """Where a mail comes from, for the envelope, the refusals and the trace.
 
     `peer` is an IP address, or the name of a door that has none. `step` is the first
-    line of the trace: by which door the mail came, and from whom.
+    line of the trace: by which door the mail came, and from whom. `door` is `smtp`,
+    `lmtp`, `submission`, `http` or `import`; `door_detail` says more about the last
+    two. `certificate` is the name in the peer's verified certificate; `login` and
+    `login_id` are the user who logged in.
     """
 
     peer: str
     step: Step
     helo: str = ""
     tls: bool = False
+    door: str = "smtp"
+    door_detail: str = ""
+    certificate: str = ""
+    login: str = ""
+    login_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +120,18 @@ class Refused:
 
 
 @dataclass(slots=True)
-class _Verdict:
+class _State:
     """What is known of a mail while it is judged."""
 
     mail: IncomingMail
     line_ends: LineEnds
     headers: Headers = _NO_HEADERS
+    head: bytes = b""
     author: Author = _NO_AUTHOR
     accepted: list[tuple[Addressee, User | None]] = field(default_factory=list)
+    judged: dict[str, Verdict] = field(default_factory=dict)
+    """What was found about the author, by RCPT of those who may have the mail."""
+    signatures: tuple[tuple[str, str], ...] = ()
     refused: list[tuple[Addressee, Rejection]] = field(default_factory=list)
 
     @property
@@ -139,6 +163,7 @@ class Intake:
         inline_bytes: int,
         min_free_bytes: int,
         reply_line: ReplyLine,
+        senders: Senders,
     ) -> None:
         """Take the parts; nothing is opened yet.
 
@@ -150,6 +175,7 @@ class Intake:
             inline_bytes: Above this a mail goes to a temporary file of the store.
             min_free_bytes: Free space into which no mail may go.
             reply_line: Gives the text of a refusal, as it is kept and shown.
+            senders: Judges who sent a mail.
         """
         self._settings = settings
         self._store = store
@@ -157,6 +183,7 @@ class Intake:
         self._directory = directory
         self._inline_bytes = inline_bytes
         self._rules = Rules(settings)
+        self._senders = senders
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="intake-spool")
         self.disk_space = DiskSpace(store, min_free_bytes)
         self.recorder = RefusalRecorder(store, clock, reply_line)
@@ -236,32 +263,32 @@ class Intake:
         gone. Cancelled in the middle, the mail is stored whole or not at all.
         """
         started_s = time.monotonic()
-        verdict = _Verdict(mail, line_ends)
+        state = _State(mail, line_ends)
         envelope = None
         failure = None
         is_the_stores = False
         try:
-            raw = await self._judge(verdict)
-            if raw is not None and verdict.accepted:
-                envelope = self._envelope(verdict, raw.size_bytes)
+            raw = await self._judge(state)
+            if raw is not None and state.accepted:
+                envelope = self._envelope(state, raw.size_bytes)
                 is_the_stores = True
                 await self._store.messages.put(envelope, raw)
                 COMMIT_SECONDS.observe(time.monotonic() - started_s)
                 _log_accepted(envelope, raw.size_bytes)
         except StoreUnavailable as error:
             is_the_stores = False
-            verdict.refuse_all(_store_failure(error))
+            state.refuse_all(_store_failure(error))
         except Exception as error:  # noqa: BLE001 - any bug is a 451: logged below
             is_the_stores = False
             failure = error
-            verdict.refuse_all(Rejection("internal_error", type(error).__name__))
+            state.refuse_all(Rejection("internal_error", type(error).__name__))
         finally:
             # Cancelled during `put`, the store may be at work on the file: it sweeps
             # files without a row. In every other case without a commit the file is
             # ours to remove.
             if not is_the_stores:
                 await mail.content.abandon()
-        refusals = self._refusals(verdict)
+        refusals = self._refusals(state)
         if failure is not None:
             log.error(
                 "smtp_internal_error",
@@ -271,7 +298,7 @@ class Intake:
             )
         if refusals:
             await self.recorder.record(refusals)
-        if envelope is None or not verdict.accepted:
+        if envelope is None or not state.accepted:
             return Refused(refusals)
         return Accepted(envelope.recipients, refusals)
 
@@ -293,66 +320,106 @@ class Intake:
 
     # ------------------------------------------------------------ the steps, in order
 
-    async def _judge(self, verdict: _Verdict) -> RawMail | None:
+    async def _judge(self, state: _State) -> RawMail | None:
         """Go through the steps before the store; None where one refuses for everybody.
 
         Raises:
             StoreUnavailable, StoreFull: The content could not be kept.
         """
-        rejection = self._complete(verdict) or self._size(verdict)
+        rejection = self._complete(state) or self._size(state)
         if rejection is None:
             try:
-                raw, head = await verdict.mail.content.finish()
+                raw, head = await state.mail.content.finish()
             except HeaderTooLarge:
                 rejection = self._rules.header_too_large()
             else:
-                rejection = self._header(verdict, head)
+                rejection = self._header(state, head)
         if rejection is not None:
-            verdict.refuse_all(rejection)
+            state.refuse_all(rejection)
             return None
-        await self._sender(verdict, raw)
+        await self._sender(state, raw)
         return raw
 
-    def _complete(self, verdict: _Verdict) -> Rejection | None:
+    def _complete(self, state: _State) -> Rejection | None:
         """Step 1: every line has its end, so that all readers see one mail."""
-        if verdict.line_ends.bare_dot:
+        if state.line_ends.bare_dot:
             log.warning(
                 "smtp_smuggling_refused",
-                peer=verdict.mail.origin.peer,
-                mail_from=verdict.mail.mail_from,
+                peer=state.mail.origin.peer,
+                mail_from=state.mail.mail_from,
                 hint="a lone dot between bare line ends: SMTP smuggling attempt",
             )
-        return self._rules.line_ends(verdict.line_ends)
+        return self._rules.line_ends(state.line_ends)
 
-    def _size(self, verdict: _Verdict) -> Rejection | None:
+    def _size(self, state: _State) -> Rejection | None:
         """Step 2: the mail is no larger than one of its recipients may have."""
-        mail = verdict.mail
+        mail = state.mail
         return self._rules.size(mail.content.size_bytes, mail.addressees)
 
-    def _header(self, verdict: _Verdict, head: bytes) -> Rejection | None:
+    def _header(self, state: _State, head: bytes) -> Rejection | None:
         """Step 3: the header is no loop, and has not too many fields."""
-        verdict.headers = read_headers(head)
-        verdict.author = read_author(verdict.headers.from_values)
-        return self._rules.header(verdict.headers)
+        state.head = head
+        state.headers = read_headers(head)
+        state.author = read_author(state.headers.from_values)
+        return self._rules.header(state.headers)
 
-    async def _sender(self, verdict: _Verdict, raw: RawMail) -> None:
+    async def _sender(self, state: _State, raw: RawMail) -> None:
         """Step 4: the author may send to the recipient, judged for each of them.
 
-        This step may wait, and has the whole mail: what DNS says of the sender (SPF,
-        DMARC) and a signature over the body (DKIM) belong here.
+        The list is asked first: a stranger costs no look-up. What must be asked of DNS
+        is asked once for an author, and only where a policy wants it.
         """
-        directory = self._directory()
-        for addressee in verdict.mail.addressees:
+        directory, mail = self._directory(), state.mail
+        headers, origin = state.headers, mail.origin
+        who = writers(headers, state.author, mail.mail_from)
+        examination = self._senders.examine(
+            Handover(
+                origin.peer,
+                origin.helo,
+                mail.mail_from,
+                origin.door,
+                origin.door_detail,
+                origin.certificate,
+                origin.login,
+                origin.login_id,
+            ),
+            raw,
+            state.head,
+            MailFacts(who, headers.message_id, headers.date),
+        )
+        later: list[tuple[Addressee, User, Verdict]] = []
+        for addressee in mail.addressees:
             answer = self._rules.size(raw.size_bytes, [addressee])
-            found = answer or self._rules.sender(verdict.author, addressee, directory)
+            found = answer or self._rules.sender(who, addressee, directory)
             if isinstance(found, Rejection):
-                verdict.refused.append((addressee, found))
+                state.refused.append((addressee, found))
+                continue
+            if found is None:
+                state.accepted.append((addressee, None))
+                continue
+            verdict = examination.at_once(found.user, found.authors)
+            if verdict is None:
+                verdict = await examination.verdict(found.authors)
+            if verdict.outcome is Outcome.REFUSE:
+                state.refused.append((addressee, _unproven(verdict, found.user)))
+            elif verdict.outcome is Outcome.RETRY:
+                later.append((addressee, found.user, verdict))
             else:
-                verdict.accepted.append((addressee, found))
+                state.accepted.append((addressee, found.user))
+                state.judged[addressee.rcpt] = verdict
+        for addressee, user, verdict in later:
+            if state.accepted:
+                # The peer reads one reply for all: it would not come again for this
+                # recipient.
+                state.accepted.append((addressee, user))
+                state.judged[addressee.rcpt] = held(verdict)
+            else:
+                state.refused.append((addressee, _unproven(verdict, user)))
+        state.signatures = examination.signatures
 
-    def _envelope(self, verdict: _Verdict, size_bytes: int) -> Envelope:
+    def _envelope(self, state: _State, size_bytes: int) -> Envelope:
         """Step 5: what the store keeps beside the bytes."""
-        mail, headers = verdict.mail, verdict.headers
+        mail, headers = state.mail, state.headers
         now = self._clock.now()
         return Envelope(
             mail_from=mail.mail_from,
@@ -361,34 +428,35 @@ class Intake:
             tls=mail.origin.tls,
             received_at=now,
             recipients=tuple(
-                Recipient(new_message_id(self._clock), one.rcpt, one.user_id)
-                for one, _ in verdict.accepted
+                _recipient(new_message_id(self._clock), one, state.judged.get(one.rcpt))
+                for one, _ in state.accepted
             ),
-            header_from=verdict.header_from,
+            header_from=state.header_from,
             header_to=headers.to_text,
             subject=headers.subject,
             rfc_message_id=headers.message_id,
-            trace=_trace(verdict, size_bytes, now),
+            trace=_trace(state, size_bytes, now),
+            signatures=state.signatures,
         )
 
     # ------------------------------------------------------------ refusals
 
-    def _refusals(self, verdict: _Verdict) -> list[Refusal]:
-        headers = verdict.headers
+    def _refusals(self, state: _State) -> list[Refusal]:
+        headers = state.headers
         return [
             self._refusal(
                 Occasion(
-                    peer=verdict.mail.origin.peer,
-                    mail_from=verdict.mail.mail_from,
+                    peer=state.mail.origin.peer,
+                    mail_from=state.mail.mail_from,
                     rcpt=addressee.rcpt,
-                    header_from=verdict.header_from,
+                    header_from=state.header_from,
                     subject=headers.subject,
                     rfc_message_id=headers.message_id,
                 ),
                 addressee,
                 rejection,
             )
-            for addressee, rejection in verdict.refused
+            for addressee, rejection in state.refused
         ]
 
     def _refusal(
@@ -397,6 +465,30 @@ class Intake:
         if rejection.user_id is None and addressee.user_id is not None:
             rejection = replace(rejection, user_id=addressee.user_id)
         return self.recorder.make(occasion, rejection)
+
+
+def _unproven(verdict: Verdict, user: User) -> Rejection:
+    """Return the rejection for a mail whose author is not proven."""
+    return Rejection(
+        verdict.reason,
+        f"for {user.name}: {verdict.cause}, by the policy {verdict.policy}",
+        user.id,
+        {"text": verdict.text},
+        verdict.as_json(),
+    )
+
+
+def _recipient(ident: str, one: Addressee, verdict: Verdict | None) -> Recipient:
+    if verdict is None:
+        return Recipient(ident, one.rcpt, one.user_id)
+    is_held = verdict.outcome is Outcome.HOLD
+    return Recipient(
+        ident,
+        one.rcpt,
+        one.user_id,
+        verdict.reason if is_held else "",
+        verdict.as_json(),
+    )
 
 
 def _store_failure(error: StoreUnavailable) -> Rejection:
@@ -418,20 +510,19 @@ def _log_accepted(envelope: Envelope, size_bytes: int) -> None:
         )
 
 
-def _trace(verdict: _Verdict, size_bytes: int, now: datetime) -> tuple[Step, ...]:
+def _trace(state: _State, size_bytes: int, now: datetime) -> tuple[Step, ...]:
     """Return what was checked, as steps of the decision trace."""
-    mail = verdict.mail
-    accepted = ", ".join(addressee.rcpt for addressee, _ in verdict.accepted)
-    refused = mail.refused_recipients + len(verdict.refused)
-    names = ", ".join(
-        user.name if user else "postmaster" for _, user in verdict.accepted
-    )
-    author = verdict.author.address or "no address in From"
-    bare = str(verdict.line_ends)
+    mail = state.mail
+    accepted = ", ".join(addressee.rcpt for addressee, _ in state.accepted)
+    refused = mail.refused_recipients + len(state.refused)
+    names = ", ".join(user.name if user else "postmaster" for _, user in state.accepted)
+    author = state.author.address or "no address in From"
+    bare = str(state.line_ends)
     return (
         mail.origin.step,
         Step(now, "rcpt", "accepted", f"{accepted}; {refused} refused"),
         Step(now, "sender", "accepted", f"{author} for {names}"),
+        *_proofs(state, now),
         Step(now, "size", "accepted", f"{size_bytes} bytes"),
         Step(
             now,
@@ -440,3 +531,21 @@ def _trace(verdict: _Verdict, size_bytes: int, now: datetime) -> tuple[Step, ...
             f"kept {bare}" if bare else "",
         ),
     )
+
+
+def _proofs(state: _State, now: datetime) -> list[Step]:
+    """Return what was found about the author; nothing where no proof was asked for."""
+    steps = []
+    for verdict in dict.fromkeys(state.judged.values()):
+        if verdict.authentication is None:
+            continue
+        words = [verdict.cause, verdict.proof or verdict.text]
+        steps.append(
+            Step(
+                now,
+                f"policy {verdict.policy}",
+                verdict.outcome.value,
+                " ".join(word for word in words if word),
+            )
+        )
+    return steps

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from relay.core.clock import Clock
+    from relay.core.model import Json
     from relay.store import Store
 
 log = get_logger(__name__)
@@ -43,13 +44,15 @@ class Rejection:
 
     `reason` is a stable word of the journal and the metrics; each door has a table that
     translates it into a reply. `detail` is for the journal, and never shown to the
-    peer. `values` are the fields of the reply's text, such as a limit.
+    peer. `values` are the fields of the reply's text, such as a limit. `verdict` is
+    what was found about the author, where that was looked for (`Verdict.as_json`).
     """
 
     reason: str
     detail: str = ""
     user_id: int | None = None
     values: Mapping[str, object] = field(default_factory=dict)
+    verdict: Json | None = None
 
 
 class ReplyLine(Protocol):
@@ -101,6 +104,7 @@ class RefusalRecorder:
             detail=rejection.detail,
             subject=occasion.subject,
             rfc_message_id=occasion.rfc_message_id,
+            verdict=rejection.verdict,
         )
         if not refusal.mail_from.startswith(_PROBE_SENDER):
             _publish(refusal)

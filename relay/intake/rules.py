@@ -7,22 +7,35 @@ answer is a `Rejection` where something is refused.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import domain_key, fold_ascii
+from relay.core.authentication import Outcome, Policy
+from relay.intake.judging import Writers
 from relay.intake.refusals import Rejection
 from relay.mail import decode_header, header_fields
-from relay.sender import judge_author
+from relay.sender import judge_author, read_author
+from relay.sender.policy import against
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.config import SMTPSettings
+    from relay.core.authentication import MailKind
     from relay.core.directory import Directory, User
     from relay.sender import Author
 
 _POSTMASTER: Final = "postmaster"
+_PASSED_ON: Final = frozenset(
+    {"list-id", "list-post", "mailing-list", "x-forwarded-to", "x-forwarded-for"}
+)
+"""Fields that mailing lists (RFC 2919, RFC 2369) and forwarders write."""
+_LATER_SEAL: Final = re.compile(rb"(?:^|;)\s*i=(?:[2-9]|[1-9][0-9])\s*(?:;|$)")
+_REWRITTEN: Final = re.compile(r"SRS[01][=+-]|[^@]*\+caf_=", re.IGNORECASE)
+"""Envelope senders that forwarders make: SRS, and Gmail's."""
+_LONGEST_DATE: Final = 100
 _LONGEST_SHOWN: Final = 1000
 """Characters of a header kept for listings."""
 
@@ -64,6 +77,19 @@ class Headers:
     to_text: str = ""
     subject: str = ""
     message_id: str = ""
+    date: str = ""
+    resent_from: bytes | None = None
+    """The most recent Resent-From: that of the topmost block of Resent fields."""
+    passed_on: bool = False
+    """A mailing list or a forwarder left its marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A user whose list has an author of the mail: each such author, and their way."""
+
+    user: User
+    authors: Sequence[tuple[Author, MailKind]]
 
 
 class Rules:
@@ -144,9 +170,9 @@ class Rules:
         return None
 
     def sender(
-        self, author: Author, addressee: Addressee, directory: Directory
-    ) -> User | Rejection | None:
-        """Return the user who may have mail of this author, or why not.
+        self, writers: Writers, addressee: Addressee, directory: Directory
+    ) -> Listed | Rejection | None:
+        """Return the user whose list has an author of this mail, or why there is none.
 
         None is postmaster, to whom anybody may write. The user is looked up again: it
         may have been disabled since RCPT.
@@ -159,11 +185,25 @@ class Rules:
         if not user.active:
             return _disabled(user)
         accepted = directory.accepted.get(user.id, frozenset())
-        verdict = judge_author(author, user, accepted)
-        if verdict.accepted:
-            return user
-        values = {"text": verdict.text}
-        return Rejection(verdict.reason, f"for {user.name}", user.id, values)
+        # Whoever redirects a mail answers for it, whatever its From is like.
+        authors = writers.listed(accepted)
+        if authors:
+            return Listed(user, authors)
+        listing = judge_author(writers.author, user, accepted)
+        verdict = against(
+            listing.reason,
+            Outcome.REFUSE,
+            policy=Policy.LISTED,
+            address=listing.address,
+            detail=writers.author.detail,
+        )
+        return Rejection(
+            listing.reason,
+            f"for {user.name}",
+            user.id,
+            {"text": verdict.text},
+            verdict.as_json(),
+        )
 
 
 def read_headers(head: bytes) -> Headers:
@@ -171,7 +211,9 @@ def read_headers(head: bytes) -> Headers:
     senders: list[bytes] = []
     recipients: list[bytes] = []
     received = 0
-    subject = message_id = b""
+    subject = message_id = date = b""
+    resent: bytes | None = None
+    passed_on = False
     fields = header_fields(head)
     for name, value in fields:
         if name == "received":
@@ -184,6 +226,15 @@ def read_headers(head: bytes) -> Headers:
             subject = subject or value
         elif name == "message-id":
             message_id = message_id or value
+        elif name == "date":
+            date = date or value
+        elif name == "resent-from":
+            resent = value if resent is None else resent
+        elif name in _PASSED_ON:
+            passed_on = True
+        elif name == "arc-seal":
+            # The first seal may be that of the author's own provider.
+            passed_on = passed_on or _LATER_SEAL.search(value) is not None
     return Headers(
         from_values=tuple(senders),
         fields=len(fields),
@@ -191,7 +242,22 @@ def read_headers(head: bytes) -> Headers:
         to_text=shown(recipients),
         subject=shown([subject]),
         message_id=shown([message_id]),
+        date=date[:_LONGEST_DATE].decode("ascii", "replace"),
+        resent_from=resent,
+        passed_on=passed_on,
     )
+
+
+def writers(headers: Headers, author: Author, mail_from: str) -> Writers:
+    """Return who may have written a mail, or passed it on.
+
+    Source: RFC 5322 section 3.6.6; RFC 2369 and 2919 (mailing lists).
+    """
+    resent = None
+    if headers.resent_from is not None:
+        resent = read_author([headers.resent_from])
+    passed_on = headers.passed_on or _REWRITTEN.match(mail_from) is not None
+    return Writers(author, resent, passed_on)
 
 
 def shown(values: Sequence[bytes]) -> str:

@@ -2,19 +2,27 @@
 
 The header From is what recipients saw and what the CRM will show, so it is what must be
 on the list; the envelope sender may be a bounce address of a mail system and decides
-nothing. Exactly one From field with exactly one address is asked for: with two, one
-reader of the mail would see the accepted address and another the stranger's.
+nothing. Exactly one From field with exactly one address is asked for, which every
+reader of the mail reads alike: where one program would see the accepted address and
+another one the stranger's, nobody is the author.
 
-Source: RFC 5322 section 3.6.2; rule R11 (a list of acceptable addresses per user).
+A mail that a person redirected has that person in `Resent-From`, above the fields of
+the mail itself. The topmost block of `Resent-` fields is the most recent.
+
+Source: RFC 5322 sections 3.6.2 and 3.6.6; rule R11 (a list of acceptable addresses per
+user).
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from relay.core.addresses import address_key, domain_of
+from relay.core.addresses import address_key, domain_of, unicode_domain
 from relay.mail import mailboxes
+from relay.sender.causes import cause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,49 +32,51 @@ if TYPE_CHECKING:
 NO_FROM: Final = "no_from"
 SEVERAL_FROM: Final = "several_from"
 FROM_TOO_LONG: Final = "from_too_long"
+FROM_GROUP: Final = "from_group"
+FROM_UNCLEAR: Final = "from_unclear"
 NOT_ACCEPTED: Final = "sender_not_accepted"
+LOOKS_ALIKE: Final = "sender_looks_alike"
 ACCEPTED: Final = "accepted"
 
-_NO_FROM_TEXT: Final = (
-    "The From line of this mail holds no address that can be read; send it again from "
-    "your own address"
-)
-_SEVERAL_FROM_TEXT: Final = (
-    "This mail names several senders in From; send it from one address only"
-)
-_NOT_ACCEPTED_TEXT: Final = (
-    "Mail from {address} is not accepted at this relay address, which takes mail from "
-    "its owner alone: if you are the owner, send from one of your registered "
-    "addresses; if you replied to all, leave this address out"
-)
-_FROM_TOO_LONG_TEXT: Final = (
-    "The From line of this mail is too long; send it again from your own address alone"
-)
 LONGEST_FROM: Final = 8192
 """Bytes of all From fields together. No honest one comes near it, and reading 256 KB of
 hostile nesting would hold up every other session."""
-_LONGEST_SHOWN: Final = 120
-"""Characters of an address in a text: it must fit a reply line."""
+
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_ASIDE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)', re.DOTALL)
+"""Quoted strings and comments: no reader takes an address from them."""
+_ENCLOSED: Final = re.compile(rb"<[^<>]*>|\[[^\[\]]*\]")
+_ENCODED: Final = re.compile(r"=\?[^?\s]*\?[bq]\?", re.IGNORECASE)
+_LOOKS: Final = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u04bb\u051b"
+    "\u051d\u043a\u043c\u0442\u043d\u0432\u0261\u03bf\u03b1\u03bd\u03c1\u03b9\u03ba"
+    "\u03c5\u03c7\u0131\u0251\u0578\u057d",
+    "aeopcyxijsdhqwkmthbgoavpikuxianu",
+)
+"""Letters of other scripts that look like Latin ones (Unicode TR 39, section 4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
     """Who a mail says it is from.
 
-    `key` is empty where `problem` is set: `no_from`, `several_from`, `from_too_long`.
+    `key` is empty where `problem` is set, a reason of the catalogue of causes; `detail`
+    says more about it.
     """
 
     address: str
     key: str
     problem: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a mail may be logged for a user.
+class Listing:
+    """Whether an author may send for a user, by the list alone.
 
-    `reason` is a stable word, `text` a sentence for the person who sent it; it holds no
-    more than they wrote themselves, and does not say whose the relay address is.
+    `reason` is a stable word, `text` a sentence for the person who sent the mail; it
+    holds no more than they wrote themselves, and does not say whose the relay address
+    is.
     """
 
     accepted: bool
@@ -89,35 +99,92 @@ def read_author(header_from_values: Sequence[bytes]) -> Author:
     if not found:
         return Author("", "", NO_FROM)
     address = found[0].address
+    (value,) = header_from_values
+    problem, detail = _unclear(value, address)
+    if problem:
+        return Author(address, "", problem, detail)
     key = address_key(address)
     if key is None:
         return Author(address, "", NO_FROM)
     return Author(address, key)
 
 
-def judge_author(author: Author, user: User, accepted: frozenset[str]) -> Verdict:
-    """Say whether the author may send for the user.
+def _unclear(value: bytes, address: str) -> tuple[str, str]:
+    """Return why a From field with one address may be read in another way.
+
+    The common form, a name and an address in angle brackets, has none of the marks that
+    are looked for here.
+    """
+    if _CONTROL.search(value):
+        return FROM_UNCLEAR, "control characters"
+    if _ENCODED.search(address):
+        # RFC 2047 section 5: an encoded word must not stand in an address.
+        return FROM_UNCLEAR, "an encoded word in the address"
+    # A folded or commented address is one that some readers see in two pieces.
+    if address not in value.decode("utf-8", "replace"):
+        return FROM_UNCLEAR, "blanks or comments in the address"
+    bare = _ASIDE.sub(b" ", value)
+    name = _ENCLOSED.sub(b" ", bare)
+    if b":" in name:
+        return FROM_GROUP, ""
+    in_name = name.decode("utf-8", "replace")
+    if b"<" in bare and "@" in in_name and address not in in_name:
+        return FROM_UNCLEAR, "another address in the name"
+    return "", ""
+
+
+def judge_author(author: Author, user: User, accepted: frozenset[str]) -> Listing:
+    """Say whether the author may send for the user, by the list alone.
 
     Args:
         author: From `read_author`.
         user: Whose relay address it is; an inactive user accepts nobody.
         accepted: The user's list: address keys, and `*@domain` for a whole domain.
     """
-    if author.problem == SEVERAL_FROM:
-        return Verdict(False, author.address, SEVERAL_FROM, _SEVERAL_FROM_TEXT)
-    if author.problem == FROM_TOO_LONG:
-        return Verdict(False, author.address, FROM_TOO_LONG, _FROM_TOO_LONG_TEXT)
     if author.problem:
-        return Verdict(False, author.address, NO_FROM, _NO_FROM_TEXT)
-    listed = author.key in accepted or f"*@{domain_of(author.key)}" in accepted
-    if listed and user.active:
-        return Verdict(True, author.address, ACCEPTED, "")
-    text = _NOT_ACCEPTED_TEXT.format(address=author.address[:_LONGEST_SHOWN])
-    return Verdict(False, author.address, NOT_ACCEPTED, text)
+        return _refused(author, author.problem)
+    if is_listed(author, accepted) and user.active:
+        return Listing(True, author.address, ACCEPTED, "")
+    alike = not author.key.isascii() or "xn--" in author.key
+    if alike and _looks_like_one(author.key, accepted):
+        return _refused(author, LOOKS_ALIKE)
+    return _refused(author, NOT_ACCEPTED)
+
+
+def is_listed(author: Author, accepted: frozenset[str]) -> bool:
+    """Say whether an author is on a list of accepted addresses."""
+    return bool(author.key) and (
+        author.key in accepted or f"*@{domain_of(author.key)}" in accepted
+    )
 
 
 def judge(
     header_from_values: Sequence[bytes], user: User, accepted: frozenset[str]
-) -> Verdict:
+) -> Listing:
     """Read the From fields and judge them for one user, in one step."""
     return judge_author(read_author(header_from_values), user, accepted)
+
+
+def _refused(author: Author, reason: str) -> Listing:
+    text = cause(reason).text(address=author.address, detail=author.detail)
+    return Listing(False, author.address, reason, text)
+
+
+def _looks_like_one(key: str, accepted: frozenset[str]) -> bool:
+    """Say whether an address is drawn like one of the list, or like one of its domains.
+
+    It is refused in any case; this only finds the right words for it.
+    """
+    drawn = _drawn(key)
+    return any(
+        drawn == shown or drawn.endswith(shown.removeprefix("*"))
+        for shown in map(_drawn, accepted)
+    )
+
+
+def _drawn(key: str) -> str:
+    """Return an address in the Latin letters that it looks like."""
+    local, _, domain = key.rpartition("@")
+    text = f"{local}@{unicode_domain(domain)}".casefold()
+    plain = unicodedata.normalize("NFKD", text.translate(_LOOKS))
+    return "".join(one for one in plain if not unicodedata.combining(one))

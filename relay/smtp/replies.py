@@ -17,6 +17,7 @@ from typing import Final
 
 from relay.core.addresses import fold_ascii
 from relay.intake import Accepted, Refused, Rejection
+from relay.sender import CAUSES
 
 MAX_REPLY_LINE: Final = 512
 """Octets of a reply line with its CRLF (RFC 5321 section 4.5.3.1.5)."""
@@ -267,7 +268,11 @@ USER_TOO_FAST: Final = Reply(
     "RFC 5321 section 4.2.3",
 )
 SENDER_NOT_ACCEPTED: Final = Reply(550, "5.7.1", "{text}", "RFC 5321 section 7.9")
-BAD_FROM: Final = Reply(550, "5.7.1", "{text}", "RFC 5322 section 3.6.2")
+SENDER_NOT_PROVEN: Final = {
+    one.reason: Reply(451 if one.temporary else 550, one.enhanced, "{text}", one.source)
+    for one in CAUSES.values()
+}
+"""The replies to what speaks against a sender, as the catalogue of causes has them."""
 TOO_LARGE: Final = Reply(
     552, "5.3.4", "Mail is larger than {limit} bytes", "RFC 1870 section 6.1"
 )
@@ -309,6 +314,7 @@ INTERNAL_ERROR: Final = Reply(
 # ------------------------------------------------------------------ reasons
 
 BY_REASON: Final = {
+    **SENDER_NOT_PROVEN,
     "bare_dot": BARE_DOT,
     "bare_newline": BARE_NEWLINE,
     "client_certificate_required": CLIENT_CERTIFICATE_REQUIRED,
@@ -316,7 +322,6 @@ BY_REASON: Final = {
     "early_command": EARLY_COMMAND,
     "early_data": EARLY_DATA,
     "early_talker": EARLY_TALKER,
-    "from_too_long": BAD_FROM,
     "header_too_large": HEADER_TOO_LARGE,
     "internal_error": INTERNAL_ERROR,
     "login_failed": LOGIN_FAILED,
@@ -324,14 +329,12 @@ BY_REASON: Final = {
     "login_required": LOGIN_FIRST,
     "loop": LOOP,
     "needs_smtputf8": NEEDS_SMTPUTF8,
-    "no_from": BAD_FROM,
     "no_proxy_header": NO_PROXY_HEADER,
     "no_valid_recipient": NO_VALID_RECIPIENT,
     "not_own_relay_address": RECIPIENT_NOT_OWN,
     "peer_too_fast": PEER_TOO_FAST,
     "proxy_header": PROXY_HEADER,
     "sender_not_accepted": SENDER_NOT_ACCEPTED,
-    "several_from": BAD_FROM,
     "store_unavailable": STORE_UNAVAILABLE,
     "timeout": TIMED_OUT,
     "tls_required": TLS_REQUIRED,

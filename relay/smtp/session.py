@@ -750,7 +750,17 @@ class SMTPSession:
             version or "in the clear",
             ", ".join(words),
         )
-        return Origin(self.peer, step, self._helo, bool(version))
+        login = self._login
+        return Origin(
+            self.peer,
+            step,
+            self._helo,
+            bool(version),
+            door=self._listener.settings.protocol,
+            certificate=certificate,
+            login="" if login is None else login.email,
+            login_id=None if login is None else login.user_id,
+        )
 
 
 def _typed(argument: str) -> str:

@@ -257,10 +257,12 @@ def _still_open(connection: Connection) -> None:
 
 
 BLOBS: Final = tuple(schema.blobs.c.keys())
-MESSAGES: Final = tuple(schema.messages.c.keys())[
-    : schema.messages.c.keys().index("next_attempt_at") + 1
-]
-"""What the intake knows of a message; the columns after these have defaults."""
+MESSAGES: Final = (
+    *schema.messages.c.keys()[: schema.messages.c.keys().index("next_attempt_at") + 1],
+    "verdict",
+)
+"""What the intake knows of a message; all other columns have defaults."""
+SIGNATURES: Final = tuple(schema.signatures.c.keys())
 REFUSALS: Final = tuple(schema.refusals.c.keys())
 MOST_ROWS: Final = 32
 """Rows in one statement. The driver keeps 128 prepared ones; with a number of columns
@@ -322,6 +324,14 @@ def _asyncpg() -> Dialect:
     return made
 
 
+COLUMNS: Final = {
+    "blobs": BLOBS,
+    "messages": MESSAGES,
+    "signatures": SIGNATURES,
+}
+"""The columns of the rows of a mail, by name of the statement."""
+
+
 @cache
 def statements(database: str) -> Mapping[str, Insert]:
     """Return each insert, by name, for `sqlite` or `postgresql`."""
@@ -335,12 +345,15 @@ def statements(database: str) -> Mapping[str, Insert]:
             "last_at": new.excluded.last_at,
         },
     )
+    # The mail that came first with a signature stays the one that others are held to.
+    first = insert(schema.signatures).on_conflict_do_nothing()
     compiled = tally.compile(dialect=dialect, column_keys=list(REFUSALS))
     texts = {
         "blobs": _build(schema.blobs, BLOBS, dialect),
         "messages": _build(schema.messages, MESSAGES, dialect),
         "refusals": _build(schema.refusals, REFUSALS, dialect),
         "tallies": str(compiled),
+        "signatures": str(first.compile(dialect=dialect, column_keys=list(SIGNATURES))),
     }
     several = database == "sqlite"
     return {name: Insert(sql, several=several) for name, sql in texts.items()}

@@ -158,6 +158,7 @@ def _message_rows(
             "records": records[row.mail_id],
             "files": files[row.mail_id],
             "copy_of": None if (one := first.get(row.mail_id)) == row.id else one,
+            "cause": _cause(row.verdict),
         }
         for row in rows
     ]
@@ -244,8 +245,21 @@ def _refusal_row(row: Row[Any]) -> dict[str, Json]:
         "records": [],
         "files": [],
         "copy_of": None,
+        "cause": _cause(row.verdict),
         "count": row.times,
     }
+
+
+def _cause(verdict: str | None) -> str | None:
+    """Return the number in the catalogue of causes, None where there is no cause."""
+    if verdict is None:
+        return None
+    found: str | None = load(verdict)["cause"]
+    return found
+
+
+def _verdict(row: Row[Any]) -> dict[str, Json]:
+    return {} if row.verdict is None else {"verdict": load(row.verdict)}
 
 
 # ------------------------------------------------------------------ one row
@@ -260,10 +274,11 @@ def _show(connection: Connection, row_id: str) -> dict[str, Json]:
         planned = _planned(connection, row.mail_id)
         if planned:
             shown["planned"] = planned
+        shown |= _verdict(row)
         return shown | {"trace": load(row.trace) + _attempts(connection, row_id)}
     row = connection.execute(_refusals().where(r.id == row_id)).first()
     if row is not None:
-        return _refusal_row(row) | {"trace": _why_refused(row)}
+        return _refusal_row(row) | _verdict(row) | {"trace": _why_refused(row)}
     text = f"there is no message and no refusal {row_id!r}"
     raise NotFound(text)
 

@@ -14,14 +14,16 @@ import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.dialects import postgresql
 
 from relay.core.errors import NotFound, RawUnreadable, StoreFull, StoreUnavailable
-from relay.core.states import RESTING, State
+from relay.core.states import RESTING, Event, State, next_state
 from relay.store import schema
+from relay.store.commit import COLUMNS
 from relay.store.context import Part, in_thread
 from relay.store.errors import code, surely_undone
 from relay.store.spool import FINAL, without_row
-from relay.store.values import chunks, dump_steps, stamp, text
+from relay.store.values import chunks, dump, dump_steps, stamp, text
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -229,10 +231,12 @@ class MessageStore(Part):
         def work(connection: Connection) -> None:
             for name, values in rows:
                 table = schema.metadata.tables[name]
-                columns = table.c.keys()
+                new = insert(table)
+                if name == "signatures":
+                    new = postgresql.insert(table).on_conflict_do_nothing()
                 connection.execute(
-                    insert(table),
-                    [dict(zip(columns, row, strict=False)) for row in values],
+                    new,
+                    [dict(zip(COLUMNS[name], row, strict=True)) for row in values],
                 )
             for number, data in enumerate(_pieces(raw)):
                 connection.execute(
@@ -432,6 +436,8 @@ def _rows(
     for recipient in recipients:
         if recipient.user_id is None:
             state, reason = State.SKIPPED.value, POSTMASTER
+        elif recipient.held_for:
+            state, reason = next_state(State.QUEUED, Event.HOLD), recipient.held_for
         else:
             state, reason = State.QUEUED.value, ""
         messages.append(
@@ -454,10 +460,15 @@ def _rows(
                 state,
                 reason,
                 at,
+                None if recipient.verdict is None else dump(recipient.verdict),
             )
         )
     blob = (blob_id, size, raw.sha256, file, chunks, data)
-    return [("blobs", [blob]), ("messages", messages)]
+    rows: Rows = [("blobs", [blob]), ("messages", messages)]
+    if envelope.signatures:
+        seen = [(digest, content, at) for digest, content in envelope.signatures]
+        rows.append(("signatures", seen))
+    return rows
 
 
 def _load(

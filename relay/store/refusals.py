@@ -26,7 +26,7 @@ from sqlalchemy import delete, or_, select
 from relay.core.peers import peer_network, peer_site
 from relay.store import schema
 from relay.store.context import Part
-from relay.store.values import SECOND, replace_value, stamp, text
+from relay.store.values import SECOND, dump, replace_value, stamp, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,6 +215,7 @@ def _row(refusal: Refusal, bucket: str | None) -> tuple[Any, ...]:
         text(refusal.subject),
         text(refusal.rfc_message_id),
         bucket,
+        None if refusal.verdict is None else dump(refusal.verdict),
     )
 
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -292,6 +292,8 @@ messages: Final = Table(
     Column("claimed_at", BigInteger),
     Column("renewed_at", BigInteger),  # Since when a person wants it tried again.
     Column("failing_since", BigInteger),  # `Claimed.failing_since`, at its last end.
+    # What was found about the author, as JSON; null: mail for postmaster, older mail.
+    Column("verdict", Text),
     # Serves claims, listings by state and counts; few indexes keep `put` cheap.
     Index(None, "state", "next_attempt_at", "id"),
     # Finds other messages of a blob before it is removed. The index grows at its end.
@@ -347,6 +349,38 @@ refusals: Final = Table(
     Column("rfc_message_id", Text, nullable=False),
     # Null: a refusal of its own. Set: what further refusals of one peer fold into.
     Column("bucket", Text, unique=True),
+    # Null: the refusal was not for what was found about the author.
+    Column("verdict", Text),
+)
+
+# ------------------------------------------------------------------ sender trust
+
+signatures: Final = Table(
+    "signatures",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    # Of the mail that came with it first: K2 (docs/flow.md, "Identity").
+    Column("content", String(64), nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Index(None, "seen_at"),
+)
+
+sender_tries: Final = Table(
+    "sender_tries",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("first_at", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Index(None, "first_at"),
+)
+
+used_links: Final = Table(
+    "used_links",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("used_at", BigInteger, nullable=False),
+    # From then on the link is refused for its age.
+    Column("expires_at", BigInteger, nullable=False),
 )
 
 activities: Final = Table(

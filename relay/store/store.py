@@ -25,6 +25,7 @@ from relay.store.messages import MessageStore
 from relay.store.postgres import PostgresDatabase
 from relay.store.queue import Queue
 from relay.store.refusals import Refusals
+from relay.store.sender import SenderFacts
 from relay.store.shared import Leases, OrgPauses, SharedFacts, UsageCounts
 from relay.store.spool import Spool, private_temporary_folder
 from relay.telemetry import get_logger
@@ -63,6 +64,7 @@ class Store:
         attachments: The files of mails, and how far they are.
         directory: Users, addresses, exclusions and settings.
         credentials: App passwords and API tokens.
+        sender: What sender trust must not forget.
         shared: Small facts that all relays on one database share, by key.
         leases: Named rights that one process of all relays has at a time.
         pauses: The pause of the org, one for all relays.
@@ -82,6 +84,7 @@ class Store:
         self.attachments = Attachments(context)
         self.directory = DirectoryStore(context)
         self.credentials = Credentials(context)
+        self.sender = SenderFacts(context)
         self.shared = SharedFacts(context)
         self.leases = Leases(context)
         self.pauses = OrgPauses(context)

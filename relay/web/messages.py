@@ -21,6 +21,7 @@ from starlette.routing import Route
 from relay.core.errors import NotFound, StoreUnavailable
 from relay.core.model import Step
 from relay.intake import Accepted, CRLFPieces, Origin, Rejection
+from relay.sender import CAUSES
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from relay.store import Store
 
 _TYPES: Final = frozenset({"", "message/rfc822", "application/octet-stream"})
-_STATUS: Final = {
+_STATUS = {
     "too_large": 413,
     "header_too_large": 413,
     "sender_not_accepted": 403,
@@ -48,6 +49,11 @@ _LATER: Final = {
     "disk_full": "free disk space; then send it again",
 }
 """What helps when the mail itself is not the reason."""
+_STATUS |= {
+    one.reason: 503 if one.temporary else 403
+    for one in CAUSES.values()
+    if one.reason not in {"no_from", "several_from", "from_too_long"}
+}
 _RETRY_S: Final = 30
 _PEER: Final = "http"
 """The peer of a mail that came this way, in the journal and in the trace."""
@@ -96,10 +102,15 @@ class _Messages:
         outcome = await self._mail(request, user, token)
         if isinstance(outcome, Accepted):
             ident = outcome.recipients[0].message_id
-            return JSONResponse({"id": ident, "state": "queued"}, 202)
+            held = outcome.recipients[0].held_for
+            return JSONResponse(
+                {"id": ident, "state": "held" if held else "queued"}, 202
+            )
         refusal = outcome.refusals[0]
+        verdict = refusal.verdict or {}
+        more = {"cause": verdict["cause"]} if verdict.get("cause") else {}
         shown = f"relay log --refused shows it: {refusal.reply}"
-        raise _refused(refusal.reason, shown, id=refusal.id)
+        raise _refused(refusal.reason, shown, id=refusal.id, **more)
 
     async def _token(self, request: Request) -> APIToken:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
@@ -146,7 +157,7 @@ class _Messages:
         whence = f"token {token.name}, from {_peer(request)}"
         step = Step(self._clock.now(), _PEER, "accepted", whence)
         mail = self._intake.begin(
-            Origin(_PEER, step),
+            Origin(_PEER, step, door=_PEER, door_detail=f"token {token.name}"),
             [self._intake.relay_address(user)],
             expected_bytes=expected,
         )

@@ -29,6 +29,9 @@ listen = ["127.0.0.1:0"]
 hostname = "relay.test"
 domains = ["in.relay.example"]
 
+[sender]
+policy = "listed"
+
 [store]
 url = "sqlite:///{folder}/relay.db"
 min_free_bytes = 0

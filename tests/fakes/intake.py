@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from relay.config import HostPort, SMTPSettings
+from relay.config import HostPort, SenderSettings, SMTPSettings
 from relay.core.clock import SystemClock
 from relay.core.directory import AppPassword, Directory, Role, User
 from relay.core.passwords import hash_password
-from relay.intake import Intake
+from relay.intake import Authenticates, Intake, Senders
 from relay.smtp import SMTPServer
 from relay.smtp.replies import reply_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
     from pathlib import Path
 
     from relay.core.model import Envelope, RawMail, Refusal
@@ -50,6 +50,8 @@ PEOPLE = Directory(
     app_passwords={1: (AppPassword(1, "phone", hash_password("aaaabbbb"), START, ""),)},
 )
 GIB = 1 << 30
+LISTED = {"policy": "listed"}
+"""The list decides alone, as in a store that was upgraded."""
 BELOW_BOUNDS = {
     "data_timeout_s",
     "max_commands",
@@ -96,7 +98,9 @@ class MemorySink:
         self.begun = asyncio.Event()
         self.logins: list[tuple[int, str]] = []
         self._numbers = itertools.count()
-        self.messages = self.refusals = self.credentials = self
+        self.signatures: dict[str, str] = {}
+        self.tries: dict[str, int] = {}
+        self.messages = self.refusals = self.credentials = self.sender = self
 
     async def put(self, envelope: Envelope, raw: RawMail) -> None:
         """Keep one transaction."""
@@ -111,6 +115,17 @@ class MemorySink:
         if raw.path is not None:
             raw.path.unlink()
         self.stored.append((envelope, raw, content))
+        for digest, first in envelope.signatures:
+            self.signatures.setdefault(digest, first)
+
+    async def seen(self, digests: Collection[str]) -> dict[str, str]:
+        """Return the content of signatures that came before."""
+        return {one: self.signatures[one] for one in digests & self.signatures.keys()}
+
+    async def count_try(self, key: str) -> tuple[int, float]:
+        """Count a try; all happen at one time."""
+        self.tries[key] = self.tries.get(key, 0) + 1
+        return self.tries[key], 0.0
 
     async def record(self, refusals: Sequence[Refusal]) -> None:
         """Keep refusals."""
@@ -142,6 +157,23 @@ class MemorySink:
         return [refusal.reason for refusal in self.refused]
 
 
+def senders(
+    sink: MemorySink | Store,
+    directory: Callable[[], Directory] = lambda: PEOPLE,
+    changes: dict[str, object] = LISTED,
+    ask: Authenticates | None = None,
+    clock: object = None,
+) -> Senders:
+    """Return what judges senders, with these settings of sender trust."""
+    return Senders(
+        SenderSettings(**changes),
+        clock or SystemClock(),  # type: ignore[arg-type]  # a clock of a test
+        settings=lambda: directory().settings,
+        facts=sink.sender,
+        authenticate=ask,
+    )
+
+
 @asynccontextmanager
 async def running(
     sink: MemorySink | Store, **changes: object
@@ -149,10 +181,12 @@ async def running(
     """Run an SMTP server on a free loopback port; settings by name.
 
     Those of `BELOW_BOUNDS` may be smaller than an admin may set them, so that a test
-    need not send much or wait long for a limit.
+    need not send much or wait long for a limit. `sender` has the settings of sender
+    trust, by name, and `ask` is what authenticates; by default the list decides alone.
     """
     inline_bytes = changes.pop("inline_bytes", 262144)
     directory = changes.pop("directory", lambda: PEOPLE)
+    sender, authenticate = changes.pop("sender", LISTED), changes.pop("ask", None)
     small = {key: changes.pop(key) for key in BELOW_BOUNDS & changes.keys()}
     settings = SMTPSettings(
         **{
@@ -173,6 +207,7 @@ async def running(
         inline_bytes=inline_bytes,  # type: ignore[arg-type]
         min_free_bytes=1 << 20,
         reply_line=reply_line,
+        senders=senders(sink, directory, sender, authenticate),
     )
     server = SMTPServer(
         settings,

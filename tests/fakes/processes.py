@@ -173,6 +173,7 @@ class RelayProcess:
             "smtp__listen": [f"127.0.0.1:{self.port}"],
             "smtp__hostname": "relay.test",
             "smtp__domains": ["in.relay.example"],
+            "sender__policy": "listed",
             "store__url": store_url or f"sqlite:///{folder}/relay.db",
             "store__min_free_bytes": 0,
             "salesforce__instance_url": sandbox_url,

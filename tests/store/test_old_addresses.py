@@ -8,6 +8,7 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
+from relay.config import Settings
 from relay.core.directory import Exclusion, Role, SkipKind
 from relay.core.errors import Conflict, StoreUnavailable
 from relay.diagnose import people
@@ -107,6 +108,12 @@ async def upgraded(settings, clock, monkeypatch):
         await store.close()
 
 
+async def edits(store):
+    """Return the audit, but for the policy that an upgrade keeps."""
+    rows = await store.directory.audit()
+    return [row for row in rows if row["subject"] != "sender.policy"]
+
+
 async def accepted(store, number=1):
     return {
         one.address: one.confirmed for one in await store.directory.addresses(number)
@@ -122,7 +129,7 @@ async def test_a_typed_address_that_is_still_known_is_corrected(upgraded):
     directory = await store.directory.load()
     assert directory.accepted[1] == {STRAE, "e@x.example"}
     assert directory.revision == 2
-    setting, row = await store.directory.audit()
+    setting, row = await edits(store)
     assert setting["action"] == "setting_set"
     assert (row["actor"], row["old"], row["new"]) == ("relay", STRASSE, STRAE)
     with pytest.raises(Conflict):
@@ -257,7 +264,7 @@ async def test_a_store_without_such_addresses_is_left_as_it_is(upgraded):
     """Nothing of them is written; what is internal becomes a setting."""
     store = await upgraded(lambda old: old.user(1, "ada@x.example", "ada@x.example"))
     assert await accepted(store) == {"ada@x.example": True}
-    (row,) = await store.directory.audit()
+    (row,) = await edits(store)
     assert row["subject"] == "match.internal_domains"
     assert await store.directory.revision() == 1
 
@@ -300,7 +307,7 @@ async def test_an_upgrade_keeps_what_was_internal_less_the_faults(upgraded):
     store = await upgraded(fill)
     kept = ["corp.example", "own.example"]
     assert await store.directory.setting("match.internal_domains") == kept
-    (row,) = await store.directory.audit()
+    (row,) = await edits(store)
     assert (row["actor"], row["action"]) == ("relay", "setting_set")
     assert row["old"] == ["agency.example", "corp.example", "gmail.com", "own.example"]
     assert row["new"] == kept
@@ -318,11 +325,38 @@ async def test_an_upgrade_that_changes_nothing_sets_nothing(upgraded):
     store = await upgraded(
         lambda old: old.user(1, "ada@x.example", "ada@x.example", "*@x.example")
     )
-    assert await store.directory.settings() == {}
-    assert await store.directory.audit() == []
+    assert set(await store.directory.settings()) == {"sender.policy"}
+    assert await edits(store) == []
 
 
 async def test_an_upgrade_of_an_empty_store_sets_nothing(upgraded):
     """A new relay has the default."""
     store = await upgraded(lambda _: None)
     assert await store.directory.settings() == {}
+
+
+async def test_a_store_in_use_keeps_its_rule(upgraded):
+    """The list alone decided until now: the setting says so, and the audit by whom."""
+    store = await upgraded(lambda old: old.user(1, STRASSE, STRASSE))
+    assert await store.directory.setting("sender.policy") == "listed"
+    (row,) = [
+        row
+        for row in await store.directory.audit()
+        if row["subject"] == "sender.policy"
+    ]
+    assert (row["actor"], row["old"], row["new"]) == (
+        "relay db upgrade",
+        None,
+        "listed",
+    )
+    (finding,) = await people.policy(Settings(), StoreAccess(store))
+    assert finding.word == "warn"
+    assert "relay settings set sender.policy aligned" in finding.hint
+
+
+async def test_a_store_without_users_begins_with_the_settings_file(upgraded):
+    """Nobody's mail is refused for it; so does a new store."""
+    store = await upgraded(lambda old: None)
+    assert await store.directory.settings() == {}
+    (finding,) = await people.policy(Settings(), StoreAccess(store))
+    assert (finding.text, finding.hint) == ("aligned", "")

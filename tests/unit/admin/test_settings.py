@@ -7,6 +7,7 @@ import pytest
 from relay.admin import settings as admin
 from relay.config import Settings
 from relay.core.errors import InvalidInput
+from relay.sender.policy import KEYS
 
 LOADED = Settings()
 
@@ -61,9 +62,10 @@ def test_other_keys_are_told_from_unknown_ones(key: str, text: str) -> None:
 
 def test_the_store_stands_before_the_file() -> None:
     """Each editable key has its value and where it is from."""
-    row, other, *_ = admin.in_force(LOADED, {})
+    row, other, *others = admin.in_force(LOADED, {})
     assert (row.key, row.source) == ("match.several", "file")
     assert (other.key, other.value) == ("match.internal_domains", ["auto"])
+    assert {one.key for one in others} >= set(KEYS)
     row, *others = admin.in_force(LOADED, {"match.several": "all"})
     assert row.as_json() == {
         "key": "match.several",
@@ -85,3 +87,24 @@ def test_secrets_of_the_file_are_masked() -> None:
         assert "hush" not in str(row.value)
     assert admin.of_file(loaded, "match.several") is None
     assert admin.of_file(loaded, "no.such") is None
+
+
+def test_what_is_asked_of_senders_may_hold_for_one_domain() -> None:
+    """It is checked like the setting of all, listed beside it, and is no other key."""
+    key = "sender.policy.acme.com"
+    assert admin.read_value(LOADED, key, "listed") == "listed"
+    with pytest.raises(InvalidInput, match="write one of aligned"):
+        admin.read_value(LOADED, key, "strict")
+    *_, row = admin.in_force(LOADED, {key: "listed"})
+    assert (row.key, row.value, row.source) == (key, "listed", "store")
+    assert admin.of_file(LOADED, key) is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["sender.policy.", "sender.policy.Acme.com", "sender.policy.acme", "sender.x.y"],
+)
+def test_a_domain_is_written_as_the_relay_compares_it(key: str) -> None:
+    """A slip would be a setting that never holds."""
+    with pytest.raises(InvalidInput):
+        admin.read_value(LOADED, key, "listed")

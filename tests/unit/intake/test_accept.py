@@ -19,7 +19,7 @@ from relay.intake import (
     Rejection,
 )
 from relay.smtp.replies import outcome_line, outcome_lines, reply_line
-from tests.fakes.intake import ADA, PEOPLE, START, MemorySink, SetClock
+from tests.fakes.intake import ADA, PEOPLE, START, MemorySink, SetClock, senders
 
 HEAD = b"From: ada@corp.example\r\n\r\n"
 ADAS = Addressee("log-ada@in.example", 1)
@@ -44,6 +44,7 @@ class Door:
             inline_bytes=1000,
             min_free_bytes=1 << 20,
             reply_line=reply_line,
+            senders=senders(self.store, lambda: self.people),
         )
 
     async def give(self, raw, *whom, line_ends=None):

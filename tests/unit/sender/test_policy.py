@@ -1,0 +1,442 @@
+"""What a policy makes of what was found: each cell, and each reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from relay.config import SenderSettings
+from relay.core.authentication import (
+    Authentication,
+    DMARCCheck,
+    Identity,
+    MailKind,
+    Outcome,
+    Policy,
+    Result,
+    Signature,
+    SPFCheck,
+)
+from relay.sender import CAUSES, policy
+from relay.sender.policy import History, Rule
+
+NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+WEEK = timedelta(days=7)
+FRESH = History(NOW, WEEK)
+ADA = "ada@acme.com"
+ALIGNED = Rule(Policy.ALIGNED, Outcome.REFUSE)
+ANY = Rule(Policy.ANY_PASS_NONE_FAIL, Outcome.REFUSE)
+
+OWN = Signature(
+    "acme.com", "s1", Result.PASS, covers=True, aligned=True, digest="d1", signed_at=NOW
+)
+OTHER = replace(OWN, domain="evil.example", aligned=False, digest="d2")
+NO_DMARC = DMARCCheck("acme.com", Result.NONE, organizational_domain="acme.com")
+REJECTS = replace(
+    NO_DMARC, result=Result.FAIL, policy="reject", policy_domain="acme.com"
+)
+
+
+def spf(result, domain="acme.com", text=""):
+    """Return SPF for MAIL FROM."""
+    return SPFCheck(Identity.MAIL_FROM, domain, result, text)
+
+
+def found(*dkim, spf=None, dmarc=NO_DMARC, author=ADA, source="checks"):
+    """Return what was found about a mail."""
+    checks = (SPFCheck(Identity.HELO, "acme.com", Result.PASS),)
+    if spf is not None:
+        checks = (*checks, spf)
+        passed = spf.result is Result.PASS and spf.domain.endswith("acme.com")
+        if dmarc is not None:
+            dmarc = replace(dmarc, spf_aligned=passed)
+    return Authentication(author, source, spf=checks, dkim=dkim, dmarc=dmarc)
+
+
+def judged(facts, rule=ALIGNED, history=FRESH, kind=MailKind.DIRECT):
+    """Return the verdict on a mail of Ada's."""
+    return policy.judge(rule, facts, history, address=ADA, kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("facts", "proof"),
+    [
+        (found(OWN), "signed by acme.com, aligned with the From address"),
+        (
+            found(replace(OWN, domain="mail.acme.com")),
+            "signed by mail.acme.com, aligned with the From address",
+        ),
+        (found(OTHER, OWN), "signed by acme.com, aligned with the From address"),
+        (
+            found(replace(OWN, result=Result.FAIL), OWN),
+            "signed by acme.com, aligned with the From address",
+        ),
+        (
+            found(spf=spf(Result.PASS)),
+            "sent by a server of acme.com (SPF), aligned with the From address",
+        ),
+        (
+            found(spf=spf(Result.PASS, "bounce.acme.com")),
+            "sent by a server of bounce.acme.com (SPF), aligned with the From address",
+        ),
+        # Without an answer about DMARC the author's own domain is still the same.
+        (
+            found(spf=spf(Result.PASS), dmarc=None),
+            "sent by a server of acme.com (SPF), aligned with the From address",
+        ),
+        (
+            found(replace(OWN, result=Result.TEMPERROR), spf=spf(Result.PASS)),
+            "sent by a server of acme.com (SPF), aligned with the From address",
+        ),
+    ],
+)
+def test_aligned_takes_proof_of_the_own_organisation(facts, proof):
+    """One proof is enough, whatever else is there; it is named in words."""
+    verdict = judged(facts)
+    assert verdict.outcome is Outcome.ACCEPT
+    assert (verdict.proof, verdict.cause, verdict.text) == (proof, "", "")
+    assert verdict.authentication is facts
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason", "words"),
+    [
+        (found(), "no_proof", "Nothing proves that ada@acme.com"),
+        (found(dmarc=None), "no_proof", "no DKIM signature"),
+        (found(spf=spf(Result.NONE)), "no_proof", "SPF has no result"),
+        (found(spf=spf(Result.NEUTRAL)), "no_proof", "SPF has no result"),
+        (
+            found(spf=spf(Result.PASS, "evil.example")),
+            "spf_other_domain",
+            "SPF passed for evil.example and not for acme.com",
+        ),
+        (
+            found(spf=spf(Result.PASS, "notacme.com.example")),
+            "spf_other_domain",
+            "SPF passed for notacme.com.example",
+        ),
+        (found(OTHER), "dkim_other_domain", "signed by evil.example and not by acme"),
+        (
+            found(OTHER, spf=spf(Result.PASS, "evil.example")),
+            "dkim_other_domain",
+            "signed by evil.example",
+        ),
+        (
+            found(replace(OWN, result=Result.POLICY, text="l= covers 20 of 50 bytes")),
+            "dkim_partial_body",
+            "only a part of the text (l=)",
+        ),
+        (
+            found(replace(OWN, covers=False, missing=("subject", "to"))),
+            "dkim_not_covered",
+            "does not cover subject, to",
+        ),
+        (
+            found(replace(OWN, covers=False)),
+            "dkim_not_covered",
+            "does not cover all that the relay uses",
+        ),
+        (
+            found(replace(OWN, covers=False, missing=("date", "subject twice"))),
+            "header_repeated",
+            "has subject twice",
+        ),
+        (
+            found(replace(OWN, result=Result.FAIL, text="body hash differs")),
+            "dkim_failed",
+            "does not fit this mail (body hash differs)",
+        ),
+        (
+            found(replace(OWN, result=Result.PERMERROR, text="no key")),
+            "record_broken",
+            "cannot be used (no key)",
+        ),
+        (
+            found(replace(OWN, result=Result.POLICY, text="key of 512 bits")),
+            "dkim_weak_key",
+            "does not count (key of 512 bits)",
+        ),
+        (
+            found(replace(OWN, result=Result.POLICY, text="expired 2 days ago")),
+            "dkim_expired",
+            "has expired",
+        ),
+        (
+            found(spf=spf(Result.FAIL, text="192.0.2.9 is not in v=spf1 -all")),
+            "spf_failed",
+            "(192.0.2.9 is not in v=spf1 -all)",
+        ),
+        (found(spf=spf(Result.SOFTFAIL)), "spf_failed", "(softfail)"),
+        (found(spf=spf(Result.PERMERROR)), "record_broken", "SPF permerror"),
+        (found(dmarc=REJECTS), "dmarc_failed", "(p=reject at acme.com)"),
+        (
+            found(spf=spf(Result.PASS, "evil.example"), dmarc=REJECTS),
+            "dmarc_failed",
+            "(p=reject at acme.com)",
+        ),
+        (
+            found(dmarc=replace(REJECTS, policy="none")),
+            "no_proof",
+            "Nothing proves",
+        ),
+        # A name that only looks like a sub-domain is another domain.
+        (
+            found(replace(OTHER, domain="evilacme.com")),
+            "dkim_other_domain",
+            "signed by evilacme.com",
+        ),
+        # Aligned only if the record says so: strict alignment, and a sub-domain.
+        (
+            found(replace(OWN, domain="mail.acme.com", aligned=False)),
+            "no_proof",
+            "",
+        ),
+    ],
+)
+def test_aligned_refuses_with_the_reason(facts, reason, words):
+    """The cause is the first that the sender can mend; the text says it in words."""
+    verdict = judged(facts)
+    row = CAUSES[verdict.cause]
+    assert (verdict.outcome, verdict.reason) == (Outcome.REFUSE, reason)
+    assert row.reason == reason
+    assert words in verdict.text
+    assert "{" not in verdict.text
+    assert verdict.proof == ""
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        found(replace(OWN, result=Result.TEMPERROR)),
+        found(replace(OWN, result=Result.TEMPERROR, aligned=False)),
+        found(spf=spf(Result.TEMPERROR)),
+        found(dmarc=replace(NO_DMARC, result=Result.TEMPERROR)),
+        found(OTHER, dmarc=replace(NO_DMARC, result=Result.TEMPERROR)),
+    ],
+)
+def test_dns_that_is_silent_is_asked_again(facts):
+    """No answer is never a pass and no final no."""
+    for rule in (ALIGNED, replace(ALIGNED, otherwise=Outcome.FLAG), ANY):
+        verdict = judged(facts, rule)
+        if rule is ANY and facts.dkim and OTHER in facts.dkim:
+            continue
+        assert (verdict.outcome, verdict.cause) == (Outcome.RETRY, "S401")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        found(replace(OTHER, result=Result.TEMPERROR)),
+        found(spf=spf(Result.TEMPERROR, "evil.example")),
+    ],
+)
+def test_silent_dns_of_another_domain_changes_nothing(facts):
+    """Who writes a signature whose DNS never answers is refused, not put off."""
+    assert judged(facts).outcome is Outcome.REFUSE
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome", "words"),
+    [
+        (found(OWN), Outcome.ACCEPT, "signed by acme.com"),
+        (found(OTHER), Outcome.ACCEPT, "signed by evil.example"),
+        (
+            found(spf=spf(Result.PASS, "evil.example")),
+            Outcome.ACCEPT,
+            "sent by a server of evil.example (SPF)",
+        ),
+        (
+            found(OTHER, dmarc=REJECTS),
+            Outcome.REFUSE,
+            "(DMARC of acme.com fail)",
+        ),
+        (found(OWN, spf=spf(Result.FAIL)), Outcome.REFUSE, "(SPF of acme.com fail)"),
+        (
+            found(replace(OWN, result=Result.FAIL), spf=spf(Result.PASS)),
+            Outcome.REFUSE,
+            "(DKIM fail)",
+        ),
+        (found(OWN, spf=spf(Result.SOFTFAIL)), Outcome.ACCEPT, "signed by acme.com"),
+        (found(replace(OWN, result=Result.FAIL), OWN), Outcome.ACCEPT, "signed by"),
+        (found(), Outcome.REFUSE, "Nothing proves"),
+        (found(replace(OWN, covers=False)), Outcome.REFUSE, "does not cover"),
+        (
+            found(OWN, spf=spf(Result.TEMPERROR)),
+            Outcome.RETRY,
+            "DNS did not answer",
+        ),
+        (
+            found(dmarc=replace(NO_DMARC, result=Result.PASS), source="results"),
+            Outcome.ACCEPT,
+            "DMARC of acme.com passed",
+        ),
+    ],
+)
+def test_any_pass_none_fail(facts, outcome, words):
+    """One check passes and none fails, of whatever domain."""
+    verdict = judged(facts, ANY)
+    assert verdict.outcome is outcome
+    assert words in (verdict.proof or verdict.text)
+
+
+@pytest.mark.parametrize("rule", [ALIGNED, ANY])
+@pytest.mark.parametrize(
+    ("facts", "history", "reason"),
+    [
+        (found(OWN), FRESH, ""),
+        (found(OWN), History(NOW + WEEK, WEEK), ""),
+        (found(OWN), History(NOW + WEEK + timedelta(seconds=1), WEEK), "signature_old"),
+        (
+            found(replace(OWN, signed_at=None)),
+            History(NOW, WEEK, date=NOW - timedelta(days=8)),
+            "signature_old",
+        ),
+        (found(replace(OWN, signed_at=None)), FRESH, ""),
+        (found(OWN), History(NOW, WEEK, reused=frozenset({"d1"})), "signature_reused"),
+        (found(OWN), History(NOW, WEEK, reused=frozenset({"d2"})), ""),
+        (
+            found(OWN, replace(OWN, digest="d3")),
+            History(NOW, WEEK, reused=frozenset({"d1"})),
+            "",
+        ),
+        # Sent by a server of the domain just now, it is not somebody's replay.
+        (
+            found(OWN, spf=spf(Result.PASS)),
+            History(NOW, WEEK, reused=frozenset({"d1"})),
+            "",
+        ),
+    ],
+)
+def test_signatures_that_are_used_again_are_held(rule, facts, history, reason):
+    """Held, whatever happens otherwise, where no other proof is there."""
+    for otherwise in (Outcome.REFUSE, Outcome.FLAG):
+        verdict = judged(facts, replace(rule, otherwise=otherwise), history)
+        assert verdict.reason == reason
+        assert verdict.outcome is (Outcome.HOLD if reason else Outcome.ACCEPT)
+
+
+def test_an_old_signature_says_of_when_it_is():
+    """The day stands in the text, so that its author knows the mail."""
+    verdict = judged(found(OWN), history=History(NOW + timedelta(days=30), WEEK))
+    assert "of 04 March 2026" in verdict.text
+
+
+@pytest.mark.parametrize("source", sorted(policy.TRUSTED))
+def test_a_trusted_path_is_named(source):
+    """Mail that came on one is taken, and the path stands in the verdict."""
+    facts = Authentication(ADA, source, "10.0.0.0/8")
+    for rule in (ALIGNED, ANY):
+        verdict = judged(facts, rule)
+        assert verdict.outcome is Outcome.ACCEPT
+        assert "10.0.0.0/8" in verdict.proof
+
+
+def test_results_of_another_server_name_it():
+    """What a configured server found is judged like what was found here."""
+    facts = replace(found(OWN, source="results"), source_detail="mx.acme.com")
+    assert judged(facts).proof == (
+        "signed by acme.com, aligned with the From address, says mx.acme.com"
+    )
+    assert judged(replace(facts, dkim=())).outcome is Outcome.REFUSE
+
+
+def test_a_redirect_is_proven_by_resent_from():
+    """The words name the field; without proof the sender reads what to do instead."""
+    good = judged(found(OWN), kind=MailKind.REDIRECT)
+    assert good.proof == "signed by acme.com, aligned with the Resent-From address"
+    bad = judged(found(OTHER), kind=MailKind.REDIRECT)
+    assert bad.reason == "redirect_not_proven"
+    assert "RFC" not in bad.text
+    assert "forward the mail instead" in bad.text
+
+
+def test_forwarded_mail_has_its_own_cause():
+    """What a list breaks is no fault of its author; a broken signature is named."""
+    verdict = judged(found(OTHER), kind=MailKind.FORWARDED)
+    assert verdict.reason == "forward_not_proven"
+    broken = found(replace(OWN, result=Result.FAIL, text="body hash differs"))
+    assert judged(broken, kind=MailKind.FORWARDED).reason == "dkim_failed"
+
+
+@pytest.mark.parametrize("otherwise", [Outcome.REFUSE, Outcome.HOLD, Outcome.FLAG])
+def test_what_happens_otherwise(otherwise):
+    """The rule says what becomes of a mail without proof."""
+    verdict = judged(found(), replace(ALIGNED, otherwise=otherwise))
+    assert (verdict.outcome, verdict.cause) == (otherwise, "S201")
+
+
+def test_listed_asks_for_nothing():
+    """With nothing known, too; other policies do not guess."""
+    rule = Rule(Policy.LISTED, Outcome.REFUSE)
+    assert not rule.asks_for_proof
+    assert judged(None, rule).outcome is Outcome.ACCEPT
+    with pytest.raises(ValueError, match="asks for proof"):
+        judged(None)
+
+
+def test_a_watched_policy_stops_nothing():
+    """It is judged beside, and says what it would have done."""
+    rule = Rule(Policy.LISTED, Outcome.REFUSE, monitor=Policy.ALIGNED)
+    assert rule.asks_for_proof
+    verdict = judged(found(OTHER), rule)
+    assert (verdict.outcome, verdict.cause) == (Outcome.ACCEPT, "")
+    assert verdict.as_json()["monitor"] == {
+        "policy": "aligned",
+        "outcome": "refuse",
+        "cause": "S203",
+    }
+    assert judged(found(OWN), rule).as_json()["monitor"]["cause"] is None
+
+
+# ------------------------------------------------------------------ which rule
+
+
+@pytest.mark.parametrize(
+    ("config", "kept", "kind", "expected"),
+    [
+        ({}, {}, "direct", ("aligned", "refuse", None)),
+        ({}, {}, "redirect", ("aligned", "refuse", None)),
+        ({}, {}, "forwarded", ("aligned", "hold", None)),
+        ({"policy": "listed"}, {}, "forwarded", ("listed", "hold", None)),
+        (
+            {"forwarded_policy": "any_pass_none_fail"},
+            {},
+            "forwarded",
+            ("any_pass_none_fail", "hold", None),
+        ),
+        ({"otherwise": "flag"}, {}, "forwarded", ("aligned", "flag", None)),
+        ({}, {"sender.policy": "listed"}, "direct", ("listed", "refuse", None)),
+        (
+            {},
+            {"sender.policy": "listed", "sender.policy.acme.com": "aligned"},
+            "direct",
+            ("aligned", "refuse", None),
+        ),
+        (
+            {},
+            {"sender.policy.mail.acme.com": "listed", "sender.policy.com": "listed"},
+            "direct",
+            ("aligned", "refuse", None),
+        ),
+        (
+            {},
+            {"sender.otherwise.acme.com": "hold"},
+            "direct",
+            ("aligned", "hold", None),
+        ),
+        (
+            {"policy": "listed"},
+            {"sender.monitor": "aligned"},
+            "direct",
+            ("listed", "refuse", "aligned"),
+        ),
+        # There is nothing to watch where that policy is in force.
+        ({}, {"sender.monitor": "aligned"}, "direct", ("aligned", "refuse", None)),
+    ],
+)
+def test_the_rule_in_force(config, kept, kind, expected):
+    """A domain's own setting, then that of all in the store, then the file's."""
+    rule = policy.rule_for(SenderSettings(**config), kept, "acme.com", MailKind(kind))
+    assert (rule.policy, rule.otherwise, rule.monitor) == expected
