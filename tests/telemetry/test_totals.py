@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 COUNTS = """
 import sys
+import time
 from relay.telemetry import metrics
 metrics.MESSAGES_ACCEPTED.inc({accepted})
 metrics.COMMIT_SECONDS.observe(0.01)
