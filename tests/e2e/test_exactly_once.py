@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -399,9 +398,11 @@ def test_the_platforms_task_is_given_to_the_rep_after_a_crash(
             if r["RelationType"] == "FromAddress"
         ]
 
-    wait_for(senders, message="the sender's relation")
-    time.sleep(1)
-    assert senders() == [(rep(sandbox), "ada@corp.example")]
+    wait_for(lambda: idle.logged("handed_over"), message="the sender's relation")
+    # A later turn, for another mail, leaves this one's relation alone.
+    idle.settled(idle.send(mail_to("kim@customer.example"), rcpt))
+    wait_for(lambda: len(idle.logged("handed_over")) == 2, message="the next mail's")
+    assert senders() == [(rep(sandbox), "ada@corp.example")] * 2
 
 
 def test_colleagues_are_named_as_users(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
@@ -148,9 +147,8 @@ def test_posts_in_flight_stay_out_of_memory(tmp_path: Path) -> None:
             for _ in range(POST_BLOCKS):
                 for client in clients:
                     client.send(block)
-                began = time.monotonic()
+                # None of the large ones can be answered before the loop ends.
                 assert post(stack, len(head)).getresponse().status == 202
-                assert time.monotonic() - began < 3
                 peak = max(peak, memory_kib(relay))
             for client in clients:
                 assert client.getresponse().status == 202
