@@ -23,7 +23,7 @@ from relay.core.directory import Role
 
 if TYPE_CHECKING:
     from relay.config import Settings
-    from relay.core.directory import User
+    from relay.core.directory import RelayAddress, User
 
 who = click.argument("who", metavar="USER")
 _OWNER: Final = checked(lambda text: salesforce_user_id(text) if text else "")
@@ -114,17 +114,23 @@ def show(who: str, *, as_json: bool) -> None:
     """Show one user with the addresses that may send for them."""
     loaded = settings()
 
-    async def job() -> tuple[User, list[str]]:
+    async def job() -> tuple[User, list[str], list[RelayAddress]]:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
             accepted = await store.directory.addresses(found.id)
-            return found, [one.address for one in accepted if one.in_force]
+            return (
+                found,
+                [one.address for one in accepted if one.in_force],
+                await store.directory.relay_addresses(found.id),
+            )
 
-    found, accepted = run(job())
+    found, accepted, relays = run(job())
     row = _row(loaded, found)
     old = _old_addresses(loaded, found)
+    uses = [_use(loaded, one) for one in relays]
     if as_json:
-        print_json([row | {"accepted": accepted, "old_addresses": old}])
+        more = {"accepted": accepted, "old_addresses": old, "relay_addresses": uses}
+        print_json([row | more])
         return
     facts(
         [
@@ -140,6 +146,22 @@ def show(who: str, *, as_json: bool) -> None:
             ),
             ("may send from", ", ".join(accepted) or "nowhere: relay address add"),
         ]
+    )
+    click.echo()
+    table(
+        ["relay address", "state", "accepted", "last (UTC)", "refused", "last (UTC)"],
+        (
+            (
+                one["address"],
+                one["state"],
+                one["accepted"],
+                when(one["last_accepted_at"]),
+                one["refused"],
+                when(one["last_refused_at"]),
+            )
+            for one in uses
+        ),
+        whole=["relay address", "state"],
     )
 
 
@@ -362,6 +384,22 @@ def _old_addresses(loaded: Settings, one: User) -> list[dict[str, Any]]:
         {"address": f"{old.token}@{domain}".rstrip("@"), "until": old.until}
         for old in one.old_tokens
     ]
+
+
+def _use(loaded: Settings, one: RelayAddress) -> dict[str, Any]:
+    """Return a relay address with its counts; they are some seconds old."""
+    domain = loaded.smtp.domains[0] if loaded.smtp.domains else ""
+    state = "ended" if one.ended else "old" if one.until else "current"
+    return {
+        "address": f"{one.token}@{domain}".rstrip("@"),
+        "state": state,
+        "created_at": one.created_at,
+        "until": one.until,
+        "accepted": one.accepted,
+        "last_accepted_at": one.accepted_at,
+        "refused": one.refused,
+        "last_refused_at": one.refused_at,
+    }
 
 
 def _print_address(loaded: Settings, one: User, hint: str, *, as_json: bool) -> None:

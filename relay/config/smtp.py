@@ -225,6 +225,12 @@ class SMTPSettings(Section):
         description="Failed logins from one IP address (IPv6: one /64) in a minute, a "
         "count; then the relay refuses logins from there for a while.",
     )
+    max_unknown_recipients: _Errors = Field(
+        default=10,
+        description="Unknown recipients of one IP address (IPv6: one /64) after which "
+        "the relay closes the session, a count; it forgets one a minute. From the "
+        "fourth on, each is answered later than the one before, up to 10 s.",
+    )
     max_commands: _Commands = Field(
         default=2000,
         description="Commands since the start of a session or its last accepted mail, "

@@ -5,8 +5,11 @@ All that an admin edits, as frozen values.
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -122,6 +125,80 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayAddress:
+    """A relay address of a user, of today or of before, and how it was used.
+
+    Counts are gathered in memory and written every few seconds: what a killed process
+    had counted since is lost.
+
+    Attributes:
+        token: The local part.
+        created_at: Since when it is there.
+        until: When it ends, or ended; None: it is the current one.
+        ended: It takes no mail any more.
+        accepted: Mails accepted for it.
+        refused: Mails and recipients refused for it.
+        accepted_at: When the last mail was accepted.
+        refused_at: When the last one was refused.
+    """
+
+    token: str
+    created_at: datetime
+    until: datetime | None
+    ended: bool
+    accepted: int
+    refused: int
+    accepted_at: datetime | None
+    refused_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddressUse:
+    """What one process has counted of a relay address since it last wrote it."""
+
+    accepted: int = 0
+    refused: int = 0
+    accepted_at: datetime | None = None
+    refused_at: datetime | None = None
+
+    def plus(self, later: AddressUse) -> AddressUse:
+        """Return both together."""
+        return AddressUse(
+            self.accepted + later.accepted,
+            self.refused + later.refused,
+            later.accepted_at or self.accepted_at,
+            later.refused_at or self.refused_at,
+        )
+
+
+class _Tokens:
+    """Finds the owner of a relay address in a time that says nothing about others.
+
+    A look-up in a table compares bytes, and the time of that may tell how many agree.
+    So the table is keyed by a digest with a secret of this process, of which a peer can
+    choose nothing, and what it finds is compared in constant time.
+    """
+
+    __slots__ = ("_key", "_owners")
+
+    def __init__(self, owners: Mapping[str, int]) -> None:
+        self._key = secrets.token_bytes(16)
+        self._owners = {self._digest(t): (t, owner) for t, owner in owners.items()}
+
+    def owner(self, token: str) -> int | None:
+        known, owner = self._owners.get(self._digest(token), ("", 0))
+        same = hmac.compare_digest(_bytes(known), _bytes(token))
+        return owner if same and known else None
+
+    def _digest(self, token: str) -> bytes:
+        return blake2b(_bytes(token), key=self._key, digest_size=16).digest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+@dataclass(frozen=True, slots=True)
 class Directory:
     """Everybody and everything an admin edits, as of one moment (`revision`).
 
@@ -137,3 +214,21 @@ class Directory:
     settings: Mapping[str, Json] = field(default_factory=dict)
     app_passwords: Mapping[int, tuple[AppPassword, ...]] = field(default_factory=dict)
     ended_tokens: Mapping[str, int] = field(default_factory=dict)
+    _live: _Tokens = field(init=False, repr=False, compare=False)
+    _ended: _Tokens = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the relay addresses."""
+        object.__setattr__(self, "_live", _Tokens(self.by_token))
+        object.__setattr__(self, "_ended", _Tokens(self.ended_tokens))
+
+    def owner_of(self, token: str) -> int | None:
+        """Return whose relay address takes mail under this local part, small letters.
+
+        Raises nothing for whatever a peer wrote.
+        """
+        return self._live.owner(token)
+
+    def former_owner_of(self, token: str) -> int | None:
+        """Return whose relay address this was that takes no mail any more."""
+        return self._ended.owner(token)

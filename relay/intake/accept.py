@@ -20,6 +20,7 @@ from relay.core.authentication import Outcome
 from relay.core.errors import StoreFull, StoreUnavailable
 from relay.core.ids import new_message_id
 from relay.core.model import Envelope, Recipient, Step
+from relay.intake.address_uses import AddressUses
 from relay.intake.buffer import HeaderTooLarge, MailBuffer
 from relay.intake.disk_space import DiskSpace
 from relay.intake.judging import Handover, MailFacts, held
@@ -187,10 +188,12 @@ class Intake:
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="intake-spool")
         self.disk_space = DiskSpace(store, min_free_bytes)
         self.recorder = RefusalRecorder(store, clock, reply_line)
+        self._uses = AddressUses(store, clock, directory)
 
     async def close(self) -> None:
         """Store the refusals that wait, and let the threads end with their work."""
         await self.recorder.close()
+        await self._uses.close()
         self._executor.shutdown(wait=False)
 
     # ------------------------------------------------------------ before the content
@@ -208,7 +211,10 @@ class Intake:
 
     def recipient(self, rcpt: str, local: str, domain: str) -> Addressee | Rejection:
         """Return whose relay address this is, or why it is refused (see `Rules`)."""
-        return self._rules.recipient(rcpt, local, domain, self._directory())
+        answer = self._rules.recipient(rcpt, local, domain, self._directory())
+        if isinstance(answer, Rejection) and answer.user_id is not None:
+            self._uses.refused(f"{local}@{domain}")
+        return answer
 
     def relay_address(self, user: User) -> Addressee:
         """Return a user who is known already as a recipient."""
@@ -274,6 +280,8 @@ class Intake:
                 is_the_stores = True
                 await self._store.messages.put(envelope, raw)
                 COMMIT_SECONDS.observe(time.monotonic() - started_s)
+                for one in envelope.recipients:
+                    self._uses.accepted(one.rcpt)
                 _log_accepted(envelope, raw.size_bytes)
         except StoreUnavailable as error:
             is_the_stores = False
@@ -462,6 +470,7 @@ class Intake:
     def _refusal(
         self, occasion: Occasion, addressee: Addressee, rejection: Rejection
     ) -> Refusal:
+        self._uses.refused(addressee.rcpt)
         if rejection.user_id is None and addressee.user_id is not None:
             rejection = replace(rejection, user_id=addressee.user_id)
         return self.recorder.make(occasion, rejection)

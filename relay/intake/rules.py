@@ -116,7 +116,7 @@ class Rules:
             return Rejection("unknown_recipient", f"{domain} is not in smtp.domains")
         if local == _POSTMASTER:
             return Addressee(rcpt, None)
-        user_id = directory.by_token.get(local)
+        user_id = directory.owner_of(local)
         user = None if user_id is None else directory.users.get(user_id)
         if user is None:
             return _nobody(directory, local)
@@ -277,7 +277,7 @@ def shown(values: Sequence[bytes]) -> str:
 
 def _nobody(directory: Directory, local: str) -> Rejection:
     """Refuse an address that nobody has, and say for the journal who had it."""
-    user = directory.users.get(directory.ended_tokens.get(local, 0))
+    user = directory.users.get(directory.former_owner_of(local) or 0)
     if user is None:
         return Rejection("unknown_recipient", "no user has this relay address")
     why = "who was removed" if user.removed_at else "who has another one now"

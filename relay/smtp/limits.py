@@ -10,6 +10,8 @@ A peer is what `relay.core.peers` says it is.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import resource
 import time
 from contextlib import suppress
@@ -31,6 +33,13 @@ _WINDOW_S: Final = 60.0
 """What rates are given for, and how much of one may come at once."""
 _MOST_KEYS: Final = 20_000
 """Senders remembered at a time; a bucket that is full again needs no memory."""
+_FREE_GUESSES: Final = 3
+"""Unknown recipients that are answered at once: a list with an old address has few."""
+_FIRST_DELAY_S: Final = 0.5
+"""Wait of the first one behind them; each further one waits twice as long."""
+_LONGEST_DELAY_S: Final = 10.0
+_MOST_DOUBLINGS: Final = 5
+"""More would pass the longest delay."""
 _OTHER_FILES: Final = 200
 """Descriptors for everything that is no session: database, spool, Salesforce."""
 
@@ -73,6 +82,7 @@ LIMITS: Final = (
         "max_failed_logins_per_minute_per_peer",
         "too_many_logins",
     ),
+    Limit("max_unknown_recipients", "too_many_unknown_recipients"),
     Limit("max_recipients", "too_many_recipients"),
     Limit("max_message_bytes", "too_large"),
     Limit("postmaster_max_bytes", "too_large"),
@@ -123,14 +133,59 @@ class Rate:
         self._full_at = {key: at for at, key in kept}
 
 
+class Guesses:
+    """Unknown recipients of each peer: who tries addresses is answered ever later.
+
+    A mail program that has one wrong address notices nothing; a program that looks for
+    relay addresses waits, and is sent away. Each minute one guess is forgotten.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the number of guesses that ends a session."""
+        self._most = most
+        self._clock = clock
+        self._forgotten_at: dict[Hashable, float] = {}
+
+    def count(self, key: Hashable) -> int:
+        """Count one; return how many are remembered, at most the number that ends."""
+        now = self._clock()
+        at = max(self._forgotten_at.get(key, now), now) + _WINDOW_S
+        at = min(at, now + self._most * _WINDOW_S)
+        if key not in self._forgotten_at and len(self._forgotten_at) >= _MOST_KEYS:
+            self._forget(now)
+        self._forgotten_at[key] = at
+        return math.ceil((at - now) / _WINDOW_S)
+
+    def delay_s(self, count: int) -> float:
+        """Return how long the answer to this guess waits, in seconds."""
+        if count <= _FREE_GUESSES:
+            return 0.0
+        doublings = min(count - _FREE_GUESSES - 1, _MOST_DOUBLINGS)
+        return min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0**doublings)
+
+    def is_last(self, count: int) -> bool:
+        """Say whether the session ends behind this guess."""
+        return count >= self._most
+
+    def _forget(self, now: float) -> None:
+        """Forget who has waited long enough; else the half that guessed least."""
+        left = sorted((at, key) for key, at in self._forgotten_at.items() if at > now)
+        self._forgotten_at = {key: at for at, key in left[-(_MOST_KEYS // 2) :]}
+
+
 class Rates:
-    """The rates of one server: by peer (see `relay.core.peers`) and by user id."""
+    """The rates of one server: by peer (see `relay.core.peers`) and by user id.
+
+    `sleep` is what makes a peer wait.
+    """
 
     def __init__(self, settings: SMTPSettings) -> None:
         """Begin with full buckets."""
         self.peers = Rate(settings.max_mails_per_minute_per_peer)
         self.users = Rate(settings.max_mails_per_minute_per_user)
         self.logins = Rate(settings.max_failed_logins_per_minute_per_peer)
+        self.guesses = Guesses(settings.max_unknown_recipients)
+        self.sleep = asyncio.sleep
 
 
 def allow_files(sessions: int) -> None:

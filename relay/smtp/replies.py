@@ -116,6 +116,12 @@ TOO_MANY_ERRORS: Final = Reply(
 TOO_MANY_COMMANDS: Final = Reply(
     421, "4.7.0", "Too many commands, closing the connection", "RFC 5321 section 7.8"
 )
+TOO_MANY_UNKNOWN: Final = Reply(
+    421,
+    "4.7.0",
+    "Too many unknown recipients from your network, closing the connection",
+    "RFC 5321 section 7.8",
+)
 PEER_TOO_FAST: Final = Reply(
     421, "4.7.0", "Too much mail at a time, come again later", "RFC 5321 section 7.8"
 )
@@ -347,6 +353,7 @@ BY_REASON: Final = {
     "too_many_header_fields": TOO_MANY_FIELDS,
     "too_many_logins": TOO_MANY_LOGINS,
     "too_many_recipients": TOO_MANY_RECIPIENTS,
+    "too_many_unknown_recipients": TOO_MANY_UNKNOWN,
     "too_slow": TIMED_OUT,
     "unknown_recipient": UNKNOWN_RECIPIENT,
     "user_too_fast": USER_TOO_FAST,

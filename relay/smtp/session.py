@@ -32,7 +32,7 @@ from relay.smtp.listener import is_this_machine, peer_address, plain_address
 from relay.smtp.tls import client_name
 from relay.smtp.wire import Draining, TooSlow
 from relay.telemetry import get_logger
-from relay.telemetry.metrics import SMTP_CONNECTIONS_TOTAL
+from relay.telemetry.metrics import RECIPIENTS_DELAYED, SMTP_CONNECTIONS_TOTAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -453,10 +453,32 @@ class SMTPSession:
             answer = self._recipient_refused(transaction, answer) or answer
         if isinstance(answer, Rejection):
             transaction.refused += 1
+            last = await self._slow_down(answer)
             self._talk.refuse(answer, mail_from=transaction.mail_from, rcpt=rcpt)
+            if last and not self._talk.over:
+                self._talk.end("too_many_unknown_recipients")
             return
         transaction.add(answer)
         self._talk.say(replies.RCPT_OK)
+
+    async def _slow_down(self, rejection: Rejection) -> bool:
+        """Let a peer wait that guesses addresses; True: this was its last guess.
+
+        An address that was a user's once is no guess, nor is that of a disabled user:
+        somebody wrote to it who knew it.
+        """
+        is_guess = rejection.reason == "unknown_recipient" and not rejection.user_id
+        if self.trusted or not is_guess:
+            return False
+        rates = self._services.rates
+        count = rates.guesses.count(self._peer_group)
+        delay_s = rates.guesses.delay_s(count)
+        if delay_s and not self._services.connections.draining:
+            RECIPIENTS_DELAYED.inc()
+            # What was answered before must not wait with it.
+            await self._talk.flush()
+            await rates.sleep(delay_s)
+        return rates.guesses.is_last(count)
 
     def _recipient_refused(
         self, transaction: Transaction, addressee: Addressee

@@ -17,6 +17,7 @@ from relay.core.directory import (
     AcceptedAddress,
     Directory,
     Exclusion,
+    RelayAddress,
     Role,
     SkipKind,
     User,
@@ -33,13 +34,15 @@ from relay.store.edits import (
     read_settings,
     read_users,
 )
-from relay.store.values import SECOND, iso, moment, replace_value
+from relay.store.values import SECOND, iso, moment, replace_value, stamp
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Row
 
+    from relay.core.directory import AddressUse
     from relay.core.model import Json
     from relay.store.edits import Edit
 
@@ -294,6 +297,46 @@ class DirectoryStore(Part):
 
         return await edit_directory(self._context, actor, work)
 
+    async def relay_addresses(self, user_id: int) -> list[RelayAddress]:
+        """Return the relay addresses of a user, the current one first, then newest."""
+        now = self._context.now()
+        table = schema.relay_addresses
+        query = (
+            select(table)
+            .where(table.c.user_id == user_id)
+            .order_by(table.c.created_at.desc(), table.c.token)
+        )
+
+        def read(connection: Connection) -> list[RelayAddress]:
+            found = [_relay_address(row, now) for row in connection.execute(query)]
+            return sorted(found, key=lambda one: one.until is not None)
+
+        return await self._context.read(read)
+
+    async def count_uses(self, uses: Mapping[str, AddressUse]) -> None:
+        """Add to the counts of relay addresses, by token; no edit.
+
+        Raises:
+            StoreUnavailable: Nothing was added, or all.
+        """
+        c = schema.relay_addresses.c
+
+        def work(connection: Connection) -> None:
+            # In one order, so that two processes do not wait for each other.
+            for token, use in sorted(uses.items()):
+                changed: dict[str, Any] = {
+                    "accepted": c.accepted + use.accepted,
+                    "refused": c.refused + use.refused,
+                }
+                if use.accepted_at is not None:
+                    changed["accepted_at"] = stamp(use.accepted_at)
+                if use.refused_at is not None:
+                    changed["refused_at"] = stamp(use.refused_at)
+                this = update(schema.relay_addresses).where(c.token == token)
+                connection.execute(this.values(changed))
+
+        await self._context.write(work)
+
     async def _user_set(
         self, user_id: int, column: str, value: Any, actor: str
     ) -> User:
@@ -474,6 +517,23 @@ class DirectoryStore(Part):
             return [audit_row(row) for row in connection.execute(query)]
 
         return await self._context.read(read)
+
+
+def _relay_address(row: Row[Any], now: int) -> RelayAddress:
+    def at(value: int | None) -> datetime | None:
+        return None if value is None else moment(value)
+
+    return RelayAddress(
+        row.token,
+        moment(row.created_at),
+        at(row.ended_at if row.ended_at is not None else row.expires_at),
+        row.ended_at is not None
+        or (row.expires_at is not None and row.expires_at <= now),
+        row.accepted,
+        row.refused,
+        at(row.accepted_at),
+        at(row.refused_at),
+    )
 
 
 def _lapsed(now: int) -> ColumnElement[bool]:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 SINGLE_REFUSALS: Final = 500
 """Refusals of one peer in an hour that get a row each; further ones are counted."""
+SINGLE_GUESSES: Final = 20
+"""The same for recipients that nobody has or had: somebody tries addresses, and a
+listing full of them hides the rest."""
 SITE_REFUSALS: Final = 1000
 """The same for an IPv6 site of 48 bits, which has 65,536 networks to come from."""
 HOURLY_REFUSALS: Final = 5000
@@ -135,6 +138,7 @@ class Probing:
         self._hour = 0
         self._singles = 0
         self._seen: dict[str, int] = {}
+        self._guesses: dict[str, int] = {}
 
     def rows(self, refusals: Sequence[Refusal], *, count_only: bool = False) -> Rows:
         """Return the rows to insert; `count_only`: none of them for itself."""
@@ -149,7 +153,8 @@ class Probing:
                 self._hour = hour
                 self._singles = 0
                 self._seen.clear()
-            peer = _EVERYBODY if count_only else self._counted_as(refusal.peer)
+                self._guesses.clear()
+            peer = _EVERYBODY if count_only else self._counted_as(refusal)
             if peer is None:
                 singles.append(_row(refusal, None))
             else:
@@ -157,11 +162,16 @@ class Probing:
         named = (("refusals", singles), ("tallies", tallies))
         return [(name, rows) for name, rows in named if rows]
 
-    def _counted_as(self, peer: str) -> str | None:
+    def _counted_as(self, refusal: Refusal) -> str | None:
         """Return the network a refusal is counted for, None where it gets a row."""
         if self._singles >= HOURLY_REFUSALS:
             return _EVERYBODY
-        network, site = peer_network(peer), peer_site(peer)
+        network, site = peer_network(refusal.peer), peer_site(refusal.peer)
+        if refusal.reason == "unknown_recipient" and refusal.user_id is None:
+            guesses = self._guesses.get(network, 0)
+            if guesses >= SINGLE_GUESSES:
+                return network
+            self._guesses[network] = guesses + 1
         if site != network and self._seen.get(site, 0) >= SITE_REFUSALS:
             return site
         if self._seen.get(network, 0) >= SINGLE_REFUSALS:

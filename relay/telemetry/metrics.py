@@ -127,6 +127,11 @@ REFUSALS: Final = Counter(
     ["reason"],
     registry=REGISTRY,
 )
+RECIPIENTS_DELAYED: Final = Counter(
+    "relay_recipients_delayed_total",
+    "Unknown recipients answered late, because their peer tries addresses.",
+    registry=REGISTRY,
+)
 COMMIT_SECONDS: Final = Histogram(
     "relay_commit_seconds",
     "Time from the end of a mail until it is safe in the store.",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from relay.core.directory import AddressUse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +87,22 @@ def test_without_a_domain_no_user_is_made(relay: Any) -> None:
 
 def test_users_are_found_by_address_or_single_name(relay: Any, ada: Any) -> None:
     """A name works while one user has it; then the answer lists who has."""
-    shown = ada | {"accepted": ["ada@corp.example"], "old_addresses": []}
+    (used,) = relay.json("user", "show", "ada byron")[0]["relay_addresses"]
+    assert used == {
+        "address": ada["relay_address"],
+        "state": "current",
+        "created_at": used["created_at"],
+        "until": None,
+        "accepted": 0,
+        "last_accepted_at": None,
+        "refused": 0,
+        "last_refused_at": None,
+    }
+    shown = ada | {
+        "accepted": ["ada@corp.example"],
+        "old_addresses": [],
+        "relay_addresses": [used],
+    }
     assert relay.json("user", "show", "ada byron") == [shown]
     assert relay.json("user", "show", "ADA@corp.example") == [shown]
     relay("user", "add", "Ada Byron", "--email", "ada2@corp.example")
@@ -387,3 +405,20 @@ def test_internal_domains_are_a_setting(relay: Any, ada: Any) -> None:
     assert "free mail" in relay.error(
         *("settings", "set", "match.internal_domains", "gmail.com"), status=2
     )
+
+
+def test_the_uses_of_each_relay_address_are_shown(relay: Any, ada: Any) -> None:
+    """After a leak an admin sees which address still brings mail, old ones too."""
+    token = ada["relay_address"].partition("@")[0]
+    at = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+    use = AddressUse(accepted=7, refused=2, accepted_at=at)
+    relay.in_store(lambda store: store.directory.count_uses({token: use}))
+    relay("user", "rotate", "Ada Byron", "--now")
+    (shown,) = relay.json("user", "show", "Ada Byron")
+    current, ended = shown["relay_addresses"]
+    assert (current["state"], current["accepted"]) == ("current", 0)
+    assert (ended["state"], ended["accepted"], ended["refused"]) == ("ended", 7, 2)
+    assert ended["last_accepted_at"].startswith("2026-03-04T12:00:00")
+    assert ended["last_refused_at"] is None
+    text = relay("user", "show", "Ada Byron").stdout
+    assert "2026-03-04 12:00:00" in text

@@ -18,9 +18,10 @@ from relay.smtp import SMTPServer
 from relay.smtp.replies import reply_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
+    from relay.core.directory import AddressUse
     from relay.core.model import Envelope, RawMail, Refusal
     from relay.store import Store
 
@@ -100,7 +101,9 @@ class MemorySink:
         self._numbers = itertools.count()
         self.signatures: dict[str, str] = {}
         self.tries: dict[str, int] = {}
+        self.uses: dict[str, tuple[int, int]] = {}
         self.messages = self.refusals = self.credentials = self.sender = self
+        self.directory = self
 
     async def put(self, envelope: Envelope, raw: RawMail) -> None:
         """Keep one transaction."""
@@ -142,6 +145,12 @@ class MemorySink:
     async def app_password_used(self, user_id: int, name: str) -> None:
         """Keep who has logged in."""
         self.logins.append((user_id, name))
+
+    async def count_uses(self, uses: Mapping[str, AddressUse]) -> None:
+        """Add up accepted and refused, by relay address."""
+        for token, use in uses.items():
+            accepted, refused = self.uses.get(token, (0, 0))
+            self.uses[token] = accepted + use.accepted, refused + use.refused
 
     def free_bytes(self, *, fresh: bool = False) -> int:
         """Return what the test set."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from relay.core.directory import Exclusion, Role, SkipKind
+from relay.core.directory import AddressUse, Exclusion, Role, SkipKind
 from relay.core.errors import Conflict, NotFound
 
 
@@ -143,6 +143,32 @@ async def test_an_ended_address_stays_known(store, user, clock):
     assert set(directory.by_token) == {rotated.relay_token}
     before = directory.revision
     assert await store.directory.revision() == before, "it is ended once"
+
+
+async def test_uses_of_relay_addresses_add_up(store, other, user, clock):
+    """Of several processes, for each address; a count is no edit."""
+    rotated = await store.directory.rotate_address(user.id, timedelta(days=1), "eve")
+    before = await store.directory.revision()
+    first, second = clock.now(), clock.now() + timedelta(minutes=5)
+    await store.directory.count_uses(
+        {
+            user.relay_token: AddressUse(2, 1, first, first),
+            rotated.relay_token: AddressUse(refused=1, refused_at=first),
+            "log-unknown": AddressUse(accepted=1, accepted_at=first),
+        }
+    )
+    await other.directory.count_uses({user.relay_token: AddressUse(1, 0, second)})
+    current, old = await store.directory.relay_addresses(user.id)
+    assert (current.token, current.until, current.ended) == (
+        rotated.relay_token,
+        None,
+        False,
+    )
+    assert (current.accepted, current.refused) == (0, 1)
+    assert (old.accepted, old.refused) == (3, 1)
+    assert (old.accepted_at, old.refused_at) == (second, first)
+    assert old.until == first + timedelta(days=1)
+    assert await store.directory.revision() == before
 
 
 async def test_a_user_gets_another_address_of_their_own(store, user):

@@ -165,6 +165,17 @@ async def test_probing_is_counted_in_one_row(store, refusal, clock, monkeypatch)
     assert (trace[-1]["step"], trace[-1]["result"]) == ("counted", "290")
 
 
+async def test_guesses_are_folded_early(store, refusal, user):
+    """Who tries addresses gets few rows; other refusals of the peer keep theirs."""
+    await store.refusals.record(
+        [refusal(rcpt=f"guess{n}@in.example") for n in range(100)]
+    )
+    assert await total(store) == (20 + 1, 100)
+    others = [refusal(reason="sender_not_accepted"), refusal(user_id=user.id)]
+    await store.refusals.record(others)
+    assert await total(store) == (20 + 1 + 2, 102)
+
+
 async def test_what_concerns_a_user_stays_apart(store, refusal, user, monkeypatch):
     """Counted refusals of a known user's address are not lost among a stranger's."""
     monkeypatch.setattr(refusals, "SINGLE_REFUSALS", 0)

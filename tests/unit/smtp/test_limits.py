@@ -8,7 +8,7 @@ import pytest
 
 from relay.config import SMTPSettings
 from relay.smtp import limits
-from relay.smtp.limits import LIMITS, Rate, allow_files
+from relay.smtp.limits import LIMITS, Guesses, Rate, allow_files
 
 
 class Watch:
@@ -112,3 +112,48 @@ def test_open_files(soft, hard, set_to, monkeypatch):
     monkeypatch.setattr(resource, "setrlimit", lambda what, to: calls.append(to))
     allow_files(1000)
     assert calls == ([] if set_to is None else [(set_to, hard)])
+
+
+# ---------------------------------------------------------------- guesses
+
+
+def test_guesses_wait_ever_longer_and_end_the_session():
+    """Three are free; then the wait doubles up to ten seconds, until the last."""
+    guesses = Guesses(10, Watch())
+    counts = [guesses.count("a") for _ in range(12)]
+    assert counts == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10]
+    assert [guesses.delay_s(count) for count in counts[:10]] == [
+        *(0, 0, 0, 0.5, 1, 2, 4, 8, 10, 10)
+    ]
+    assert [guesses.is_last(count) for count in (9, 10)] == [False, True]
+    assert guesses.count("b") == 1, "each peer for itself"
+    assert guesses.delay_s(10**6) == 10
+
+
+def test_a_guess_is_forgotten_each_minute():
+    """A peer that was sent away is heard again, and is slow until it behaves."""
+    watch = Watch()
+    guesses = Guesses(5, watch)
+    for _ in range(20):
+        guesses.count("a")
+    watch.at += 120
+    assert guesses.count("a") == 4
+    watch.at += 3600
+    assert guesses.count("a") == 1
+
+
+def test_guesses_need_bounded_memory(monkeypatch):
+    """Ever new peers push out those who guessed least, never the worst."""
+    monkeypatch.setattr(limits, "_MOST_KEYS", 10)
+    watch = Watch()
+    guesses = Guesses(5, watch)
+    for _ in range(5):
+        guesses.count("worst")
+    for number in range(100):
+        guesses.count(f"peer {number}")
+    assert len(guesses._forgotten_at) <= 10
+    assert guesses.count("worst") == 5
+    watch.at += 3600
+    for number in range(10):
+        guesses.count(f"later {number}")
+    assert len(guesses._forgotten_at) <= 10
