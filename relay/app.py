@@ -139,6 +139,7 @@ class App:
             self.health = HealthServer(settings.telemetry.listen)
         if self.health:
             self.health.add_probe("store", self._probe_store)
+            self.health.add_probe("logging", self._probe_logging, fatal=False)
             if "worker" in self.roles:
                 self.health.add_probe("salesforce", self._probe_salesforce, fatal=False)
             await self.health.start()
@@ -274,8 +275,12 @@ class App:
 
     async def _read_directory(self, store: Store) -> None:
         """Take over what an admin edited; from here on it holds in this process."""
-        self._directory = await store.directory.load()
+        known, self._directory = self._directory, await store.directory.load()
         logger.info("directory_read", revision=self._directory.revision)
+        is_on = self._directory.logging_is_on
+        metrics.LOGGING_ON.set(is_on)
+        if is_on != (known is None or known.logging_is_on):
+            logger.warning("logging_switched", on=is_on)
 
     async def _follow_directory(self) -> None:
         """Take over what an admin edits, from whichever process."""
@@ -315,6 +320,11 @@ class App:
         if free < self.settings.store.min_free_bytes:
             return False, f"{free} bytes free, below store.min_free_bytes"
         return True, f"{free} bytes free"
+
+    async def _probe_logging(self) -> tuple[bool, str]:
+        if self.directory().logging_is_on:
+            return True, "on"
+        return False, "switched off by an administrator: relay activate"
 
     async def _probe_smtp(self) -> tuple[bool, str]:
         if self.smtp is None or not self.smtp.places:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 from relay.config.values import is_domain
 from relay.core.automatic import DEFAULT_RULES
+from relay.core.directory import ORG_SWITCH
 from relay.core.errors import InvalidInput
 from relay.sender.policy import KEYS
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from relay.config import Settings
     from relay.core.model import Json
 
-EDITABLE: Final = (
+OF_FILE: Final = (
     "match.several",
     "match.internal_domains",
     *(f"automatic.{kind}" for kind in DEFAULT_RULES),
@@ -32,13 +33,41 @@ EDITABLE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class OfStore:
+    """A setting that only the store has.
+
+    Attributes:
+        default: Its value until an admin sets one.
+        values: By the words that an admin may write, what they stand for.
+        help: What it is for.
+    """
+
+    default: Json
+    values: Mapping[str, Json]
+    help: str
+
+
+OF_STORE: Final[Mapping[str, OfStore]] = {
+    ORG_SWITCH: OfStore(
+        default=True,
+        values={"true": True, "false": False},
+        help="Logging for everybody: true or false. While it is false, no relay "
+        "address accepts mail.",
+    ),
+}
+EDITABLE: Final = (*OF_FILE, *OF_STORE)
+"""Every key that the store may hold."""
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """A setting with the value that holds now.
 
     Attributes:
         key: Its name, such as `match.several`.
         value: As JSON holds it; a secret is masked.
-        source: `store` or `file` (which stands for the environment and defaults too).
+        source: `store`, `file` (which stands for the environment and defaults too), or
+            `default` where the file cannot have it.
         help: What it is for.
     """
 
@@ -59,20 +88,26 @@ class Setting:
 
 def in_force(settings: Settings, kept: Mapping[str, Json]) -> list[Setting]:
     """Return the editable settings; `kept` are the values in the store."""
-    found = []
     of_domains = [key for key in sorted(kept) if _base(key) in KEYS and key not in KEYS]
-    for key in (*EDITABLE, *of_domains):
-        section, name = _base(key).split(".")
-        part = getattr(settings, section)
-        found.append(
-            Setting(
-                key,
-                kept.get(key, _plain(getattr(part, name))),
-                "store" if key in kept else "file",
-                type(part).model_fields[name].description or "",
-            )
-        )
-    return found
+    return [
+        *(_of_file(settings, kept, key) for key in OF_FILE),
+        *(_of_store(kept, key) for key in OF_STORE),
+        *(_of_file(settings, kept, key) for key in of_domains),
+    ]
+
+
+def _of_file(settings: Settings, kept: Mapping[str, Json], key: str) -> Setting:
+    section, name = _base(key).split(".")
+    part = getattr(settings, section)
+    value = kept.get(key, _plain(getattr(part, name)))
+    source = "store" if key in kept else "file"
+    return Setting(key, value, source, type(part).model_fields[name].description or "")
+
+
+def _of_store(kept: Mapping[str, Json], key: str) -> Setting:
+    own = OF_STORE[key]
+    source = "store" if key in kept else "default"
+    return Setting(key, kept.get(key, own.default), source, own.help)
 
 
 def of_file(settings: Settings, key: str) -> Setting | None:
@@ -114,6 +149,12 @@ def read_value(settings: Settings, key: str, text: str) -> Json:
         InvalidInput: The value does not fit; names what does.
     """
     require_editable(settings, key)
+    if own := OF_STORE.get(key):
+        word = text.strip().lower()
+        if word not in own.values:
+            hint = f"write one of {', '.join(own.values)}"
+            raise InvalidInput(f"{key} = {text!r} does not fit", hint)
+        return own.values[word]
     section, name = _base(key).split(".")
     model = type(getattr(settings, section))
     field = model.model_fields[name]

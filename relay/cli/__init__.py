@@ -27,6 +27,12 @@ COMMANDS = {
     ),
     "setup": LazyCommand("check", "setup", "Prepare Salesforce for the relay."),
     "db": LazyCommand("serve", "db", "Manage the database."),
+    "activate": LazyCommand(
+        "activation", "activate", "Switch logging on for everybody."
+    ),
+    "deactivate": LazyCommand(
+        "activation", "deactivate", "Switch logging off for everybody."
+    ),
     "user": LazyCommand("user", "user", "Manage users and their relay addresses."),
     "token": LazyCommand(
         "credentials", "token", "Manage tokens for programs that send mail by HTTP."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from relay.cli.activation import tell_if_off
 from relay.cli.entry import (
     RelayCommand,
     open_store,
@@ -85,6 +86,7 @@ def log(
 
     async def job() -> None:
         async with open_store(loaded) as store:
+            await tell_if_off(store)
             found = await store.directory.find_user(who, removed=True) if who else None
             wanted = LogFilter(
                 state=State(state) if state else None,

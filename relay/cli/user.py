@@ -16,6 +16,7 @@ from relay.admin.inputs import (
     relay_address,
     salesforce_user_id,
 )
+from relay.cli.activation import activate_user, tell_if_off
 from relay.cli.credentials import app_password
 from relay.cli.entry import RelayGroup, actor, checked, open_store, run, settings
 from relay.cli.output import facts, json_option, print_json, state_style, table, when
@@ -52,9 +53,22 @@ def user() -> None:
     help="Id of the Salesforce user; else the relay finds it by the address.",
 )
 @click.option("--role", type=_ROLES, default=Role.REP.value, show_default=True)
+@click.option(
+    "--activate/--no-activate",
+    default=True,
+    show_default=True,
+    help="Whether the relay address accepts mail at once, or only after "
+    "relay user activate.",
+)
 @json_option
 def add(
-    name: str, email: str, salesforce_id: str | None, role: str, *, as_json: bool
+    name: str,
+    email: str,
+    salesforce_id: str | None,
+    role: str,
+    *,
+    activate: bool,
+    as_json: bool,
 ) -> None:
     """Add a user and print the relay address for the BCC line."""
     owner = salesforce_id or None
@@ -64,8 +78,9 @@ def add(
 
     async def job() -> User:
         async with open_store(loaded) as store:
+            await tell_if_off(store)
             return await store.directory.add_user(
-                name, email, Role(role), owner, actor()
+                name, email, Role(role), owner, actor(), activate=activate
             )
 
     added = run(job())
@@ -81,6 +96,7 @@ def list_(*, removed: bool, as_json: bool) -> None:
 
     async def job() -> list[User]:
         async with open_store(loaded) as store:
+            await tell_if_off(store)
             return await store.directory.users(removed=removed)
 
     rows = [_row(loaded, one) for one in run(job())]
@@ -94,7 +110,7 @@ def list_(*, removed: bool, as_json: bool) -> None:
                 row["name"],
                 row["email"],
                 row["role"],
-                _state(row),
+                row["state"],
                 row["salesforce_id"] or "by e-mail",
                 _address_of(row),
             )
@@ -117,6 +133,7 @@ def show(who: str, *, as_json: bool) -> None:
     async def job() -> tuple[User, list[str], list[RelayAddress]]:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
+            await tell_if_off(store)
             accepted = await store.directory.addresses(found.id)
             return (
                 found,
@@ -137,7 +154,8 @@ def show(who: str, *, as_json: bool) -> None:
             ("name", row["name"]),
             ("email", row["email"]),
             ("role", row["role"]),
-            ("state", _state(row)),
+            ("state", row["state"]),
+            ("activated", when(row["activated_at"])),
             ("salesforce id", row["salesforce_id"] or "looked up by the e-mail"),
             ("relay address", row["relay_address"] or "none: set smtp.domains"),
             *(
@@ -193,8 +211,7 @@ def _set_active(text: str, *, active: bool, as_json: bool) -> None:
     if as_json:
         print_json([_row(loaded, changed)])
     else:
-        state = "active" if changed.active else "disabled"
-        click.echo(f"{changed.name} <{changed.email}> is {state}.")
+        click.echo(f"{changed.name} <{changed.email}> is {changed.state}.")
 
 
 @user.command()
@@ -352,6 +369,7 @@ def _print_changed(loaded: Settings, one: User, what: str, *, as_json: bool) -> 
 
 
 user.add_command(app_password)
+user.add_command(activate_user)
 
 
 def _row(loaded: Settings, one: User) -> dict[str, Any]:
@@ -363,13 +381,9 @@ def _row(loaded: Settings, one: User) -> dict[str, Any]:
         "active": one.active,
         "salesforce_id": one.salesforce_id,
         "relay_address": relay_address(loaded.smtp.domains, one),
+        "state": one.state,
+        "activated_at": one.activated_at,
     } | ({"removed_at": one.removed_at} if one.removed_at else {})
-
-
-def _state(row: dict[str, Any]) -> str:
-    if "removed_at" in row:
-        return "removed"
-    return "active" if row["active"] else "disabled"
 
 
 def _address_of(row: dict[str, Any]) -> str:

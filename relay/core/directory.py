@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +40,10 @@ class User:
     """A person who logs.
 
     `relay_token` is the local part of the current relay address; `old_tokens` still
-    work for a grace time after a rotation, oldest first. A user who was removed is not
-    active and has no relay address; what stays is the owner of the messages.
+    work for a grace time after a rotation, oldest first. `active` says whether the
+    address accepts mail; a user who is not active and has no `activated_at` was never
+    activated, any other has been disabled. A user who was removed is not active and has
+    no relay address; what stays is the owner of the messages.
     """
 
     id: int
@@ -54,6 +56,16 @@ class User:
     time_zone: str | None = None
     old_tokens: tuple[OldToken, ...] = ()
     removed_at: datetime | None = None
+    activated_at: datetime | None = None
+
+    @property
+    def state(self) -> str:
+        """Return the word for people: active, disabled, removed, or not activated."""
+        if self.active:
+            return "active"
+        if self.removed_at:
+            return "removed"
+        return "disabled" if self.activated_at else "not activated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +134,10 @@ class Exclusion:
     user_id: int | None
     skip: SkipKind
     confirmed: bool = True
+
+
+ORG_SWITCH: Final = "active"
+"""Key of the setting by which an admin switches logging on and off for everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,3 +248,12 @@ class Directory:
     def former_owner_of(self, token: str) -> int | None:
         """Return whose relay address this was that takes no mail any more."""
         return self._ended.owner(token)
+
+    @property
+    def logging_is_on(self) -> bool:
+        """Say whether relay addresses accept mail at all (R14).
+
+        Adding a user is an admin's act, and an older relay had no switch: so it is on
+        until an admin switches it off.
+        """
+        return self.settings.get(ORG_SWITCH) is not False

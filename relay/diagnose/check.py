@@ -32,6 +32,7 @@ async def check_all(settings: Settings, path: Path | None) -> list[Finding]:
             *machine.config(settings, path),
             *machine.secrets(path),
             *await machine.store(settings, access),
+            *await people.switch(access),
             *await people.active(access),
             *await people.addresses(access),
             *await people.patterns(access),

@@ -12,7 +12,8 @@ from relay.core.addresses import address_key
 from relay.core.authentication import Policy
 from relay.core.errors import ConfigError, RelayError
 from relay.core.free_mail import is_free_mail
-from relay.diagnose.finding import Finding, ok, warn
+from relay.diagnose.activation import org_switch
+from relay.diagnose.finding import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,20 @@ if TYPE_CHECKING:
 _CHECK: Final = "owners"
 _NAMED: Final = 10
 """Users or addresses named in one line; the others are counted."""
+
+
+async def switch(access: StoreAccess) -> list[Finding]:
+    """Say whether relay addresses accept mail at all (R12, R14)."""
+    try:
+        store = access.require()
+        if store is None:
+            return []
+        found = await org_switch(store)
+    except (RelayError, ConfigError):
+        return []
+    if found.is_on:
+        return [ok("logging", "on")]
+    return [fail("logging", found.text, found.hint)]
 
 
 async def active(access: StoreAccess) -> list[Finding]:

@@ -122,6 +122,8 @@ class Rules:
             return _nobody(directory, local)
         if not user.active:
             return _disabled(user)
+        if not directory.logging_is_on:
+            return _logging_off(user)
         return Addressee(rcpt, user.id)
 
     def size(
@@ -184,6 +186,8 @@ class Rules:
             return Rejection("unknown_recipient", "the user is gone since RCPT")
         if not user.active:
             return _disabled(user)
+        if not directory.logging_is_on:
+            return _logging_off(user)
         accepted = directory.accepted.get(user.id, frozenset())
         # Whoever redirects a mail answers for it, whatever its From is like.
         authors = writers.listed(accepted)
@@ -286,4 +290,15 @@ def _nobody(directory: Directory, local: str) -> Rejection:
 
 
 def _disabled(user: User) -> Rejection:
-    return Rejection("unknown_recipient", f"{user.name} is disabled", user.id)
+    return Rejection("unknown_recipient", f"{user.name} is {user.state}", user.id)
+
+
+def _logging_off(user: User) -> Rejection:
+    """Refuse for good: what is sent while logging is off is not to be logged (R14).
+
+    A temporary refusal would make the sender's server hold the mail back, and bring it
+    once logging is on again, although an admin wanted none of it; and its author would
+    hear of it days later.
+    """
+    detail = "an administrator has switched logging off for everybody"
+    return Rejection("logging_off", detail, user.id)

@@ -264,6 +264,12 @@ RECIPIENT_NOT_OWN: Final = Reply(
 UNKNOWN_RECIPIENT: Final = Reply(
     550, "5.1.1", "No such relay address here", "RFC 5321 section 3.3"
 )
+LOGGING_OFF: Final = Reply(
+    550,
+    "5.2.1",
+    "Your administrator has switched logging off: this mail is not logged",
+    "RFC 3463 section 3.3",
+)
 TOO_MANY_RECIPIENTS: Final = Reply(
     452, "4.5.3", "Too many recipients, send again", "RFC 5321 section 4.5.3.1.10"
 )
@@ -330,6 +336,7 @@ BY_REASON: Final = {
     "early_talker": EARLY_TALKER,
     "header_too_large": HEADER_TOO_LARGE,
     "internal_error": INTERNAL_ERROR,
+    "logging_off": LOGGING_OFF,
     "login_failed": LOGIN_FAILED,
     "login_in_the_clear": LOGIN_NEEDS_TLS,
     "login_required": LOGIN_FIRST,

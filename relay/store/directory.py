@@ -117,9 +117,18 @@ class DirectoryStore(Part):
         raise NotFound(problem)
 
     async def add_user(
-        self, name: str, email: str, role: Role, salesforce_id: str | None, actor: str
+        self,
+        name: str,
+        email: str,
+        role: Role,
+        salesforce_id: str | None,
+        actor: str,
+        *,
+        activate: bool = True,
     ) -> User:
         """Add a user with a relay address; their own address may send at once.
+
+        Without `activate` the address accepts no mail until the user is activated.
 
         Raises:
             Conflict: A user with this address exists; nothing was changed.
@@ -137,9 +146,10 @@ class DirectoryStore(Part):
                 insert(users).values(
                     **new,
                     email_key=key,
-                    active=True,
+                    active=activate,
                     salesforce_id=salesforce_id,
                     created_at=edit.now,
+                    activated_at=edit.now if activate else None,
                 )
             )
             (user_id,) = result.inserted_primary_key or (0,)
@@ -163,10 +173,26 @@ class DirectoryStore(Part):
     ) -> User:
         """Let a user's relay address accept mail, or not.
 
+        The first time that it does, the user has been activated.
+
         Raises:
             NotFound: There is no such user.
         """
-        return await self._user_set(user_id, "active", active, actor)
+
+        def work(edit: Edit) -> User:
+            user = edit.user(user_id)
+            if user.active != active:
+                new: dict[str, Any] = {"active": active}
+                if active and user.activated_at is None:
+                    new["activated_at"] = edit.now
+                users = schema.users
+                edit.connection.execute(
+                    update(users).where(users.c.id == user_id).values(new)
+                )
+                edit.done("user_active", user, user.active, active)
+            return edit.user(user_id)
+
+        return await edit_directory(self._context, actor, work)
 
     async def set_salesforce_id(
         self, user_id: int, salesforce_id: str | None, actor: str = SYSTEM
@@ -508,6 +534,18 @@ class DirectoryStore(Part):
             edit.done("setting_set", key, old, value)
 
         await edit_directory(self._context, actor, work)
+
+    async def setting_changed(self, key: str) -> tuple[datetime, str] | None:
+        """Return when a setting was changed last, and by whom; None: never."""
+        audit = schema.audit
+        query = (
+            select(audit.c.at, audit.c.actor)
+            .where(audit.c.action == "setting_set", audit.c.subject == key)
+            .order_by(audit.c.id.desc())
+            .limit(1)
+        )
+        row = await self._context.read(lambda c: c.execute(query).one_or_none())
+        return None if row is None else (moment(row.at), row.actor)
 
     async def audit(self, limit: int = 100) -> list[dict[str, Json]]:
         """Return the latest edits, newest first, each with actor, old and new value."""

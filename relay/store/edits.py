@@ -23,7 +23,7 @@ from relay.core.directory import (
 )
 from relay.core.errors import Conflict, NotFound
 from relay.store import schema
-from relay.store.values import dump, iso, load, moment
+from relay.store.values import dump, iso, load, maybe_moment, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,7 +264,8 @@ def read_users(connection: Connection, now: int, only: int | None = None) -> lis
             relay_token=current.get(row.id, ""),
             time_zone=row.time_zone,
             old_tokens=tuple(old.get(row.id, ())),
-            removed_at=None if row.removed_at is None else moment(row.removed_at),
+            removed_at=maybe_moment(row.removed_at),
+            activated_at=maybe_moment(row.activated_at),
         )
         for row in connection.execute(people)
     ]

@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -78,6 +78,8 @@ users: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     # Set: removed; the row stays for the messages, and its key is free again.
     Column("removed_at", BigInteger),
+    # Null: never activated, and not active.
+    Column("activated_at", BigInteger),
 )
 
 relay_addresses: Final = Table(

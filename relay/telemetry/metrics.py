@@ -139,6 +139,13 @@ COMMIT_SECONDS: Final = Histogram(
     registry=REGISTRY,
 )
 
+LOGGING_ON: Final = Gauge(
+    "relay_logging_on",
+    "1 while relay addresses accept mail; 0: an admin has switched logging off.",
+    registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
+)
+
 # ------------------------------------------------------------------ queue
 
 QUEUE: Final = Gauge(

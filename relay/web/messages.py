@@ -39,6 +39,7 @@ _STATUS = {
     "header_too_large": 413,
     "sender_not_accepted": 403,
     "unknown_recipient": 403,
+    "logging_off": 403,
     "internal_error": 500,
     "store_unavailable": 503,
     "disk_full": 507,

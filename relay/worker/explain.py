@@ -100,8 +100,11 @@ def in_salesforce(state: MailState) -> tuple[Activity, ...]:
 def _refused(raw: bytes, user: User, directory: Directory) -> dict[str, Any]:
     """Return what the sender would read during SMTP; empty where the mail is taken."""
     if not user.active:
-        hint = f"{user.email} is disabled: relay user enable {user.email}"
+        hint = f"{user.email} is {user.state}: relay user enable {user.email}"
         return {"state": REFUSED, "reason": hint, "code": "user_disabled"}
+    if not directory.logging_is_on:
+        hint = "logging is switched off for everybody: relay activate"
+        return {"state": REFUSED, "reason": hint, "code": "logging_off"}
     verdict = relay.sender.judge(
         [value for name, value in relay.mail.header_fields(raw) if name == "from"],
         user,

@@ -27,6 +27,8 @@ def test_user_add_prints_the_relay_address_alone(relay: Any) -> None:
         "active": True,
         "salesforce_id": None,
         "relay_address": user["relay_address"],
+        "state": "active",
+        "activated_at": user["activated_at"],
     }
     assert user["relay_address"].endswith("@in.relay.example")
 
@@ -115,7 +117,7 @@ def test_users_are_found_by_address_or_single_name(relay: Any, ada: Any) -> None
 def test_disable_and_enable(relay: Any, ada: Any) -> None:
     """A disabled user keeps the relay address for the day they come back."""
     relay("user", "disable", "Ada Byron")
-    assert relay.json("user", "list") == [ada | {"active": False}]
+    assert relay.json("user", "list") == [ada | {"active": False, "state": "disabled"}]
     assert relay.json("user", "enable", "ada@corp.example") == [ada]
 
 
@@ -373,6 +375,7 @@ def test_a_removed_user_is_shown_with_their_mail(relay: Any, ada: Any) -> None:
     (gone,) = relay.json("user", "list", "--removed")
     assert gone == ada | {
         "active": False,
+        "state": "removed",
         "relay_address": None,
         "removed_at": gone["removed_at"],
     }

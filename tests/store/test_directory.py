@@ -325,3 +325,43 @@ async def test_settings_hold_any_json(store):
     assert await store.directory.setting("a") == {"b": [1, None, "ü"]}
     assert await store.directory.setting("c") is None
     assert (await store.directory.load()).settings == {"a": {"b": [1, None, "ü"]}}
+
+
+async def test_a_user_is_activated_once(store, clock):
+    """Without `activate` the address accepts no mail; a later switch keeps the day."""
+    user = await store.directory.add_user(
+        "Ada", "ada@corp.example", Role.REP, None, "root", activate=False
+    )
+    assert (user.active, user.activated_at, user.state) == (
+        False,
+        None,
+        "not activated",
+    )
+    first = clock.now()
+    user = await store.directory.set_active(user.id, True, "root")
+    assert (user.active, user.activated_at, user.state) == (True, first, "active")
+    clock.move(60)
+    user = await store.directory.set_active(user.id, False, "root")
+    assert (user.activated_at, user.state) == (first, "disabled")
+    user = await store.directory.set_active(user.id, True, "root")
+    assert user.activated_at == first
+
+
+async def test_who_changed_a_setting_last(store, clock):
+    """Nobody yet, and then the latest; other settings do not count."""
+    assert await store.directory.setting_changed("active") is None
+    await store.directory.set_setting("active", False, "eve")
+    clock.move(60)
+    await store.directory.set_setting("active", True, "root")
+    await store.directory.set_setting("match.several", "all", "eve")
+    changed = await store.directory.setting_changed("active")
+    assert changed == (clock.now(), "root")
+
+
+async def test_the_switch_of_the_org_is_in_the_directory(store):
+    """On until it is switched off: an upgrade stays on."""
+    assert (await store.directory.load()).logging_is_on
+    await store.directory.set_setting("active", False, "root")
+    assert not (await store.directory.load()).logging_is_on
+    await store.directory.set_setting("active", True, "root")
+    assert (await store.directory.load()).logging_is_on

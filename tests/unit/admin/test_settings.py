@@ -73,7 +73,7 @@ def test_the_store_stands_before_the_file() -> None:
         "source": "store",
         "help": row.help,
     }
-    assert {other.source for other in others} == {"file"}
+    assert {other.source for other in others} == {"file", "default"}
     assert {other.key for other in others} >= {"automatic.auto_reply"}
 
 
@@ -108,3 +108,15 @@ def test_a_domain_is_written_as_the_relay_compares_it(key: str) -> None:
     """A slip would be a setting that never holds."""
     with pytest.raises(InvalidInput):
         admin.read_value(LOADED, key, "listed")
+
+
+def test_the_switch_of_the_org_is_of_the_store_alone() -> None:
+    """Its words are true and false; the file has no such key."""
+    assert admin.read_value(LOADED, "active", " False ") is False
+    assert admin.read_value(LOADED, "active", "true") is True
+    with pytest.raises(InvalidInput, match="does not fit; write one of true, false"):
+        admin.read_value(LOADED, "active", "perhaps")
+    rows = {row.key: row for row in admin.in_force(LOADED, {"active": False})}
+    assert (rows["active"].value, rows["active"].source) == (False, "store")
+    rows = {row.key: row for row in admin.in_force(LOADED, {})}
+    assert (rows["active"].value, rows["active"].source) == (True, "default")

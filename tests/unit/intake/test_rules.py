@@ -8,7 +8,8 @@ import pytest
 
 from relay.config import SMTPSettings
 from relay.intake.refusals import Rejection
-from relay.intake.rules import Addressee, Rules, read_headers
+from relay.intake.rules import Addressee, Rules, read_headers, writers
+from relay.sender import read_author
 from relay.smtp.envelope import Path
 from relay.smtp.replies import reply_line
 from tests.fakes.intake import PEOPLE, START
@@ -79,6 +80,46 @@ def test_unknown_recipients(rules, local, domain, user_id):
     assert answer.reason == "unknown_recipient"
     assert answer.user_id == user_id
     assert reply_line(answer, "x") == "550 5.1.1 No such relay address here (ref x)"
+
+
+def test_no_address_accepts_mail_while_logging_is_off(rules):
+    """The reply tells the sender; the disabled stay unknown, postmaster is there."""
+    off = replace(PEOPLE, settings={"active": False})
+    answer = rules.recipient("log-ada@in.example", "log-ada", "in.example", off)
+    assert (answer.reason, answer.user_id) == ("logging_off", 1)
+    assert reply_line(answer, "x") == (
+        "550 5.2.1 Your administrator has switched logging off: this mail is not "
+        "logged (ref x)"
+    )
+    cleo = rules.recipient("log-cleo@in.example", "log-cleo", "in.example", off)
+    assert cleo.reason == "unknown_recipient"
+    nobody = rules.recipient("nobody@in.example", "nobody", "in.example", off)
+    assert nobody.reason == "unknown_recipient"
+    postmaster = rules.recipient("postmaster", "postmaster", "in.example", off)
+    assert postmaster == Addressee("postmaster", None)
+
+
+def test_logging_switched_off_since_rcpt(rules):
+    """The whole mail is judged by the switch once more; other settings do not count."""
+    headers = read_headers(b"From: ada@corp.example\r\n\r\n")
+    author = writers(headers, read_author(headers.from_values), "ada@corp.example")
+    ada = Addressee("log-ada@in.example", 1)
+    on = replace(PEOPLE, settings={"active": True, "match.several": "all"})
+    assert rules.sender(author, ada, on).user == PEOPLE.users[1]
+    off = replace(PEOPLE, settings={"active": False})
+    assert rules.sender(author, ada, off).reason == "logging_off"
+    assert rules.sender(author, Addressee("postmaster", None), off) is None
+
+
+def test_the_refusal_of_a_user_who_was_never_activated(rules):
+    """The sender reads what they read for an unknown one; the journal knows more."""
+    new = replace(PEOPLE.users[1], active=False, activated_at=None)
+    people = replace(PEOPLE, users={1: new})
+    answer = rules.recipient("log-ada@in.example", "log-ada", "in.example", people)
+    assert (answer.reason, answer.detail) == (
+        "unknown_recipient",
+        f"{new.name} is not activated",
+    )
 
 
 def test_token_of_a_user_who_is_gone(rules):
