@@ -14,7 +14,7 @@ concerns and what is written about it is decided elsewhere. No I/O.
 
 from relay.core.masking import masked
 from relay.mail.addresses import mailboxes
-from relay.mail.automatic import automatic, kind_of
+from relay.mail.automatic import kind_of, recognise
 from relay.mail.decode import decoded
 from relay.mail.fields import header_fields
 from relay.mail.identity import content_keys
@@ -22,7 +22,6 @@ from relay.mail.reader import parse
 from relay.mail.words import decode_header
 
 __all__ = [
-    "automatic",
     "content_keys",
     "decode_header",
     "decoded",
@@ -31,4 +30,5 @@ __all__ = [
     "mailboxes",
     "masked",
     "parse",
+    "recognise",
 ]

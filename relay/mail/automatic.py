@@ -40,6 +40,8 @@ _METHOD: Final = ""
 
 _LONGEST_SIGN: Final = 120
 _LONGEST_READ: Final = 1000
+_MOST: Final = 20
+"""Fields of one name that are read: a hostile header may have thousands."""
 _KEYWORD: Final = re.compile(r"[^\s;(]+")
 _COMMENT: Final = re.compile(r"\([^()]*\)")
 _OFF: Final = frozenset({"", "no", "none", "false", "0"})
@@ -131,7 +133,7 @@ _SUBJECTS: Final = tuple(
 """How mail programs begin the subject of an out-of-office reply."""
 
 
-def automatic(fields: Fields, calendar_method: str = "") -> Automatic | None:
+def recognise(fields: Fields, calendar_method: str = "") -> Automatic | None:
     """Return what shows that no person wrote a mail; None where a person may have.
 
     Args:
@@ -300,9 +302,8 @@ def _read(fields: Fields) -> dict[str, list[str]]:
     """Return the values of the fields that are read here, as text."""
     values: dict[str, list[str]] = {}
     for name, value in fields:
-        if name in _SPELLING:
-            text = decode_header(value[:_LONGEST_READ]).strip()
-            values.setdefault(name, []).append(text)
+        if name in _SPELLING and len(known := values.setdefault(name, [])) < _MOST:
+            known.append(decode_header(value[:_LONGEST_READ]).strip())
     return values
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.errors import UnparsableMessage
 from relay.core.model import Email
 from relay.mail.addresses import is_cut, mailboxes
-from relay.mail.automatic import automatic
+from relay.mail.automatic import recognise
 from relay.mail.body import read_body
 from relay.mail.dates import parse_date
 from relay.mail.fields import scan
@@ -91,7 +91,7 @@ def parse(raw: bytes) -> Email:
         key1=key1,
         key2=key2,
         repairs=tuple(repairs),
-        automatic=automatic(
+        automatic=recognise(
             header.fields,
             next((part.method for part in tree.parts if part.method), ""),
         ),

@@ -10,13 +10,13 @@ from relay.core.automatic import (
     MailKind,
     with_null_sender,
 )
-from relay.mail import automatic, header_fields, kind_of, parse
+from relay.mail import header_fields, kind_of, parse, recognise
 
 
 def found(*lines: str, method: str = "") -> Automatic | None:
     """Return what a header of these lines shows."""
     block = "\r\n".join((*lines, "", "")).encode()
-    return automatic(header_fields(block), method)
+    return recognise(header_fields(block), method)
 
 
 REPORT = "Content-Type: multipart/report; boundary=b; report-type="
@@ -142,6 +142,16 @@ def test_every_field_of_a_name_is_read() -> None:
     shown = found(*lines)
     assert shown is not None
     assert shown.sign == "Auto-Submitted: auto-replied"
+
+
+def test_a_hostile_header_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of thousands of fields of one name the first few are read."""
+    decoded = []
+    monkeypatch.setattr(
+        "relay.mail.automatic.decode_header", lambda v: decoded.append(v) or "no"
+    )
+    assert found(*["Auto-Submitted: no"] * 5000) is None
+    assert len(decoded) == 20
 
 
 def test_a_long_sign_is_cut() -> None:
