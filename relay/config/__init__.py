@@ -1,11 +1,12 @@
 """Settings that need a restart: defaults, `relay.toml`, environment, secret files.
 
-`settings`, `smtp` and `salesforce` hold the table of keys; `load` fills it and turns
-every mistake into one `ConfigError` line that names key, value and hint.
+`settings`, `smtp`, `dns` and `salesforce` hold the table of keys; `load` fills it and
+turns every mistake into one `ConfigError` line that names key, value and hint.
 `python -m relay.config` prints `config.example.toml` from the same table. What an admin
 edits while the relay runs lives in the store, not here.
 """
 
+from relay.config.dns import DNSSettings
 from relay.config.load import load
 from relay.config.salesforce import SalesforceSettings
 from relay.config.sender import AuthservSettings, SenderSettings
@@ -24,6 +25,7 @@ from relay.config.values import HostPort, IPNetwork, UnixPath
 
 __all__ = [
     "AuthservSettings",
+    "DNSSettings",
     "HostPort",
     "IPNetwork",
     "ListenerSettings",

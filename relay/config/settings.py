@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from relay.config.dns import DNSSettings
 from relay.config.salesforce import SalesforceSettings
 from relay.config.sender import SenderSettings
 from relay.config.smtp import SMTPSettings
@@ -274,6 +275,7 @@ class Settings(BaseSettings):
 
     smtp: SMTPSettings = Field(default_factory=SMTPSettings)
     sender: SenderSettings = Field(default_factory=SenderSettings)
+    dns: DNSSettings = Field(default_factory=DNSSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     salesforce: SalesforceSettings = Field(default_factory=SalesforceSettings)

@@ -2,7 +2,8 @@
 
 An `Authentication` holds facts, not a judgement: which checks passed, for which domain.
 A `Verdict` is the judgement made from them: by which policy, what happens, and why.
-Both are stored with the message or the refusal, and shown.
+Both are stored with the message or the refusal, and shown: `plain` and `from_json`
+store facts, `describe` says them in words.
 
 Source: RFC 8601 section 2.7 (results), RFC 7208 (SPF), RFC 6376 and 8463 (DKIM), RFC
 9989 (DMARC), RFC 8617 (ARC).
@@ -13,11 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.addresses import address_key, domain_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relay.core.model import Json
 
 
@@ -157,6 +160,135 @@ class Authentication:
     arc: ARCCheck | None = None
     lookups: int = 0
     elapsed_ms: int = 0
+
+
+# ------------------------------------------------------------------ in words
+
+
+def describe(found: Authentication) -> list[str]:
+    """Say what was found, a sentence for each check, the decisive one first."""
+    if found.source in _TRUSTED:
+        detail = f": {found.source_detail}" if found.source_detail else ""
+        return [f"{_TRUSTED[found.source]}{detail}"]
+    lines = []
+    if found.source_detail:
+        lines.append(f"as told by {found.source_detail}")
+    if found.dmarc is not None:
+        lines.append(_dmarc_in_words(found.dmarc))
+    lines += [_signature_in_words(one) for one in found.dkim]
+    if not found.dkim:
+        lines.append("not signed (DKIM)")
+    lines += [_spf_in_words(one) for one in found.spf]
+    if found.arc is not None:
+        lines.append(_arc_in_words(found.arc))
+    return lines
+
+
+_TRUSTED: Final = {
+    "network": "came from a trusted network",
+    "certificate": "came with a trusted client certificate",
+    "login": "came from a user who logged in",
+}
+_ALIGNED: Final = ", aligned with the From address"
+
+
+def _dmarc_in_words(check: DMARCCheck) -> str:
+    policy = ""
+    if check.policy:
+        testing = ", in test mode" if check.testing else ""
+        policy = f" (policy {check.policy}{testing}, published at "
+        policy += f"{check.policy_domain})"
+    return f"DMARC {check.result}: {check.text}{policy}"
+
+
+def _signature_in_words(one: Signature) -> str:
+    name = one.domain or "an unknown domain"
+    if one.result is not Result.PASS:
+        return f"DKIM signature of {name}: {one.result}: {one.text}"
+    aligned = _ALIGNED if one.aligned else ", which is not the domain of From"
+    line = f"signed by {name}{aligned}"
+    if one.weak:
+        line += f"; weak key of {one.key_bits} bits"
+    if not one.covers:
+        line += f"; the signature does not cover: {', '.join(one.missing)}"
+    return line
+
+
+def _spf_in_words(one: SPFCheck) -> str:
+    who = "envelope sender" if one.identity is Identity.MAIL_FROM else "HELO name"
+    aligned = _ALIGNED if one.aligned and one.result is Result.PASS else ""
+    return f"SPF of the {who}: {one.result}: {one.text}{aligned}"
+
+
+def _arc_in_words(arc: ARCCheck) -> str:
+    if arc.result is Result.NONE:
+        return "no ARC chain"
+    trusted = "a trusted sealer" if arc.trusted else "not a trusted sealer"
+    line = (
+        f"ARC {arc.result}: {arc.text}; sealed by {arc.sealer or 'nobody'}, {trusted}"
+    )
+    if arc.claims:
+        line += f", who saw pass: {', '.join(arc.claims)}"
+    return line
+
+
+# ------------------------------------------------------------------ to be stored
+
+
+def from_json(stored: Mapping[str, Any]) -> Authentication:
+    """Return the value of which `plain` made this.
+
+    Names that are not known are ignored, names that are missing have their default, so
+    that what another version has stored can be read.
+
+    Raises:
+        ValueError, TypeError, KeyError: It is no such value.
+    """
+    dmarc, arc = stored.get("dmarc"), stored.get("arc")
+    of_dmarc = None if dmarc is None else DMARCCheck(**_checked(DMARCCheck, dmarc))
+    return Authentication(
+        **{
+            **_known(Authentication, stored),
+            "spf": tuple(_spf(one) for one in stored.get("spf", ())),
+            "dkim": tuple(_signature(one) for one in stored.get("dkim", ())),
+            "dmarc": None
+            if dmarc is None
+            else DMARCCheck(**_checked(DMARCCheck, dmarc)),
+            "arc": None if arc is None else _arc(arc),
+        }
+    )
+
+
+def _known(kind: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
+    names = {one.name for one in fields(kind)}
+    return {name: value for name, value in stored.items() if name in names}
+
+
+def _checked(kind: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
+    return _known(kind, stored) | {"result": Result(stored["result"])}
+
+
+def _spf(stored: Mapping[str, Any]) -> SPFCheck:
+    values = _checked(SPFCheck, stored)
+    return SPFCheck(**values | {"identity": Identity(stored["identity"])})
+
+
+def _signature(stored: Mapping[str, Any]) -> Signature:
+    values = _checked(Signature, stored)
+    values["missing"] = tuple(values.get("missing", ()))
+    for name in ("signed_at", "expires_at"):
+        if (text := values.get(name)) is not None:
+            values[name] = datetime.fromisoformat(text)
+    return Signature(**values)
+
+
+def _arc(stored: Mapping[str, Any]) -> ARCCheck:
+    values = _checked(ARCCheck, stored)
+    values["claims"] = tuple(values.get("claims", ()))
+    return ARCCheck(**values)
+
+
+# ------------------------------------------------------------------ the judgement
 
 
 class Outcome(StrEnum):

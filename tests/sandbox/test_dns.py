@@ -38,7 +38,7 @@ def ask(server, name, rdtype, over=dns.query.udp, **options):
 
 def texts(answer):
     return sorted(
-        str(one) for rrset in answer.answer for one in rrset
+        str(one).lower() for rrset in answer.answer for one in rrset
     )  # fmt: skip
 
 
