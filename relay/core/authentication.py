@@ -130,7 +130,7 @@ class DMARCCheck:
 
 @dataclass(frozen=True, slots=True)
 class ARCCheck:
-    """The ARC chain. `trusted` says that the last sealer is a configured one."""
+    """The ARC chain. `trusted`: it is whole, and its last sealer is a configured one."""
 
     result: Result
     sealer: str = ""
@@ -251,9 +251,7 @@ def from_json(stored: Mapping[str, Any]) -> Authentication:
             **_known(Authentication, stored),
             "spf": tuple(_spf(one) for one in stored.get("spf", ())),
             "dkim": tuple(_signature(one) for one in stored.get("dkim", ())),
-            "dmarc": None
-            if dmarc is None
-            else DMARCCheck(**_checked(DMARCCheck, dmarc)),
+            "dmarc": of_dmarc,
             "arc": None if arc is None else _arc(arc),
         }
     )

@@ -25,14 +25,15 @@ from relay.core.authentication import (
     Signature,
     SPFCheck,
 )
-from relay.sender import dkim, dmarc, spf
+from relay.sender import arc, dkim, dmarc, spf
 from relay.sender.canonical import body_hashes
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import TypeVar
 
+    from relay.core.authentication import ARCCheck
     from relay.core.clock import Clock
     from relay.core.model import RawMail
     from relay.sender.resolver import MailLookups, Resolver
@@ -80,6 +81,7 @@ class Authenticator:
         resolver: Resolver,
         clock: Clock,
         *,
+        sealers: Iterable[str] = (),
         max_bytes: int = DEFAULT_MAX_BYTES,
         threads: int = _THREADS,
     ) -> None:
@@ -88,11 +90,13 @@ class Authenticator:
         Args:
             resolver: Asks the DNS; its deadline for a mail bounds all checks together.
             clock: Says whether signatures are expired.
+            sealers: Domains whose ARC seals count; none: ARC is not looked at.
             max_bytes: Of a longer mail no signature is verified.
             threads: How many mails are hashed at a time.
         """
         self._resolver = resolver
         self._clock = clock
+        self._sealers = frozenset(sealers)
         self._max_bytes = max_bytes
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="sender")
 
@@ -110,8 +114,8 @@ class Authenticator:
         started_s = loop.time()
         lookups = self._resolver.for_mail()
         author_domain = domain_of(address_key(request.author) or "")
-        of_spf, of_dkim = await asyncio.gather(
-            self._spf(lookups, request), self._dkim(lookups, request, author_domain)
+        of_spf, (of_dkim, of_arc) = await asyncio.gather(
+            self._spf(lookups, request), self._signed(lookups, request, author_domain)
         )
         try:
             found = await dmarc.check(
@@ -127,6 +131,7 @@ class Authenticator:
             spf=found.spf,
             dkim=found.dkim,
             dmarc=found.dmarc,
+            arc=of_arc,
             lookups=lookups.used,
             elapsed_ms=round((loop.time() - started_s) * 1000),
         )
@@ -142,51 +147,41 @@ class Authenticator:
             log.exception("sender_check_failed", check="spf")
             return (SPFCheck(Identity.MAIL_FROM, "", Result.TEMPERROR, _OUR_FAULT),)
 
-    async def _dkim(
+    async def _signed(
         self,
         lookups: MailLookups,
         request: AuthenticationRequest,
         author_domain: str,
-    ) -> tuple[Signature, ...]:
+    ) -> tuple[tuple[Signature, ...], ARCCheck | None]:
         try:
             return await self._signatures(lookups, request, author_domain)
         except Exception:
             log.exception("sender_check_failed", check="dkim")
-            return (Signature("", "", Result.TEMPERROR, _OUR_FAULT),)
+            return (Signature("", "", Result.TEMPERROR, _OUR_FAULT),), None
 
     async def _signatures(
         self,
         lookups: MailLookups,
         request: AuthenticationRequest,
         author_domain: str,
-    ) -> tuple[Signature, ...]:
-        """Verify the signatures of a mail, in the mail's order."""
-        lines, read = await self._in_thread(
-            partial(
-                dkim.read_signatures,
-                request.head,
-                author_domain,
-                self._clock.now(),
-                request.used_fields,
-            )
+    ) -> tuple[tuple[Signature, ...], ARCCheck | None]:
+        """Verify signatures, in the mail's order, and the ARC chain if it matters.
+
+        The body is read once, for all of them, while the DNS is asked for their keys.
+        """
+        lines, read, chain = await self._in_thread(
+            partial(self._read, request, author_domain)
         )
-        if request.raw.size_bytes > self._max_bytes:
-            text = f"not looked at: the mail has more than {self._max_bytes} bytes"
-            read = [
-                one.with_result(Result.POLICY, text) if one.is_open else one
-                for one in read
-            ]
         open_ = [one for one in read if one.is_open]
-        if not open_:
-            return tuple(one.found for one in read)
-        forms = {one.body_form for one in open_}
-        bodies, keys = await asyncio.gather(
+        forms = {one.body_form for one in open_} | (chain.forms if chain else set())
+        bodies, keys, chain_keys = await asyncio.gather(
             self._in_thread(
                 partial(body_hashes, request.raw, len(request.head), forms)
             ),
             asyncio.gather(
                 *(dkim.key(lookups, one.key_name, one.found.algorithm) for one in open_)
             ),
+            arc.chain_keys(lookups, chain),
         )
         judged = await self._in_thread(
             lambda: {
@@ -194,7 +189,35 @@ class Authenticator:
                 for one, key in zip(open_, keys, strict=True)
             }
         )
-        return tuple(judged.get(one.index, one.found) for one in read)
+        of_arc = None
+        if chain is not None:
+            of_arc = await self._in_thread(
+                partial(
+                    arc.judge_chain,
+                    chain,
+                    chain_keys,
+                    bodies,
+                    self._sealers,
+                    author_domain,
+                )
+            )
+        return tuple(judged.get(one.index, one.found) for one in read), of_arc
+
+    def _read(
+        self, request: AuthenticationRequest, author_domain: str
+    ) -> tuple[dkim.HeaderLines, list[dkim.ReadSignature], arc.Chain | None]:
+        """Take the header apart; runs in a thread."""
+        lines, read = dkim.read_signatures(
+            request.head, author_domain, self._clock.now(), request.used_fields
+        )
+        if request.raw.size_bytes > self._max_bytes:
+            text = f"not looked at: the mail has more than {self._max_bytes} bytes"
+            read = [
+                one.with_result(Result.POLICY, text) if one.is_open else one
+                for one in read
+            ]
+            return lines, read, None
+        return lines, read, arc.read_chain(request.head) if self._sealers else None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

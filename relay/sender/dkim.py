@@ -81,15 +81,15 @@ _NAME: Final = re.compile(r"[a-z0-9_.-]{1,253}")
 _MAX_SECONDS: Final = 253_402_300_799
 """The last second of the year 9999."""
 
-_SILENT: Final = logging.getLogger("relay.sender.dkimpy")
+SILENT: Final = logging.getLogger("relay.sender.dkimpy")
 """dkimpy reports strangers' mistakes as errors; they are results here."""
-_SILENT.disabled = True
+SILENT.disabled = True
 
 HeaderLines = list[tuple[bytes, bytes]]
 """Names and values as they stand in the mail, the values with their line ends."""
 
 
-class _Problem(Exception):  # noqa: N818 - an answer
+class Problem(Exception):  # noqa: N818 - an answer
     """What a signature or key came to."""
 
     def __init__(self, result: Result, text: str) -> None:
@@ -97,12 +97,12 @@ class _Problem(Exception):  # noqa: N818 - an answer
         self.result = result
 
 
-def _malformed(text: str) -> _Problem:
-    return _Problem(Result.PERMERROR, text)
+def _malformed(text: str) -> Problem:
+    return Problem(Result.PERMERROR, text)
 
 
-def _not_counted(text: str) -> _Problem:
-    return _Problem(Result.POLICY, text)
+def _not_counted(text: str) -> Problem:
+    return Problem(Result.POLICY, text)
 
 
 # ------------------------------------------------------------------ reading
@@ -157,7 +157,7 @@ def read_signatures(
     count = sum(name == "dkim-signature" for name, _ in fields)
     try:
         lines = read_lines(head)
-    except _Problem as problem:
+    except Problem as problem:
         unread = Signature("", "", problem.result, str(problem))
         return [], [ReadSignature(n, unread) for n in range(min(count, MAX_NAMED))]
     values = [value for name, value in lines if name.lower() == b"dkim-signature"]
@@ -181,7 +181,7 @@ def read_lines(head: bytes) -> HeaderLines:
     """Read a header as dkimpy does, if `relay.mail` reads the same.
 
     Raises:
-        _Problem: They differ, or dkimpy cannot read it.
+        Problem: They differ, or dkimpy cannot read it.
     """
     try:
         lines, _ = dkim.rfc822_parse(head)
@@ -198,6 +198,11 @@ def read_lines(head: bytes) -> HeaderLines:
     return [(name, value) for name, value in lines]
 
 
+def is_bounded(value: bytes) -> bool:
+    """Say whether dkimpy can be given a signature: see the top of this module."""
+    return len(value) <= _MAX_FIELD_BYTES and not _BLANK_RUN.search(value)
+
+
 def _may_be_of(value: bytes, domain: str) -> bool:
     """Say whether a signature may be of a domain or one above or below; a guess."""
     found = re.search(rb"(?:^|;)\s{0,64}d\s{0,64}=\s{0,64}([^\s;]{1,255})", value)
@@ -212,7 +217,7 @@ def _read_signature(
 ) -> ReadSignature:
     one = ReadSignature(index, Signature("", "", Result.NEUTRAL))
     try:
-        if len(value) > _MAX_FIELD_BYTES or _BLANK_RUN.search(value):
+        if not is_bounded(value):
             raise _malformed("the signature is too long, or has too much white space")
         try:
             tags = dkim.util.parse_tag_value(value)
@@ -220,7 +225,7 @@ def _read_signature(
             raise _malformed("the signature is no list of tags") from error
         one = _named(one, tags, missing)
         _check_tags(one, tags, now)
-    except _Problem as problem:
+    except Problem as problem:
         one = one.with_result(problem.result, str(problem))
     return one
 
@@ -262,7 +267,7 @@ def _check_tags(one: ReadSignature, tags: Mapping[bytes, bytes], now: datetime) 
     """Check the tags of a signature (RFC 6376 section 6.1.1).
 
     Raises:
-        _Problem: It is malformed, or of a kind that does not count.
+        Problem: It is malformed, or of a kind that does not count.
     """
     for tag in (b"v", b"a", b"b", b"bh", b"d", b"h", b"s"):
         if tag not in tags:
@@ -291,7 +296,7 @@ def _check_rules(found: Signature, tags: Mapping[bytes, bytes], now: datetime) -
     """Refuse what a well-formed signature may say and a receiver need not take.
 
     Raises:
-        _Problem: It does not count.
+        Problem: It does not count.
     """
     if found.algorithm == "rsa-sha1":
         raise _not_counted("signed with SHA-1, which does not count (RFC 8301)")
@@ -405,7 +410,7 @@ async def key(lookups: MailLookups, name: str, algorithm: str) -> KeyOrProblem:
         if b"p=" in b"".join(record.split()):
             try:
                 return _read_key(record, _ALGORITHMS[algorithm])
-            except _Problem as problem:
+            except Problem as problem:
                 return problem.result, str(problem)
     return Result.PERMERROR, f"there is no key at {name}"
 
@@ -414,7 +419,7 @@ def _read_key(record: bytes, kind: str) -> Key:
     """Read a key record (RFC 6376 sections 3.6.1 and 6.1.2).
 
     Raises:
-        _Problem: It cannot be used for this signature.
+        Problem: It cannot be used for this signature.
     """
     if len(record) > _MAX_KEY_RECORD:
         raise _malformed("the key record is too long")
@@ -450,7 +455,7 @@ def _rsa_modulus(text: bytes) -> int:
     """Return the modulus of an RSA key, if it may be used.
 
     Raises:
-        _Problem: It cannot be read, or is too short or too big to count.
+        Problem: It cannot be read, or is too short or too big to count.
     """
     try:
         data = base64.b64decode(b"".join(text.split()), validate=True)
@@ -509,7 +514,7 @@ def judge(
     one = replace(one, found=replace(one.found, key_bits=key.bits, weak=weak))
     try:
         _check(one, lines, key, bodies)
-    except _Problem as problem:
+    except Problem as problem:
         return one.with_result(problem.result, str(problem)).found
     text = f"signed by {one.found.domain}"
     if weak:
@@ -520,19 +525,19 @@ def judge(
 def _check(
     one: ReadSignature, lines: HeaderLines, key: Key, bodies: Mapping[str, bytes]
 ) -> None:
-    """Raise `_Problem` unless the signature is good."""
+    """Raise `Problem` unless the signature is good."""
     found = one.found
     if key.strict and domain_key(found.identity.rpartition("@")[2]) != found.domain:
         raise _malformed("i= is below d=, which the key forbids (t=s)")
     if bodies.get(one.body_form) != one.body_hash:
-        raise _Problem(Result.FAIL, "the body was changed after signing")
+        raise Problem(Result.FAIL, "the body was changed after signing")
     if key.kind == "rsa" and not (
         len(one.signature) == (key.bits + 7) // 8
         and int.from_bytes(one.signature) < key.modulus
     ):
         # RFC 8017 sections 5.2.2 and 8.2.2. dkimpy takes both, and so more than one
         # spelling of a signature: the digest would not show a replay.
-        raise _Problem(Result.FAIL, "the signature does not fit its key")
+        raise Problem(Result.FAIL, "the signature does not fit its key")
     try:
         good = _verify(one, lines, key)
     except dkim.DKIMException as error:
@@ -543,7 +548,7 @@ def _check(
         raise _malformed(f"the signature cannot be verified ({name})") from error
     if not good:
         text = "the header was changed after signing, or the key is another's"
-        raise _Problem(Result.FAIL, text)
+        raise Problem(Result.FAIL, text)
 
 
 def _verify(one: ReadSignature, lines: HeaderLines, key: Key) -> bool:
@@ -551,7 +556,7 @@ def _verify(one: ReadSignature, lines: HeaderLines, key: Key) -> bool:
     values = [value for name, value in lines if name.lower() == b"dkim-signature"]
     tags = dkim.util.parse_tag_value(values[one.index])
     wanted = {*signed_names(tags), "dkim-signature"}
-    verifier = _HeadOnly(logger=_SILENT)
+    verifier = _HeadOnly(logger=SILENT)
     verifier.headers = [
         [name, value] for name, value in lines if name.decode().lower() in wanted
     ]

@@ -11,7 +11,10 @@ from relay.intake.buffer import header_end
 from relay.sender.authenticate import AuthenticationRequest, Authenticator
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.core.authentication import Authentication
+    from relay.core.clock import Clock
     from tests.fakes.dns import DNS
 
 PEER = "192.0.2.1"
@@ -45,10 +48,21 @@ def head_of(data: bytes) -> bytes:
 class Checker:
     """An Authenticator with defaults for everything about a mail."""
 
-    def __init__(self, dns: DNS, **settings: object) -> None:
-        """Ask this DNS; settings are the resolver's."""
-        self.resolver = dns.resolver(**settings)
-        self.authenticator = Authenticator(self.resolver, SystemClock())
+    def __init__(
+        self,
+        dns: DNS,
+        *,
+        clock: Clock | None = None,
+        sealers: Sequence[str] = (),
+        max_bytes: int = 1 << 30,
+        **settings: object,
+    ) -> None:
+        """Ask this DNS; other settings are the resolver's."""
+        clock = clock or SystemClock()
+        self.resolver = dns.resolver(clock=clock, **settings)
+        self.authenticator = Authenticator(
+            self.resolver, clock, sealers=sealers, max_bytes=max_bytes
+        )
 
     async def close(self) -> None:
         """End the threads and the questions."""

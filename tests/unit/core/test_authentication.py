@@ -141,8 +141,8 @@ def test_facts_in_words():
         ),
         "signed by corp.example, aligned with the From address; weak key of 1024 bits",
         (
-            "signed by list.example, which is not the domain of From; the signature does "
-            "not cover: to, cc"
+            "signed by list.example, which is not the domain of From; the signature "
+            "does not cover: to, cc"
         ),
         "DKIM signature of an unknown domain: permerror: no tags",
         "SPF of the envelope sender: pass: it may, aligned with the From address",
