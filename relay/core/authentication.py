@@ -130,7 +130,7 @@ class DMARCCheck:
 
 @dataclass(frozen=True, slots=True)
 class ARCCheck:
-    """The ARC chain. `trusted`: it is whole, and its last sealer is a configured one."""
+    """The ARC chain; `trusted` if it is whole and its last sealer a configured one."""
 
     result: Result
     sealer: str = ""
