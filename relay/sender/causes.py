@@ -39,14 +39,19 @@ class Cause:
         return self.enhanced.startswith("4")
 
     def text(self, *, address: str = "", detail: str = "") -> str:
-        """Return sentence and mend for the person who sent the mail."""
+        """Return sentence and mend for the person who sent the mail.
+
+        Between them stand the number and the section whose check failed, for the
+        administrator whom they ask.
+        """
         values = {
             "address": address[:LONGEST_SHOWN],
             "domain": address.rpartition("@")[2][:LONGEST_SHOWN],
             "detail": detail[:LONGEST_SHOWN],
         }
-        said = [self.sentence.format_map(values), self.mend.format_map(values)]
-        return "; ".join(one for one in said if one)
+        section = self.source.partition(",")[0]
+        said = f"{self.sentence} ({self.number}, {section}); {self.mend}"
+        return said.format_map(values)
 
     @property
     def plain(self) -> str:
@@ -176,7 +181,7 @@ _ROWS: Final = (
         "RFC 6376 section 5.4",
         "The DKIM signature of {domain} does not cover {detail}, so that anybody could "
         "have changed it",
-        "ask the administrator of {domain} to sign these fields too",
+        f"{_RELEASE}; ask the administrator of {{domain}} to sign these fields too",
     ),
     Cause(
         "S206",

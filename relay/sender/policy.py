@@ -62,6 +62,8 @@ _WORDS: Final = {
     "import": "imported from {}",
 }
 _HELD: Final = frozenset({"signature_old", "signature_reused"})
+_NOT_REFUSED: Final = frozenset({"dkim_not_covered"})
+"""Held instead of refused: what the big providers sign leaves a field or two open."""
 _FIRM: Final = frozenset({"reject", "quarantine"})
 _RESULTS: Final = "results"
 
@@ -212,7 +214,7 @@ def _by(
     if not reason:
         return replace(good, proof=proof)
     outcome = Outcome.RETRY if cause(reason).temporary else otherwise
-    if reason in _HELD:
+    if reason in _HELD or (reason in _NOT_REFUSED and outcome is Outcome.REFUSE):
         outcome = Outcome.HOLD
     return against(
         reason,

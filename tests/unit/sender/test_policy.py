@@ -199,8 +199,10 @@ def test_aligned_refuses_with_the_reason(facts, reason, words):
     """The cause is the first that the sender can mend; the text says it in words."""
     verdict = judged(facts)
     row = CAUSES[verdict.cause]
-    assert (verdict.outcome, verdict.reason) == (Outcome.REFUSE, reason)
+    outcome = Outcome.HOLD if reason == "dkim_not_covered" else Outcome.REFUSE
+    assert (verdict.outcome, verdict.reason) == (outcome, reason)
     assert row.reason == reason
+    assert f"({row.number}, {row.source.partition(',')[0]})" in verdict.text
     assert words in verdict.text
     assert "{" not in verdict.text
     assert verdict.proof == ""
@@ -261,7 +263,7 @@ def test_silent_dns_of_another_domain_changes_nothing(facts):
         (found(OWN, spf=spf(Result.SOFTFAIL)), Outcome.ACCEPT, "signed by acme.com"),
         (found(replace(OWN, result=Result.FAIL), OWN), Outcome.ACCEPT, "signed by"),
         (found(), Outcome.REFUSE, "Nothing proves"),
-        (found(replace(OWN, covers=False)), Outcome.REFUSE, "does not cover"),
+        (found(replace(OWN, covers=False)), Outcome.HOLD, "does not cover"),
         (
             found(OWN, spf=spf(Result.TEMPERROR)),
             Outcome.RETRY,
@@ -348,8 +350,14 @@ def test_a_redirect_is_proven_by_resent_from():
     assert good.proof == "signed by acme.com, aligned with the Resent-From address"
     bad = judged(found(OTHER), kind=MailKind.REDIRECT)
     assert bad.reason == "redirect_not_proven"
-    assert "RFC" not in bad.text
+    assert "(S212, RFC 5322 section 3.6.6)" in bad.text
     assert "forward the mail instead" in bad.text
+
+
+def test_what_a_signature_leaves_open_is_flagged_where_that_is_the_rule():
+    """It is held instead of refused; an admin who only flags wants no mail held."""
+    rule = Rule(Policy.ALIGNED, Outcome.FLAG)
+    assert judged(found(replace(OWN, covers=False)), rule).outcome is Outcome.FLAG
 
 
 def test_forwarded_mail_has_its_own_cause():
