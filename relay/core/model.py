@@ -163,7 +163,8 @@ class Email:
     All text is free of NUL and of lone surrogates. `message_id`, `in_reply_to` and
     `references` keep their angle brackets. `date` is None where the header is absent
     or cannot be read. `key1` and `key2` are the identity (docs/flow.md, "Identity"):
-    equal in either is the same mail. `repairs` says what was wrong and repaired.
+    equal in either is the same mail; without Message-ID and Date (`dated` is False) the
+    time of receipt enters as well. `repairs` says what was wrong and repaired.
     `automatic` is set where the header shows that no person wrote the mail.
     """
 
@@ -185,6 +186,7 @@ class Email:
     key2: str
     repairs: tuple[str, ...] = ()
     automatic: Automatic | None = None
+    dated: bool = True
 
 
 # ------------------------------------------------------------------ matching

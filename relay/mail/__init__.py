@@ -1,10 +1,11 @@
 """Reading: the bytes of a mail become an `Email`, whatever the bytes are.
 
-The way through: `fields` finds the header fields, `parts` the parts of the MIME tree,
-`params` reads their parameters, `decode` their content, `body` makes text of them
-(`html` where there is no plain text), `addresses` and `words` read what people wrote
-into header fields, `dates` and `identity` do what their names say, `automatic` tells
-mail that no person wrote, and `reader` puts the value together.
+The way through: `fields` finds the header fields, `parts` the parts of the MIME tree
+(`smime` those that are wrapped up), `params` reads their parameters, `decode` their
+content, `body` makes text and files of them (with `html`, `flowed`, `images`, `tnef`
+and `rtf`), `addresses`, `words` and `charsets` read what people wrote into header
+fields, `dates` and `identity` do what their names say, `automatic` tells mail that no
+person wrote, `formats` knows what is no mail, and `reader` puts the value together.
 
 Promises: any bytes give an `Email` or `UnparsableMessage`; the time taken grows with
 the size of the mail and no faster; text that leaves here has no NUL, no control
@@ -18,7 +19,7 @@ from relay.mail.automatic import kind_of, recognise
 from relay.mail.decode import decoded
 from relay.mail.fields import header_fields
 from relay.mail.identity import content_keys
-from relay.mail.reader import parse
+from relay.mail.reader import keys_of, parse
 from relay.mail.words import decode_header
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "decode_header",
     "decoded",
     "header_fields",
+    "keys_of",
     "kind_of",
     "mailboxes",
     "masked",

@@ -1,14 +1,19 @@
 """Address lists, read from raw header bytes.
 
 Mailboxes are separated first and decoded afterwards, so that an encoded comma never
-splits a name and an encoded word never makes an address. The address is what stands
-in angle brackets: `boss@corp.example <evil@x.example>` is evil@x.example.
+splits a name and an encoded word never makes an address; an encoded word is one piece,
+whatever stands in it. The address is what stands in angle brackets:
+`boss@corp.example <evil@x.example>` is evil@x.example. It is all of what stands there
+or nothing: half of `<anna mara@acme.example>` is another person.
 
 A recipient is never dropped where an address can be seen: unquoted commas in names,
 missing commas, semicolons, groups, comments, quotes around whole addresses and blanks
-around the `@` are all read. Where quotes or parentheses do not pair up, the value is
-read once more as if they were plain characters: that finds more mailboxes, never
-fewer, which is also the safe side for a From field that must hold exactly one.
+around the `@` are all read; among recipients also an entry that a program encoded
+whole, name and address in one encoded word. In From that stays refused: most readers of
+such a mail see no address there, or another. Where quotes or parentheses do not pair
+up, the value is read once more as if they were plain characters: that finds more
+mailboxes, never fewer, which is also the safe side for a From field that must hold
+exactly one.
 
 At most `MAX_ENTRIES` separators and brackets are read, far more than real mail has;
 `is_cut` says whether that left something out. No expression in here looks at a byte
@@ -25,7 +30,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from relay.core.model import Mailbox
-from relay.mail.words import decode, decode_header
+from relay.mail.words import decode_header, encoded_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +65,16 @@ _PAREN: Final = re.compile(rb"\\.|[()]", re.DOTALL)
 _SIMPLE: Final = re.compile(rb"[!#-'*+\--9=?A-Z^-~]+@[!#-'*+\--9=?A-Z^-~]+")
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _BETWEEN: Final = re.compile(rb"[\s,;<>()\"\\]+")
+_MASK: Final = re.compile(rb"\x00(\d+)\x00")
+_COMMENT: Final = re.compile(rb"\([^()]*\)")
+_AROUND_AT: Final = re.compile(rb"\s*@\s*")
+# Blanks and marks that nobody sees, and that were copied along with an address.
+_INVISIBLE: Final = (
+    "\u00a0\u00ad\u034f\u061c\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+    "\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+    "\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u3000\ufeff"
+)
+_NBSP: Final = b"\xc2\xa0"
 _UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -67,12 +82,19 @@ class _UnpairedError(Exception):
     """A quote or a parenthesis that is never closed."""
 
 
-def mailboxes(values: Iterable[bytes]) -> tuple[Mailbox, ...]:
+def mailboxes(
+    values: Iterable[bytes], charset: str = "", *, recipients: bool = False
+) -> tuple[Mailbox, ...]:
     """Return the mailboxes of all header fields of one name, in order; never raises.
 
     Groups are flattened. Names are decoded, clean, on one line; addresses are as
     written, never decoded, with U+FFFD in place of control characters. Entries in
     which no address can be seen are left out.
+
+    Args:
+        values: Raw values, unfolded.
+        charset: Label of the body's charset; names that are raw and no UTF-8 are in it.
+        recipients: Read entries as well that are one encoded word, address included.
     """
     found: list[Mailbox] = []
     left = MAX_ENTRIES
@@ -83,12 +105,13 @@ def mailboxes(values: Iterable[bytes]) -> tuple[Mailbox, ...]:
             found += easy
             left -= 2 * len(easy)
             continue
-        reader = _List(left)
+        masked, words = _masked(value, recipients=recipients)
+        reader = _List(left, words, charset, recipients=recipients)
         try:
-            found += reader.read(value)
+            found += reader.read(masked)
         except _UnpairedError:
-            reader = _List(left)
-            found += reader.read(value, plain=True)
+            reader = _List(left, words, charset, recipients=recipients)
+            found += reader.read(masked, plain=True)
         left = reader.left
     return tuple(found)
 
@@ -101,6 +124,36 @@ def is_cut(values: Iterable[bytes]) -> bool:
         if len(value) > MAX_ENTRIES:
             ends += value.count(b",") + value.count(b";") + value.count(b"<")
     return ends > MAX_ENTRIES
+
+
+def _masked(value: bytes, *, recipients: bool) -> tuple[bytes, list[bytes]]:
+    """Put a mark in place of each encoded word, so that nothing in it separates.
+
+    In From a word that has a raw `@` in it stays as it is: there, finding more
+    mailboxes is the safe side.
+    """
+    if not value.isascii() and _NBSP in value:
+        try:
+            value.decode("utf-8")
+        except UnicodeError:
+            pass
+        else:
+            value = value.replace(_NBSP, b" ")
+    if b"=?" not in value:
+        return value, []
+    value = value.replace(b"\0", b"\x01")
+    words: list[bytes] = []
+    pieces: list[bytes] = []
+    position = 0
+    for word in encoded_words(value):
+        raw = value[word.start : word.end]
+        if b"@" in raw and not recipients:
+            continue
+        pieces += (value[position : word.start], b"\0%d\0" % len(words))
+        words.append(raw)
+        position = word.end
+    pieces.append(value[position:])
+    return b"".join(pieces), words
 
 
 def _read_easy(value: bytes) -> list[Mailbox] | None:
@@ -122,11 +175,17 @@ def _read_easy(value: bytes) -> list[Mailbox] | None:
 class _List:
     """One address list while it is read."""
 
-    def __init__(self, left: int) -> None:
+    def __init__(
+        self, left: int, words: list[bytes], charset: str, *, recipients: bool
+    ) -> None:
         self.left = left
+        self.words = words  # what the marks stand for
+        self.charset = charset
+        self.recipients = recipients
         self.found: list[Mailbox] = []
         # What stands before an angle bracket or a comma; quoted strings keep quotes.
         self.pending: list[bytes] = []
+        self.since = 0  # where what follows the last comma begins
         self.solid = False  # something but blanks is pending
         self.at = False  # an `@` is pending
         self.bracket = False  # brackets without an address stood in this entry
@@ -167,17 +226,20 @@ class _List:
 
     def _clear(self) -> None:
         self.pending.clear()
+        self.since = 0
         self.solid = self.at = self.bracket = False
 
     def _bracket(self, inner: bytes) -> None:
         """Take a mailbox whose address stands in angle brackets."""
         self.left -= 1
         addresses = _in_brackets(inner)
+        if not addresses and self.words and self._encoded(inner):
+            return
         if not addresses:
             self.bracket = True
             return
         self._note_comment()
-        name = _name(self.pending) or _text(self.comment)
+        name = self._name(self.pending) or self._decoded(self.comment)
         self.nameless = not name
         self._take(name, addresses)
 
@@ -185,11 +247,15 @@ class _List:
         """Take what stands before a separator, if an address can be seen in it."""
         self.left -= 1
         if self.at:
-            name, addresses = _bare(self.pending)
-            self._take(name or _text(self.comment), addresses)
+            rest, addresses = _bare(self.pending)
+            name = self._name([b" ".join(rest)])
+            self._take(name or self._decoded(self.comment), addresses)
+        elif self.words and self._encoded(b"".join(self.pending[self.since :])):
+            self.comment = b""
         elif by == b"," and self.solid and not self.bracket:
             # `Doe, John <john@x.example>`: the comma belongs to the name.
             self.pending.append(b",")
+            self.since = len(self.pending)
         else:
             self._note_comment()
             self._clear()
@@ -198,17 +264,51 @@ class _List:
 
     def _take(self, name: str, addresses: list[bytes]) -> None:
         self.found += [
-            Mailbox("" if index else name, _address(address))
+            Mailbox("" if index else name, _address(self._unmasked(address)))
             for index, address in enumerate(addresses)
         ]
         self._clear()
         self.comment = b""
 
+    def _unmasked(self, raw: bytes) -> bytes:
+        """Put the encoded words back where their marks stand."""
+        if b"\0" not in raw or not self.words:
+            return raw
+        return _MASK.sub(self._word, raw)
+
+    def _word(self, mark: re.Match[bytes]) -> bytes:
+        return self.words[int(mark[1])]
+
+    def _encoded(self, raw: bytes) -> bool:
+        """Take an entry, or what stands in brackets, that is an encoded address."""
+        if not self.recipients or not _MASK.search(raw):
+            return False
+        text = decode_header(self._unmasked(raw.replace(b'"', b" ")), self.charset)
+        inner = mailboxes([text.encode("utf-8", "replace")]) if "@" in text else ()
+        if not inner:
+            return False
+        self.found += inner
+        self._clear()
+        return True
+
+    def _name(self, pieces: list[bytes]) -> str:
+        """Return a display name; quoted strings among the pieces lose their quotes."""
+        raw = b"".join(
+            [
+                _ESCAPED.sub(rb"\1", piece[1:-1]) if piece[:1] == b'"' else piece
+                for piece in pieces
+            ]
+        )
+        return self._decoded(raw.replace(b'"', b""))
+
+    def _decoded(self, raw: bytes) -> str:
+        return _text(self._unmasked(raw), self.charset) if raw else ""
+
     def _note_comment(self) -> None:
         """Give the mailbox just taken its name out of the comment behind it."""
         if self.nameless and self.comment:
             last = self.found[-1]
-            self.found[-1] = Mailbox(_text(self.comment), last.address)
+            self.found[-1] = Mailbox(self._decoded(self.comment), last.address)
             self.comment = b""
         self.nameless = False
 
@@ -252,14 +352,18 @@ def _in_brackets(inner: bytes) -> list[bytes]:
             return [local + quote + domain]
     if b":" in inner and b"[" not in inner:
         inner = inner.rpartition(b":")[2]  # a source route, or `mailto:`
-    return _seen(inner)
+    if b"(" in inner:
+        inner = _COMMENT.sub(b" ", inner)
+    words = [word for word in _BETWEEN.split(_AROUND_AT.sub(b"@", inner)) if word]
+    # All of it or nothing: what is beside an address may be the rest of it.
+    return _seen(b" ".join(words)) if all(map(_is_address, words)) else []
 
 
-def _bare(pieces: list[bytes]) -> tuple[str, list[bytes]]:
-    """Return the addresses in text without angle brackets, and a name beside them."""
+def _bare(pieces: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Return the addresses in text without brackets, and the pieces of a name."""
     whole = b"".join(pieces).strip()
     if _SIMPLE.fullmatch(whole) and whole[:1] != b"'":
-        return "", [whole]
+        return [], [whole]
     addresses: list[bytes] = []
     rest: list[bytes] = []
     local = b""
@@ -281,9 +385,9 @@ def _bare(pieces: list[bytes]) -> tuple[str, list[bytes]]:
         rest += [word for word in text.split() if not seen or b"@" not in word]
         local = b""
     if addresses:
-        return _name([b" ".join(rest)]), addresses
+        return rest, addresses
     # Only inside quotes, or with blanks around the `@`.
-    return "", _seen(whole.replace(b'"', b" "))
+    return [], _seen(whole.replace(b'"', b" "))
 
 
 def _seen(text: bytes) -> list[bytes]:
@@ -309,21 +413,8 @@ def _bare_word(word: bytes) -> bytes:
     return word
 
 
-def _name(pieces: list[bytes]) -> str:
-    """Return a display name; quoted strings among the pieces lose their quotes."""
-    raw = b"".join(
-        [
-            _ESCAPED.sub(rb"\1", piece[1:-1]) if piece[:1] == b'"' else piece
-            for piece in pieces
-        ]
-    )
-    return _text(raw.replace(b'"', b""))
-
-
-def _text(raw: bytes) -> str:
-    if not raw:
-        return ""
-    text = " ".join(decode_header(raw).split())
+def _text(raw: bytes, charset: str) -> str:
+    text = " ".join(decode_header(raw, charset).split())
     if len(text) > 1 and text[0] == text[-1] == "'":
         text = text[1:-1].strip()
     return text.strip(", ")
@@ -332,4 +423,11 @@ def _text(raw: bytes) -> str:
 def _address(raw: bytes) -> str:
     if raw.isascii() and _SIMPLE.fullmatch(raw):
         return raw.decode("ascii")
-    return _UNSEEN.sub("\ufffd", decode(raw)[0])
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeError:
+        text = raw.decode("cp1252", "replace")  # No guess: the `@` must stay.
+    seen = text.strip(_INVISIBLE)
+    if seen[:1] == "@" or seen[-1:] == "@":
+        seen = text  # There is nothing else on that side.
+    return _UNSEEN.sub("\ufffd", seen)

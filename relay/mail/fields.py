@@ -26,10 +26,17 @@ _MAX_PART_FIELDS: Final = 200
 
 # A name, its value with the lines folded into it, or else a line that is no field.
 # A blank before the colon is the obsolete syntax of RFC 5322 section 4.5.
+# Notepad and some web mailers put a byte order mark before the first of their fields.
 _LINE: Final = re.compile(
-    rb"^(?:([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)|([^\n]+))", re.MULTILINE
+    rb"^(?:(?:\xef\xbb\xbf)*([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)|([^\n]+))",
+    re.MULTILINE,
 )
-_FIELD: Final = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?")
+_FIELD: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)*([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?"
+)
+_IN_BRACKETS: Final = re.compile(rb"<[^<>]*>")
+_FOLD: Final = re.compile(rb"\r?\n[ \t]+")
+_MARKED: Final = re.compile(rb"^\xef\xbb\xbf", re.MULTILINE)
 
 Fields = list[tuple[str, bytes]]
 """Lower-case names and raw unfolded values, in the order of the mail."""
@@ -78,12 +85,31 @@ def scan(raw: bytes, limit: int = MAX_HEADER_BYTES) -> Header:
     if len(fields) > MAX_FIELDS:
         del fields[MAX_FIELDS:]
         repairs = (*repairs, "fields_cut")
+    if b"\xef\xbb\xbf" in block and _MARKED.search(block):
+        repairs = (*repairs, "byte_order_mark")
     if broken:
         start = _trailing(block)
         if start is not None and end <= limit:
             return Header(fields, start, start, (*repairs, "body_separator_missing"))
         repairs = (*repairs, "header_line_ignored")
     return Header(fields, end, body, repairs)
+
+
+def joined(raw: bytes, header: Header, name: str) -> list[bytes]:
+    """Return the values of a field, with addresses whole that folding has broken.
+
+    Some programs fold at the 76th character, wherever it is: within angle brackets
+    what was folded is joined without a blank. Elsewhere the values are as in `header`.
+    """
+    values: list[bytes] = []
+    for found, value, _ in _LINE.findall(raw[: header.end]):
+        if found.decode("ascii").lower() == name:
+            values.append(_unfold(_IN_BRACKETS.sub(_join, value)))
+    return values
+
+
+def _join(found: re.Match[bytes]) -> bytes:
+    return _FOLD.sub(b"", found[0]) if b"@" in found[0] else found[0]
 
 
 def scan_part(raw: bytes, start: int) -> tuple[Fields, int]:

@@ -7,7 +7,10 @@ check). Each byte is looked at a fixed number of times, so any input is safe.
 
 Blocks begin on a line of their own, paragraphs and headings with an empty line before
 them; list items get a dash, table cells a tab between them; `<pre>` keeps its lines;
-scripts, styles, comments and the head are left out. Links keep their text alone.
+scripts, styles, comments and the title are left out. Links keep their text alone.
+
+The head is no bracket around what it holds: it ends where the letter begins, closed or
+not, and a head within a quote is none (HTML Living Standard, 13.2.6.4.4 and .7).
 """
 
 from __future__ import annotations
@@ -30,11 +33,11 @@ _PARAGRAPHS: Final = {
 _BLOCKS: Final = {
     "address", "article", "aside", "body", "caption", "center", "dd", "details",
     "dialog", "div", "dt", "fieldset", "figcaption", "footer", "form", "frameset",
-    "header", "html", "legend", "li", "main", "menu", "nav", "option", "section",
-    "summary", "tbody", "tfoot", "thead", "tr",
+    "head", "header", "html", "legend", "li", "main", "menu", "nav", "option",
+    "section", "summary", "tbody", "tfoot", "thead", "tr",
 }  # fmt: skip
 _SKIPPED: Final = {
-    "head", "iframe", "math", "noembed", "noframes", "object", "script", "select",
+    "iframe", "math", "noembed", "noframes", "object", "script", "select",
     "style", "svg", "template", "title", "xmp",
 }  # fmt: skip
 _RAW: Final = frozenset({"script", "style"})

@@ -18,6 +18,16 @@ in the tests pin it.
     K1 = digest("relay-key-1", id, value(from), value(date))
          and, where id is empty, followed by K2
 
+A mail with neither Message-ID nor Date does not say when it was sent: a report of the
+same words every week would be one mail. So the time of receipt enters its keys, in
+windows that overlap (`at_time`):
+
+    K1 = digest("relay-key-1-at", K1, window), the number of the 8 hours since 1970
+    K2 = digest("relay-key-2-at", K2, window), the same, counted 4 hours later
+
+Of two copies that come within four hours, no window ends between both: they share a key
+and are one mail. After eight hours they share none.
+
 Why so: a Message-ID alone would miss a copy whose id was rewritten, and would let a
 program that uses one id again swallow another mail. What servers add on the way
 (Received and the like) does not enter, nor does Bcc. A list that adds a footer or a
@@ -34,7 +44,12 @@ from typing import TYPE_CHECKING, Final
 from relay.mail.fields import scan
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from relay.mail.fields import Header
+
+WINDOW_S: Final = 8 * 3600
+"""For so long, at most, a mail without Message-ID and Date is the same mail again."""
 
 BODY_BYTES: Final = 4096
 """How much of the folded body enters K2."""
@@ -49,6 +64,26 @@ def content_keys(raw: bytes) -> tuple[str, str]:
     stands at the top of this module, and never changes.
     """
     return keys(raw, scan(raw))
+
+
+def is_dated(header: Header) -> bool:
+    """Say whether a mail has a Message-ID or a Date that tells it from others."""
+    return any(
+        value.strip()
+        and not (name == "message-id" and b"".join(value.split()) == b"<>")
+        for name, value in header.fields
+        if name in {"message-id", "date"}
+    )
+
+
+def at_time(key1: str, key2: str, received_at: datetime) -> tuple[str, str]:
+    """Return the keys of a copy of a mail that is not dated, received at that time."""
+    received = int(received_at.timestamp())
+    windows = received // WINDOW_S, (received + WINDOW_S // 2) // WINDOW_S
+    return (
+        _digest([b"relay-key-1-at", key1.encode("ascii"), b"%d" % windows[0]]),
+        _digest([b"relay-key-2-at", key2.encode("ascii"), b"%d" % windows[1]]),
+    )
 
 
 def keys(raw: bytes, header: Header) -> tuple[str, str]:

@@ -39,6 +39,8 @@ def read(value: bytes) -> tuple[str, dict[str, bytes]]:
     value = value[:MAX_VALUE_BYTES]
     found = _VALUE.match(value)
     token = found[1] if found else b""
+    if b"=" in token:  # The value itself is missing: `name="offer.pdf"`.
+        value, token = b";" + value, b""
     if b"(" in token:
         token = _COMMENT.sub(b"", token)
     parameters: dict[str, bytes] = {}
@@ -56,9 +58,10 @@ def media_type(token: str, default: str) -> str:
     return token if _TYPE.fullmatch(token) else default
 
 
-def text(parameters: dict[str, bytes], name: str) -> str:
+def text(parameters: dict[str, bytes], name: str, charset: str = "") -> str:
     """Return a parameter as clean text on one line, or an empty string.
 
+    `charset` is the label of what is raw in it and no UTF-8.
     The encoded form `name*` and the segments `name*0`, `name*1*` … come before the
     plain one, as RFC 2231 asks. Segments are joined before they are decoded.
     """
@@ -71,12 +74,14 @@ def text(parameters: dict[str, bytes], name: str) -> str:
                 pieces.append((int(part[2] or 0), bool(part[3]), raw))
         if pieces:
             return _join(sorted(pieces))
-    return decode_header(plain) if plain else ""
+    return decode_header(plain, charset) if plain else ""
 
 
-def file_name(disposition: dict[str, bytes], content: dict[str, bytes]) -> str:
+def file_name(
+    disposition: dict[str, bytes], content: dict[str, bytes], charset: str = ""
+) -> str:
     """Return the name of a part, without folders, or an empty string."""
-    name = text(disposition, "filename") or text(content, "name")
+    name = text(disposition, "filename", charset) or text(content, "name", charset)
     if "/" in name or "\\" in name:
         name = re.split(r"[/\\]", name.rstrip("/\\"))[-1]
     return "" if name in {".", ".."} else shorten(name)

@@ -9,7 +9,14 @@ else is read as far as it goes, and `Email.repairs` says what was wrong:
     body_separator_missing          no empty line behind the header
     boundary_guessed, boundary_not_closed, multipart_without_parts
     parts_cut, depth_cut, delimiters_cut    limits of `parts`; the first parts are read
+    byte_order_mark                 one stood before a field
+    multipart_encoded, hidden_cut   a multipart in base64 as a whole; not read further
     encoding_unknown, charset_mended, text_cut
+    base64_blocks, base64_damaged, base64_with_text, base64_missing
+    alternative_left_out            the letter once more, in a form nobody needs
+    data_images_taken_out, uuencode_taken_out, enriched_read
+    tnef_opened, tnef_unreadable, smime_opened, smime_encrypted, smime_unreadable
+    pgp_encrypted, pgp_signed       kept as it is
     from_missing, from_repeated     no From field, or several
     addresses_cut                   more entries in an address field than are read
     date_unreadable                 there is a Date field, and no date in it
@@ -26,20 +33,24 @@ from relay.mail.addresses import is_cut, mailboxes
 from relay.mail.automatic import recognise
 from relay.mail.body import read_body
 from relay.mail.dates import parse_date
-from relay.mail.fields import scan
-from relay.mail.identity import keys
+from relay.mail.fields import joined, scan
+from relay.mail.formats import no_header, not_a_mail
+from relay.mail.identity import at_time, is_dated, keys
 from relay.mail.parts import read_tree
 from relay.mail.words import clean, decode, decode_header
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from relay.core.model import Mailbox
     from relay.mail.fields import Header
 
 MAX_HEADERS: Final = 65_536
 """How many bytes of the header block are kept as text."""
 
-_ADDRESSES: Final = ("from", "to", "cc", "bcc", "reply-to")
+_TO: Final = ("to", "cc", "bcc", "reply-to")
+_ADDRESSES: Final = ("from", *_TO)
+_IN_BRACKETS: Final = re.compile(rb"<[^<>]*>")
 _READ: Final = {
     "from", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id",
     "in-reply-to", "references",
@@ -51,19 +62,20 @@ def parse(raw: bytes) -> Email:
     """Read a mail; the time taken is linear in its size.
 
     Raises:
-        UnparsableMessage: The bytes hold no header field. Nothing else is raised,
-            whatever the bytes are.
+        UnparsableMessage: The bytes hold no header field, or are a file of another
+            kind. Nothing else is raised, whatever the bytes are.
     """
+    if other := not_a_mail(raw):
+        raise UnparsableMessage(other)
     header = scan(raw)
     if not header.fields:
-        text = "the mail has no header field" if raw.strip() else "the mail is empty"
-        raise UnparsableMessage(text)
+        raise UnparsableMessage(no_header(raw))
     values: dict[str, list[bytes]] = {}
     for name, value in header.fields:
         if name in _READ:
             values.setdefault(name, []).append(value)
     tree = read_tree(raw, header)
-    body = read_body(raw, tree.parts)
+    body = read_body(tree.parts)
     repairs = [*header.repairs, *tree.repairs, *body.repairs]
     date = _date(values.get("date", []), repairs)
     senders = values.get("from", [])
@@ -72,14 +84,17 @@ def parse(raw: bytes) -> Email:
     if any(is_cut(values[name]) for name in _ADDRESSES if name in values):
         repairs.append("addresses_cut")
     key1, key2 = keys(raw, header)
+    people = {name: _recipients(raw, header, name, tree.charset) for name in _TO}
     ids = _idents(values.get("message-id", [])[:1])
     return Email(
-        from_=mailboxes(senders),
-        to=mailboxes(values.get("to", ())),
-        cc=mailboxes(values.get("cc", ())),
-        bcc=mailboxes(values.get("bcc", ())),
-        reply_to=mailboxes(values.get("reply-to", ())),
-        subject=decode_header(values["subject"][0]) if "subject" in values else "",
+        from_=mailboxes(senders, tree.charset),
+        to=people["to"],
+        cc=people["cc"],
+        bcc=people["bcc"],
+        reply_to=people["reply-to"],
+        subject=decode_header(values["subject"][0], tree.charset)
+        if "subject" in values
+        else "",
         date=date,
         message_id=ids[0] if ids else None,
         in_reply_to=_idents(values.get("in-reply-to", [])),
@@ -90,12 +105,34 @@ def parse(raw: bytes) -> Email:
         headers=_header_text(raw, header),
         key1=key1,
         key2=key2,
+        dated=is_dated(header),
         repairs=tuple(repairs),
         automatic=recognise(
             header.fields,
             next((part.method for part in tree.parts if part.method), ""),
         ),
     )
+
+
+def keys_of(email: Email, received_at: datetime) -> tuple[str, str]:
+    """Return the keys under which a copy is joined to its mail.
+
+    They are those of the Email; for one with neither Message-ID nor Date the time of
+    receipt enters as well (`identity`).
+    """
+    if email.dated:
+        return email.key1, email.key2
+    return at_time(email.key1, email.key2, received_at)
+
+
+def _recipients(
+    raw: bytes, header: Header, name: str, charset: str
+) -> tuple[Mailbox, ...]:
+    values = header.values(name)
+    inside = [one for value in values for one in _IN_BRACKETS.findall(value)]
+    if any(b" " in one or b"\t" in one for one in inside):
+        values = joined(raw, header, name)
+    return mailboxes(values, charset, recipients=True)
 
 
 def _date(values: list[bytes], repairs: list[str]) -> datetime | None:

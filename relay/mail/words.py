@@ -2,66 +2,33 @@
 
 The order in which charsets are tried comes from what mail programs really send: text
 that reads as strict UTF-8 is UTF-8 whatever its label says, then the label is
-believed, and windows-1252 reads anything. Only labels of encodings that look like
-ASCII or like UTF-8 by nature (ISO-2022-JP, UTF-16, short double-byte words) go first.
-
-Labels are looked up in a closed table. Python's codec registry is never asked with a
-name out of a mail: it would remember every name for ever, and knows codecs that are
-no charsets (`punycode` takes quadratic time).
+believed, then what the mail says elsewhere (the head of its HTML, its body for a raw
+header), then windows-1252, and a guess comes last. Only labels of encodings that look
+like ASCII or like UTF-8 by nature (ISO-2022-JP, UTF-16, short double-byte words) go
+first. What a label means is said in `charsets`.
 """
 
 from __future__ import annotations
 
 import binascii
 import re
-from encodings import normalize_encoding
-from encodings.aliases import aliases
-from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-_SEVEN_BIT = {
-    "hz", "utf_7", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be",
-    "utf_32_le", "iso2022_jp", "iso2022_jp_1", "iso2022_jp_2", "iso2022_jp_2004",
-    "iso2022_jp_3", "iso2022_jp_ext", "iso2022_kr",
-}  # fmt: skip
-_DOUBLE_BYTE = {
-    "big5", "big5hkscs", "cp932", "cp949", "cp950", "euc_jis_2004", "euc_jisx0213",
-    "euc_jp", "euc_kr", "gb18030", "gb2312", "gbk", "johab", "shift_jis",
-    "shift_jis_2004", "shift_jisx0213",
-}  # fmt: skip
-_NO_CHARSET = {
-    "base64_codec", "bz2_codec", "hex_codec", "idna", "mbcs", "oem", "punycode",
-    "quopri_codec", "raw_unicode_escape", "rot_13", "undefined", "unicode_escape",
-    "uu_codec", "zlib_codec",
-}  # fmt: skip
-# As the web does it (WHATWG Encoding Standard, "Names and labels"): the label is
-# believed to mean the larger set that programs really use.
-_MEANT = {
-    "ascii": "cp1252", "latin_1": "cp1252", "gb2312": "gb18030", "gbk": "gb18030",
-    "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs",
-    "iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874",
-}  # fmt: skip
-_CHARSETS: Final = {
-    alias: _MEANT.get(module, module)
-    for alias, module in [
-        *aliases.items(),
-        *((module, module) for module in set(aliases.values())),
-        *((f"cp{page}", f"cp{page}") for page in ("874", "720", "737", "856", "1006")),
-        ("koi8_u", "koi8_u"),
-        ("iso_8859_8_i", "iso8859_8"),
-        ("x_sjis", "cp932"),
-        ("x_gbk", "gb18030"),
-    ]
-    if module not in _NO_CHARSET
-}
-_DOUBLE_BYTE_MEANT: Final = _DOUBLE_BYTE | {_MEANT.get(n, n) for n in _DOUBLE_BYTE}
+from relay.mail import charsets
+from relay.mail.decode import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _SHORT_BYTES: Final = 32
+_WIDE: Final = frozenset({"utf_16", "utf_16_be", "utf_16_le"})
+"""A label of these on text without any NUL is wrong, unless nothing else reads it."""
 
-_WORD: Final = re.compile(
-    rb"=\?([A-Za-z0-9_.:+()-]{1,40})(?:\*[A-Za-z0-9-]{0,40})?\?([bBqQ])\?([^?]*)\?="
+# The beginning of an encoded word, up to its text.
+_BEGIN: Final = re.compile(
+    rb"=\?([A-Za-z0-9_.:+()-]{1,40})(?:\*[A-Za-z0-9-]{0,40})?\?([bBqQ])\?"
 )
-_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_NOT_BASE64: Final = bytes(set(range(256)) - set(_BASE64))
+_HEX: Final = re.compile(rb"[0-9A-F]{2}[^ \t]*\?=")
 
 _CONTROL_BYTES: Final = bytes({*range(32), 127} - set(b"\t\n\r\v\f"))
 _TO_LINES: Final = bytes.maketrans(b"\v\f", b"\n\n")
@@ -72,75 +39,153 @@ _LINE_ENDS: Final = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _BLANKS: Final = str.maketrans(dict.fromkeys("\t\n\r\v\f\x85\u2028\u2029", " "))
 
 
-def decode_header(value: bytes) -> str:
+class Word(NamedTuple):
+    """An encoded word: where it lies, its charset and its content."""
+
+    start: int
+    end: int
+    charset: str
+    content: bytes
+
+
+def encoded_words(value: bytes) -> Iterator[Word]:
+    """Yield the encoded words of a value, in order; linear in its length.
+
+    A word ends at the first `?=`, whatever stands within it: programs leave `?`,
+    blanks, commas and brackets as they are. Where a hexadecimal number follows, the
+    `?` is text and the `=` begins a byte: `Caf=C3=A9?=C3=B6`.
+
+    Source: RFC 2047 section 2; RFC 2231 section 5 (language tag).
+    """
+    position = 0
+    while found := _BEGIN.search(value, position):
+        start, text = found.start(), found.end()
+        end = value.find(b"?=", text)
+        while end >= 0 and found[2] in b"qQ" and _HEX.match(value, end + 2, end + 80):
+            end = value.find(b"?=", end + 2)
+        if end < 0:
+            return
+        inner = value.rfind(b"=?", text, end)
+        if inner >= 0 and _BEGIN.match(value, inner, end):
+            position = inner  # The first was never closed.
+            continue
+        content = value[text:end]
+        content = from_base64(content) if found[2] in b"bB" else _from_q(content)
+        position = end + 2
+        yield Word(start, position, found[1].decode("ascii").lower(), content)
+
+
+def decode_header(value: bytes, charset: str = "") -> str:
     """Return a raw header value as one line of clean text.
 
     Encoded words are decoded wherever they stand, quoted strings included, since mail
     programs put them there; neighbours of one charset are joined before they are
     decoded, since programs split inside a character. Raw 8-bit bytes are read as well.
 
-    Source: RFC 2047 sections 2 and 6.2; RFC 2231 section 5 (language tag).
+    Args:
+        value: The raw value.
+        charset: Label of the body's charset; raw bytes that are no UTF-8 are in it.
+
+    Source: RFC 2047 section 6.2.
     """
     if b"\n" in value or b"\r" in value:
         value = value.replace(b"\r\n", b"").replace(b"\n", b" ").replace(b"\r", b" ")
+    if charset and charsets.codec_of(charset) == "utf_8":
+        charset = ""  # It was tried already; a Latin-1 name is not half of UTF-8.
     if b"=?" not in value:
-        text = value.decode("ascii") if value.isascii() else decode(value)[0]
-        return line(text)
+        if value.isascii() and b"\x1b" not in value:
+            return line(value.decode("ascii"))
+        return line(decode(value, charset)[0])
     pieces: list[str] = []
     pending = b""
-    charset = ""
+    label = ""
     position = 0
-    for word in _WORD.finditer(value):
-        gap = value[position : word.start()]
-        label = word[1].decode("ascii").lower()
-        if label != charset or gap.strip():
-            pieces.append(decode(pending, charset)[0])
+    for word in encoded_words(value):
+        gap = value[position : word.start]
+        if word.charset != label or gap.strip():
+            pieces.append(decode(pending, label)[0])
             pending = b""
         if gap.strip() or not position:
-            pieces.append(decode(gap)[0])
-        charset = label
-        pending += from_base64(word[3]) if word[2] in b"bB" else _from_q(word[3])
-        position = word.end()
-    pieces += (decode(pending, charset)[0], decode(value[position:])[0])
+            pieces.append(decode(gap, charset)[0])
+        label = word.charset
+        pending += word.content
+        position = word.end
+    pieces += (decode(pending, label)[0], decode(value[position:], charset)[0])
     return line("".join(pieces))
 
 
-def decode(data: bytes, label: str | None = None) -> tuple[str, bool]:
+def decode(data: bytes, label: str | None = None, inside: str = "") -> tuple[str, bool]:
     """Return text, and whether its label was known and right (none given is right).
 
     The text is not cleaned: pass it through `clean` or `line`.
+
+    Args:
+        data: The bytes.
+        label: The charset that the header names.
+        inside: The charset that the content itself names, an HTML page in its head.
     """
-    codec = _codec(label) if label else None
-    trusted = codec in _SEVEN_BIT or (
-        codec in _DOUBLE_BYTE_MEANT and len(data) < _SHORT_BYTES
-    )
-    if codec and trusted:
-        try:
-            return data.decode(codec), True
-        except UnicodeError:
-            pass
+    codec = charsets.codec_of(label) if label else None
+    early = _early(data, codec, label)
+    if early:
+        return early
+    right = codec is not None or not label
     try:
-        return data.decode("utf-8"), codec is not None or not label
+        return data.decode("utf-8"), right
     except UnicodeError:
         pass
-    if codec:
-        try:
-            return data.decode(codec), True
-        except UnicodeError:
-            pass
-        if codec in _DOUBLE_BYTE_MEANT or codec in {"utf_8", "utf_8_sig"}:
-            # A bad byte or a text cut in the middle: the label fits all the rest.
-            text = data.decode(codec, "replace")
-            if text.count("\ufffd") * 20 <= len(text) + 20:
+    for named in dict.fromkeys((codec, charsets.codec_of(inside) if inside else None)):
+        # Bytes beyond ASCII prove that a label of ASCII is wrong.
+        if not named or (named == codec and _is_ascii(label)):
+            continue
+        text = _strictly(data, named)
+        if text is not None:
+            return text, right and named == codec
+        # A bad byte or a text cut in the middle: the label fits all the rest.
+        if named not in charsets.SEVEN_BIT or len(data) >= _SHORT_BYTES:
+            text = charsets.mostly(data, named)
+            if text is not None:
                 return text, False
-    return data.decode("cp1252", "replace"), not label
+    return _unnamed(data), not label or _is_ascii(label)
 
 
-@lru_cache(maxsize=256)
-def _codec(label: str) -> str | None:
-    """Return Python's name for a charset label, or None if it is no charset."""
-    name = normalize_encoding(label[:40].strip().lower())
-    return _CHARSETS.get(name) or _CHARSETS.get(name.replace("_", ""))
+def _early(
+    data: bytes, codec: str | None, label: str | None
+) -> tuple[str, bool] | None:
+    """Read what would be read as UTF-8 and is not: its bytes look like it."""
+    short = codec in charsets.MULTI_BYTE and codec != "utf_8"
+    trusted = codec in charsets.SEVEN_BIT or (short and len(data) < _SHORT_BYTES)
+    if codec and trusted and not (codec in _WIDE and b"\0" not in data):
+        text = _strictly(data, codec)
+        if text is not None:
+            return text, True
+        if codec == charsets.JIS and len(data) >= _SHORT_BYTES:
+            text = charsets.mostly(data, codec)
+            if text is not None:
+                return text, False
+    if charsets.has_escapes(data):
+        text = _strictly(data, charsets.JIS)
+        if text is not None:
+            return text, not label
+    return None
+
+
+def _is_ascii(label: str | None) -> bool:
+    return (label or "").strip(" \"'").lower() in {"us-ascii", "ascii", "7bit"}
+
+
+def _strictly(data: bytes, codec: str) -> str | None:
+    try:
+        return charsets.read(data, codec)
+    except UnicodeError:
+        return None
+
+
+def _unnamed(data: bytes) -> str:
+    """Return text whose charset nobody names, or names rightly."""
+    text = _strictly(data, "cp1252")
+    if text is None:
+        text = charsets.guess(data) or charsets.mostly(data, "utf_8")
+    return data.decode("cp1252", "replace") if text is None else text
 
 
 def clean_bytes(data: bytes) -> bytes:
@@ -171,13 +216,7 @@ def line(text: str) -> str:
 
 def from_base64(data: bytes) -> bytes:
     """Decode base64 as far as it can be; never fails."""
-    try:
-        return binascii.a2b_base64(data)
-    except binascii.Error:
-        kept = data.translate(None, _NOT_BASE64)
-        if len(kept) % 4 == 1:
-            kept = kept[:-1]
-        return binascii.a2b_base64(kept + b"==")
+    return whole(data, "base64")
 
 
 def _from_q(data: bytes) -> bytes:

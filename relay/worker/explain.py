@@ -72,11 +72,12 @@ async def explain(
     """
     email = relay.mail.parse(raw)
     decisions = Decisions(settings, org, mode, lambda: directory)
-    mail = MailFacts(email, email.key1, now, (user,))
+    key1, key2 = relay.mail.keys_of(email, now)
+    mail = MailFacts(email, key1, now, (user,))
     question = ask(mail, decisions.context)
     if refused := _refused(raw, user, directory):
         return _answer(email, decide(mail, question, None, decisions.context)) | refused
-    state = await store.mails.find(email.key1, email.key2)
+    state = await store.mails.find(key1, key2)
     if state:
         mail = replace(mail, key=state.key, in_salesforce=in_salesforce(state))
         question = ask(mail, decisions.context)

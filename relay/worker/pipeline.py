@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+import relay.mail
 from relay.core.errors import (
     ActivityRefused,
     OrgPaused,
@@ -325,7 +326,11 @@ class Pipeline:
         The lease is taken with this commit; it guards the mail's rows in the ledger.
         """
         copies = [
-            (m.claimed.id, m.email.key1, m.email.key2, m.email.message_id or "")
+            (
+                m.claimed.id,
+                *relay.mail.keys_of(m.email, m.claimed.received_at),
+                m.email.message_id or "",
+            )
             for m in messages
             if m.email
         ]

@@ -210,7 +210,8 @@ async def compare(on: Stage, user: User, raw: bytes) -> str:
     told = await explained(on, user, raw, at)
     email = None if told is None else relay.mail.parse(raw)
     find = on.app.store.mails.find
-    known = await find(email.key1, email.key2) if email else None
+    keys = relay.mail.keys_of(email, at) if email else ("", "")
+    known = await find(*keys) if email else None
     rows = known.activities if known else ()
     # In shadow mode each copy plans anew: what was planned before has the same keys.
     again = told is not None and told["code"] == "shadow_mode"
@@ -227,7 +228,7 @@ async def compare(on: Stage, user: User, raw: bytes) -> str:
     for line in told["trace"]:
         wanted = (line["step"], line["result"], line["detail"])
         assert wanted in steps, f"{wanted} is not in order in {trace}"
-    mail = await find(email.key1, email.key2)
+    mail = await find(*keys)
     assert mail is not None
     written = [one for one in mail.activities if one.key not in before]
     assert told["activities"] == [

@@ -244,7 +244,9 @@ def test_the_quick_reading_agrees_with_the_full_one(entries: list) -> None:
     ).encode()
     quick = addresses._read_easy(value)
     if quick is not None:
-        assert quick == addresses._List(addresses.MAX_ENTRIES).read(value)
+        assert quick == addresses._List(
+            addresses.MAX_ENTRIES, [], "", recipients=False
+        ).read(value)
 
 
 @given(ADDRESS)

@@ -73,7 +73,7 @@ def test_most_mail_is_read_by_one_expression() -> None:
     """The plain form takes the quick way, and reads as the full one reads it."""
     value = b"Ann  B. Lee <ann+x@x.example>, bob@x.example ,<c_d@x.example>,"
     quick = addresses._read_easy(value)
-    assert quick == addresses._List(100).read(value)
+    assert quick == addresses._List(100, [], "", recipients=False).read(value)
     assert quick is not None
     assert quick[0] == Mailbox("Ann B. Lee", "ann+x@x.example")
     for other in (b"a@x.example;b@x.example", b'"A" <a@x>', b"\xfc <a@x>", b"A a@x"):

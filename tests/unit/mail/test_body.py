@@ -39,7 +39,7 @@ def test_attachments_say_all_that_is_known() -> None:
     ) == (
         Attachment("l.png", "image/png", 5, "l@x", inline=True),
         Attachment("", "image/gif", 1, "m@x", inline=False),
-        Attachment("i.jpg", "image/jpeg", 3, None, inline=True),
+        Attachment("i.jpg", "image/jpeg", 3, None, inline=False),
         Attachment("x.pdf", "application/pdf", 1000, None, inline=False),
     )
 

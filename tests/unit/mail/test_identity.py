@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relay.mail import content_keys, parse
+from relay.mail import content_keys, keys_of, parse
 from relay.mail.identity import folded_body
 
 RAW = (
@@ -24,6 +25,9 @@ KEY1 = "b4b1c3835257d6cab76c1ca1c7d54d4990d7874ec0e503e4c264d65ad07bc34d"
 KEY2 = "e4b3dc6e0c18a129e95cf24c5886e7f34e851929debc81cf053bc03ecee96335"
 BARE1 = "85f97a2c82998dd3e06268b5742bb845fcb7e5d2904f87e5753e4bea066a999a"
 BARE2 = "7c5daf8d245ecd177aa87c18db9433c2f786049253fd0c19dffe1c91db0a69ff"
+
+TIMED1 = "692a629345c8846f483f4d407702404291bfd965649f7a55cc9af492b639bfa0"
+TIMED2 = "394213cf02d40a030ccf5f84e20d25dbaebf61502ee3d0350f84bc344eda787f"
 
 
 def without(name: bytes, raw: bytes = RAW) -> bytes:
@@ -153,3 +157,37 @@ def test_any_bytes_have_keys() -> None:
     """Even what cannot be read as a mail has keys."""
     assert content_keys(b"") == content_keys(b"\r\n")
     assert content_keys(b"\xff\x00")[0] != content_keys(b"\xff\x01")[0]
+
+
+UNDATED = b"From: a@x.example\r\nSubject: Weekly\r\n\r\nThe report is ready.\r\n"
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+
+def joins(first: datetime, second: datetime, raw: bytes = UNDATED) -> bool:
+    """Say whether two copies of a mail, received at these times, are one mail."""
+    one, other = keys_of(parse(raw), first), keys_of(parse(raw), second)
+    return one[0] == other[0] or one[1] == other[1]
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_without_id_and_date_a_resend_joins_for_hours(hour: int) -> None:
+    """A copy that comes within four hours is the mail; after eight it is not."""
+    first = NOON + timedelta(hours=hour, minutes=7)
+    for minutes in (0, 1, 30, 120, 239):
+        assert joins(first, first + timedelta(minutes=minutes))
+    for hours in (8, 12, 24, 7 * 24, 365 * 24):
+        assert not joins(first, first + timedelta(hours=hours))
+
+
+def test_what_is_dated_joins_for_ever() -> None:
+    """An id or a date alone tells a mail from others; the time says nothing more."""
+    for raw in (RAW, without(b"Date"), without(b"Message-ID")):
+        email = parse(raw)
+        assert email.dated
+        assert keys_of(email, NOON) == content_keys(raw)
+    assert not parse(b"Message-ID: <>\r\nDate:\r\n" + UNDATED).dated
+
+
+def test_the_recipe_with_a_time_never_changes() -> None:
+    """These keys are stored as well."""
+    assert keys_of(parse(UNDATED), NOON) == (TIMED1, TIMED2)

@@ -82,7 +82,7 @@ def take(store, monkeypatch):
     monkeypatch.setattr(
         relay.mail,
         "parse",
-        lambda raw: replace(m := parse(raw), key1=f"key1 of {m.subject}"),
+        lambda raw: replace(m := parse(raw), key1=f"key1 of {m.subject}", dated=True),
     )
 
     def make(name, *to, mail=None, user_id=1, **changes):
