@@ -20,13 +20,16 @@ from relay.core.states import State
 from relay.diagnose.people import judged_policy
 from relay.intake import Intake, Senders
 from relay.salesforce import Org
+from relay.sender.authenticate import Authenticator
+from relay.sender.release import ReleaseLinks
+from relay.sender.resolver import Resolver, resolver_of
 from relay.smtp import SMTPServer
 from relay.smtp.listener import Bound
 from relay.smtp.replies import reply_line
 from relay.store import Store
 from relay.telemetry import get_logger, metrics
 from relay.telemetry.health import Health, HealthServer
-from relay.web import WebServer
+from relay.web import ReleasePages, WebServer
 from relay.worker import Worker, WriteMode
 from relay.worker import explain as explain_mail
 
@@ -90,6 +93,8 @@ class App:
         self.health = health
         self.web: WebServer | None = None
         self._bound = Bound(bound)
+        self._resolver: Resolver | None = None
+        self._authenticator: Authenticator | None = None
         self._store: Store | None = None
         self._directory: Directory | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -168,18 +173,28 @@ class App:
                 inline_bytes=settings.store.inline_bytes,
                 min_free_bytes=settings.store.min_free_bytes,
                 reply_line=reply_line,
-                senders=Senders(
-                    settings.sender,
-                    self.clock,
-                    settings=lambda: self.directory().settings,
-                    facts=self._store.sender,
-                ),
+                senders=self._senders(self._store),
             )
             self._say_policy()
             if "smtp" in self.roles:
                 await self._start_smtp(self.intake)
             if "web" in self.roles:
                 await self._start_web(self.intake)
+
+    def _senders(self, store: Store) -> Senders:
+        """Return what judges senders; it asks DNS when a mail wants that."""
+        settings = self.settings
+        self._resolver = resolver_of(settings.dns, self.clock)
+        self._authenticator = Authenticator(
+            self._resolver, self.clock, sealers=settings.sender.arc_sealers
+        )
+        return Senders(
+            settings.sender,
+            self.clock,
+            settings=lambda: self.directory().settings,
+            facts=store.sender,
+            authenticator=self._authenticator,
+        )
 
     def _say_policy(self) -> None:
         """Write into the log what proves a sender, with the command for a loose one."""
@@ -207,8 +222,16 @@ class App:
         if place is None:
             raise ConfigError("web.listen (not set): the role web needs an address")
         bound = self._bound.take(place, key="web.listen")[0]
+        links = await ReleaseLinks.open(self.settings, self.store, self.clock)
+        pages = ReleasePages(links, self.store, self.directory) if links else None
         self.web = WebServer(
-            place, self.settings.smtp, self.store, intake, self.clock, bound=bound
+            place,
+            self.settings.smtp,
+            self.store,
+            intake,
+            self.clock,
+            pages=pages.routes() if pages else (),
+            bound=bound,
         )
         await self.web.start()
 
@@ -224,6 +247,10 @@ class App:
             await self.web.stop()
         if self.intake:
             await self.intake.close()
+        if self._authenticator:
+            await self._authenticator.close()
+        if self._resolver:
+            await self._resolver.close()
         if self.worker:
             await self.worker.drain(self.settings.smtp.drain_s)
         if self.health:
@@ -267,6 +294,8 @@ class App:
         while True:
             try:
                 await self.store.tidy()
+                days = self.settings.sender.signature_keep_days
+                await self.store.sender.purge(days)
             except StoreUnavailable as error:
                 logger.warning("store_not_tidied", error=str(error))
             except Exception:

@@ -51,8 +51,15 @@ _OPTIONAL: Final = (
 @click.option(
     "--dns", "only_dns", is_flag=True, help="Print only the DNS records to publish."
 )
+@click.option(
+    "--sender",
+    "address",
+    metavar="ADDRESS",
+    help="Check only the domain of this sender: SPF, DMARC, DKIM, and which policy "
+    "would take its mail.",
+)
 @json_option
-def check(*, only_dns: bool, as_json: bool) -> None:
+def check(*, only_dns: bool, address: str | None, as_json: bool) -> None:
     """Check settings, store, TLS, listeners, DNS and Salesforce; with hints.
 
     The check holds an SMTP session with each listener that answers, as an unknown peer
@@ -71,12 +78,33 @@ def check(*, only_dns: bool, as_json: bool) -> None:
     if only_dns:
         _print_dns(loaded, as_json=as_json)
         return
+    if address is not None:
+        _print_checked(run(_sender(loaded, address)), as_json=as_json)
+        return
     from relay.diagnose.check import check_all  # noqa: PLC0415 - heavy libraries
 
     findings = run(check_all(loaded, config_path()))
     _print_checked(findings, as_json=as_json)
     if any(finding.level is Level.FAIL for finding in findings):
         sys.exit(FAILED)
+
+
+async def _sender(loaded: Settings, address: str) -> list[Finding]:
+    from relay.core.addresses import address_key  # noqa: PLC0415
+    from relay.core.clock import SystemClock  # noqa: PLC0415
+    from relay.diagnose.senders import sender  # noqa: PLC0415 - heavy libraries
+    from relay.sender.resolver import resolver_of  # noqa: PLC0415
+
+    if address_key(address) is None:
+        problem = f"{address!r} is no address; write one like ada@acme.com"
+        raise click.UsageError(problem)
+    clock = SystemClock()
+    resolver = resolver_of(loaded.dns, clock)
+    try:
+        async with open_store(loaded) as store:
+            return await sender(loaded, store, clock, address, resolver)
+    finally:
+        await resolver.close()
 
 
 def _print_dns(loaded: Settings, *, as_json: bool) -> None:

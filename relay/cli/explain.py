@@ -11,7 +11,7 @@ from relay.cli.entry import Failure, RelayCommand, run, settings
 from relay.cli.output import clean, facts, json_option, print_json, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _LONGEST: Final = 300
 """Characters of a field shown to people; --json has them all."""
@@ -69,9 +69,10 @@ def _read(file: str) -> bytes:
 def print_answer(answer: Mapping[str, Any]) -> None:
     """Print single values as lines, then lists of things as tables."""
     facts(
-        (_title(name), _brief(value))
+        (_title(key), _brief(one))
         for name, value in answer.items()
         if not _is_list_of_rows(value)
+        for key, one in _lines(name, value)
     )
     for name, value in answer.items():
         if not _is_list_of_rows(value):
@@ -90,6 +91,17 @@ def print_answer(answer: Mapping[str, Any]) -> None:
                 click.echo(f"{clean(row.get('object', name))}:")
                 facts((f"  {key}", _brief(one)) for key, one in row["fields"].items())
                 click.echo()
+
+
+def _lines(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """Return the lines of one answer; that about the sender has several."""
+    if name != "sender" or not isinstance(value, dict):
+        yield name, value
+        return
+    yield name, f"{value['address']} ({value['kind']})"
+    yield "policy", f"{value['policy']}, otherwise {value['otherwise']}"
+    for line in value["known"]:
+        yield "of the sender", line
 
 
 def _is_list_of_rows(value: object) -> bool:

@@ -99,6 +99,8 @@ async def _import(
 ) -> Counter[str]:
     from relay.core.clock import SystemClock  # noqa: PLC0415
     from relay.intake import Intake, Senders  # noqa: PLC0415 - reads mail, 0.1 s
+    from relay.sender.authenticate import Authenticator  # noqa: PLC0415 - dkimpy
+    from relay.sender.resolver import resolver_of  # noqa: PLC0415 - dnspython
     from relay.smtp.replies import reply_line  # noqa: PLC0415 - aiosmtpd
 
     loaded.require_domains()
@@ -111,6 +113,10 @@ async def _import(
         user = await store.directory.find_user(who)
         directory = await store.directory.load()
         clock = SystemClock()
+        resolver = resolver_of(loaded.dns, clock)
+        authenticator = Authenticator(
+            resolver, clock, sealers=loaded.sender.arc_sealers
+        )
         intake = Intake(
             loaded.smtp,
             store,
@@ -124,6 +130,7 @@ async def _import(
                 clock,
                 settings=lambda: directory.settings,
                 facts=store.sender,
+                authenticator=authenticator,
             ),
         )
         known = await store.messages.digests(user.id, PEER)
@@ -136,6 +143,8 @@ async def _import(
                     _report(rows, counts, as_json=as_json)
         finally:
             await intake.close()
+            await authenticator.close()
+            await resolver.close()
     return counts
 
 

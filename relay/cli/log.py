@@ -31,7 +31,7 @@ from relay.core.model import LogFilter
 from relay.core.states import ActivityState, Event, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from relay.store import Store
@@ -314,9 +314,30 @@ def _outcome(step: Row) -> str:
     return str(step["result"])
 
 
+def _sender(verdict: Row) -> Iterator[tuple[str, object]]:
+    """Say in words what was found about the author, and what came of it."""
+    from relay.core.authentication import describe, from_json  # noqa: PLC0415
+
+    outcome, policy = verdict["outcome"], verdict["policy"]
+    yield "sender", f"{verdict['address']}: {outcome}, by the policy {policy}"
+    if verdict["proof"]:
+        yield "proof", verdict["proof"]
+    if verdict["cause"]:
+        yield "because", verdict["text"]
+    if other := verdict["monitor"]:
+        would = " ".join(word for word in (other["outcome"], other["cause"]) if word)
+        yield "watched policy", f"{other['policy']} would: {would}"
+    if found := verdict["authentication"]:
+        for line in describe(from_json(found)):
+            yield "checked", line
+
+
 def _facts(row: Row) -> Iterable[tuple[str, object]]:
     for name, value in row.items():
         if name in {"trace", "records", "planned", "files"}:
+            continue
+        if name == "verdict":
+            yield from _sender(value)
             continue
         if name == "received_at":
             yield "received (UTC)", when(value)

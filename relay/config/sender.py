@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from relay.config.values import (
     Days,
+    Domain,
     HostName,
     Network,
     OptionalSecret,
     Section,
+    mistake,
 )
 
 PolicyName = Literal["aligned", "any_pass_none_fail", "listed"]
@@ -19,6 +21,7 @@ Otherwise = Literal["refuse", "hold", "flag"]
 _Tries = Annotated[int, Field(strict=True, ge=1, le=1000)]
 _Hours = Annotated[float, Field(strict=True, gt=0, le=168, allow_inf_nan=False)]
 _Checks = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+_SHORTEST_KEY: Final = 32
 _Door = Literal["http", "import"]
 
 
@@ -91,6 +94,11 @@ class SenderSettings(Section):
         description="Mail servers of yours whose Authentication-Results the relay "
         "takes for its own checks.",
     )
+    arc_sealers: tuple[Domain, ...] = Field(
+        default=(),
+        description="Domains of forwarders whose ARC seals the relay reads, a list; "
+        "what they saw keeps a forwarded mail from being refused, and proves nothing.",
+    )
     signature_max_age_days: Days = Field(
         default=7,
         description="Age of a DKIM signature above which the relay holds a mail that "
@@ -125,3 +133,14 @@ class SenderSettings(Section):
         description="Key that signs such links, at least 32 characters; empty: the "
         "relay makes one and keeps it in the store.",
     )
+
+    @model_validator(mode="after")
+    def _key_cannot_be_guessed(self) -> Self:
+        secret = self.release_secret
+        if secret is not None and len(secret.get_secret_value()) < _SHORTEST_KEY:
+            raise mistake(
+                f"has fewer than {_SHORTEST_KEY} characters",
+                "write the output of: openssl rand -hex 32",
+                key="release_secret",
+            )
+        return self

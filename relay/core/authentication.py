@@ -188,6 +188,8 @@ _TRUSTED: Final = {
     "network": "came from a trusted network",
     "certificate": "came with a trusted client certificate",
     "login": "came from a user who logged in",
+    "http": "came from a program with an API token",
+    "import": "was imported on the relay's machine",
 }
 _ALIGNED: Final = ", aligned with the From address"
 

@@ -9,7 +9,7 @@ left to the doors: `relay.smtp`, `relay.web`, `relay import`.
 
 from relay.intake.accept import Accepted, IncomingMail, Intake, Origin, Refused
 from relay.intake.buffer import CRLFPieces, MailBuffer, with_crlf
-from relay.intake.judging import Authenticates, Question, Senders
+from relay.intake.judging import Authenticates, Senders
 from relay.intake.refusals import (
     Occasion,
     RefusalRecorder,
@@ -29,7 +29,6 @@ __all__ = [
     "MailBuffer",
     "Occasion",
     "Origin",
-    "Question",
     "RefusalRecorder",
     "Refused",
     "Rejection",

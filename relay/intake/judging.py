@@ -22,6 +22,7 @@ from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from relay.core.addresses import domain_of
 from relay.core.authentication import (
     Authentication,
     MailKind,
@@ -33,10 +34,14 @@ from relay.core.peers import peer_network
 from relay.mail.identity import content_keys
 from relay.sender import policy
 from relay.sender.accepted import Author, is_listed
+from relay.sender.authenticate import CHECKS, AuthenticationRequest
+from relay.sender.dkim import USED_FIELDS, read_signatures
+from relay.sender.results import read_results
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from datetime import datetime
 
     from relay.config import SenderSettings
     from relay.core.clock import Clock
@@ -45,6 +50,9 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+_NOT_RESENT: Final = frozenset(
+    name for name in USED_FIELDS if not name.startswith("resent-")
+)
 _SHARE: Final = 4
 """One peer gets this part of the places at most."""
 _CONTENT_BYTES: Final = 1 << 16
@@ -72,24 +80,10 @@ class Handover:
     login_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What an authenticator is asked: who sent this mail, if it was this author?
-
-    `head` is the header block; `resent` says that the author stands in Resent-From.
-    """
-
-    handover: Handover
-    author: str
-    raw: RawMail
-    head: bytes
-    resent: bool = False
-
-
 class Authenticates(Protocol):
-    """What finds out where a mail comes from."""
+    """What finds out where a mail comes from: `relay.sender.authenticate`."""
 
-    async def __call__(self, question: Question) -> Authentication:
+    async def authenticate(self, request: AuthenticationRequest) -> Authentication:
         """Return what was found; never raises, and ends within its deadline."""
 
 
@@ -132,7 +126,7 @@ class Senders:
         *,
         settings: Callable[[], Mapping[str, Json]],
         facts: Facts,
-        authenticate: Authenticates | None = None,
+        authenticator: Authenticates | None = None,
     ) -> None:
         """Take the parts; nothing is asked yet.
 
@@ -141,14 +135,14 @@ class Senders:
             clock: For the age of signatures.
             settings: Gives the settings in the store, as of now.
             facts: What is remembered of earlier mails.
-            authenticate: Asks DNS; None where it cannot be asked: then a policy that
-                wants proof finds none.
+            authenticator: Asks DNS and checks signatures; None: nothing is found, so
+                that a policy that wants proof has none.
         """
         self._config = config
         self._clock = clock
         self._settings = settings
         self._facts = facts
-        self._authenticate = authenticate or _nothing_found
+        self._authenticator = authenticator or _NothingFound()
         self._turns = Turns(config.max_checks)
         self._max_age = timedelta(days=config.signature_max_age_days)
 
@@ -162,7 +156,7 @@ class Senders:
 
     def rule(self, author: Author, kind: MailKind) -> policy.Rule:
         """Return the rule that holds for an author now."""
-        domain = author.key.rpartition("@")[2]
+        domain = domain_of(author.key)
         return policy.rule_for(self._config, self._settings(), domain, kind)
 
     def trusted(
@@ -185,13 +179,31 @@ class Senders:
             return None
         return Authentication(author.address, source, detail)
 
-    async def found(self, question: Question) -> Authentication | None:
+    def told(
+        self, handover: Handover, head: bytes, author: Author, used: frozenset[str]
+    ) -> Authentication | None:
+        """Return what a configured server wrote on top of the mail, or None."""
+        names = [
+            one.id
+            for one in self._config.authserv
+            if _among(handover.peer, one.networks)
+        ]
+        if not names:
+            return None
+        found = read_results(head, names, author.key)
+        if found is None:
+            return None
+        return _covered(found, head, self._clock.now(), used)
+
+    async def found(
+        self, handover: Handover, request: AuthenticationRequest
+    ) -> Authentication | None:
         """Return what is found about an author; None: no place became free in time."""
         try:
-            async with self._turns.turn(question.handover.peer):
-                return await self._authenticate(question)
+            async with self._turns.turn(handover.peer):
+                return await self._authenticator.authenticate(request)
         except TimeoutError:
-            log.warning("sender_checks_busy", peer=question.handover.peer)
+            log.warning("sender_checks_busy", peer=handover.peer)
             return None
 
     async def reused(
@@ -345,15 +357,23 @@ class Examination:
         """Return what is found about an author, asked once for a mail."""
         if author.key in self._found:
             return self._found[author.key]
-        found = await self._senders.found(
-            Question(
-                self._handover,
-                author.key,
-                self._raw,
-                self._head,
-                resent=kind is MailKind.REDIRECT,
+        handover = self._handover
+        # Who redirected a mail is logged only where that proves it.
+        used = USED_FIELDS if kind is MailKind.REDIRECT else _NOT_RESENT
+        found = self._senders.told(handover, self._head, author, used)
+        if found is None:
+            found = await self._senders.found(
+                handover,
+                AuthenticationRequest(
+                    peer_ip=handover.peer if _is_ip(handover.peer) else "",
+                    helo=handover.helo,
+                    mail_from=handover.mail_from,
+                    author=author.key,
+                    raw=self._raw,
+                    head=self._head,
+                    used_fields=used,
+                ),
             )
-        )
         self._found[author.key] = found
         if found is not None:
             reused, fresh = await self._senders.reused(found, self._content_key)
@@ -443,6 +463,42 @@ def _among(peer: str, networks: Sequence[Any]) -> str:
     return next((str(one) for one in networks if address in one), "")
 
 
-async def _nothing_found(question: Question) -> Authentication:
-    """Stand in for an authenticator where there is none."""
-    return Authentication(question.author, "checks")
+def _is_ip(peer: str) -> bool:
+    try:
+        ipaddress.ip_address(peer)
+    except ValueError:
+        return False
+    return True
+
+
+def _covered(
+    found: Authentication, head: bytes, now: datetime, used: frozenset[str]
+) -> Authentication:
+    """Return the word of another server, without signatures that leave something open.
+
+    The server says that a signature passed; what it covers stands in the mail.
+    """
+    _, read = read_signatures(head, domain_of(found.author), now, used)
+    open_: dict[str, tuple[str, ...]] = {}
+    for one in read:
+        domain, missing = one.found.domain, one.found.missing
+        if one.is_open and (domain not in open_ or not missing):
+            open_[domain] = missing
+    return replace(
+        found,
+        dkim=tuple(
+            replace(
+                one,
+                covers=one.covers and open_.get(one.domain) == (),
+                missing=open_.get(one.domain, ()),
+            )
+            for one in found.dkim
+        ),
+    )
+
+
+class _NothingFound:
+    """Stands in for an authenticator where there is none."""
+
+    async def authenticate(self, request: AuthenticationRequest) -> Authentication:
+        return Authentication(request.author, CHECKS)

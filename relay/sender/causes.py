@@ -265,6 +265,14 @@ _ROWS: Final = (
         "{address} sent it was lost on the way",
         "send it to the relay address yourself",
     ),
+    Cause(
+        "S216",
+        "dkim_not_counted",
+        "5.7.21",
+        "RFC 6376 section 6.1",
+        "The DKIM signature of {domain} does not count ({detail})",
+        "ask the administrator of {domain} to mend it",
+    ),
     # ------------------------------------------------ proven once, used again
     Cause(
         "S301",

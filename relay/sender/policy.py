@@ -214,7 +214,8 @@ def _by(
     if not reason:
         return replace(good, proof=proof)
     outcome = Outcome.RETRY if cause(reason).temporary else otherwise
-    if reason in _HELD or (reason in _NOT_REFUSED and outcome is Outcome.REFUSE):
+    spared = reason in _NOT_REFUSED or _vouched(found, kind)
+    if reason in _HELD or (outcome is Outcome.REFUSE and spared):
         outcome = Outcome.HOLD
     return against(
         reason,
@@ -224,6 +225,20 @@ def _by(
         address=address,
         detail=detail,
         authentication=found,
+    )
+
+
+def _vouched(found: Authentication, kind: MailKind) -> bool:
+    """Say whether a trusted forwarder saw a proof that was lost on the way (RFC 8617).
+
+    Its word alone proves nothing, and keeps the mail from being refused.
+    """
+    arc = found.arc
+    return (
+        kind is MailKind.FORWARDED
+        and arc is not None
+        and arc.trusted
+        and bool(arc.claims)
     )
 
 
@@ -263,7 +278,21 @@ class _Facts:
         if self.spf is None or self.spf.result is not Result.PASS:
             return False
         by_dmarc = self.dmarc is not None and self.dmarc.spf_aligned
-        return by_dmarc or self.spf.domain == self.domain
+        # Another server may say that SPF passed, and DMARC for another reason.
+        own = self.found.source != _RESULTS or self.is_related(self.spf.domain)
+        return (by_dmarc and own) or self.spf.domain == self.domain
+
+    @property
+    def told_by_dmarc(self) -> bool:
+        """Say whether another server says that DMARC passed, by what covers the mail.
+
+        It need not say which domain passed: alignment is its word.
+        """
+        if self.found.source != _RESULTS or self.dmarc is None:
+            return False
+        return self.dmarc.result is Result.PASS and any(
+            one.result is Result.PASS and one.covers for one in self.own
+        )
 
     def signed(self, *, any_domain: bool) -> list[Signature]:
         """Return the signatures that count: they pass, and cover what is used."""
@@ -286,6 +315,8 @@ def _aligned(facts: _Facts, history: History, kind: MailKind) -> _Answer:
         against_it = _used_again(signed, history)
         text = f"signed by {signed[0].domain}, aligned with the {place} address"
         return against_it or (text + facts.by, "", "")
+    if facts.told_by_dmarc:
+        return f"DMARC of {facts.domain} passed{facts.by}", "", ""
     return _unproven(facts, kind)
 
 
@@ -303,7 +334,8 @@ def _any_pass(facts: _Facts, history: History, kind: MailKind) -> _Answer:
         for name, fails in (
             (f"SPF of {facts.spf.domain if facts.spf else ''}", spf is Result.FAIL),
             ("DKIM", not signed and Result.FAIL in results),
-            (f"DMARC of {facts.domain}", dmarc is Result.FAIL),
+            # Policy: it would pass by a signature that leaves something open.
+            (f"DMARC of {facts.domain}", dmarc in {Result.FAIL, Result.POLICY}),
         )
         if fails
     ]
@@ -311,7 +343,7 @@ def _any_pass(facts: _Facts, history: History, kind: MailKind) -> _Answer:
         return "", "check_failed", ", ".join(failed)
     if spf is Result.PASS and facts.spf is not None:
         return f"sent by a server of {facts.spf.domain} (SPF){facts.by}", "", ""
-    if dmarc is Result.PASS and not facts.own:
+    if facts.told_by_dmarc:
         return f"DMARC of {facts.domain} passed{facts.by}", "", ""
     if signed:
         text = f"signed by {signed[0].domain}{facts.by}"
@@ -354,7 +386,7 @@ def _unproven(facts: _Facts, kind: MailKind) -> _Answer:
         pass
     elif kind is MailKind.FORWARDED:
         reason = "forward_not_proven"
-    elif dmarc and dmarc.result is Result.FAIL and dmarc.policy in _FIRM:
+    elif dmarc and dmarc.result is Result.FAIL and dmarc.effective_policy in _FIRM:
         where = dmarc.policy_domain or dmarc.domain
         reason, detail = "dmarc_failed", f"p={dmarc.policy} at {where}"
     else:
@@ -370,13 +402,16 @@ def _waits_for_dns(facts: _Facts) -> bool:
     """
     if facts.dmarc is not None and facts.dmarc.result is Result.TEMPERROR:
         return True
-    if any(one.result is Result.TEMPERROR for one in facts.own):
+    if any(
+        one.result is Result.TEMPERROR and (one in facts.own or not one.domain)
+        for one in facts.found.dkim
+    ):
         return True
     spf = facts.spf
     return (
         spf is not None
         and spf.result is Result.TEMPERROR
-        and facts.is_related(spf.domain)
+        and (not spf.domain or facts.is_related(spf.domain))
     )
 
 
@@ -410,7 +445,9 @@ def _policy_reason(signature: Signature) -> str:
         return "dkim_partial_body"
     if "expired" in signature.text:
         return "dkim_expired"
-    return "dkim_weak_key"
+    if "SHA-1" in signature.text or " bits" in signature.text:
+        return "dkim_weak_key"
+    return "dkim_not_counted"
 
 
 def _elsewhere(facts: _Facts) -> tuple[str, str]:

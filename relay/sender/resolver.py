@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     import dns.message
 
+    from relay.config import DNSSettings
     from relay.core.clock import Clock
 
 Server = tuple[str, int]
@@ -231,6 +232,18 @@ class Resolver:
         loop = asyncio.get_running_loop()
         self._servers = await loop.run_in_executor(self._executor, _resolv_conf)
         return self._servers
+
+
+def resolver_of(settings: DNSSettings, clock: Clock) -> Resolver:
+    """Return a resolver with the settings of `[dns]`."""
+    return Resolver(
+        [(server.host, server.port) for server in settings.servers],
+        clock,
+        timeout_s=settings.timeout_s,
+        mail_timeout_s=settings.mail_timeout_s,
+        lookups=settings.lookups,
+        cache_entries=settings.cache_entries,
+    )
 
 
 class MailLookups:

@@ -118,7 +118,7 @@ class SenderFacts(Part):
                 text = f"there is no message {message_id}"
                 raise NotFound(text)
             # What a person held, a link does not release.
-            if row.state != State.HELD or row.reason in _BY_HAND:
+            if row.state != State.HELD or row.reason in BY_HAND:
                 raise IllegalTransition(State(row.state), Event.RELEASE)
             apply_event(connection, Event.RELEASE, [row], actor, now)
             connection.execute(
@@ -205,7 +205,7 @@ class SenderFacts(Part):
         return await self._context.write(work)
 
 
-_BY_HAND: Final = frozenset({Event.HOLD.value, ""})
+BY_HAND: Final = frozenset({Event.HOLD.value, ""})
 """Reasons of messages that a person holds."""
 
 

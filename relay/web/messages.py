@@ -24,6 +24,8 @@ from relay.intake import Accepted, CRLFPieces, Origin, Rejection
 from relay.sender import CAUSES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -71,12 +73,16 @@ class Problem(Exception):  # noqa: N818 - an answer, no failure of ours
 
 
 def create_app(
-    settings: SMTPSettings, store: Store, intake: Intake, clock: Clock
+    settings: SMTPSettings,
+    store: Store,
+    intake: Intake,
+    clock: Clock,
+    pages: Sequence[Route] = (),
 ) -> Starlette:
-    """Return the application."""
+    """Return the application; `pages` are for people."""
     messages = _Messages(settings, store, intake, clock)
     return Starlette(
-        routes=[Route("/messages", messages.post, methods=["POST"])],
+        routes=[Route("/messages", messages.post, methods=["POST"]), *pages],
         exception_handlers={Problem: _problem, HTTPException: _http},
     )
 

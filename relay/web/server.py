@@ -9,6 +9,9 @@ from relay.web.messages import create_app
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
+
+    from starlette.routing import Route
 
     from relay.config import HostPort, SMTPSettings
     from relay.core.clock import Clock
@@ -27,6 +30,7 @@ class WebServer:
         intake: Intake,
         clock: Clock,
         *,
+        pages: Sequence[Route] = (),
         bound: socket.socket | None = None,
     ) -> None:
         """Put it together; nothing is opened before `start`.
@@ -37,9 +41,10 @@ class WebServer:
             store: Tokens and users.
             intake: Accepts the mails.
             clock: For the trace.
+            pages: Routes for people with a browser.
             bound: A listening socket that was inherited.
         """
-        app = create_app(settings, store, intake, clock)
+        app = create_app(settings, store, intake, clock, pages)
         self._server = EmbeddedServer(
             app,
             listen,

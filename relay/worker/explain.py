@@ -15,9 +15,13 @@ import relay.mail
 import relay.sender
 from relay.activity import Mode
 from relay.attachments.stage import file_rules
+from relay.core.addresses import domain_of
 from relay.core.states import IN_SALESFORCE, Event
 from relay.diagnose.hints import sender_hint
+from relay.intake.rules import read_headers, writers
 from relay.match import MailFacts, ask, decide, trace_of
+from relay.sender.offline import known_offline
+from relay.sender.policy import rule_for
 from relay.worker.decisions import Decisions
 
 if TYPE_CHECKING:
@@ -62,8 +66,9 @@ async def explain(
         place), `left_out` (address, rule), `records` (object, id, name, rule),
         `unknown` (addresses), `write_as`, `activities` (object, slot, key, rule,
         fields), `files` (name, and why it is left out), and `trace` (step, result,
-        detail). `refused` is what the sender would read during SMTP; Salesforce is
-        not asked then, and `hint` (once named `mend`) says what to do.
+        detail). `sender` has the policy that is asked of the author, and what the file
+        shows of them (`known`). `refused` is what the sender would read during SMTP;
+        Salesforce is not asked then, and `hint` (once named `mend`) says what to do.
 
     Raises:
         UnparsableMessage: No mail can be read from the bytes.
@@ -75,18 +80,20 @@ async def explain(
     key1, key2 = relay.mail.keys_of(email, now)
     mail = MailFacts(email, key1, now, (user,))
     question = ask(mail, decisions.context)
-    if refused := _refused(raw, user, directory):
+    sent = _Sent(raw, user, directory)
+    if refused := sent.refused():
         return _answer(email, decide(mail, question, None, decisions.context)) | refused
+    about = sent.sender(settings, now)
     state = await store.mails.find(key1, key2)
     if state:
         mail = replace(mail, key=state.key, in_salesforce=in_salesforce(state))
         question = ask(mail, decisions.context)
     if not question.people:
         decision = decide(mail, question, None, decisions.context)
-        return _answer(email, decision)
+        return _answer(email, decision) | about
     decided = await decisions.decide([(mail, question)])
     (decision,) = decided.decisions
-    answer = _answer(email, decision)
+    answer = _answer(email, decision) | about
     if decision.drafts:
         answer["write_as"] = str(Mode.TASK if mail.begun else decided.answers.mode)
         answer["files"] = _files(settings, email, raw)
@@ -98,26 +105,52 @@ def in_salesforce(state: MailState) -> tuple[Activity, ...]:
     return tuple(row for row in state.activities if row.state in IN_SALESFORCE)
 
 
-def _refused(raw: bytes, user: User, directory: Directory) -> dict[str, Any]:
-    """Return what the sender would read during SMTP; empty where the mail is taken."""
-    if not user.active:
-        hint = f"{user.email} is {user.state}: relay user enable {user.email}"
-        return {"state": REFUSED, "reason": hint, "code": "user_disabled"}
-    if not directory.logging_is_on:
-        hint = "logging is switched off for everybody: relay activate"
-        return {"state": REFUSED, "reason": hint, "code": "logging_off"}
-    verdict = relay.sender.judge(
-        [value for name, value in relay.mail.header_fields(raw) if name == "from"],
-        user,
-        directory.accepted.get(user.id, frozenset()),
-    )
-    if verdict.accepted:
-        return {}
-    refused = {"state": REFUSED, "reason": verdict.text, "code": verdict.reason}
-    if verdict.reason == relay.sender.NOT_ACCEPTED:
-        hint = sender_hint(directory, user, verdict.address)
-        refused |= {"hint": hint, "mend": hint}
-    return refused
+class _Sent:
+    """Who a mail says it is from, judged by the list of its user."""
+
+    def __init__(self, raw: bytes, user: User, directory: Directory) -> None:
+        self._raw = raw
+        self._user = user
+        self._directory = directory
+        headers = read_headers(raw)
+        self._author = relay.sender.read_author(headers.from_values)
+        self._accepted = directory.accepted.get(user.id, frozenset())
+        self._listed = writers(headers, self._author, "").listed(self._accepted)
+
+    def refused(self) -> dict[str, Any]:
+        """Return what the sender would read during SMTP; empty: the list has them."""
+        user = self._user
+        if not user.active:
+            hint = f"{user.email} is {user.state}: relay user enable {user.email}"
+            return {"state": REFUSED, "reason": hint, "code": "user_disabled"}
+        if not self._directory.logging_is_on:
+            hint = "logging is switched off for everybody: relay activate"
+            return {"state": REFUSED, "reason": hint, "code": "logging_off"}
+        if self._listed:
+            return {}
+        found = relay.sender.judge_author(self._author, user, self._accepted)
+        refused = {"state": REFUSED, "reason": found.text, "code": found.reason}
+        refused["cause"] = relay.sender.cause(found.reason).number
+        if found.reason == relay.sender.NOT_ACCEPTED:
+            hint = sender_hint(self._directory, user, found.address)
+            refused |= {"hint": hint, "mend": hint}
+        return refused
+
+    def sender(self, settings: Settings, now: datetime) -> dict[str, Any]:
+        """Return what is asked of the author, and what the file shows of them."""
+        author, kind = self._listed[0]
+        domain = domain_of(author.key)
+        rule = rule_for(settings.sender, self._directory.settings, domain, kind)
+        known = known_offline(self._raw, author.key, now) if rule.asks_for_proof else []
+        return {
+            "sender": {
+                "address": author.address,
+                "kind": kind.value,
+                "policy": rule.policy.value,
+                "otherwise": rule.otherwise.value,
+                "known": known,
+            }
+        }
 
 
 def _answer(email: Email, decision: Decision) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def senders(
         clock or SystemClock(),  # type: ignore[arg-type]  # a clock of a test
         settings=lambda: directory().settings,
         facts=sink.sender,
-        authenticate=ask,
+        authenticator=ask,
     )
 
 

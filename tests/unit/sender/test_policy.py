@@ -154,9 +154,14 @@ def test_aligned_takes_proof_of_the_own_organisation(facts, proof):
             "cannot be used (no key)",
         ),
         (
-            found(replace(OWN, result=Result.POLICY, text="key of 512 bits")),
+            found(replace(OWN, result=Result.POLICY, text="the RSA key has 512 bits")),
             "dkim_weak_key",
-            "does not count (key of 512 bits)",
+            "does not count (the RSA key has 512 bits)",
+        ),
+        (
+            found(replace(OWN, result=Result.POLICY, text="the key is a test (t=y)")),
+            "dkim_not_counted",
+            "does not count (the key is a test (t=y))",
         ),
         (
             found(replace(OWN, result=Result.POLICY, text="expired 2 days ago")),
@@ -270,7 +275,11 @@ def test_silent_dns_of_another_domain_changes_nothing(facts):
             "DNS did not answer",
         ),
         (
-            found(dmarc=replace(NO_DMARC, result=Result.PASS), source="results"),
+            found(
+                replace(OWN, domain="mail.acme.com", aligned=False),
+                dmarc=replace(NO_DMARC, result=Result.PASS),
+                source="results",
+            ),
             Outcome.ACCEPT,
             "DMARC of acme.com passed",
         ),
