@@ -148,15 +148,23 @@ async def test_the_task_is_given_to_the_rep(sandbox, due, sent, turn):
 
 
 async def test_what_needs_nothing_is_settled(sandbox, org, due, sent, turn):
-    """An EmailMessage that is deleted or unknown, and the integration user's own."""
-    deleted, own = await sent(), await sent()
+    """For an EmailMessage that is deleted or unknown nothing is written."""
+    deleted = await sent()
     await org.records.delete("EmailMessage", deleted)
-    ada, me = user(sandbox, ADA), sandbox.integration_user_id
-    await due(ada, deleted, UNKNOWN)
-    await due(me, own)
-    before = owners(sandbox)
+    await due(user(sandbox, ADA), deleted, UNKNOWN)
+    sandbox.calls.clear()
     assert await turn() == []
-    assert owners(sandbox) == before
+    assert sum(call["records"] for call in sandbox.calls.as_json()) == 0
+
+
+async def test_the_integration_users_own_task_stays(sandbox, due, sent, turn):
+    """It has the right owner already: the relation alone is written."""
+    me = sandbox.integration_user_id
+    await due(me, await sent())
+    sandbox.calls.clear()
+    assert await turn() == []
+    assert sum(call["records"] for call in sandbox.calls.as_json()) == 1
+    assert (owners(sandbox), senders(sandbox)) == ([me], [(me, ADA)])
 
 
 async def test_a_sender_without_a_relation_gets_one(sandbox, due, sent, turn):
