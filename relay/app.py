@@ -304,7 +304,8 @@ class App:
 
     async def _read_directory(self, store: Store) -> None:
         """Take over what an admin edited; from here on it holds in this process."""
-        known, self._directory = self._directory, await store.directory.load()
+        known = self._directory
+        self._directory = self.settings.directory(await store.directory.load())
         logger.info("directory_read", revision=self._directory.revision)
         is_on = self._directory.logging_is_on
         metrics.LOGGING_ON.set(is_on)
@@ -400,7 +401,7 @@ async def explain(settings: Settings, raw: bytes, user_text: str) -> dict[str, A
         user = await store.directory.find_user(user_text)
         await org.start()
         mode = WriteMode(settings.salesforce, store, clock)
-        directory = await store.directory.load()
+        directory = settings.directory(await store.directory.load())
         return await explain_mail(
             settings,
             store,

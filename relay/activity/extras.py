@@ -66,7 +66,8 @@ NO_EXTRAS: Final = Extras()
 def colleagues(directory: Directory) -> dict[str, str]:
     """Return the Salesforce ids of active users by their addresses.
 
-    A user's own mailbox counts for that user, whoever else may send from it.
+    A user's own mailbox counts for that user, whoever else may send from it. The
+    mailbox of a delegate is not the user's.
     """
     known = {
         user.id: user.salesforce_id
@@ -78,7 +79,7 @@ def colleagues(directory: Directory) -> dict[str, str]:
         for user_id, keys in directory.accepted.items()
         if user_id in known
         for key in keys
-        if not key.startswith("*")
+        if not key.startswith("*") and key not in directory.delegates.get(user_id, ())
     }
     return accepted | {
         key: known[user.id]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 OF_FILE: Final = (
     "match.several",
     "match.internal_domains",
+    "user.address_rules",
     *(f"automatic.{kind}" for kind in DEFAULT_RULES),
     *KEYS,
 )

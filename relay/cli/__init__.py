@@ -38,13 +38,16 @@ COMMANDS = {
         "credentials", "token", "Manage tokens for programs that send mail by HTTP."
     ),
     "address": LazyCommand(
-        "user", "address", "Manage the addresses that users may send from."
+        "address", "address", "Manage the addresses that users may send from."
     ),
     "exclude": LazyCommand(
         "settings", "exclude", "Manage addresses that are not logged."
     ),
     "settings": LazyCommand(
         "settings", "settings", "Change settings without a restart."
+    ),
+    "history": LazyCommand(
+        "history", "history", "Show who changed what, and take changes back."
     ),
     "sender": LazyCommand(
         "sender", "sender", "Look at what proves the senders of mail."

@@ -111,7 +111,7 @@ async def _import(
         raise Failure(text)
     async with open_store(loaded) as store:
         user = await store.directory.find_user(who)
-        directory = await store.directory.load()
+        directory = loaded.directory(await store.directory.load())
         clock = SystemClock()
         resolver = resolver_of(loaded.dns, clock)
         authenticator = Authenticator(

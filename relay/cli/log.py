@@ -191,10 +191,15 @@ def _cells(row: Row) -> list[object]:
         row.get("state") or "refused",
         row["id"],
         row.get("user") or row.get("rcpt") or "",
-        row.get("from") or row.get("mail_from") or "<>",
+        _author(row),
         row.get("subject") or "",
         result(row),
     ]
+
+
+def _author(row: Row) -> str:
+    author = str(row.get("from") or row.get("mail_from") or "<>")
+    return f"{author} ({row['sent_by']})" if row.get("sent_by") else author
 
 
 def result(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""`relay user` and `relay address`: who may log, and from which addresses."""
+"""`relay user`: who may log, and their relay addresses."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from relay.admin.inputs import (
-    address_pattern,
     email_address,
-    known_pattern,
     person_name,
     relay_address,
     salesforce_user_id,
 )
 from relay.cli.activation import activate_user, tell_if_off
+from relay.cli.concerns import confirmed, yes_option
 from relay.cli.credentials import app_password
 from relay.cli.entry import RelayGroup, actor, checked, open_store, run, settings
 from relay.cli.output import facts, json_option, print_json, state_style, table, when
@@ -60,6 +59,7 @@ def user() -> None:
     help="Whether the relay address accepts mail at once, or only after "
     "relay user activate.",
 )
+@yes_option
 @json_option
 def add(
     name: str,
@@ -68,6 +68,7 @@ def add(
     role: str,
     *,
     activate: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Add a user and print the relay address for the BCC line."""
@@ -79,6 +80,8 @@ def add(
     async def job() -> User:
         async with open_store(loaded) as store:
             await tell_if_off(store)
+            directory = await store.directory.load()
+            confirmed(email, loaded.directory(directory), None, yes=yes)
             return await store.directory.add_user(
                 name, email, Role(role), owner, actor(), activate=activate
             )
@@ -318,8 +321,11 @@ def rename(who: str, name: str, *, as_json: bool) -> None:
 @click.option(
     "--keep-old", is_flag=True, help="Mail from the former address is accepted on."
 )
+@yes_option
 @json_option
-def set_email(who: str, email: str, *, keep_old: bool, as_json: bool) -> None:
+def set_email(
+    who: str, email: str, *, keep_old: bool, yes: bool, as_json: bool
+) -> None:
     """Give a user another address of their own, which may send at once.
 
     The relay address stays. The former address may send no longer, unless --keep-old.
@@ -329,6 +335,8 @@ def set_email(who: str, email: str, *, keep_old: bool, as_json: bool) -> None:
     async def job() -> User:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
+            directory = loaded.directory(await store.directory.load())
+            confirmed(email, directory, found.id, yes=yes)
             return await store.directory.set_email(
                 found.id, email, actor(), keep_old=keep_old
             )
@@ -424,90 +432,3 @@ def _print_address(loaded: Settings, one: User, hint: str, *, as_json: bool) -> 
     click.echo(relay_address(loaded.smtp.domains, one))
     if sys.stdout.isatty():
         click.secho(f"({hint})", dim=True)
-
-
-# ------------------------------------------------------------------ accepted addresses
-
-
-@click.group(cls=RelayGroup)
-def address() -> None:
-    """Manage the addresses that users may send from.
-
-    ADDRESS is an e-mail address, or '*@domain' for everybody in that domain.
-    """
-
-
-@address.command("add")
-@click.argument("who", metavar="USER")
-@click.argument("pattern", metavar="ADDRESS", callback=checked(address_pattern))
-def add_address(who: str, pattern: str) -> None:
-    """Accept mail from ADDRESS for USER."""
-    loaded = settings()
-
-    async def job() -> str:
-        async with open_store(loaded) as store:
-            found = await store.directory.find_user(who)
-            new = await store.directory.add_address(found.id, pattern, actor())
-            return f"{pattern} may send for {found.email}{'' if new else ' already'}."
-
-    click.echo(run(job()))
-
-
-@address.command("remove")
-@click.argument("who", metavar="USER")
-@click.argument("pattern", metavar="ADDRESS", callback=checked(known_pattern))
-def remove_address(who: str, pattern: str) -> None:
-    """Refuse mail from ADDRESS for USER from now on."""
-    loaded = settings()
-
-    async def job() -> str:
-        async with open_store(loaded) as store:
-            found = await store.directory.find_user(who)
-            await store.directory.remove_address(found.id, pattern, actor())
-            return found.email
-
-    click.echo(f"{pattern} may no longer send for {run(job())}.")
-
-
-@address.command("list")
-@click.argument("who", metavar="[USER]", required=False)
-@json_option
-def list_addresses(who: str | None, *, as_json: bool) -> None:
-    """List accepted addresses, of one user or of all."""
-    loaded = settings()
-
-    async def job() -> list[dict[str, object]]:
-        async with open_store(loaded) as store:
-            found = await store.directory.find_user(who) if who else None
-            users = {one.id: one.email for one in await store.directory.users()}
-            accepted = await store.directory.addresses(found.id if found else None)
-            return [
-                {
-                    "user": users.get(one.user_id, ""),
-                    "address": one.address,
-                    "added_at": one.added_at,
-                    "added_by": one.added_by,
-                    "confirmed": one.confirmed,
-                }
-                for one in accepted
-            ]
-
-    rows = run(job())
-    if as_json:
-        print_json(rows)
-        return
-    table(
-        ["user", "address", "added (UTC)", "added by"],
-        (
-            (
-                row["user"],
-                f"{row['address']}{'' if row['confirmed'] else ' (see relay check)'}",
-                when(row["added_at"]),
-                row["added_by"],
-            )
-            for row in rows
-        ),
-        whole=["address"],
-        drop=["added by", "added (UTC)"],
-        empty="No accepted addresses: relay address add USER ADDRESS",
-    )

@@ -19,6 +19,7 @@ from relay.config.sender import SenderSettings
 from relay.config.smtp import SMTPSettings
 from relay.config.values import (
     MIB,
+    AddressRule,
     Count,
     CountOrZero,
     Days,
@@ -39,9 +40,12 @@ from relay.config.values import (
 )
 from relay.core.automatic import DEFAULT_RULES, AutomaticKind
 from relay.core.errors import ConfigError
+from relay.core.mailboxes import DEFAULT_ADDRESS_RULES, AddressRules
 
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
+
+    from relay.core.directory import Directory
 
 
 class StoreSettings(Section):
@@ -264,6 +268,12 @@ class UserSettings(Section):
         description="Time for which an old relay address works after a rotation, in "
         "days.",
     )
+    address_rules: tuple[AddressRule, ...] = Field(
+        default=DEFAULT_ADDRESS_RULES,
+        description="Which spellings are one mailbox, a list of DOMAIN: plus, dots or "
+        "both. plus: what stands behind a + says nothing; dots: dots before the @ say "
+        "nothing. Without a rule an address is only itself.",
+    )
 
 
 class Settings(BaseSettings):
@@ -297,6 +307,15 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read nothing by itself: `load` alone looks at file and environment."""
         return (init_settings,)
+
+    def directory(self, loaded: Directory) -> Directory:
+        """Return a directory read by the rules of the file, where the store has none.
+
+        The store knows the rules that were set at run time, and the defaults.
+        """
+        if "user.address_rules" in loaded.settings:
+            return loaded
+        return loaded.read_by(AddressRules.of(self.user.address_rules))
 
     @model_validator(mode="after")
     def _store_takes_all_processes(self) -> Self:

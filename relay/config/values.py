@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError
 
 from relay.core.addresses import domain_key, fold_ascii
 from relay.core.free_mail import is_free_mail
+from relay.core.mailboxes import WORDS, read_rule
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -41,6 +42,7 @@ _MOST: Final = 10**15
 """A count or a size in bytes above this is a slip: no disk is so large."""
 _MOST_DAYS: Final = 36_500
 _YEAR_S: Final = 365 * 86_400
+_ADDRESS_RULE_HINT: Final = 'write it like "corp.example.com: plus" or "…: plus dots"'
 _HOST_PORT_HINT: Final = 'write host:port, such as "0.0.0.0:25" or "[::1]:25"'
 
 DENIED_FILES: Final = (
@@ -224,6 +226,16 @@ def _internal_domain(value: str) -> str:
     return domain
 
 
+def _address_rule(value: str) -> str:
+    try:
+        domain, words = read_rule(value)
+    except ValueError:
+        raise mistake("is no rule for addresses", _ADDRESS_RULE_HINT) from None
+    if not is_domain(domain):
+        raise mistake("has no domain before the colon", _ADDRESS_RULE_HINT)
+    return f"{domain}: {' '.join(word for word in WORDS if word in words)}"
+
+
 # ------------------------------------------------------------------ URLs
 
 
@@ -370,6 +382,7 @@ ListenerPlace = Annotated[Place, BeforeValidator(_place)]
 Network = Annotated[IPNetwork, BeforeValidator(_network)]
 SocketMode = Annotated[str, AfterValidator(_socket_mode)]
 Domain = Annotated[str, AfterValidator(_domain)]
+AddressRule = Annotated[str, AfterValidator(_address_rule)]
 InternalDomain = Annotated[str, AfterValidator(_internal_domain)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 Origin = Annotated[str, AfterValidator(_https_origin)]

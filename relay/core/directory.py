@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
+
+from relay.core.mailboxes import NO_RULES, AddressRules, entry_for, senders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +70,18 @@ class User:
         return "disabled" if self.activated_at else "not activated"
 
 
+class Source(StrEnum):
+    """How an accepted address came onto a list."""
+
+    OWN = "own"
+    """The user's own address."""
+    ADMIN = "admin"
+    SALESFORCE = "salesforce"
+    """`User.Email`: it goes when that changes."""
+    CLAIM = "claim"
+    """The user proved to read its mail."""
+
+
 @dataclass(frozen=True, slots=True)
 class AcceptedAddress:
     """An address, or `*@domain`, that may send for a user; `address` is a key.
@@ -75,6 +89,7 @@ class AcceptedAddress:
     An older relay may have kept one that is not `confirmed` in the spelling of another
     owner's domain; `relay check` names it until an admin adds it again or removes it.
     One that is not `in_force` may not send until then: mail came in both spellings.
+    `delegate` names somebody else who sends for the user; empty: it is the user.
     """
 
     user_id: int
@@ -83,6 +98,20 @@ class AcceptedAddress:
     added_by: str
     confirmed: bool = True
     in_force: bool = True
+    source: Source = Source.ADMIN
+    delegate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An address that a user has yet to prove; `hash` is that of the mailed code."""
+
+    id: int
+    user_id: int
+    address: str
+    hash: str = field(repr=False)
+    expires_at: datetime
+    attempts_left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +249,7 @@ class Directory:
 
     `users` holds removed ones too: mail of theirs that was accepted is still logged.
     `ended_tokens` are relay addresses that take no mail any more, with their owners.
+    `delegates` are the names of those who send for a user, by accepted address.
     """
 
     revision: int
@@ -230,6 +260,8 @@ class Directory:
     settings: Mapping[str, Json] = field(default_factory=dict)
     app_passwords: Mapping[int, tuple[AppPassword, ...]] = field(default_factory=dict)
     ended_tokens: Mapping[str, int] = field(default_factory=dict)
+    delegates: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    address_rules: AddressRules = NO_RULES
     _live: _Tokens = field(init=False, repr=False, compare=False)
     _ended: _Tokens = field(init=False, repr=False, compare=False)
 
@@ -237,6 +269,20 @@ class Directory:
         """Index the relay addresses."""
         object.__setattr__(self, "_live", _Tokens(self.by_token))
         object.__setattr__(self, "_ended", _Tokens(self.ended_tokens))
+
+    def read_by(self, rules: AddressRules) -> Directory:
+        """Return this directory with other rules for the spellings of addresses."""
+        if rules == self.address_rules:
+            return self
+        lists = {who: senders(keys, rules) for who, keys in self.accepted.items()}
+        return replace(self, accepted=lists, address_rules=rules)
+
+    def delegate_of(self, user_id: int, key: str) -> str:
+        """Return who sends for a user from an address; empty: the user does."""
+        names = self.delegates.get(user_id)
+        if not names:
+            return ""
+        return names.get(entry_for(self.accepted.get(user_id, ()), key), "")
 
     def owner_of(self, token: str) -> int | None:
         """Return whose relay address takes mail under this local part, small letters.

@@ -6,8 +6,9 @@ import re
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
-from relay.core.addresses import address_key, domain_of
+from relay.core.addresses import address_key
 from relay.core.automatic import DEFAULT_RULES
+from relay.core.mailboxes import may_send
 from relay.core.states import State
 from relay.sender import NOT_ACCEPTED
 
@@ -66,7 +67,9 @@ def sender_hint(directory: Directory, user: User, sender: str) -> str:
             where a person and a shell read it as one address.
     """
     key = address_key(sender)
-    if key is None or not _PLAIN.fullmatch(key) or _sends_for(directory, user.id, key):
+    if key is None or not _PLAIN.fullmatch(key):
+        return ""
+    if may_send(directory.accepted.get(user.id, frozenset()), key):
         return ""
     for other in directory.users.values():
         if other.id == user.id or other.removed_at:
@@ -83,8 +86,3 @@ def sender_hint(directory: Directory, user: User, sender: str) -> str:
         f"out; {user.email} sends from the addresses that are shown by: "
         f"relay user show {quote(user.email)}"
     )
-
-
-def _sends_for(directory: Directory, user_id: int, key: str) -> bool:
-    accepted = directory.accepted.get(user_id, frozenset())
-    return key in accepted or f"*@{domain_of(key)}" in accepted

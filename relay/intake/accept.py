@@ -134,6 +134,7 @@ class _State:
     """What was found about the author, by RCPT of those who may have the mail."""
     signatures: tuple[tuple[str, str], ...] = ()
     refused: list[tuple[Addressee, Rejection]] = field(default_factory=list)
+    delegates: dict[str, str] = field(default_factory=dict)
 
     @property
     def header_from(self) -> str:
@@ -405,6 +406,9 @@ class Intake:
             if found is None:
                 state.accepted.append((addressee, None))
                 continue
+            key = found.authors[0][0].key
+            if delegate := directory.delegate_of(found.user.id, key):
+                state.delegates[addressee.rcpt] = delegate
             verdict = examination.at_once(found.user, found.authors)
             if verdict is None:
                 verdict = await examination.verdict(found.authors)
@@ -524,7 +528,9 @@ def _trace(state: _State, size_bytes: int, now: datetime) -> tuple[Step, ...]:
     mail = state.mail
     accepted = ", ".join(addressee.rcpt for addressee, _ in state.accepted)
     refused = mail.refused_recipients + len(state.refused)
-    names = ", ".join(user.name if user else "postmaster" for _, user in state.accepted)
+    names = ", ".join(
+        _named(state, addressee, user) for addressee, user in state.accepted
+    )
     author = state.author.address or "no address in From"
     bare = str(state.line_ends)
     return (
@@ -540,6 +546,14 @@ def _trace(state: _State, size_bytes: int, now: datetime) -> tuple[Step, ...]:
             f"kept {bare}" if bare else "",
         ),
     )
+
+
+def _named(state: _State, addressee: Addressee, user: User | None) -> str:
+    """Return for whom a mail was accepted, and who sent it for them."""
+    if user is None:
+        return "postmaster"
+    delegate = state.delegates.get(addressee.rcpt)
+    return f"{user.name} (sent by {delegate})" if delegate else user.name
 
 
 def _proofs(state: _State, now: datetime) -> list[Step]:

@@ -90,10 +90,12 @@ class OurAddresses:
         who is a colleague: with `*@gmail.com` every customer there would be one.
         """
         self._relay_domains = frozenset(relay_domains)
+        self._rules = directory.address_rules
         mailboxes = (u.email for u in directory.users.values() if not u.removed_at)
         self._addresses = frozenset[str]().union(*directory.accepted.values()) | {
             key for mailbox in mailboxes if (key := address_key(mailbox))
         }
+        self._mailboxes = frozenset(map(self._rules.mailbox, self._addresses))
         named = frozenset(internal_domains)
         self._domains = named - {AUTO}
         if AUTO in named:
@@ -104,7 +106,7 @@ class OurAddresses:
         domain = domain_of(key)
         if domain in self._relay_domains:
             return RELAY
-        if key in self._addresses:
+        if key in self._addresses or self._rules.mailbox(key) in self._mailboxes:
             return OWN
         return f"{INTERNAL} {domain}" if domain in self._domains else ""
 

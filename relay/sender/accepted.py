@@ -16,11 +16,12 @@ user).
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from relay.core.addresses import address_key, domain_of, unicode_domain
+from relay.core.addresses import address_key
+from relay.core.looks import drawn
+from relay.core.mailboxes import may_send
 from relay.mail import mailboxes
 from relay.sender.causes import cause
 
@@ -47,13 +48,6 @@ _ASIDE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)', re.DOTALL
 """Quoted strings and comments: no reader takes an address from them."""
 _ENCLOSED: Final = re.compile(rb"<[^<>]*>|\[[^\[\]]*\]")
 _ENCODED: Final = re.compile(r"=\?[^?\s]*\?[bq]\?", re.IGNORECASE)
-_LOOKS: Final = str.maketrans(
-    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u04bb\u051b"
-    "\u051d\u043a\u043c\u0442\u043d\u0432\u0261\u03bf\u03b1\u03bd\u03c1\u03b9\u03ba"
-    "\u03c5\u03c7\u0131\u0251\u0578\u057d",
-    "aeopcyxijsdhqwkmthbgoavpikuxianu",
-)
-"""Letters of other scripts that look like Latin ones (Unicode TR 39, section 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +147,7 @@ def judge_author(author: Author, user: User, accepted: frozenset[str]) -> Listin
 
 def is_listed(author: Author, accepted: frozenset[str]) -> bool:
     """Say whether an author is on a list of accepted addresses."""
-    return bool(author.key) and (
-        author.key in accepted or f"*@{domain_of(author.key)}" in accepted
-    )
+    return bool(author.key) and may_send(accepted, author.key)
 
 
 def judge(
@@ -175,16 +167,8 @@ def _looks_like_one(key: str, accepted: frozenset[str]) -> bool:
 
     It is refused in any case; this only finds the right words for it.
     """
-    drawn = _drawn(key)
+    seen = drawn(key)
     return any(
-        drawn == shown or drawn.endswith(shown.removeprefix("*"))
-        for shown in map(_drawn, accepted)
+        seen == shown or seen.endswith(shown.removeprefix("*"))
+        for shown in map(drawn, accepted)
     )
-
-
-def _drawn(key: str) -> str:
-    """Return an address in the Latin letters that it looks like."""
-    local, _, domain = key.rpartition("@")
-    text = f"{local}@{unicode_domain(domain)}".casefold()
-    plain = unicodedata.normalize("NFKD", text.translate(_LOOKS))
-    return "".join(one for one in plain if not unicodedata.combining(one))

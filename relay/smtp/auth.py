@@ -24,8 +24,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from relay.core.addresses import address_key, domain_of
+from relay.core.addresses import address_key
 from relay.core.errors import RelayError
+from relay.core.mailboxes import may_send
 from relay.core.passwords import hash_password, normal, verify_password
 from relay.intake import Rejection
 from relay.smtp import replies
@@ -198,7 +199,7 @@ class Login:
             return None
         key = address_key(mail_from)
         accepted = directory.accepted.get(user.id, frozenset())
-        if key and (key in accepted or f"*@{domain_of(key)}" in accepted):
+        if key and may_send(accepted, key):
             return None
         detail = f"{user.email} has not registered it"
         return replies.OtherReply(

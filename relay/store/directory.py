@@ -20,6 +20,7 @@ from relay.core.directory import (
     RelayAddress,
     Role,
     SkipKind,
+    Source,
     User,
 )
 from relay.core.errors import NotFound
@@ -34,11 +35,11 @@ from relay.store.edits import (
     read_settings,
     read_users,
 )
-from relay.store.values import SECOND, iso, moment, replace_value, stamp
+from relay.store.values import SECOND, iso, maybe_moment, moment, replace_value, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from sqlalchemy import ColumnElement, Connection, Row
 
@@ -158,7 +159,7 @@ class DirectoryStore(Part):
                     token=new_token(), user_id=user_id, created_at=edit.now
                 )
             )
-            edit.add_address(user_id, key)
+            edit.add_address(user_id, key, Source.OWN)
             user = edit.user(user_id)
             edit.done("user_add", user, None, {**new, "salesforce_id": salesforce_id})
             return user
@@ -261,7 +262,7 @@ class DirectoryStore(Part):
                 .values(email=email, email_key=key)
             )
             former = address_key(user.email) or fold_ascii(user.email)
-            edit.add_address(user_id, key)
+            edit.add_address(user_id, key, Source.OWN)
             if former != key and not keep_old:
                 edit.remove_address(user_id, former)
             new: Json = {"email": email, "keep_old": keep_old}
@@ -397,15 +398,32 @@ class DirectoryStore(Part):
                     row.added_by,
                     row.confirmed,
                     row.in_force,
+                    Source(row.source),
+                    row.delegate,
                 )
                 for row in connection.execute(query)
             ]
         )
 
-    async def add_address(self, user_id: int, key: str, actor: str) -> bool:
+    async def add_address(
+        self,
+        user_id: int,
+        key: str,
+        actor: str,
+        *,
+        source: Source = Source.ADMIN,
+        delegate: str = "",
+    ) -> bool:
         """Let an address key, or `*@domain`, send for a user; False: it may already.
 
         One that is not confirmed is confirmed by this.
+
+        Args:
+            user_id: For whom it sends.
+            key: The address key, or `*@domain`.
+            actor: Who adds it.
+            source: How it is known.
+            delegate: Who sends from it for the user; empty: the user.
 
         Raises:
             NotFound: There is no such user.
@@ -413,9 +431,10 @@ class DirectoryStore(Part):
 
         def work(edit: Edit) -> bool:
             user = edit.user(user_id)
-            if not edit.add_address(user_id, key):
+            old = edit.accepted(user_id, key)
+            if not edit.add_address(user_id, key, source, delegate):
                 return False
-            edit.done("address_add", user, None, key)
+            edit.done("address_add", user, old, edit.accepted(user_id, key))
             return True
 
         return await edit_directory(self._context, actor, work)
@@ -429,18 +448,45 @@ class DirectoryStore(Part):
 
         def work(edit: Edit) -> None:
             user = edit.user(user_id)
-            accepted = schema.accepted_addresses
-            gone = edit.connection.execute(
-                delete(accepted).where(
-                    accepted.c.user_id == user_id, accepted.c.address == key
-                )
-            )
-            if not gone.rowcount:
+            old = edit.accepted(user_id, key)
+            if not edit.remove_address(user_id, key):
                 text = f"{user.email} has no accepted address {key!r}"
                 raise NotFound(text)
-            edit.done("address_remove", user, key, None)
+            edit.done("address_remove", user, old, None)
 
         await edit_directory(self._context, actor, work)
+
+    async def follow_salesforce(
+        self, changes: Sequence[tuple[int, str, bool]], actor: str
+    ) -> int:
+        """Bring addresses from Salesforce in step; return how many were changed.
+
+        All or none; a change that is not needed any more is passed over.
+
+        Args:
+            changes: User, address key, and whether it comes (else it goes).
+            actor: Who asked for it.
+
+        Raises:
+            NotFound: One of the users is gone; nothing was changed.
+        """
+
+        def work(edit: Edit) -> int:
+            count = 0
+            for user_id, key, comes in changes:
+                user = edit.user(user_id)
+                old = edit.accepted(user_id, key)
+                if comes and old is None:
+                    edit.add_address(user_id, key, Source.SALESFORCE)
+                    edit.done("address_add", user, None, edit.accepted(user_id, key))
+                    count += 1
+                elif not comes and edit.is_from_salesforce(user_id, key):
+                    edit.remove_address(user_id, key)
+                    edit.done("address_remove", user, old, None)
+                    count += 1
+            return count
+
+        return await edit_directory(self._context, actor, work)
 
     # ---------------------------------------------------------------- exclusions
 
@@ -467,6 +513,7 @@ class DirectoryStore(Part):
             if new in read_exclusions(edit.connection):
                 return False
             table = schema.exclusions
+            before = edit.excluded(pattern, user_id)
             edit.connection.execute(
                 delete(table).where(
                     table.c.pattern == pattern,
@@ -482,7 +529,7 @@ class DirectoryStore(Part):
                     added_by=edit.actor,
                 )
             )
-            edit.done("exclude_add", whose, None, [pattern, skip.value])
+            edit.done("exclude_add", whose, before, [pattern, skip.value])
             return True
 
         return await edit_directory(self._context, actor, work)
@@ -499,6 +546,7 @@ class DirectoryStore(Part):
         def work(edit: Edit) -> None:
             whose = edit.whose(user_id)
             table = schema.exclusions
+            before = edit.excluded(pattern, user_id)
             gone = edit.connection.execute(
                 delete(table).where(
                     table.c.pattern == pattern,
@@ -509,7 +557,7 @@ class DirectoryStore(Part):
                 name = whose if isinstance(whose, str) else whose.email
                 text = f"there is no exclusion {pattern!r} ({name})"
                 raise NotFound(text)
-            edit.done("exclude_remove", whose, pattern, None)
+            edit.done("exclude_remove", whose, before, None)
 
         await edit_directory(self._context, actor, work)
 
@@ -558,19 +606,16 @@ class DirectoryStore(Part):
 
 
 def _relay_address(row: Row[Any], now: int) -> RelayAddress:
-    def at(value: int | None) -> datetime | None:
-        return None if value is None else moment(value)
-
     return RelayAddress(
         row.token,
         moment(row.created_at),
-        at(row.ended_at if row.ended_at is not None else row.expires_at),
+        maybe_moment(row.ended_at if row.ended_at is not None else row.expires_at),
         row.ended_at is not None
         or (row.expires_at is not None and row.expires_at <= now),
         row.accepted,
         row.refused,
-        at(row.accepted_at),
-        at(row.refused_at),
+        maybe_moment(row.accepted_at),
+        maybe_moment(row.refused_at),
     )
 
 

@@ -8,7 +8,7 @@ Rows of the audit are never changed. Editors are serialised by the lock on the r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import delete, insert, select, update
 
@@ -19,9 +19,11 @@ from relay.core.directory import (
     OldToken,
     Role,
     SkipKind,
+    Source,
     User,
 )
 from relay.core.errors import Conflict, NotFound
+from relay.core.mailboxes import DEFAULT_ADDRESS_RULES, AddressRules, senders
 from relay.store import schema
 from relay.store.values import dump, iso, load, maybe_moment, moment
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from relay.store.context import StoreContext
 
 T = TypeVar("T")
+ADDRESS_RULES: Final = "user.address_rules"
+"""The setting that says which spellings are one mailbox."""
 
 
 # ------------------------------------------------------------------ the audit
@@ -50,6 +54,7 @@ def write_audit(
     change: Change,
     *,
     user_id: int | None = None,
+    undoes: int | None = None,
 ) -> None:
     """Write which actor changed what; rows of the audit are never changed."""
     subject, old, new = change
@@ -62,6 +67,7 @@ def write_audit(
             old=None if old is None else dump(old),
             new=None if new is None else dump(new),
             user_id=user_id,
+            undoes=undoes,
         )
     )
 
@@ -95,16 +101,26 @@ async def edit_directory(
 
 
 class Edit:
-    """One edit in its transaction; `done` raises the revision and writes the audit."""
+    """One edit in its transaction; `done` raises the revision and writes the audit.
+
+    `undoes` is the change that this edit takes back.
+    """
 
     def __init__(self, connection: Connection, actor: str, now: int) -> None:
         self.connection = connection
         self.actor = actor
         self.now = now
+        self.undoes: int | None = None
         # Locks out other editors on PostgreSQL; SQLite has one writer at a time anyway.
         connection.execute(select(schema.meta.c.revision).with_for_update())
 
-    def done(self, action: str, about: User | str, old: Json, new: Json) -> None:
+    def done(
+        self,
+        action: str,
+        about: User | str,
+        old: Json,
+        new: Json,
+    ) -> None:
         """Raise the revision, and write the change of a user, or else, to the audit."""
         raise_revision(self.connection)
         user = about if isinstance(about, User) else None
@@ -117,6 +133,7 @@ class Edit:
             action,
             change,
             user_id=user.id if user else None,
+            undoes=self.undoes,
         )
 
     def user(self, user_id: int) -> User:
@@ -136,23 +153,63 @@ class Edit:
         if self.connection.scalar(query) is not None:
             raise Conflict(text)
 
-    def add_address(self, user_id: int, key: str) -> bool:
-        """Accept an address; False: it was accepted already."""
+    def add_address(
+        self,
+        user_id: int,
+        key: str,
+        source: Source = Source.ADMIN,
+        delegate: str = "",
+    ) -> bool:
+        """Accept an address; False: it was accepted already, just so.
+
+        One that is there already keeps its source: an address that an admin added
+        must not go because it stood in Salesforce for a while.
+        """
         accepted = schema.accepted_addresses
         this = (accepted.c.user_id == user_id) & (accepted.c.address == key)
-        confirmed = self.connection.scalar(select(accepted.c.confirmed).where(this))
-        added = {"added_at": self.now, "added_by": self.actor}
-        if confirmed is None:
-            new = insert(accepted).values(user_id=user_id, address=key, **added)
-            self.connection.execute(new)
-        elif not confirmed:
-            again = (
-                update(accepted)
-                .where(this)
-                .values(confirmed=True, in_force=True, **added)
+        row = self.connection.execute(select(accepted).where(this)).first()
+        added = {"added_at": self.now, "added_by": self.actor, "delegate": delegate}
+        if row is None:
+            new = insert(accepted).values(
+                user_id=user_id, address=key, source=source.value, **added
             )
-            self.connection.execute(again)
-        return not confirmed
+            self.connection.execute(new)
+            return True
+        if row.confirmed and row.delegate == delegate:
+            return False
+        again = update(accepted).where(this)
+        self.connection.execute(again.values(confirmed=True, in_force=True, **added))
+        return True
+
+    def accepted(self, user_id: int, key: str) -> Json:
+        """Return an accepted address as the audit keeps it; None: there is none.
+
+        What an admin added is its key alone; with another source, or a delegate, it is
+        a table.
+        """
+        table = schema.accepted_addresses
+        this = (table.c.user_id == user_id) & (table.c.address == key)
+        row = self.connection.execute(select(table).where(this)).first()
+        if row is None:
+            return None
+        if row.source == Source.ADMIN and not row.delegate:
+            return key
+        return {"address": key, "source": row.source, "delegate": row.delegate}
+
+    def excluded(self, pattern: str, user_id: int | None) -> Json:
+        """Return an exclusion as the audit keeps it; None: there is none."""
+        table = schema.exclusions
+        this = table.c.pattern == pattern
+        this &= table.c.user_id.is_not_distinct_from(user_id)
+        skip = self.connection.scalar(select(table.c.skip).where(this))
+        return None if skip is None else [pattern, skip]
+
+    def is_from_salesforce(self, user_id: int, key: str) -> bool:
+        """Say whether an accepted address is one that Salesforce alone named."""
+        table = schema.accepted_addresses
+        this = (table.c.user_id == user_id) & (table.c.address == key)
+        source = self.connection.scalar(select(table.c.source).where(this))
+        return source == Source.SALESFORCE
 
     def remove_address(self, user_id: int, key: str) -> bool:
         """Take an accepted address from a user; False: they did not have it."""
@@ -163,12 +220,18 @@ class Edit:
     def end_user(self, user: User) -> dict[str, Json]:
         """End everything that a user could use; return for the audit what it was."""
         accepted = schema.accepted_addresses
-        senders = self.connection.scalars(
+        keys = self.connection.scalars(
             select(accepted.c.address)
             .where(accepted.c.user_id == user.id)
             .order_by(accepted.c.id)
         ).all()
-        for table in (accepted, schema.app_passwords, schema.api_tokens):
+        listed = [self.accepted(user.id, key) for key in keys]
+        for table in (
+            accepted,
+            schema.address_claims,
+            schema.app_passwords,
+            schema.api_tokens,
+        ):
             self.connection.execute(delete(table).where(table.c.user_id == user.id))
         tokens = schema.relay_addresses
         live = (tokens.c.user_id == user.id) & tokens.c.ended_at.is_(None)
@@ -185,7 +248,7 @@ class Edit:
             "name": user.name,
             "email": user.email,
             "active": user.active,
-            "accepted": list(senders),
+            "accepted": listed,
         }
 
 
@@ -203,11 +266,18 @@ def read_directory(connection: Connection, now: int) -> Directory:
     """Return the directory; call it within one transaction."""
     users = read_users(connection, now)
     accepted: dict[int, set[str]] = {user.id: set() for user in users}
+    delegates: dict[int, dict[str, str]] = {}
     table = schema.accepted_addresses
-    for user_id, address in connection.execute(
-        select(table.c.user_id, table.c.address).where(table.c.in_force)
+    for user_id, address, delegate in connection.execute(
+        select(table.c.user_id, table.c.address, table.c.delegate).where(
+            table.c.in_force
+        )
     ):
         accepted[user_id].add(address)
+        if delegate:
+            delegates.setdefault(user_id, {})[address] = delegate
+    settings = read_settings(connection)
+    rules = AddressRules.of(settings.get(ADDRESS_RULES, DEFAULT_ADDRESS_RULES))
     passwords: dict[int, list[AppPassword]] = {}
     for password in read_app_passwords(connection):
         passwords.setdefault(password.user_id, []).append(password)
@@ -220,11 +290,13 @@ def read_directory(connection: Connection, now: int) -> Directory:
             for token in (user.relay_token, *(old.token for old in user.old_tokens))
             if token
         },
-        accepted={user_id: frozenset(keys) for user_id, keys in accepted.items()},
+        accepted={user_id: senders(keys, rules) for user_id, keys in accepted.items()},
         exclusions=tuple(read_exclusions(connection)),
-        settings=read_settings(connection),
+        settings=settings,
         app_passwords={user_id: tuple(own) for user_id, own in passwords.items()},
         ended_tokens=read_ended_tokens(connection),
+        delegates=delegates,
+        address_rules=rules,
     )
 
 

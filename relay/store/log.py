@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from relay.core.addresses import address_key, domain_of
 from relay.core.errors import NotFound
 from relay.core.states import ActivityState
 from relay.store import schema
@@ -138,6 +139,7 @@ def _message_rows(
     of_mails = {row.mail_id for row in rows} - {None}
     records, files = _records(connection, of_mails), _files(connection, of_mails)
     first = _first(connection, of_mails)
+    delegates = _Delegates(connection)
     return [
         {
             "id": row.id,
@@ -159,9 +161,29 @@ def _message_rows(
             "files": files[row.mail_id],
             "copy_of": None if (one := first.get(row.mail_id)) == row.id else one,
             "cause": _cause(row.verdict),
+            "sent_by": delegates.name(row.user_id, row.header_from),
         }
         for row in rows
     ]
+
+
+class _Delegates:
+    """Who sends for whom, as it is set now; the trace has it as it was."""
+
+    def __init__(self, connection: Connection) -> None:
+        c = schema.accepted_addresses.c
+        query = select(c.user_id, c.address, c.delegate).where(c.delegate != "")
+        self._names: dict[int, dict[str, str]] = {}
+        for row in connection.execute(query):
+            self._names.setdefault(row.user_id, {})[row.address] = row.delegate
+
+    def name(self, user_id: int | None, author: str) -> str | None:
+        """Return the delegate who wrote a mail for a user; None: it was no delegate."""
+        names = self._names.get(user_id or 0)
+        key = address_key(author) if names else None
+        if not names or key is None:
+            return None
+        return names.get(key) or names.get(f"*@{domain_of(key)}")
 
 
 def _first(connection: Connection, mail_ids: set[int]) -> dict[int | None, str]:
@@ -246,6 +268,7 @@ def _refusal_row(row: Row[Any]) -> dict[str, Json]:
         "files": [],
         "copy_of": None,
         "cause": _cause(row.verdict),
+        "sent_by": None,
         "count": row.times,
     }
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -110,6 +110,23 @@ accepted_addresses: Final = Table(
     # False: kept before domains were read by IDNA 2008, perhaps in another spelling.
     Column("confirmed", Boolean, nullable=False, server_default=true()),
     Column("in_force", Boolean, nullable=False, server_default=true()),
+    Column("source", String(16), nullable=False, server_default=text("'admin'")),
+    # Who sends from it for the user; empty: the user.
+    Column("delegate", Text, nullable=False, server_default=_EMPTY),
+    UniqueConstraint("user_id", "address"),
+)
+
+address_claims: Final = Table(
+    "address_claims",
+    metadata,
+    _serial(),
+    _user(nullable=False),
+    Column("address", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=_ZERO),
     UniqueConstraint("user_id", "address"),
 )
 

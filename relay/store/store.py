@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from relay.core.errors import ConfigError, StoreUnavailable
 from relay.store import migrate
 from relay.store.attachments import Attachments
+from relay.store.claims import Claims
 from relay.store.context import StoreContext, in_thread
 from relay.store.credentials import Credentials
 from relay.store.database import (
@@ -18,6 +19,7 @@ from relay.store.database import (
 )
 from relay.store.directory import DirectoryStore
 from relay.store.errors import code, translate
+from relay.store.history import History
 from relay.store.ledger import ActivityLedger
 from relay.store.log import LogQueries
 from relay.store.mails import Mails
@@ -64,6 +66,8 @@ class Store:
         attachments: The files of mails, and how far they are.
         directory: Users, addresses, exclusions and settings.
         credentials: App passwords and API tokens.
+        claims: Addresses that users have yet to prove.
+        history: Who changed what, and taking it back.
         sender: What sender trust must not forget.
         shared: Small facts that all relays on one database share, by key.
         leases: Named rights that one process of all relays has at a time.
@@ -84,6 +88,8 @@ class Store:
         self.attachments = Attachments(context)
         self.directory = DirectoryStore(context)
         self.credentials = Credentials(context)
+        self.claims = Claims(context)
+        self.history = History(context)
         self.sender = SenderFacts(context)
         self.shared = SharedFacts(context)
         self.leases = Leases(context)

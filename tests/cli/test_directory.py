@@ -37,7 +37,11 @@ def test_a_new_user_may_send_from_their_own_address(relay: Any, ada: Any) -> Non
     """`user add` accepts the user's own address as a sender at once."""
     (row,) = relay.json("address", "list", ada["email"])
     assert row["user"] == row["address"] == "ada@corp.example"
-    assert set(row) == {"user", "address", "added_at", "added_by", "confirmed"}
+    assert set(row) == {
+        *("user", "address", "added_at", "added_by", "confirmed"),
+        *("source", "delegate"),
+    }
+    assert (row["source"], row["delegate"]) == ("own", None)
     assert row["added_by"].startswith("cli")
 
 

@@ -68,7 +68,7 @@ async def test_every_edit_raises_the_revision_and_is_audited(store, user):
         (store.directory.add_exclusion("*@news.example", None, SkipKind.MAIL, "eve"),
          "exclude_add", None, ["*@news.example", "mail"]),
         (store.directory.remove_exclusion("*@news.example", None, "eve"),
-         "exclude_remove", "*@news.example", None),
+         "exclude_remove", ["*@news.example", "mail"], None),
         (store.directory.set_setting("match.several", "oldest", "eve"),
          "setting_set", None, "oldest"),
         (store.directory.set_setting("match.several", None, "eve"),
@@ -229,7 +229,8 @@ async def test_a_removed_user_leaves_the_messages(store, user, put):
     assert (await store.log.show(message))["user"] == "ada@corp.example"
     (row,) = await store.directory.audit(1)
     assert (row["action"], row["new"]) == ("user_remove", None)
-    assert row["old"]["accepted"] == ["ada@corp.example"]
+    own = {"address": "ada@corp.example", "source": "own", "delegate": ""}
+    assert row["old"]["accepted"] == [own]
 
 
 async def test_a_removed_user_is_found_only_when_asked_for(store, user):

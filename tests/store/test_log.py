@@ -14,7 +14,7 @@ from relay.store import Store, refusals
 
 MESSAGE_NAMES = (
     "id kind state received_at user peer mail_from rcpt from to subject message_id "
-    "reply reason attempts records files copy_of"
+    "reply reason attempts records files copy_of cause sent_by"
 ).split()
 
 
@@ -67,6 +67,8 @@ async def test_a_message_is_shown_with_stable_names(store, make, user):
         "records": [],
         "files": [],
         "copy_of": None,
+        "cause": None,
+        "sent_by": None,
     }
     assert row["received_at"] == "2026-03-01T09:00:00.001+00:00"
 

@@ -1,0 +1,130 @@
+"""`relay history`: who changed what, and taking a change back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from relay.cli.entry import (
+    RelayCommand,
+    actor,
+    open_store,
+    run,
+    settings,
+    since_option,
+)
+from relay.cli.output import json_option, print_json, table, when
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_LATEST: Final = 50
+_UNDO: Final = "undo"
+_WORDS: Final = 2
+
+
+@click.command(cls=RelayCommand)
+@click.argument("words", metavar="[USER | undo ID]", nargs=-1)
+@since_option("Only since then: 10m, 2h, 3d, or a time such as 2026-01-31.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help=f"Show only the latest changes; default: {_LATEST}, with --json all.",
+)
+@json_option
+def history(
+    words: tuple[str, ...],
+    since: datetime | None,
+    limit: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """List what was changed, by whom, before and after; or take a change back.
+
+    USER lists the changes of one user, also of a removed one. 'undo ID' takes the
+    change with that number back, unless what it changed was changed again since.
+    """
+    if words[:1] == (_UNDO,):
+        if len(words) != _WORDS or not words[1].isascii() or not words[1].isdigit():
+            problem = "write undo and the number of one change, as relay history lists"
+            raise click.UsageError(problem)
+        _undo(int(words[1]), as_json=as_json)
+        return
+    if len(words) > 1:
+        problem = "name one user, or none for all changes"
+        raise click.UsageError(problem)
+    loaded = settings()
+
+    async def job() -> list[dict[str, Any]]:
+        async with open_store(loaded) as store:
+            user = None
+            if words:
+                user = await store.directory.find_user(words[0], removed=True)
+            return await store.history.find(
+                user.id if user else None,
+                since=since,
+                limit=limit or (None if as_json else _LATEST),
+            )
+
+    rows = run(job())
+    if as_json:
+        print_json(rows)
+        return
+    table(
+        ["id", "at (UTC)", "by", "change", "of", "before", "after"],
+        (
+            (
+                row["id"],
+                when(row["at"]),
+                row["actor"],
+                _change(row),
+                row["user"],
+                _text(row["before"]),
+                _text(row["after"]),
+            )
+            for row in rows
+        ),
+        whole=["id", "at (UTC)"],
+        fold=["before", "after", "change"],
+        empty="Nothing was changed yet.",
+    )
+
+
+def _undo(number: int, *, as_json: bool) -> None:
+    loaded = settings()
+
+    async def job() -> tuple[str, dict[str, Any]]:
+        async with open_store(loaded) as store:
+            said = await store.history.undo(number, actor())
+            (row,) = await store.history.find(limit=1)
+            return said, row
+
+    said, row = run(job())
+    if as_json:
+        print_json([row])
+    else:
+        click.echo(f"{said[0].upper()}{said[1:]}.")
+
+
+def _change(row: dict[str, Any]) -> str:
+    """Name the change, and what it took back or was taken back by."""
+    words = [str(row["action"]).replace("_", " ")]
+    if row["undoes"] is not None:
+        words.append(f"(takes {row['undoes']} back)")
+    if row["undone_by"] is not None:
+        words.append(f"(taken back by {row['undone_by']})")
+    return " ".join(words)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_text(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(_text(one) for one in value)
+    return json.dumps(value)

@@ -1,0 +1,365 @@
+"""The history of everything that an admin edits, and taking a change back.
+
+Each edit left a row with who, what, before and after (`relay.store.edits`). Undoing one
+is an edit of its own, with a row of its own that names the change it takes back. It is
+refused where the state has moved on since: an undo must never undo what came later.
+Secrets are in no row, so that a change of one cannot be taken back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import delete, insert, select, update
+
+from relay.core.addresses import address_key, fold_ascii
+from relay.core.directory import SkipKind, Source, User
+from relay.core.errors import Conflict, NotFound
+from relay.store import schema
+from relay.store.context import Part
+from relay.store.edits import edit_directory, read_settings, read_users
+from relay.store.values import iso, load, replace_value, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Row
+
+    from relay.core.model import Json
+    from relay.store.edits import Edit
+
+h = schema.audit.c
+
+_FOR_GOOD: Final = {
+    "user_rotate": "relay addresses are secrets that the history does not hold; "
+    "give the user a new one: relay user rotate USER",
+    "app_password_remove": "the relay kept a digest of the password alone; make a new "
+    "one: relay user app-password add USER",
+    "api_token_remove": "the relay kept a digest of the token alone; make a new one: "
+    "relay token add NAME",
+    "api_token_add": "remove the token by its name: relay token remove NAME",
+    "address_claim": "a code that was mailed expires by itself",
+}
+"""Changes that cannot be taken back, with what helps."""
+
+
+class History(Part):
+    """What was changed by whom, and its undoing."""
+
+    async def find(
+        self,
+        user_id: int | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> list[dict[str, Json]]:
+        """Return changes, oldest first; of one user, or of everybody and everything.
+
+        With `limit` these are the latest. The names are stable: `id at actor action
+        user before after undoes undone_by`; `user` is the address of the user as it
+        is now, or what else was changed.
+        """
+        query = select(schema.audit).order_by(h.id.desc())
+        if user_id is not None:
+            query = query.where(h.user_id == user_id)
+        if since is not None:
+            query = query.where(h.at >= stamp(since))
+        if limit is not None:
+            query = query.limit(limit)
+
+        def read(connection: Connection) -> list[dict[str, Json]]:
+            rows = connection.execute(query).all()[::-1]
+            users = schema.users.c
+            emails = {
+                row.id: row.email
+                for row in connection.execute(select(users.id, users.email))
+            }
+            undone = _undone(connection, [row.id for row in rows])
+            return [
+                {
+                    "id": row.id,
+                    "at": iso(row.at),
+                    "actor": row.actor,
+                    "action": row.action,
+                    "user": emails.get(row.user_id, row.subject),
+                    "before": None if row.old is None else load(row.old),
+                    "after": None if row.new is None else load(row.new),
+                    "undoes": row.undoes,
+                    "undone_by": undone.get(row.id),
+                }
+                for row in rows
+            ]
+
+        return await self._context.read(read)
+
+    async def undo(self, change_id: int, actor: str) -> str:
+        """Take a change back; return in words what holds again.
+
+        Raises:
+            NotFound: There is no such change.
+            Conflict: It cannot be taken back, or what it changed was changed since;
+                the text says which, and nothing was changed.
+        """
+
+        def work(edit: Edit) -> str:
+            row = edit.connection.execute(
+                select(schema.audit).where(h.id == change_id)
+            ).first()
+            if row is None:
+                text = f"there is no change {change_id}; `relay history` lists them"
+                raise NotFound(text)
+            by = _undone(edit.connection, [row.id]).get(row.id)
+            if by is not None:
+                text = f"change {change_id} was taken back already, by change {by}"
+                raise Conflict(text)
+            if reason := _FOR_GOOD.get(row.action):
+                text = f"{row.action} cannot be taken back: {reason}"
+                raise Conflict(text)
+            undo = _UNDO.get(row.action) or _undo_column
+            edit.undoes = row.id
+            return undo(edit, _Change(row))
+
+        return await edit_directory(self._context, actor, work)
+
+
+class _Change:
+    """A row of the audit with its values read."""
+
+    def __init__(self, row: Row[Any]) -> None:
+        self.id: int = row.id
+        self.action: str = row.action
+        self.subject: str = row.subject
+        self.user_id: int | None = row.user_id
+        self.old: Any = None if row.old is None else load(row.old)
+        self.new: Any = None if row.new is None else load(row.new)
+        self.at: int = row.at
+
+    def moved_on(self, now: object, what: str) -> Conflict:
+        """Return the error for a state that is not what this change left."""
+        return Conflict(
+            f"{what} is {now} now, and not {self.new} as change {self.id} left it: "
+            "it was changed since (relay history shows by whom)"
+        )
+
+
+def _undone(connection: Connection, ids: list[int]) -> dict[int, int]:
+    """Return which of these changes were taken back, and by which."""
+    if not ids:
+        return {}
+    query = select(h.undoes, h.id).where(h.undoes.between(min(ids), max(ids)))
+    return {row.undoes: row.id for row in connection.execute(query)}
+
+
+# ------------------------------------------------------------------ users
+
+
+def _user(edit: Edit, change: _Change) -> User:
+    """Return the user of a change, who was not removed since."""
+    for user in read_users(edit.connection, edit.now, change.user_id or 0):
+        if user.removed_at is None:
+            return user
+        text = (
+            f"{user.name} was removed since; take that back first (relay history "
+            f"{user.email})"
+        )
+        raise Conflict(text)
+    text = f"the user of change {change.id} is not known any more"
+    raise Conflict(text)
+
+
+def _undo_column(edit: Edit, change: _Change) -> str:
+    """Give a user's name, role, state, Salesforce user or time zone back."""
+    column = change.action.removeprefix("user_")
+    if column not in {"name", "active", "role", "salesforce_id", "time_zone"}:
+        text = f"{change.action} cannot be taken back by the relay"
+        raise Conflict(text)
+    user = _user(edit, change)
+    now = getattr(user, column)
+    if now != change.new:
+        raise change.moved_on(now, f"the {column} of {user.email}")
+    edit.connection.execute(
+        update(schema.users)
+        .where(schema.users.c.id == user.id)
+        .values({column: change.old})
+    )
+    edit.done(change.action, user, now, change.old)
+    return f"{column} of {user.email} is {change.old} again"
+
+
+def _undo_email(edit: Edit, change: _Change) -> str:
+    user = _user(edit, change)
+    if user.email != change.new["email"]:
+        raise change.moved_on(user.email, "the address of the user")
+    before = str(change.old["email"])
+    key = address_key(before) or fold_ascii(before)
+    users = schema.users
+    edit.refuse_if(
+        select(users.c.id).where(users.c.email_key == key, users.c.id != user.id),
+        f"another user has the address {before} by now",
+    )
+    edit.connection.execute(
+        update(users).where(users.c.id == user.id).values(email=before, email_key=key)
+    )
+    edit.add_address(user.id, key, Source.OWN)
+    left = address_key(user.email) or fold_ascii(user.email)
+    if left != key:
+        edit.remove_address(user.id, left)
+    edit.done(
+        "user_email", user, {"email": user.email}, {"email": before, "keep_old": False}
+    )
+    return f"{user.name} has the address {before} again; {left} may not send"
+
+
+def _undo_add(edit: Edit, change: _Change) -> str:
+    user = _user(edit, change)
+    edit.done("user_remove", user, edit.end_user(user), None)
+    return f"{user.name} <{user.email}> is removed"
+
+
+def _undo_remove(edit: Edit, change: _Change) -> str:
+    """Bring a removed user back, with the relay addresses that ended then."""
+    users, tokens = schema.users, schema.relay_addresses
+    (user,) = read_users(edit.connection, edit.now, change.user_id or 0) or (None,)
+    if user is None or user.removed_at is None or stamp(user.removed_at) != change.at:
+        text = f"{change.subject} was brought back since change {change.id}"
+        raise Conflict(text)
+    key = address_key(user.email) or fold_ascii(user.email)
+    edit.refuse_if(
+        select(users.c.id).where(users.c.email_key == key),
+        f"another user has the address {user.email} by now",
+    )
+    edit.connection.execute(
+        update(users)
+        .where(users.c.id == user.id)
+        .values(active=change.old["active"], removed_at=None, email_key=key)
+    )
+    ended = (tokens.c.user_id == user.id) & (tokens.c.ended_at == change.at)
+    newest = edit.connection.scalar(
+        select(tokens.c.token)
+        .where(ended)
+        .order_by(tokens.c.created_at.desc(), tokens.c.token)
+        .limit(1)
+    )
+    # The older ones had a grace time of which nothing is known any more.
+    edit.connection.execute(
+        update(tokens)
+        .where(tokens.c.token == newest)
+        .values(expires_at=None, ended_at=None)
+    )
+    for one in change.old["accepted"]:
+        _add(edit, user.id, one)
+    back = edit.user(user.id)
+    edit.done("user_restore", back, None, change.old)
+    return (
+        f"{user.name} <{user.email}> is back with the relay address; app passwords "
+        "and tokens are not"
+    )
+
+
+def _undo_restore(edit: Edit, change: _Change) -> str:
+    return _undo_add(edit, change)
+
+
+# ------------------------------------------------------------------ addresses
+
+
+def _key(value: Any) -> str:
+    """Return the address of an audit's value (see `Edit.accepted`)."""
+    return str(value["address"] if isinstance(value, dict) else value)
+
+
+def _add(edit: Edit, user_id: int, value: Any) -> None:
+    given: Mapping[str, Any] = value if isinstance(value, dict) else {}
+    source = Source(given.get("source", Source.ADMIN))
+    edit.add_address(user_id, _key(value), source, given.get("delegate", ""))
+
+
+def _undo_address(edit: Edit, change: _Change) -> str:
+    """Take an accepted address away again, or give it back, or as it was."""
+    user = _user(edit, change)
+    key = _key(change.old if change.new is None else change.new)
+    now = edit.accepted(user.id, key)
+    if now != change.new:
+        raise change.moved_on(now or "not accepted", f"{key} for {user.email}")
+    edit.remove_address(user.id, key)
+    if change.old is None:
+        edit.done("address_remove", user, now, None)
+        return f"{key} may not send for {user.email} any more"
+    _add(edit, user.id, change.old)
+    edit.done("address_add", user, now, change.old)
+    return f"{key} may send for {user.email} again"
+
+
+def _undo_password(edit: Edit, change: _Change) -> str:
+    user = _user(edit, change)
+    table = schema.app_passwords
+    this = (table.c.user_id == user.id) & (table.c.name == change.new)
+    if not edit.connection.execute(delete(table).where(this)).rowcount:
+        text = f"{user.email} has no app password {change.new!r} any more"
+        raise Conflict(text)
+    edit.done("app_password_remove", user, change.new, None)
+    return f"the app password {change.new!r} of {user.email} is removed"
+
+
+# ------------------------------------------------------------------ rules
+
+
+def _undo_exclusion(edit: Edit, change: _Change) -> str:
+    """Take an exclusion away again, or give it back as it was."""
+    about: User | str = (
+        change.subject if change.user_id is None else _user(edit, change)
+    )
+    table = schema.exclusions
+    before = change.old
+    if isinstance(before, str):  # An older relay did not keep how it was left out.
+        before = [before, SkipKind.MAIL.value]
+    pattern = (change.new or before)[0]
+    now = edit.excluded(pattern, change.user_id)
+    if now != change.new:
+        raise change.moved_on(now or "not left out", pattern)
+    edit.connection.execute(
+        delete(table).where(
+            table.c.pattern == pattern,
+            table.c.user_id.is_not_distinct_from(change.user_id),
+        )
+    )
+    if before is None:
+        edit.done("exclude_remove", about, now, None)
+        return f"{pattern} is not left out any more"
+    skip = before[1]
+    edit.connection.execute(
+        insert(table).values(
+            pattern=pattern,
+            user_id=change.user_id,
+            skip=skip,
+            added_at=edit.now,
+            added_by=edit.actor,
+        )
+    )
+    edit.done("exclude_add", about, now, before)
+    return f"{pattern} is left out again ({skip})"
+
+
+def _undo_setting(edit: Edit, change: _Change) -> str:
+    now = read_settings(edit.connection).get(change.subject)
+    if now != change.new:
+        raise change.moved_on(now, change.subject)
+    replace_value(edit.connection, schema.settings, change.subject, change.old)
+    edit.done("setting_set", change.subject, now, change.old)
+    what = "from the file or by default" if change.old is None else change.old
+    return f"{change.subject} is {what} again"
+
+
+_UNDO: Final[Mapping[str, Callable[[Edit, _Change], str]]] = {
+    "user_email": _undo_email,
+    "user_add": _undo_add,
+    "user_remove": _undo_remove,
+    "user_restore": _undo_restore,
+    "address_add": _undo_address,
+    "address_remove": _undo_address,
+    "app_password_add": _undo_password,
+    "exclude_add": _undo_exclusion,
+    "exclude_remove": _undo_exclusion,
+    "setting_set": _undo_setting,
+}
