@@ -39,7 +39,7 @@ from relay.store.values import SECOND, iso, maybe_moment, moment, replace_value,
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from sqlalchemy import ColumnElement, Connection, Row
 
