@@ -37,9 +37,13 @@ APPLE = "from content-type mime-version subject message-id date to".split()
 SES = "from to subject mime-version content-type message-id date".split()
 
 
-@cache
 def rsa_key(bits: int = 2048, number: int = 0) -> rsa.RSAPrivateKey:
     """Return a key of that size; another for each number."""
+    return _rsa_key(bits, number)
+
+
+@cache
+def _rsa_key(bits: int, number: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
