@@ -7,8 +7,8 @@ and TCP on one port, follows CNAMEs, knows wildcards, and sets TC where an answe
 not fit a datagram.
 
 Zone text is that of master files (RFC 1035 section 5.1). It may hold many zones, each
-after a line `$ORIGIN name.`; an SOA stands at the origin. `txt_record` writes a TXT
-record of any length.
+after a line `$ORIGIN name.`: an SOA stands at the origin, and names outside of it are
+passed over. `txt_record` writes a TXT record of any length.
 
 A fault is set for a name and a type, each of them `*` for all: see `FAULTS`. `counts`
 has what was asked, by lower-case name without a last dot, and type.
