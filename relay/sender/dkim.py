@@ -409,13 +409,13 @@ async def key(lookups: MailLookups, name: str, algorithm: str) -> KeyOrProblem:
         # Beside the key there may be other texts (RFC 6376 section 3.6.2.2).
         if b"p=" in b"".join(record.split()):
             try:
-                return _read_key(record, _ALGORITHMS[algorithm])
+                return read_key(record, _ALGORITHMS[algorithm])
             except Problem as problem:
                 return problem.result, str(problem)
     return Result.PERMERROR, f"there is no key at {name}"
 
 
-def _read_key(record: bytes, kind: str) -> Key:
+def read_key(record: bytes, kind: str) -> Key:
     """Read a key record (RFC 6376 sections 3.6.1 and 6.1.2).
 
     Raises:

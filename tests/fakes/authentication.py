@@ -45,6 +45,25 @@ def head_of(data: bytes) -> bytes:
     return data if end < 0 else data[:end]
 
 
+def request_for(
+    data: bytes,
+    *,
+    author: str = "ada@corp.example",
+    mail_from: str = "ada@corp.example",
+    peer: str = PEER,
+    helo: str = "mail.corp.example",
+) -> AuthenticationRequest:
+    """Return what the intake would ask about a mail."""
+    return AuthenticationRequest(
+        peer_ip=peer,
+        helo=helo,
+        mail_from=mail_from,
+        author=author,
+        raw=raw_mail(data),
+        head=head_of(data),
+    )
+
+
 class Checker:
     """An Authenticator with defaults for everything about a mail."""
 
@@ -79,12 +98,7 @@ class Checker:
         helo: str = "mail.corp.example",
     ) -> Authentication:
         """Check a mail; the envelope sender is the author unless it is given."""
-        request = AuthenticationRequest(
-            peer_ip=peer,
-            helo=helo,
-            mail_from=author if mail_from is None else mail_from,
-            author=author,
-            raw=raw_mail(data),
-            head=head_of(data),
+        sender = author if mail_from is None else mail_from
+        return await self.authenticator.authenticate(
+            request_for(data, author=author, mail_from=sender, peer=peer, helo=helo)
         )
-        return await self.authenticator.authenticate(request)
