@@ -57,6 +57,8 @@ _SHARE: Final = 4
 """One peer gets this part of the places at most."""
 _CONTENT_BYTES: Final = 1 << 16
 """Bytes behind the header that are read of a large mail for its identity."""
+_UNIX_SOCKET: Final = "local"
+_HERE: Final = "127.0.0.1"
 _WAIT_S: Final = 20.0
 """Longest wait for a place. The peer waits ten minutes (RFC 5321 section 4.5.3.2.6)."""
 
@@ -224,9 +226,12 @@ class Senders:
             tuple((digest, key) for digest in sorted(digests - known.keys())),
         )
 
-    def history(self, mail: MailFacts, reused: frozenset[str]) -> policy.History:
-        """Return what a policy asks about earlier mails."""
-        return policy.History(self._clock.now(), self._max_age, mail.date, reused)
+    def history(
+        self, mail: MailFacts, reused: frozenset[str], *, old: bool
+    ) -> policy.History:
+        """Return what a policy asks about earlier mails; `old`: age is no objection."""
+        age = timedelta.max if old else self._max_age
+        return policy.History(self._clock.now(), age, mail.date, reused)
 
     async def retried(self, verdict: Verdict, key: str) -> Verdict:
         """Count a try without an answer; hold the mail where there were enough."""
@@ -350,7 +355,9 @@ class Examination:
     def _judge(
         self, rule: policy.Rule, found: Authentication, author: Author, kind: MailKind
     ) -> Verdict:
-        history = self._senders.history(self._mail, self._reused)
+        # Files that are imported are old by nature.
+        old = self._handover.door == "import"
+        history = self._senders.history(self._mail, self._reused, old=old)
         return policy.judge(rule, found, history, address=author.address, kind=kind)
 
     async def _ask(self, author: Author, kind: MailKind) -> Authentication | None:
@@ -451,11 +458,14 @@ class Turns:
 
 
 def _among(peer: str, networks: Sequence[Any]) -> str:
-    """Return the network that an address is in, or an empty text."""
+    """Return the network that an address is in, or an empty text.
+
+    Behind a Unix socket is this machine, as behind 127.0.0.1.
+    """
     if not networks:
         return ""
     try:
-        address = ipaddress.ip_address(peer)
+        address = ipaddress.ip_address(_HERE if peer == _UNIX_SOCKET else peer)
     except ValueError:
         return ""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:

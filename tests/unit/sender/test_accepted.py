@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.sender import Author, judge, judge_author, read_author
+from relay.sender import Author, cause, judge, judge_author, read_author
 from tests.fakes.intake import ADA
 
 LIST = frozenset({"ada@corp.example", "*@team.example", "x@xn--bcher-kva.example"})
@@ -110,3 +110,88 @@ def test_a_from_beyond_measure_is_not_read(values, monkeypatch):
     verdict = judge_author(author, ADA, frozenset({"a@b.example"}))
     assert (verdict.accepted, verdict.reason) == (False, "from_too_long")
     assert "too long" in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("value", "problem", "detail"),
+    [
+        (b"ada@corp.example\0", "from_unclear", "control characters"),
+        (b"Ada\x07 <ada@corp.example>", "from_unclear", "control characters"),
+        (b"\0 <ada@corp.example>", "from_unclear", "control characters"),
+        (
+            b"<=?utf-8?q?ada=40corp.example=00?=@evil.example>",
+            "from_unclear",
+            "an encoded word in the address",
+        ),
+        (b"<ada@ corp.example>", "from_unclear", "blanks or comments in the address"),
+        (b"ada @corp.example", "from_unclear", "blanks or comments in the address"),
+        (
+            b"ada@(evil.example)corp.example",
+            "from_unclear",
+            "blanks or comments in the address",
+        ),
+        (b"team: ada@corp.example;", "from_group", ""),
+        (b"Automated: <ada@corp.example>;", "from_group", ""),
+    ],
+)
+def test_what_can_be_read_in_two_ways(value, problem, detail):
+    """Each is refused with its cause, although an address of the list is in it."""
+    author = read_author([value])
+    assert (author.problem, author.detail, author.key) == (problem, detail, "")
+    verdict = judge([value], ADA, LIST | {"*@evil.example"})
+    assert (verdict.accepted, verdict.reason) == (False, problem)
+    assert cause(problem).number in verdict.text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"boss@corp.example <ada@corp.example>",
+        b"ada@corp.example <eve@team.example>",
+    ],
+)
+def test_another_address_in_the_name(value):
+    """Some programs show the one, some the other: neither is the author."""
+    author = read_author([value])
+    assert author.problem in {"from_unclear", "several_from"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"ada@corp.example <ada@corp.example>",
+        b'"ada@corp.example" <ada@corp.example>',
+        b'"Sales: Ada" <ada@corp.example>',
+        b'"boss@corp.example (Boss)" <ada@corp.example>',
+        b"Ada (sales: EMEA) <ada@corp.example>",
+        b"Ada\t<ada@corp.example>",
+        b"=?utf-8?q?Ada=3A_Sales?= <ada@corp.example>",
+        b'"Ada \\"the\\" Rep" <ada@corp.example>',
+    ],
+)
+def test_honest_names_are_read(value):
+    """Quoted, commented and encoded names hold what they like."""
+    assert read_author([value]).key == "ada@corp.example"
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("\u0430da@corp.example", "sender_looks_alike"),
+        ("ada@c\u043erp.example", "sender_looks_alike"),
+        ("ada@xn--crp-jdd.example", "sender_not_accepted"),
+        ("any@t\u0435am.example", "sender_looks_alike"),
+        ("ädä@corp.example", "sender_looks_alike"),
+        ("ada@köln.example", "sender_not_accepted"),
+    ],
+)
+def test_an_address_that_only_looks_like_one(address, reason):
+    """It is refused as any stranger's; the words say why it seems to be known."""
+    verdict = judge([address.encode()], ADA, LIST)
+    assert (verdict.accepted, verdict.reason) == (False, reason)
+
+
+def test_a_user_who_is_disabled_accepts_nobody():
+    """Not their own address either."""
+    verdict = judge([b"ada@corp.example"], replace(ADA, active=False), LIST)
+    assert verdict.reason == "sender_not_accepted"

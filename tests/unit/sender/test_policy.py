@@ -9,6 +9,7 @@ import pytest
 
 from relay.config import SenderSettings
 from relay.core.authentication import (
+    ARCCheck,
     Authentication,
     DMARCCheck,
     Identity,
@@ -457,3 +458,42 @@ def test_the_rule_in_force(config, kept, kind, expected):
     """A domain's own setting, then that of all in the store, then the file's."""
     rule = policy.rule_for(SenderSettings(**config), kept, "acme.com", MailKind(kind))
     assert (rule.policy, rule.otherwise, rule.monitor) == expected
+
+
+def test_another_server_may_tell_an_alignment_of_its_own():
+    """DMARC passed there by a signature of a sub-domain, which covers the mail here."""
+    below = replace(OWN, domain="mail.acme.com", aligned=False)
+    passed = replace(NO_DMARC, result=Result.PASS)
+    facts = replace(
+        found(below, dmarc=passed, source="results"), source_detail="mx.acme.com"
+    )
+    assert judged(facts).proof == "DMARC of acme.com passed, says mx.acme.com"
+    open_ = replace(facts, dkim=(replace(below, covers=False),))
+    assert judged(open_).outcome is not Outcome.ACCEPT
+    # SPF of another domain is no proof, whatever DMARC was told to have passed by.
+    other = spf(Result.PASS, "evil.example")
+    by_dkim = replace(passed, spf_aligned=True)
+    assert judged(replace(open_, spf=(other,), dmarc=by_dkim)).outcome is (
+        Outcome.REFUSE
+    )
+
+
+def test_a_trusted_forwarder_keeps_a_mail_from_being_refused():
+    """What its seal says it saw proves nothing by itself."""
+    arc = ARCCheck(Result.PASS, "fwd.example", 1, trusted=True, claims=("acme.com",))
+    rule = Rule(Policy.ALIGNED, Outcome.REFUSE)
+    for facts, kind, outcome in (
+        (arc, MailKind.FORWARDED, Outcome.HOLD),
+        (arc, MailKind.DIRECT, Outcome.REFUSE),
+        (replace(arc, trusted=False), MailKind.FORWARDED, Outcome.REFUSE),
+        (replace(arc, claims=()), MailKind.FORWARDED, Outcome.REFUSE),
+    ):
+        mail = replace(found(OTHER), arc=facts)
+        assert judged(mail, rule, kind=kind).outcome is outcome
+
+
+def test_our_own_failure_is_no_verdict():
+    """A check that failed here says nothing of the mail: it comes again."""
+    broken = Signature("", "", Result.TEMPERROR, "the relay failed to check")
+    assert judged(found(broken)).outcome is Outcome.RETRY
+    assert judged(found(spf=spf(Result.TEMPERROR, ""))).outcome is Outcome.RETRY
