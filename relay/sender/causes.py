@@ -273,6 +273,22 @@ _ROWS: Final = (
         "The DKIM signature of {domain} does not count ({detail})",
         "ask the administrator of {domain} to mend it",
     ),
+    Cause(
+        "S217",
+        "header_unclear",
+        "5.7.21",
+        "RFC 5322 section 2.2, RFC 6376 section 8.15",
+        "No DKIM signature of this mail counts, since {detail}",
+        "send it again; if it happens again, a server on the way breaks your mail",
+    ),
+    Cause(
+        "S218",
+        "dkim_key_broken",
+        "5.7.21",
+        "RFC 6376 section 6.1.2",
+        "The key for the DKIM signature of {domain} cannot be used ({detail})",
+        "ask the administrator of {domain} to publish it again",
+    ),
     # ------------------------------------------------ proven once, used again
     Cause(
         "S301",

@@ -382,8 +382,11 @@ def _unproven(facts: _Facts, kind: MailKind) -> _Answer:
         return "", "redirect_not_proven", ""
     reason, detail = _own_signature(facts.own)
     dmarc = facts.dmarc
+    unread = [one for one in facts.found.dkim if _is_unread(one)]
     if reason:
         pass
+    elif unread:
+        reason, detail = "header_unclear", unread[0].text
     elif kind is MailKind.FORWARDED:
         reason = "forward_not_proven"
     elif dmarc and dmarc.result is Result.FAIL and dmarc.effective_policy in _FIRM:
@@ -392,6 +395,11 @@ def _unproven(facts: _Facts, kind: MailKind) -> _Answer:
     else:
         reason, detail = _elsewhere(facts)
     return "", reason, detail
+
+
+def _is_unread(signature: Signature) -> bool:
+    """Say whether nothing is known of a signature, since the header is unclear."""
+    return signature.result is Result.PERMERROR and "the header " in signature.text
 
 
 def _waits_for_dns(facts: _Facts) -> bool:
@@ -427,11 +435,11 @@ def _own_signature(own: list[Signature]) -> tuple[str, str]:
     for result, reason in (
         (Result.POLICY, ""),
         (Result.FAIL, "dkim_failed"),
-        (Result.PERMERROR, "record_broken"),
+        (Result.PERMERROR, ""),
     ):
         for one in own:
             if one.result is result:
-                return reason or _policy_reason(one), one.text
+                return reason or _odd(one), one.text
     return "", ""
 
 
@@ -439,8 +447,11 @@ TWICE: Final = " twice"
 """Ends the name of a field in `Signature.missing` that stands twice."""
 
 
-def _policy_reason(signature: Signature) -> str:
-    """Return why a signature that passes does not count."""
+def _odd(signature: Signature) -> str:
+    """Return why a signature that does not fail does not count."""
+    if signature.text.startswith(("the key ", "there is no key")):
+        tested = signature.result is Result.POLICY
+        return "dkim_not_counted" if tested else "dkim_key_broken"
     if "l=" in signature.text:
         return "dkim_partial_body"
     if "expired" in signature.text:

@@ -150,9 +150,24 @@ def test_aligned_takes_proof_of_the_own_organisation(facts, proof):
             "does not fit this mail (body hash differs)",
         ),
         (
-            found(replace(OWN, result=Result.PERMERROR, text="no key")),
-            "record_broken",
-            "cannot be used (no key)",
+            found(replace(OWN, result=Result.PERMERROR, text="the key is revoked")),
+            "dkim_key_broken",
+            "of acme.com cannot be used (the key is revoked)",
+        ),
+        (
+            found(replace(OWN, result=Result.PERMERROR, text="t= is no time")),
+            "dkim_not_counted",
+            "does not count (t= is no time)",
+        ),
+        (
+            found(replace(OWN, result=Result.POLICY, text="the key is a test")),
+            "dkim_not_counted",
+            "does not count (the key is a test)",
+        ),
+        (
+            found(Signature("", "", Result.PERMERROR, "the header is unclear")),
+            "header_unclear",
+            "No DKIM signature of this mail counts, since the header is unclear",
         ),
         (
             found(replace(OWN, result=Result.POLICY, text="the RSA key has 512 bits")),
