@@ -66,15 +66,21 @@ def url(request, tmp_path):
     server.sql(";".join([*emptied, "UPDATE meta SET revision = 0"]), name)
 
 
+PATIENT = {"busy_timeout_s": 10, "timeout_s": 30}
+"""For tests in which writers take turns: a busy machine may be slow."""
+
+
 @pytest.fixture
-def settings(url, tmp_path):
-    return StoreSettings(
-        url=url,
-        spool=tmp_path / "spool",
-        min_free_bytes=0,
-        busy_timeout_s=0.3,
-        inline_bytes=4096,
-    )
+def settings(request, url, tmp_path):
+    """Return the settings; a test may ask for others by an indirect parameter."""
+    values = {
+        "url": url,
+        "spool": tmp_path / "spool",
+        "min_free_bytes": 0,
+        "busy_timeout_s": 0.3,
+        "inline_bytes": 4096,
+    }
+    return StoreSettings(**values | getattr(request, "param", {}))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from relay.core.directory import AddressUse, Exclusion, Role, SkipKind
 from relay.core.errors import Conflict, NotFound
+from tests.store.conftest import PATIENT
 
 
 async def test_a_new_user_may_send_at_once(store, clock):
@@ -294,6 +295,7 @@ async def test_another_store_sees_the_edits(store, other, user):
     assert await store.directory.exclusions() == list(directory.exclusions)
 
 
+@pytest.mark.parametrize("settings", [PATIENT], indirect=True, ids=["patient"])
 async def test_concurrent_edits_all_count(store, other, user):
     """Twenty edits from two stores at once raise the revision by twenty."""
     before = await store.directory.revision()

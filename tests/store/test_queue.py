@@ -13,6 +13,7 @@ from relay.core.model import LogFilter
 from relay.core.queue import LeaseOwner, Settlement
 from relay.core.states import Event, State
 from relay.store.queue import ALONE_AFTER, LONE_CRASHES
+from tests.store.conftest import PATIENT
 
 LEASE_S = 120
 
@@ -119,6 +120,7 @@ async def test_age_counts_the_time_in_which_somebody_tried(store, put, owner, cl
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize("settings", [PATIENT], indirect=True, ids=["patient"])
 async def test_eight_workers_claim_without_overlap(store, other, put, owner):
     """Each message goes to exactly one of eight concurrent workers."""
     ids = await put(200)

@@ -14,6 +14,7 @@ from relay.core.model import LogFilter, Refusal
 from relay.core.states import Event, State
 from relay.store import Store
 from relay.store.sender import LinkUsed
+from tests.store.conftest import PATIENT
 
 HELD = Verdict(
     Outcome.HOLD,
@@ -159,6 +160,7 @@ async def test_tries_are_counted_for_all_relays(store, other, clock):
 # ------------------------------------------------------------------ links
 
 
+@pytest.mark.parametrize("settings", [PATIENT], indirect=True, ids=["patient"])
 async def test_relays_share_the_key_of_links(store, other, settings, clock):
     """Made once, whoever asks first, and kept."""
     keys = await asyncio.gather(*(one.sender.release_key() for one in (store, other)))

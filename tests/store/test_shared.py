@@ -19,11 +19,10 @@ from relay.core.shared import CallReading, Pause, PauseState
 from relay.store import Store, migrate
 from tests.fakes.shared import MemoryShared
 from tests.fakes.waiting import until
+from tests.store.conftest import PATIENT
 
 ORG = "https://org.example"
 LEASE_S = 60
-PATIENT = {"busy_timeout_s": 10, "timeout_s": 30}
-"""Two writers take turns here, and a busy machine may be slow."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "memory"])
