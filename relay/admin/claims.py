@@ -39,15 +39,13 @@ class ClaimCode:
 
     Attributes:
         address: Where the mail goes, and nowhere else.
-        user_name: Who claims it.
-        user_email: Their own address.
+        user: Who claims it.
         code: What the person reads and types.
         expires_at: Until when it counts.
     """
 
     address: str
-    user_name: str
-    user_email: str
+    user: User
     code: str = field(repr=False)
     expires_at: datetime
 
@@ -89,7 +87,7 @@ async def claim(
     code, expires_at = new_code(), now + CODE_LIFE
     hashed = await asyncio.to_thread(hash_password, code)
     await store.claims.begin(user.id, key, hashed, expires_at, actor)
-    await send(ClaimCode(key, user.name, user.email, code, expires_at))
+    await send(ClaimCode(key, user, code, expires_at))
     return expires_at
 
 

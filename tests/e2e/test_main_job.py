@@ -108,7 +108,7 @@ def test_several_copies_are_one_activity(
     """Sent again, or for another user: one mail is one activity for the whole org."""
     sandbox.person("Contact", "kim@customer.example")
     ben = relay.add_user("Ben", "ben@corp.example")
-    relay.run("address", "add", "ben@corp.example", "ada@corp.example")
+    relay.run("address", "add", "ben@corp.example", "ada@corp.example", "--yes")
     relay.heed()
     mail = mail_to("kim@customer.example")
     first = relay.send(mail, ada, ben)
@@ -150,7 +150,7 @@ def test_two_addresses_that_are_not_one(
     rep = sandbox.rows("User")[0]["Id"]
     eva = "eva@xn--strae-oqa.example"
     rcpt = idle.add_user("Eva Rep", eva, "--salesforce-id", rep)
-    idle.run("address", "add", eva, "rep@straße.example")
+    idle.run("address", "add", eva, "rep@straße.example", "--yes")
     people = {
         address: sandbox.person("Contact", address)
         for address in (

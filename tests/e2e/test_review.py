@@ -134,7 +134,7 @@ def test_an_exclusion_is_for_its_user_alone(
     """Ada's rule keeps her copy out; Ben's copy of the same mail is logged."""
     sandbox.person("Contact", "kim@customer.example")
     ben = relay.add_user("Ben", "ben@corp.example")
-    relay.run("address", "add", "ben@corp.example", "ada@corp.example")
+    relay.run("address", "add", "ben@corp.example", "ada@corp.example", "--yes")
     relay.run(
         *("exclude", "add", "kim@customer.example"),
         *("--user", "ada@corp.example", "--skip", "mail"),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IN_PROCESS = frozenset(
-    {"user", "address", "exclude", "settings", "log", "show", "token"}
+    {"user", "address", "exclude", "settings", "log", "show", "token", "history"}
     | {"retry", "hold", "release", "discard"}
 )
 CLIENT_ID = "relay-sandbox"

@@ -134,3 +134,10 @@ def test_colleagues_come_from_the_directory() -> None:
     assert "ToAddress" not in made
     gone = replace(people, users=people.users | {2: replace(ben, active=False)})  # type: ignore[operator]
     assert drafted(gone)["ToIds"] == [ANNA.id]
+
+
+def test_the_mailbox_of_a_delegate_is_no_colleague() -> None:
+    """An EmailMessage must not name the rep where the assistant takes part."""
+    people = directory(accepted=("ada@corp.example", "office@corp.example"))
+    people = replace(people, delegates={1: {"office@corp.example": "Carol"}})
+    assert colleagues(people) == {"ada@corp.example": ADA}

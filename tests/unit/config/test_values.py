@@ -14,8 +14,11 @@ from relay.config import (
     TelemetrySettings,
     WorkerSettings,
 )
+from relay.config.settings import UserSettings
 from relay.config.sources import sections
 from relay.config.values import is_loopback, masked_url
+from relay.core.directory import Directory
+from relay.core.mailboxes import may_send
 
 
 @pytest.mark.parametrize(
@@ -247,3 +250,23 @@ def test_every_number_has_bounds(model, key, number):
 def test_numbers_are_found():
     """The test above looks at more than a handful of settings."""
     assert len(NUMBERS) > 40
+
+
+def test_rules_for_addresses_are_kept_in_one_form():
+    """Domain in its compared form, words in one order; a slip is named."""
+    made = UserSettings(address_rules=("Bücher.example:dots plus", "x.example: plus"))
+    assert made.address_rules == ("xn--bcher-kva.example: plus dots", "x.example: plus")
+    for slip in ("x.example", "x.example: tags", "ada@x.example: plus", ": plus"):
+        with pytest.raises(ValidationError):
+            UserSettings(address_rules=(slip,))
+
+
+def test_the_store_stands_before_the_rules_of_the_file():
+    """The file's rules read a directory in which none were set at run time."""
+    settings = Settings(user={"address_rules": ("corp.example: plus",)})
+    lists = {1: frozenset({"ada@corp.example"})}
+    read = settings.directory(Directory(1, {}, {}, lists, ()))
+    assert may_send(read.accepted[1], "ada+x@corp.example")
+    kept = Directory(1, {}, {}, lists, (), {"user.address_rules": []})
+    assert settings.directory(kept) is kept
+    assert settings.directory(read) is read

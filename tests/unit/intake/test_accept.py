@@ -104,6 +104,25 @@ async def test_the_envelope_tells_what_was_checked(door):
     ]
 
 
+async def test_a_delegate_is_named_beside_the_user(door):
+    """The trace has both as they were when the mail came; so has a wildcard's."""
+    door.people = replace(
+        PEOPLE, delegates={1: {"ada@corp.example": "Carol", "*@ada.example": "Office"}}
+    )
+    await door.give(HEAD, ADAS, POSTMASTER)
+    await door.give(b"From: any@ada.example\r\n\r\n", ADAS)
+    said = [
+        step.detail
+        for envelope, _, _ in door.store.stored
+        for step in envelope.trace
+        if step.step == "sender"
+    ]
+    assert said == [
+        "ada@corp.example for Ada (sent by Carol), postmaster",
+        "any@ada.example for Ada (sent by Office)",
+    ]
+
+
 async def test_postmaster_gets_small_mail_only(door):
     """Mail beyond postmaster's own limit is refused for postmaster alone."""
     raw = HEAD + b"x" * (1 << 20)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.directory import Directory, Role, SkipKind, User
+from relay.core.mailboxes import AddressRules
 from relay.core.states import Event
 from relay.match import OurAddresses, Plan, Verdict, exclusions_of, plan
 from tests.fakes.values import boxes, directory, email
@@ -88,6 +89,16 @@ def ours(
 def a_user(email: str, number: int = 1, *, active: bool = True) -> User:
     """Return a user with an address of their own."""
     return User(number, "U", email, Role.REP, active, None, f"log-{number}")
+
+
+def test_spellings_of_an_own_mailbox_are_own() -> None:
+    """Who may send with a tag is also known with it in To and Cc."""
+    people = directory(accepted=("ada@corp.example", "a.da@home.example"))
+    rules = AddressRules.of(["home.example: plus dots"])
+    known = OurAddresses(people.read_by(rules), ("in.relay.example",), ())
+    assert known.rule("ada+crm@home.example") == "own address"
+    assert not known.rule("adam@home.example")
+    assert not known.rule("ada+crm@corp.example"), "a domain without a rule"
 
 
 @pytest.mark.parametrize("active", [True, False])
