@@ -418,8 +418,10 @@ class DNSServer:
                 response.flags |= dns.flags.TC
             case "udp_only":
                 return None
+            case "oversized" if tcp:
+                return _oversized(response)
             case "oversized":
-                _fill(response)
+                response.flags |= dns.flags.TC
             case _:
                 if fault.kind == "delay":
                     await asyncio.sleep(fault.value)
@@ -463,25 +465,40 @@ def _wire(
         return response.to_wire(max_size=limit)
 
 
-def _fill(response: dns.message.Message) -> None:
-    """Put as many records into a response as a DNS message can hold."""
+def _oversized(response: dns.message.Message) -> bytes:
+    """Return a response with as many records as a DNS message can hold."""
     question = response.question[0]
-    values = {
-        "A": "10.{high}.{middle}.{low}",
-        "AAAA": "2001:db8::{high:x}:{middle:x}{low:02x}",
-        "MX": "10 m{middle}-{low}.flood.example.",
-        "PTR": "p{middle}-{low}.flood.example.",
-    }
-    shape = values.get(dns.rdatatype.to_text(question.rdtype), '"flood {middle} {low}"')
-    size = len(response.to_wire())
-    rrset = dns.rrset.RRset(question.name, question.rdclass, question.rdtype)
-    number = 0
+    head = bytearray(response.to_wire(max_size=_OVERSIZED_BYTES)[:12])
+    asked = (question.name.to_wire() or b"") + struct.pack(
+        "!HH", question.rdtype, question.rdclass
+    )
+    kind = dns.rdatatype.to_text(question.rdtype)
+    records: list[bytes] = []
+    size = len(asked)
     while size < _OVERSIZED_BYTES:
-        text = shape.format(
-            high=number >> 16, middle=number >> 8 & 0xFF, low=number & 0xFF
+        data = _stranger(kind, len(records))
+        # The name is a pointer to the question (RFC 1035 section 4.1.4).
+        records.append(
+            struct.pack(
+                "!HHHIH", 0xC00C, question.rdtype, question.rdclass, _TTL_S, len(data)
+            )
+            + data
         )
-        rdata = dns.rdata.from_text(question.rdclass, question.rdtype, text)
-        rrset.add(rdata, _TTL_S)
-        size += len(rdata.to_wire() or b"") + 12
-        number += 1
-    response.answer.append(rrset)
+        size += len(records[-1])
+    struct.pack_into("!HHHH", head, 4, 1, len(records), 0, 0)
+    return bytes(head) + asked + b"".join(records)
+
+
+def _stranger(kind: str, number: int) -> bytes:
+    """Return the data of a record that nobody asked for, another for each number."""
+    if kind == "A":
+        return struct.pack("!BBH", 10, number >> 16, number & 0xFFFF)
+    if kind == "AAAA":
+        return b"\x20\x01\x0d\xb8" + number.to_bytes(12)
+    host = b"\x07flood%02x\x07example\x00" % (number & 0xFF)
+    if kind == "MX":
+        return struct.pack("!H", number & 0xFFFF) + host
+    if kind == "PTR":
+        return b"\x05%05d" % (number % 100_000) + host
+    text = b"flood %d" % number
+    return bytes([len(text)]) + text

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from relay.core.authentication import Authentication, from_json, plain
 from relay.sender.canonical import PIECE_BYTES, BodyHash, body_hashes
-from relay.sender.dkim import is_bounded
+from relay.sender.dkim import Problem, is_bounded, read_lines
 from relay.sender.dmarc import Walk, read_record, targets
 from tests.fakes.authentication import MAIL, Checker, raw_mail
 from tests.fakes.dns import DNS
@@ -182,6 +182,17 @@ def test_checks_never_raise(server, head, body, peer, helo, mail_from, author):
     assert not any(
         "log has the reason" in one.text for one in (*found.spf, *found.dkim)
     )
+
+
+@given(st.lists(PIECES, max_size=8).map(b"".join))
+def test_header_is_read_as_dkimpy_reads_it(head):
+    """What is verified is what dkimpy would verify, or nothing is."""
+    head = head.partition(b"\r\n\r\n")[0].partition(b"\n\n")[0]
+    try:
+        ours = [list(one) for one in read_lines(head)]
+    except Problem:
+        return
+    assert ours == dkim.rfc822_parse(head.removeprefix(b"\r\n") or b"\r\n")[0]
 
 
 @given(st.text(alphabet="a.-é", max_size=40))

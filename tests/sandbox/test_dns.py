@@ -115,7 +115,7 @@ def test_other_faults(server):
     for rdtype in ("TXT", "MX"):
         server.fail("oversized", "*", rdtype)
         big = ask(server, "corp.example", rdtype, dns.query.tcp)
-        assert 40_000 < len(big.to_wire()) <= 65_535
+        assert len(big.answer[0]) > 1000
     server.heal()
     for kind in ("wrong_id", "wrong_question"):
         server.fail(kind, "*", "A")
