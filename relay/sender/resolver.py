@@ -61,6 +61,8 @@ _FAILURE_S: Final = 5.0
 of a burst (RFC 9520 section 3.2 asks for 1 s to 5 min)."""
 _ROUNDS: Final = 2
 """How often each server is asked over UDP before the question is given up."""
+_SILENT_S: Final = 30.0
+"""How long a server that gave no answer is asked after the others."""
 _LONGEST_NAME: Final = 253
 _LONGEST_LABEL: Final = 63
 
@@ -136,6 +138,7 @@ class Resolver:
         self._executor = executor
         self._cache = _Cache(cache_entries, clock)
         self._asking: dict[tuple[str, str], asyncio.Task[Answer]] = {}
+        self._silent: dict[Server, float] = {}
 
     def for_mail(self, *, timeout_s: float | None = None) -> MailLookups:
         """Return the view of one mail, whose time begins now."""
@@ -193,7 +196,7 @@ class Resolver:
     async def _try_servers(self, name: str, rdtype: str) -> Answer:
         """Ask each server in turn, twice, until one gives a usable answer."""
         servers = self._servers or await self._system_servers()
-        tries = [server for _ in range(_ROUNDS) for server in servers]
+        tries = self._in_order(servers) * _ROUNDS
         loop = asyncio.get_running_loop()
         end_s = loop.time() + self._timeout_s
         problem = "no name server is configured"
@@ -211,14 +214,24 @@ class Resolver:
                 )
                 return await self._read(rdtype, wire)
             except TimeoutError:
+                self._silent[server] = self._clock.boottime_s() + _SILENT_S
                 problem = "no answer"
             except _Unusable as error:
                 failed.add(server)  # It will say the same again.
                 problem = str(error)
             except OSError as error:
+                self._silent[server] = self._clock.boottime_s() + _SILENT_S
                 problem = error.strerror or type(error).__name__
         text = f"{rdtype} of {name}: {problem}"
         raise DNSFailure(text)
+
+    def _in_order(self, servers: Sequence[Server]) -> list[Server]:
+        """Put servers that gave no answer lately behind the others.
+
+        Otherwise each question would wait for a server that is down.
+        """
+        now_s = self._clock.boottime_s()
+        return sorted(servers, key=lambda one: self._silent.get(one, 0.0) > now_s)
 
     async def _read(self, rdtype: str, wire: bytes) -> Answer:
         if len(wire) > MAX_ANSWER_BYTES:

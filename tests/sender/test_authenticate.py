@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
+from structlog.testing import capture_logs
 
 from relay.core.authentication import Identity, Result
-from tests.fakes.authentication import MAIL
+from relay.core.model import RawMail
+from relay.sender import dkim, dmarc, spf
+from tests.fakes.authentication import MAIL, request_for
 from tests.fakes.signing import GMAIL, Signer
+from tests.fakes.waiting import until
 
 
 @pytest.fixture
@@ -72,3 +79,63 @@ async def test_silent_dns_is_temporary(dns, checker, corp):
     assert {one.result for one in found.spf} == {Result.TEMPERROR}
     assert found.dkim[0].result is Result.TEMPERROR
     assert found.dmarc.result is Result.TEMPERROR
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [(spf, "check"), (dkim, "read_signatures"), (dmarc, "check")],
+    ids=["spf", "dkim", "dmarc"],
+)
+async def test_a_fault_of_ours_is_temporary(checker, corp, monkeypatch, place, name):
+    """A bug is logged, and the mail comes again: it is neither taken nor refused."""
+
+    def fail(*_args, **_kwargs):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(place, name, fail)
+    with capture_logs() as lines:
+        found = await checker.check(corp.sign(MAIL))
+    assert [line["event"] for line in lines] == ["sender_check_failed"]
+    results = {one.result for one in (*found.spf, *found.dkim)} | {found.dmarc.result}
+    assert Result.TEMPERROR in results
+    assert lines[0]["check"] in {"spf", "dkim", "dmarc"}
+
+
+async def test_file_that_is_gone_is_temporary(checker, corp, tmp_path):
+    """A large mail whose file cannot be read is neither good nor bad."""
+    data = corp.sign(MAIL)
+    request = replace(
+        request_for(data), raw=RawMail(len(data), "", path=tmp_path / "gone")
+    )
+    with capture_logs():
+        found = await checker.authenticator.authenticate(request)
+    assert found.dkim[0].result is Result.TEMPERROR
+
+
+async def test_large_mail_in_a_file(checker, corp, tmp_path):
+    """The body is read from the file of the spool."""
+    data = corp.sign(MAIL + b"more\r\n" * 50_000)
+    path = tmp_path / "mail"
+    path.write_bytes(data)
+    request = replace(request_for(data), raw=RawMail(len(data), "", path=path))
+    found = await checker.authenticator.authenticate(request)
+    assert found.dkim[0].counts
+
+
+async def test_cancelled_check_ends(dns, checker):
+    """A session that ends takes its check with it, and nothing is left."""
+    dns.fail("silence")
+    waiting = asyncio.ensure_future(checker.check())
+    await until(lambda: dns.counts)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_mails_side_by_side(dns, checker, corp):
+    """Many at a time come to the results of one after another."""
+    signed = [corp.sign(MAIL + b"%d\r\n" % number) for number in range(20)]
+    found = await asyncio.gather(*(checker.check(data) for data in signed))
+    assert all(one.dkim[0].counts for one in found)
+    assert len({one.dkim[0].digest for one in found}) == 20
+    assert dns.dmarc_queries() == 2

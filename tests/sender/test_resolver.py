@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from dns import flags
+from dns.message import make_query, make_response
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.sender import resolver as module
 from relay.sender.resolver import (
@@ -260,6 +264,21 @@ async def test_next_server_answers(dns):
     await resolver.close()
 
 
+async def test_server_that_is_down_is_asked_last(dns, clock):
+    """Only the first question waits for it; after a while it is tried again."""
+    with DNS() as dead:
+        dead.fail("silence")
+        resolver = Resolver([dead.address, dns.address], clock, timeout_s=2.0)
+        for number in range(5):
+            await resolver.ask(f"a{number}.example", "A")
+        assert (dead.counts.total(), dns.counts.total()) == (1, 5)
+        dead.heal()
+        clock.time_s += 31.0
+        await resolver.ask("b.example", "A")
+        assert dead.asked("b.example") == 1
+        await resolver.close()
+
+
 async def test_no_server_is_there():
     """Connection refused, by all of them, is a failure."""
     resolver = Resolver([("127.0.0.1", 9)], Clock(), timeout_s=1.0)
@@ -367,6 +386,21 @@ async def test_forged_datagrams_are_dropped(dns, kind):
     with pytest.raises(DNSFailure, match="no answer"):
         await resolver.ask("a.example", "A")
     await resolver.close()
+
+
+@given(st.binary(max_size=60))
+def test_any_answer_is_read_or_refused(tail):
+    """Whatever a name server sends, it is an answer or a failure."""
+    query = make_query("a.example", "TXT", id=1)
+    response = make_response(query)
+    response.flags |= flags.AA
+    for wire in (tail, response.to_wire() + tail, response.to_wire()[:12] + tail):
+        module._answers(query, wire)
+        try:
+            found = module._read_answer(wire, "TXT")
+        except module._Unusable:
+            continue
+        assert isinstance(found, Answer)
 
 
 async def test_closing_ends_what_is_under_way(dns):
