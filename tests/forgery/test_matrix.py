@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 ATTACKS = (*PROOFS, *READINGS)
 WAYS = 6
 ANYWHERE = [one for one in ATTACKS if not one.smtp_only]
-IN_FILES = [one for one in ANYWHERE if not one.delivery.raw.startswith(b"From ")]
-"""A file that begins so is an mbox, whatever its name."""
-IN_MBOX = [
+IN_FILES = [
     one
     for one in ANYWHERE
+    if not one.delivery.raw.startswith(b"From ") and one.cause != "S301"
+]
+"""A file that begins with `From ` is an mbox, whatever its name. And what is imported
+is old by nature: her own mail of ten days ago is welcome there."""
+IN_MBOX = [
+    one
+    for one in IN_FILES
     if b"From :" not in one.delivery.raw and not one.delivery.raw.startswith(b" ")
 ]
 """Others cannot be told from the lines around them there."""

@@ -17,6 +17,7 @@ import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from click.testing import CliRunner
@@ -24,12 +25,14 @@ from click.testing import CliRunner
 from relay.app import App
 from relay.cli import main
 from relay.config import load
+from relay.core.clock import SystemClock
 from relay.core.directory import Role
 from relay.core.passwords import hash_password
 from relay.web.messages import digest
 from tests.fakes.certificates import Authority
 from tests.fakes.dns import DNS
-from tests.forgery.world import ADA, ADDRESSES, publish
+from tests.forgery import world
+from tests.forgery.world import ADA
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -80,11 +83,32 @@ class Answer:
         return str((self.row.get("verdict") or {}).get("text") or "")
 
 
+class LaterClock(SystemClock):
+    """The machine's clock, ahead by so many seconds."""
+
+    ahead_s = 0.0
+
+    def now(self) -> datetime:
+        """Return the time, ahead."""
+        return super().now() + timedelta(seconds=self.ahead_s)
+
+    def boottime_s(self) -> float:
+        """Return the time since the machine started, ahead."""
+        return super().boottime_s() + self.ahead_s
+
+
 class Relay:
     """A running relay with Ada, who owns all addresses of the world, and Ben."""
 
-    def __init__(self, folder: Path, **sender: object) -> None:
-        """Take settings of sender trust; nothing runs yet."""
+    def __init__(self, folder: Path, world: Any = world, **sender: object) -> None:
+        """Take settings of sender trust; nothing runs yet.
+
+        Args:
+            folder: Of the relay; it is made.
+            world: A module with `publish` and `ADDRESSES`, accepted addresses of Ada.
+            sender: Settings, by name.
+        """
+        self._world = world
         self.folder = folder
         self.dns = DNS()
         self._sender = sender
@@ -96,12 +120,17 @@ class Relay:
     def __enter__(self) -> Self:
         """Start everything."""
         self.dns.__enter__()
-        publish(self.dns)
+        self._world.publish(self.dns)
         self.folder.mkdir()
         self._thread.start()
         self.config = self.folder / "relay.toml"
         self.config.write_text(self._toml(), "utf-8")
-        self.app = App(load(self.config, {}), roles=frozenset({"smtp", "web"}))
+        self.clock = LaterClock()
+        self.app = App(
+            load(self.config, {}),
+            roles=frozenset({"smtp", "web"}),
+            clock=self.clock,
+        )
         self.call(self._start())
         return self
 
@@ -168,7 +197,7 @@ log_level = "error"
         await self.app.start()
         people = self.app.store.directory
         ada = await people.add_user("Ada Rep", ADA, Role.REP, None, "test")
-        for address in ADDRESSES:
+        for address in self._world.ADDRESSES:
             await people.add_address(ada.id, address, "test")
         ben = await people.add_user(
             "Ben Rep", "ben@corp.example", Role.REP, None, "test"
@@ -288,7 +317,9 @@ log_level = "error"
 
     def _begin(self, listener: int, mail: Delivery, hello: str) -> _Talk:
         talk = _Talk(socket.create_connection(("127.0.0.1", self._ports[listener])))
-        talk.send(f"PROXY TCP4 {mail.peer} 192.0.2.99 40000 25\r\n".encode())
+        six = ":" in mail.peer
+        ours = "TCP6 {} 2001:db8::1" if six else "TCP4 {} 192.0.2.99"
+        talk.send(f"PROXY {ours.format(mail.peer)} 40000 25\r\n".encode())
         talk.expect(220)
         talk.ask(hello)
         return talk
