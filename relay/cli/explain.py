@@ -41,6 +41,7 @@ def explain(file: str, who: str, *, as_json: bool) -> None:
     FILE.eml is a saved mail; - reads it from standard input.
     """
     raw = _read(file)
+    _check(file, raw)
     loaded = settings()
     loaded.require_salesforce()
     from relay import app  # noqa: PLC0415 - brings every part of the relay
@@ -64,6 +65,17 @@ def _read(file: str) -> bytes:
         problem = f"{file}: {error.strerror}; name a saved mail"
         raise Failure(problem) from None
     return content
+
+
+def _check(file: str, raw: bytes) -> None:
+    """Say what is in a file that is no mail, before anything is asked for it."""
+    from relay.core.errors import UnparsableMessage  # noqa: PLC0415 - for `--help`
+    from relay.mail import parse  # noqa: PLC0415 - for `--help`
+
+    try:
+        parse(raw)
+    except UnparsableMessage as error:
+        raise Failure(f"{file}: {error}") from None
 
 
 def print_answer(answer: Mapping[str, Any]) -> None:

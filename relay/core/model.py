@@ -157,6 +157,33 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Forward:
+    """A mail that another mail forwards, as far as it can be read.
+
+    `how` is `inline` for one that was copied into the text, `attached` for one that
+    hangs on it as a whole. `note` is what the forwarder wrote beside it. `date` has no
+    time zone where its line names none. `key` is the same for every forward of the mail
+    (`relay.mail.forward.content_key`); `message_id` is known of attached ones alone.
+    `outbound` says that the forwarder wrote the mail. `inner` is a mail that was
+    forwarded within it: for the trace alone, its people are not in this mail.
+    """
+
+    how: str
+    from_: Mailbox
+    to: tuple[Mailbox, ...]
+    cc: tuple[Mailbox, ...]
+    subject: str
+    date: datetime | None
+    text: str
+    note: str
+    key: str
+    message_id: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    outbound: bool = False
+    inner: Forward | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Email:
     """What was read from the bytes of one mail.
 
@@ -187,6 +214,15 @@ class Email:
     repairs: tuple[str, ...] = ()
     automatic: Automatic | None = None
     dated: bool = True
+    forwards: tuple[Forward, ...] = ()
+    """The mails that this one forwards: one in its text, or those attached to it."""
+    forward_unsure: str = ""
+    """Why a mail that looks like a forward is not read as one; see `mail.forward`."""
+
+    @property
+    def forward(self) -> Forward | None:
+        """The mail that this one forwards; of several, the first."""
+        return self.forwards[0] if self.forwards else None
 
 
 # ------------------------------------------------------------------ matching

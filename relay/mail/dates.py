@@ -129,7 +129,17 @@ def _words(text: str) -> tuple[tuple[int, ...], str] | None:
     return (year, month, day, hour, int(time[2]), int(time[3] or 0)), after
 
 
+def zone_of(text: str) -> timedelta | None:
+    """Return the offset that stands behind the time in a text; None: there is none."""
+    time = _TIME.search(text) or _ISO.match(text)
+    return _zone(text[time.end() :]) if time else None
+
+
 def _offset(rest: str) -> timedelta:
+    return _zone(rest) or timedelta()
+
+
+def _zone(rest: str) -> timedelta | None:
     """Return how far the zone that stands behind a time is east of Greenwich."""
     found = _OFFSET.search(rest)
     if found:
@@ -139,4 +149,5 @@ def _offset(rest: str) -> timedelta:
         offset = timedelta(hours=hours, minutes=minutes)
         return offset if found[1] == "+" else -offset
     names = [name.lower() for name in _NAME.findall(rest)]
-    return timedelta(hours=next((_ZONES[n] for n in names if n in _ZONES), 0))
+    hours_east = next((_ZONES[name] for name in names if name in _ZONES), None)
+    return None if hours_east is None else timedelta(hours=hours_east)

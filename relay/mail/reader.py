@@ -25,16 +25,27 @@ else is read as far as it goes, and `Email.repairs` says what was wrong:
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from relay.core.errors import UnparsableMessage
-from relay.core.model import Email
+from relay.core.model import Email, Forward
 from relay.mail.addresses import is_cut, mailboxes
 from relay.mail.automatic import recognise
 from relay.mail.body import read_body
 from relay.mail.dates import parse_date
 from relay.mail.fields import joined, scan
 from relay.mail.formats import no_header, not_a_mail
+from relay.mail.forward import (
+    MAX_LEVELS,
+    Unsure,
+    content_key,
+    is_forward,
+    read_inline,
+    same_address,
+    with_addresses,
+)
+from relay.mail.html import html_to_text
 from relay.mail.identity import at_time, is_dated, keys
 from relay.mail.parts import read_tree
 from relay.mail.words import clean, decode, decode_header
@@ -44,10 +55,18 @@ if TYPE_CHECKING:
 
     from relay.core.model import Mailbox
     from relay.mail.fields import Header
+    from relay.mail.parts import Part, Tree
 
 MAX_HEADERS: Final = 65_536
 """How many bytes of the header block are kept as text."""
 
+MAX_INNER_BYTES: Final = 1 << 25
+"""Encoded bytes of attached mails that are read, those within them included."""
+
+MAX_INNER_MAILS: Final = 100
+"""How many attached mails are read."""
+
+_UNTYPED: Final = frozenset({"application/octet-stream", "message/partial"})
 _TO: Final = ("to", "cc", "bcc", "reply-to")
 _ADDRESSES: Final = ("from", *_TO)
 _IN_BRACKETS: Final = re.compile(rb"<[^<>]*>")
@@ -59,12 +78,16 @@ _IDENT: Final = re.compile(r"<[^<>]+>")
 
 
 def parse(raw: bytes) -> Email:
-    """Read a mail; the time taken is linear in its size.
+    """Read a mail, and those that it forwards; the time taken is linear in its size.
 
     Raises:
         UnparsableMessage: The bytes hold no header field, or are a file of another
             kind. Nothing else is raised, whatever the bytes are.
     """
+    return _parse(raw, _Budget())
+
+
+def _parse(raw: bytes, budget: _Budget) -> Email:
     if other := not_a_mail(raw):
         raise UnparsableMessage(other)
     header = scan(raw)
@@ -86,7 +109,7 @@ def parse(raw: bytes) -> Email:
     key1, key2 = keys(raw, header)
     people = {name: _recipients(raw, header, name, tree.charset) for name in _TO}
     ids = _idents(values.get("message-id", [])[:1])
-    return Email(
+    email = Email(
         from_=mailboxes(senders, tree.charset),
         to=people["to"],
         cc=people["cc"],
@@ -111,6 +134,96 @@ def parse(raw: bytes) -> Email:
             header.fields,
             next((part.method for part in tree.parts if part.method), ""),
         ),
+    )
+    return _with_forwards(email, tree, budget)
+
+
+class _Budget:
+    """What may still be read of mails within the mail."""
+
+    def __init__(self) -> None:
+        self.levels = MAX_LEVELS
+        self.room = MAX_INNER_BYTES
+        self.mails = MAX_INNER_MAILS
+
+
+def _with_forwards(email: Email, tree: Tree, budget: _Budget) -> Email:
+    """Return the mail with those that it forwards."""
+    if email.automatic:
+        return email
+    sender = email.from_[0].address if email.from_ else ""
+    found = read_inline(email.text, email.subject, sender)
+    if isinstance(found, Unsure) and email.html:
+        # The text of some programs has the names alone, the page the addresses.
+        page = html_to_text(with_addresses(email.html))
+        other = read_inline(page, email.subject, sender)
+        found = other if isinstance(other, Forward) else found
+    if isinstance(found, Forward):
+        return replace(email, forwards=(found,))
+    attached = [part for part in tree.parts if _is_mail(part)]
+    only = len(attached) == len(email.attachments)
+    if attached and (only or is_forward(email.subject)):
+        forwards, reason = _attached(email, attached, sender, budget)
+        return replace(email, forwards=forwards, forward_unsure=reason)
+    return replace(email, forward_unsure=found.reason) if found else email
+
+
+def _is_mail(part: Part) -> bool:
+    """Say whether a part is a mail that somebody attached."""
+    if part.media_type == "message/rfc822":
+        return part.parent != "report"
+    return part.media_type in _UNTYPED and part.name.lower().endswith(".eml")
+
+
+def _attached(
+    email: Email, parts: list[Part], sender: str, budget: _Budget
+) -> tuple[tuple[Forward, ...], str]:
+    """Read the mails that are attached; and say what could not be read."""
+    forwards: list[Forward] = []
+    reason = ""
+    for part in parts:
+        size = part.end - part.start
+        if budget.levels <= 0 or budget.mails <= 0 or size > budget.room:
+            reason = "attached_beyond_limits"
+            break
+        budget.room -= size
+        budget.mails -= 1
+        budget.levels -= 1
+        try:
+            inner = _parse(part.content(), budget)
+        except UnparsableMessage:
+            reason = "attached_unreadable"
+            continue
+        finally:
+            budget.levels += 1
+        if len(inner.from_) == 1:
+            forwards.append(_attached_forward(email, part, inner, sender))
+        else:
+            reason = "attached_without_sender"
+    return tuple(forwards), reason
+
+
+def _attached_forward(email: Email, part: Part, inner: Email, sender: str) -> Forward:
+    author = inner.from_[0]
+    files = []
+    for file in inner.attachments:
+        steps = f"slice={file.start}+{file.end - file.start} {file.encoding}".split()
+        start, end, encoding = part.place(*steps)
+        files.append(replace(file, start=start, end=end, encoding=encoding))
+    return Forward(
+        how="attached",
+        from_=author,
+        to=inner.to,
+        cc=inner.cc,
+        subject=inner.subject,
+        date=inner.date,
+        text=inner.text,
+        note=email.text.strip(),
+        key=content_key(author.address, inner.subject, inner.text),
+        message_id=inner.message_id,
+        attachments=tuple(files),
+        outbound=same_address(author.address, sender),
+        inner=inner.forward,
     )
 
 

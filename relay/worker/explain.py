@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.core.directory import Directory, User
-    from relay.core.model import Activity, Email, MailState
+    from relay.core.model import Activity, Email, Forward, MailState
     from relay.match import Decision
     from relay.outbox.mode import WriteMode
     from relay.salesforce import Org
@@ -65,10 +65,12 @@ async def explain(
         sentence) and `code` (its word in the log), `subject`, `people` (address, name,
         place), `left_out` (address, rule), `records` (object, id, name, rule),
         `unknown` (addresses), `write_as`, `activities` (object, slot, key, rule,
-        fields), `files` (name, and why it is left out), and `trace` (step, result,
-        detail). `sender` has the policy that is asked of the author, and what the file
-        shows of them (`known`). `refused` is what the sender would read during SMTP;
-        Salesforce is not asked then, and `hint` (once named `mend`) says what to do.
+        fields), `files` (name, and why it is left out), `repairs` (what was wrong with
+        the mail), `forwards` (the mails that it forwards; `forward_unsure` says why
+        one that looks like it is none), and `trace` (step, result, detail). `sender`
+        has the policy that is asked of the author, and what the file shows of them
+        (`known`). `refused` is what the sender would read during SMTP; Salesforce is
+        not asked then, and `hint` (once named `mend`) says what to do.
 
     Raises:
         UnparsableMessage: No mail can be read from the bytes.
@@ -186,7 +188,23 @@ def _answer(email: Email, decision: Decision) -> dict[str, Any]:
             for d in decision.drafts
         ],
         "files": [],
+        "repairs": list(email.repairs),
+        "forwards": [_forwarded(one) for one in email.forwards],
+        "forward_unsure": email.forward_unsure,
         "trace": [line._asdict() for line in trace_of(decision, 0)],
+    }
+
+
+def _forwarded(one: Forward) -> dict[str, Any]:
+    """Show a mail that was forwarded in this one."""
+    return {
+        "how": one.how,
+        "from": one.from_.address,
+        "to": [box.address for box in one.to],
+        "cc": [box.address for box in one.cc],
+        "subject": one.subject,
+        "date": one.date.isoformat() if one.date else None,
+        "outbound": one.outbound,
     }
 
 

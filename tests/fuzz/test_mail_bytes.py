@@ -16,64 +16,22 @@ import os
 import random
 import re
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from relay.core.errors import UnparsableMessage
 from relay.mail import content_keys, header_fields, mailboxes, parse
-from tests.fakes.torture import CASES
+from tests.fakes.mutants import CORPUS, mutate, seeds
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from relay.core.model import Email
 
-CORPUS = sorted((Path(__file__).parent / "corpus" / "mail").glob("*.eml"))
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "4"))
-SLOWEST_S = 2.0
+SLOWEST_S = 1.0
 UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-PIECES = [
-    b"\r\n",
-    b"\n",
-    b"\r",
-    b"\r\n\r\n",
-    b"\0",
-    b"\xff",
-    b"\xc3",
-    b"\x1b$B",
-    b"=",
-    b"==",
-    b"=?",
-    b"?=",
-    b"=?utf-8?b?",
-    b'"',
-    b"\\",
-    b"<",
-    b">",
-    b"(",
-    b")",
-    b",",
-    b";",
-    b":",
-    b"@",
-    b"--",
-    b"%",
-    b"*0*=",
-    b"''",
-    b"<!--",
-    b"&#",
-    b"\t",
-    b" " * 50,
-    b"A" * 300,
-    b"Content-Type: ",
-    b"Content-Transfer-Encoding: base64\r\n",
-    b"From: x@y.example\r\n",
-    b"boundary=",
-    b"charset=utf-16",
-    b"charset=utf-7",
-    b"message/rfc822",
-    b"multipart/mixed; boundary=b",
-]
 
 
 def check(raw: bytes) -> Email | None:
@@ -91,7 +49,9 @@ def check(raw: bytes) -> Email | None:
         text.encode("utf-8")
     assert (email.key1, email.key2) == content_keys(raw)
     senders = [value for name, value in header_fields(raw) if name == "from"]
-    assert email.from_ == mailboxes(senders)
+    # The name may be in the charset of the body, which the intake does not know.
+    judged = [box.address for box in mailboxes(senders)]
+    assert [box.address for box in email.from_] == judged
     return email
 
 
@@ -105,34 +65,6 @@ def texts(value: object) -> list[str]:
         fields = dataclasses.fields(value)
         return [text for f in fields for text in texts(getattr(value, f.name))]
     return []
-
-
-def mutate(raw: bytes, chance: random.Random, others: list[bytes]) -> bytes:
-    """Return a mail with one to six things done to it."""
-    data = bytearray(raw)
-    for _ in range(chance.randint(1, 6)):
-        at = chance.randrange(len(data) + 1)
-        to = min(len(data), at + chance.choice([1, 2, 4, 16, 64]))
-        match chance.randrange(7):
-            case 0:
-                data[at:to] = b""
-            case 1:
-                data[at:at] = chance.choice(PIECES)
-            case 2:
-                data[at:to] = chance.randbytes(to - at)
-            case 3:
-                data[at:at] = data[at:to] * chance.randint(1, 20)
-            case 4:
-                other = chance.choice(others)
-                start = chance.randrange(len(other))
-                data[at:to] = other[start : start + chance.randint(1, 200)]
-            case 5:
-                del data[at + 20 :]
-            case _:
-                lines = bytes(data).split(b"\n")
-                chance.shuffle(lines)
-                data = bytearray(b"\n".join(lines))
-    return bytes(data)
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
@@ -159,17 +91,16 @@ def test_mutated_mails() -> None:
     """Mutations of real-looking mails hold to the invariant, for a bounded time."""
     seed = int(os.environ.get("FUZZ_SEED") or random.randrange(1 << 32))
     chance = random.Random(seed)
-    seeds = [path.read_bytes() for path in CORPUS]
-    seeds += [case.raw for case in CASES if 0 < len(case.raw) < 4000]
+    starts = seeds()
     until = time.monotonic() + SECONDS
     raw, count = b"", 0
     try:
         while time.monotonic() < until:
-            raw = mutate(chance.choice(seeds), chance, seeds)
+            raw = mutate(chance.choice(starts), chance, starts)
             email = check(raw)
             count += 1
             if email is not None and not chance.randrange(20):
-                seeds.append(raw[:4000])
+                starts.append(raw[:4000])
     except Exception as error:
         error.add_note(f"seed {seed}, input {count}: {raw!r}")
         raise

@@ -1,0 +1,485 @@
+"""Forwards: the mail within a mail, in the words of many programs and languages.
+
+A forward shows itself by two of three things: the prefix of its subject (`Fwd:`), a
+line above the forwarded mail (`Begin forwarded message:`), and a header in the text
+(From, Date, To, Subject, in any language and order). A reply has such a header below
+it, too: without prefix and line it is none. Where the signs do not agree, there is no
+forward but a reason (`Unsure`): no guess names people that a mail is not about.
+
+Only the outermost forward counts. The people of those within it are not in this mail;
+they are read to `MAX_LEVELS` levels for identity and trace.
+
+    no_header           a prefix or a line says forward, and no header follows
+    no_address          the line of the sender names no address
+    several_senders     it names several, and not who wrote on whose behalf
+    no_mark             there is a header, and nothing says whether this is a reply
+    reply_of_forward    the subject says reply, a line says forward
+
+What is harmless changes nobody: quote marks before the lines, other line widths, blank
+lines between them, a single `From:` line in a footer.
+
+The cost is linear in the text, for a fixed number of levels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from relay.core.addresses import address_key
+from relay.core.model import Forward
+from relay.mail.addresses import mailboxes
+from relay.mail.forward_labels import (
+    CC,
+    DATE,
+    FORWARDED,
+    FROM,
+    LABELS,
+    LONGEST_LABEL,
+    ON_BEHALF,
+    ORIGINAL,
+    OTHER,
+    PREFIXES,
+    REPLIES,
+    SUBJECT,
+    TO,
+    WEAK,
+)
+from relay.mail.local_dates import parse_local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.model import Mailbox
+
+MAX_LEVELS: Final = 8
+"""How deep forwards within forwards are read."""
+
+MAX_LINES: Final = 20_000
+"""How many lines of a text are looked at."""
+
+_UNMARKED_LINES: Final = 2_000
+_MAX_LINE: Final = 2_000
+_MAX_FIELD: Final = 100_000
+_MAX_OTHERS: Final = 8
+_LABEL_WORDS: Final = 4
+_NEAR: Final = 4
+"""Lines between a line above a header, and the header."""
+
+NO_HEADER: Final = "no_header"
+NO_ADDRESS: Final = "no_address"
+SEVERAL: Final = "several_senders"
+NO_MARK: Final = "no_mark"
+REPLY: Final = "reply_of_forward"
+
+_KEY_LENGTH: Final = 512
+_WIDE: Final = 50  # A line shorter than this was not broken by a program.
+_MAX_MORE: Final = {FROM: 3, DATE: 1, SUBJECT: 3, TO: 400, CC: 400, OTHER: 3}
+
+_QUOTE: Final = re.compile(r"[ \t]*(?:[>|] ?)+")
+_BARE_QUOTE: Final = re.compile(r"[ \t]*[>|] ?")
+_INVISIBLE: Final = str.maketrans(
+    dict.fromkeys(
+        "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+    )
+    | {"\u00a0": " ", "\u202f": " "}
+)
+_RULE: Final = re.compile(r"[-_=*\u2010-\u2015\u2500]{8,}")
+_AROUND: Final = (
+    " \t-_=*~#<>|:\uff1a\u2010\u2011\u2012\u2013\u2014\u2015\u2500\u3010\u3011[]"
+)
+_DECORATED: Final = re.compile(r"[-=*_~\u2010-\u2015\u2500]{2,}")
+_PREFIX: Final = re.compile(
+    r"\s*(?:\[[^\[\]]{1,40}\]\s*)?\[?([^\s:\uff1a\[\]()]{1,14})\s*"
+    r"(?:\[\d{1,3}\]|\(\d{1,3}\))?\s*[:\uff1a]\s*"
+)
+_MAILTO: Final = re.compile(r"[\[<(]\s*mailto:([^\s\[\]<>()]+)\s*[\])>]", re.IGNORECASE)
+_TWICE: Final = re.compile(r"<([^<>\s]+@[^<>\s]+)<[^<>]*>>")
+_DOUBLE: Final = re.compile(r"(\S+@\S+)\s+<\1>", re.IGNORECASE)
+_LINK: Final = re.compile(
+    r"<a\s[^<>]{0,300}?href=[\"']?mailto:([^\s\"'<>?]{3,254})[^<>]{0,300}>"
+    r"([^<>@]{0,200})(</a>)",
+    re.IGNORECASE,
+)
+_WORD: Final = re.compile(r"\w")
+_BLANKS: Final = re.compile(r"\s+")
+_BY: Final = re.compile(
+    r"forwarded (?:message from|by)\b|weitergeleitet von\b|transféré par\b",
+    re.IGNORECASE,
+)
+_INVERTED: Final = frozenset({"ad\u0131na", "nevében", "の代理", "대신"})
+"""Of these the one who is meant stands first: in Turkish, Hungarian, Japanese, Korean.
+"""
+_WROTE: Final = re.compile(r"[:\uff1a]\s*$")
+
+
+class Unsure(NamedTuple):
+    """Why a mail that looks like a forward is none that can be told."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class _Header:
+    """A header in a text: its fields, and the lines it takes."""
+
+    fields: dict[str, str]
+    languages: frozenset[str]
+    start: int
+    end: int
+    above: str = ""  # what the line above says: forwarded, original, rule
+    note_end: int = 0
+    quoted: bool = False
+
+
+def content_key(sender: str, subject: str, text: str) -> str:
+    """Return the identity of a mail that may be forwarded: equal for each copy of it.
+
+    Of the sender's address, the subject without its prefixes, and the letters and
+    digits of the text's beginning: line ends, quote marks and blanks differ from one
+    forward to another.
+    """
+    letters = "".join(_WORD.findall(text[: 8 * _KEY_LENGTH].casefold()))[:_KEY_LENGTH]
+    parts = (address_key(sender) or sender, bare_subject(subject).casefold(), letters)
+    return sha256("\n".join(("relay-forward-1", *parts)).encode()).hexdigest()
+
+
+def bare_subject(subject: str) -> str:
+    """Return a subject without the prefixes of replies and forwards."""
+    for _ in range(MAX_LEVELS):
+        prefix, rest = _prefix(subject)
+        if not prefix:
+            break
+        subject = rest
+    return _BLANKS.sub(" ", subject).strip(" []")
+
+
+def _prefix(subject: str) -> tuple[str, str]:
+    """Return what the prefix of a subject says (`forward`, `reply`), and the rest."""
+    found = _PREFIX.match(subject)
+    if not found:
+        return "", subject
+    word = found[1].casefold().strip("*_")
+    rest = subject[found.end() :]
+    if word in WEAK:
+        return word, rest
+    if word in PREFIXES:
+        return "forward", rest
+    return ("reply", rest) if word in REPLIES else ("", subject)
+
+
+def is_forward(subject: str) -> bool:
+    """Say whether a subject has the prefix of a forward."""
+    return _prefix(subject)[0] == "forward"
+
+
+def with_addresses(html: str) -> str:
+    """Return a page with the addresses of its links where people can see them."""
+    return _LINK.sub(r"\2 &lt;\1&gt;\3", html) if "mailto:" in html else html
+
+
+def read_inline(text: str, subject: str, sender: str = "") -> Forward | Unsure | None:
+    """Return the mail that a text forwards; Unsure if the signs do not agree.
+
+    Args:
+        text: The text of the mail.
+        subject: Its subject.
+        sender: The forwarder's address.
+    """
+    return _read(text.split("\n")[:MAX_LINES], subject, sender, MAX_LEVELS)
+
+
+def _read(
+    lines: list[str], subject: str, sender: str, levels: int
+) -> Forward | Unsure | None:
+    mark, rest = _prefix(subject)
+    header = _find(lines if mark else lines[:_UNMARKED_LINES])
+    if header is None:
+        if mark != "forward":
+            return None
+        return _quoted_mail(lines, rest, sender) or Unsure(NO_HEADER)
+    if mark in WEAK:
+        spoken = header.languages & WEAK[mark]
+        mark = "forward" if spoken or header.above == "forwarded" else "reply"
+    if mark == "reply":
+        forwarded = header.above == "forwarded" and not header.quoted
+        return Unsure(REPLY) if forwarded else None
+    if mark != "forward" and header.above != "forwarded":
+        return Unsure(NO_MARK)
+    return _forward(lines, header, rest, sender, levels)
+
+
+def _forward(
+    lines: list[str], header: _Header, subject: str, sender: str, levels: int
+) -> Forward | Unsure:
+    """Make the forward of a header and what stands below it."""
+    author = _author(header.fields[FROM])
+    if isinstance(author, Unsure):
+        return author
+    below = lines[header.end :]
+    if header.quoted:
+        below = [_BARE_QUOTE.sub("", line, count=1) for line in below]
+    text = "\n".join(below).strip("\n")
+    subject = header.fields.get(SUBJECT) or bare_subject(subject)
+    inner = _read(below, subject, author.address, levels - 1) if levels > 1 else None
+    return Forward(
+        how="inline",
+        from_=author,
+        to=_people(header.fields.get(TO, "")),
+        cc=_people(header.fields.get(CC, "")),
+        subject=subject,
+        date=parse_local(header.fields.get(DATE, ""), header.languages),
+        text=text,
+        note=_note(lines[: header.note_end], header),
+        key=content_key(author.address, subject, text),
+        outbound=same_address(author.address, sender),
+        inner=inner if isinstance(inner, Forward) else None,
+    )
+
+
+def _note(lines: list[str], header: _Header) -> str:
+    """Return what the forwarder wrote above a header."""
+    if header.quoted:
+        lines = [_BARE_QUOTE.sub("", line, count=1) for line in lines]
+    return "\n".join(lines).strip()
+
+
+# ---------------------------------------------------------------- the header
+
+
+def _find(lines: Sequence[str]) -> _Header | None:
+    """Return the first header that stands in a text."""
+    above, above_at = "", -_NEAR - 1
+    for number, raw in enumerate(lines):
+        line = _plain(raw)
+        if not line:
+            continue
+        said = _above(line)
+        if said:
+            # A rule below a line that says more does not say less.
+            if said != "rule" or number - above_at > _NEAR or not above:
+                above, above_at = said, number
+            continue
+        label = _label(line, bare=above == "forwarded" and number - above_at <= _NEAR)
+        if label is None:
+            continue
+        near = above if number - above_at <= _NEAR else ""
+        header = _header(lines, number, near)
+        if header:
+            header.note_end = above_at if near else number
+            return header
+    return None
+
+
+def _header(lines: Sequence[str], start: int, above: str) -> _Header | None:
+    """Read a header that may begin at a line; None if it is none."""
+    fields: dict[str, str] = {}
+    spoken: Counter[str] = Counter()
+    last = ""
+    more = blanks = others = 0
+    width = 0
+    number = start
+    end = start
+    bare = above == "forwarded"
+    while number < len(lines):
+        line = _plain(lines[number])
+        label = _label(line, bare=bare) if line else None
+        if not line:
+            blanks += 1
+            if blanks > 1 or not _goes_on(lines, number + 1, fields):
+                break
+            number += 1
+            continue
+        if label and label.kind not in fields and others < _MAX_OTHERS:
+            last, more = label.kind, 0
+            others += last == OTHER
+            if last != OTHER:
+                fields[last] = label.value
+                spoken.update(label.languages)
+        elif label or not last or blanks or more >= _MAX_MORE[last]:
+            break
+        elif last == OTHER or _continues(
+            last, fields[last], lines[number], line, width
+        ):
+            more += 1
+            if last != OTHER and len(fields[last]) < _MAX_FIELD:
+                fields[last] = f"{fields[last]} {line}".strip()
+        else:
+            break
+        width = len(line)
+        blanks = 0
+        number += 1
+        end = number
+    enough = len(fields) > 1 if above == "forwarded" else _is_whole(fields)
+    if FROM not in fields or not enough:
+        return None
+    best = max(spoken.values(), default=0)
+    languages = frozenset(name for name, count in spoken.items() if count == best)
+    quoted = _QUOTE.match(lines[start]) is not None
+    return _Header(fields, languages, start, end, above, start, quoted)
+
+
+def _is_whole(fields: dict[str, str]) -> bool:
+    """Say whether fields can be those of a mail, with nothing above to say so."""
+    return FROM in fields and DATE in fields and (TO in fields or SUBJECT in fields)
+
+
+def _goes_on(lines: Sequence[str], number: int, fields: dict[str, str]) -> bool:
+    """Say whether a header goes on behind an empty line."""
+    if number >= len(lines):
+        return False
+    label = _label(_plain(lines[number]))
+    return label is not None and label.kind not in fields and label.kind != OTHER
+
+
+def _continues(kind: str, value: str, raw: str, line: str, width: int) -> bool:
+    """Say whether a line is the rest of a field that was broken."""
+    if not value or raw[:1] == "\t":
+        return True
+    if kind in {TO, CC}:
+        open_end = value.endswith((",", ";")) or value.count("<") > value.count(">")
+        return open_end or ("@" in line and line.endswith((";", ",", ">")))
+    if kind == FROM:
+        return "@" not in value or value.count("<") > value.count(">")
+    return width >= _WIDE
+
+
+class _Label(NamedTuple):
+    kind: str
+    languages: frozenset[str]
+    value: str
+
+
+def _label(line: str, *, bare: bool = False) -> _Label | None:
+    """Read a line that begins with a label."""
+    head = line[: LONGEST_LABEL + 12]
+    if bare and (label := _bare_label(line, head)):
+        return label
+    ends = [at for at in (head.find(":"), head.find("\uff1a")) if at >= 0]
+    if not ends:
+        return None
+    end = min(ends)
+    known = LABELS.get(head[:end].strip(" *_|\t").casefold())
+    if known is None:
+        return None
+    return _Label(known[0], known[1], line[end + 1 :].strip(" *_|\t"))
+
+
+def _bare_label(line: str, head: str) -> _Label | None:
+    """Read a label without a colon, below a line that says forward (eM Client)."""
+    words = head.split(None, _LABEL_WORDS)
+    for count in range(min(_LABEL_WORDS, len(words) - 1), 0, -1):
+        known = LABELS.get(" ".join(words[:count]).casefold())
+        if known and known[0] != OTHER:
+            rest = line.split(None, count)[count]
+            return _Label(known[0], known[1], rest)
+    return None
+
+
+def _plain(raw: str) -> str:
+    """Return a line without quote marks, marks of direction and blanks."""
+    line = raw[:_MAX_LINE]
+    if not line.isascii():
+        line = line.translate(_INVISIBLE)
+    quote = _QUOTE.match(line)
+    if quote:
+        line = line[quote.end() :]
+    return line.strip()
+
+
+def _above(line: str) -> str:
+    """Say what a line above a header says: `forwarded`, `original`, `rule`."""
+    if _RULE.fullmatch(line):
+        return "rule"
+    if len(line) > 120:  # noqa: PLR2004 - no phrase comes near it
+        return ""
+    decorated = _DECORATED.match(line) is not None
+    if not decorated and line[-1] not in ":\uff1a" and line[0] not in "[<\u3010":
+        return ""
+    phrase = line.strip(_AROUND).casefold()
+    if phrase in FORWARDED or _BY.match(phrase):
+        return "forwarded"
+    if phrase in ORIGINAL:
+        return "original"
+    return "rule" if decorated and line[-2:] == line[:2] else ""
+
+
+# ---------------------------------------------------------------- people
+
+
+def _author(value: str) -> Mailbox | Unsure:
+    """Return who wrote a mail: of two, the one in whose name it was sent."""
+    folded = value.casefold()
+    for phrase in ON_BEHALF:
+        at = folded.find(phrase)
+        if at >= 0 and len(folded) == len(value):
+            after = value[at + len(phrase) :]
+            if phrase in _INVERTED:
+                after = value[:at]
+            named = _people(after)
+            return named[0] if len(named) == 1 else Unsure(SEVERAL)
+    people = _people(value)
+    if not people:
+        return Unsure(NO_ADDRESS)
+    return people[0] if len(people) == 1 else Unsure(SEVERAL)
+
+
+def _people(value: str) -> tuple[Mailbox, ...]:
+    """Return the mailboxes of a line, each address once."""
+    if "@" not in value:
+        return ()
+    value = _TWICE.sub(r"<\1>", _MAILTO.sub(r"<\1>", _TWICE.sub(r"<\1>", value)))
+    value = _DOUBLE.sub(r"<\1>", value)
+    found = mailboxes([value.encode("utf-8", "replace")])
+    once: dict[str, Mailbox] = {}
+    for box in found:
+        key = address_key(box.address)
+        if key and (key not in once or (box.name and not once[key].name)):
+            once[key] = box
+    return tuple(once.values())
+
+
+def same_address(one: str, other: str) -> bool:
+    """Say whether two addresses are one."""
+    key = address_key(one)
+    return key is not None and key == address_key(other)
+
+
+# ---------------------------------------------------------------- plain quotes
+
+
+def _quoted_mail(lines: list[str], subject: str, sender: str) -> Forward | None:
+    """Read a forward that only quotes: a line names the author, quotes follow."""
+    for number, line in enumerate(lines):
+        if not _BARE_QUOTE.match(line) or not line.strip("> \t|"):
+            continue
+        first = number
+        while first and not lines[first - 1].strip():
+            first -= 1
+        intro = ""
+        for above in range(first - 1, max(-1, first - 4), -1):
+            intro = f"{lines[above].strip()} {intro}".strip()
+            people = _people(intro.rstrip(":\uff1a ")) if _WROTE.search(intro) else ()
+            if len(people) == 1:
+                rest = lines[first:]
+                text = "\n".join(_BARE_QUOTE.sub("", one, count=1) for one in rest)
+                text = text.strip("\n")
+                author = _named(people[0])
+                return Forward(
+                    how="inline", from_=author, to=(), cc=(),
+                    subject=bare_subject(subject), date=None, text=text,
+                    note="\n".join(lines[:above]).strip(),
+                    key=content_key(author.address, bare_subject(subject), text),
+                    outbound=same_address(author.address, sender),
+                )  # fmt: skip
+        return None
+    return None
+
+
+def _named(box: Mailbox) -> Mailbox:
+    """Return the author of a quote: what stands before the name is no name."""
+    words = box.name.rpartition(",")[2].strip()
+    return replace(box, name=words if words and not re.search(r"\d", words) else "")
