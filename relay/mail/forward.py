@@ -264,7 +264,7 @@ def _find(lines: Sequence[str]) -> _Header | None:
                 above, above_at = said, number
             continue
         label = _label(line, bare=above == "forwarded" and number - above_at <= _NEAR)
-        if label is None:
+        if label is None or label.kind == OTHER:
             continue
         near = above if number - above_at <= _NEAR else ""
         header = _header(lines, number, near)
