@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 MAX_LEVELS: Final = 8
 """How deep forwards within forwards are read."""
 
-MAX_LINES: Final = 20_000
-"""How many lines of a text are looked at."""
+MAX_LINES: Final = 5_000
+"""Within how many lines a forwarded mail must begin."""
 
 _UNMARKED_LINES: Final = 2_000
 _MAX_LINE: Final = 2_000
@@ -189,14 +189,14 @@ def read_inline(text: str, subject: str, sender: str = "") -> Forward | Unsure |
         subject: Its subject.
         sender: The forwarder's address.
     """
-    return _read(text.split("\n")[:MAX_LINES], subject, sender, MAX_LEVELS)
+    return _read(text.split("\n"), subject, sender, MAX_LEVELS)
 
 
 def _read(
     lines: list[str], subject: str, sender: str, levels: int
 ) -> Forward | Unsure | None:
     mark, rest = _prefix(subject)
-    header = _find(lines if mark else lines[:_UNMARKED_LINES])
+    header = _find(lines[: MAX_LINES if mark else _UNMARKED_LINES])
     if header is None:
         if mark != "forward":
             return None
@@ -453,7 +453,7 @@ def same_address(one: str, other: str) -> bool:
 
 def _quoted_mail(lines: list[str], subject: str, sender: str) -> Forward | None:
     """Read a forward that only quotes: a line names the author, quotes follow."""
-    for number, line in enumerate(lines):
+    for number, line in enumerate(lines[:MAX_LINES]):
         if not _BARE_QUOTE.match(line) or not line.strip("> \t|"):
             continue
         first = number
