@@ -38,12 +38,14 @@ class ClaimCode:
     """What is to be mailed to a claimed address.
 
     Attributes:
+        claim_id: The claim; another code for the address is another claim.
         address: Where the mail goes, and nowhere else.
         user: Who claims it.
         code: What the person reads and types.
         expires_at: Until when it counts.
     """
 
+    claim_id: int
     address: str
     user: User
     code: str = field(repr=False)
@@ -86,8 +88,8 @@ async def claim(
         raise InvalidInput(problem, "an admin may add it: relay address add")
     code, expires_at = new_code(), now + CODE_LIFE
     hashed = await asyncio.to_thread(hash_password, code)
-    await store.claims.begin(user.id, key, hashed, expires_at, actor)
-    await send(ClaimCode(key, user, code, expires_at))
+    number = await store.claims.begin(user.id, key, hashed, expires_at, actor)
+    await send(ClaimCode(number, key, user, code, expires_at))
     return expires_at
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.addresses import address_key, covers, domain_of
 from relay.core.directory import SkipKind
 from relay.core.free_mail import is_free_mail
+from relay.core.mailboxes import NO_RULES
 from relay.core.model import Person, Place
 from relay.core.states import Event
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from relay.core.directory import Directory, Exclusion
+    from relay.core.mailboxes import AddressRules
     from relay.core.model import Email, Mailbox
 
 OWN: Final = "own address"
@@ -76,7 +78,11 @@ AUTO: Final = "auto"
 
 
 class OurAddresses:
-    """The users' own addresses, internal domains and the relay's, for many mails."""
+    """The users' own addresses, internal domains and the relay's, for many mails.
+
+    Attributes:
+        address_rules: Which spellings are one mailbox.
+    """
 
     def __init__(
         self,
@@ -90,12 +96,12 @@ class OurAddresses:
         who is a colleague: with `*@gmail.com` every customer there would be one.
         """
         self._relay_domains = frozenset(relay_domains)
-        self._rules = directory.address_rules
+        self.address_rules = directory.address_rules
         mailboxes = (u.email for u in directory.users.values() if not u.removed_at)
         self._addresses = frozenset[str]().union(*directory.accepted.values()) | {
             key for mailbox in mailboxes if (key := address_key(mailbox))
         }
-        self._mailboxes = frozenset(map(self._rules.mailbox, self._addresses))
+        self._mailboxes = frozenset(map(self.address_rules.mailbox, self._addresses))
         named = frozenset(internal_domains)
         self._domains = named - {AUTO}
         if AUTO in named:
@@ -106,7 +112,7 @@ class OurAddresses:
         domain = domain_of(key)
         if domain in self._relay_domains:
             return RELAY
-        if key in self._addresses or self._rules.mailbox(key) in self._mailboxes:
+        if self.address_rules.mailbox(key) in self._mailboxes:
             return OWN
         return f"{INTERNAL} {domain}" if domain in self._domains else ""
 
@@ -135,13 +141,16 @@ def plan(
         limit: Addresses looked up at most; the first ones of To, then of Cc.
     """
     everyone = participants(email)
-    verdict = nobody_named(everyone) or mail_excluded(email, everyone, exclusions)
+    rules = ours.address_rules
+    verdict = nobody_named(everyone) or mail_excluded(
+        email, everyone, exclusions, rules
+    )
     if verdict:
         return Plan(verdict=verdict)
     people: list[Person] = []
     left_out: list[LeftOut] = []
     for person in everyone:
-        rule = ours.rule(person.key) or address_excluded(person, exclusions)
+        rule = ours.rule(person.key) or address_excluded(person, exclusions, rules)
         if not rule and len(people) >= limit:
             rule = f"{BEYOND} {limit} addresses"
         if rule:
@@ -170,12 +179,15 @@ def nobody_named(everyone: Sequence[Person]) -> Verdict | None:
 
 
 def mail_excluded(
-    email: Email, everyone: Sequence[Person], exclusions: Iterable[Exclusion]
+    email: Email,
+    everyone: Sequence[Person],
+    exclusions: Iterable[Exclusion],
+    rules: AddressRules = NO_RULES,
 ) -> Verdict | None:
     """Skip a mail with a participant whose mail is not to be logged."""
     senders = (key for box in email.from_ if (key := address_key(box.address)))
     keys = [person.key for person in everyone]
-    rule = _first(exclusions, SkipKind.MAIL, [*keys, *senders])
+    rule = _first(exclusions, SkipKind.MAIL, [*keys, *senders], rules)
     if rule is None:
         return None
     return Verdict(Event.RULED_OUT, "excluded", f"{EXCLUDED} {rule.pattern}")
@@ -198,9 +210,11 @@ def nobody_left(left_out: Sequence[LeftOut]) -> Verdict:
 # ---------------------------------------------------------------- rules for a person
 
 
-def address_excluded(person: Person, exclusions: Iterable[Exclusion]) -> str:
+def address_excluded(
+    person: Person, exclusions: Iterable[Exclusion], rules: AddressRules = NO_RULES
+) -> str:
     """Leave out an address that is not to be looked up."""
-    rule = _first(exclusions, SkipKind.ADDRESS, (person.key,))
+    rule = _first(exclusions, SkipKind.ADDRESS, (person.key,), rules)
     return f"{EXCLUDED} {rule.pattern}" if rule else ""
 
 
@@ -224,14 +238,22 @@ def _person(box: Mailbox, place: Place) -> Person | None:
 
 
 def _first(
-    exclusions: Iterable[Exclusion], skip: SkipKind, keys: Iterable[str]
+    exclusions: Iterable[Exclusion],
+    skip: SkipKind,
+    keys: Iterable[str],
+    rules: AddressRules,
 ) -> Exclusion | None:
-    """Return the first exclusion of a kind that covers one of the addresses."""
+    """Return the first exclusion of a kind that covers one of the addresses.
+
+    Who is left out is left out in every spelling of the mailbox.
+    """
     of_kind = [rule for rule in exclusions if rule.skip is skip]
     if not of_kind:
         return None
     for key in keys:
         for rule in of_kind:
-            if covers(rule.pattern, key):
+            if covers(rule.pattern, key) or covers(
+                rules.mailbox(rule.pattern), rules.mailbox(key)
+            ):
                 return rule
     return None

@@ -36,8 +36,10 @@ class Claims(Part):
 
     async def begin(
         self, user_id: int, key: str, hashed: str, expires_at: datetime, actor: str
-    ) -> None:
-        """Keep a claim with the hash of its code; one for the same address goes.
+    ) -> int:
+        """Keep a claim with the hash of its code, and return the claim's number.
+
+        An earlier claim of the user for the same address goes.
 
         Raises:
             NotFound: There is no such user.
@@ -45,7 +47,7 @@ class Claims(Part):
                 were mailed for the user today.
         """
 
-        def work(edit: Edit) -> None:
+        def work(edit: Edit) -> int:
             user = edit.user(user_id)
             accepted, users = schema.accepted_addresses.c, schema.users.c
             mine = (accepted.user_id == user_id) & (accepted.address == key)
@@ -83,7 +85,7 @@ class Claims(Part):
                     or_(c.address == key, c.expires_at <= edit.now),
                 )
             )
-            edit.connection.execute(
+            made_claim = edit.connection.execute(
                 insert(schema.address_claims).values(
                     user_id=user_id,
                     address=key,
@@ -94,8 +96,10 @@ class Claims(Part):
                 )
             )
             edit.done("address_claim", user, None, key)
+            (number,) = made_claim.inserted_primary_key or (0,)
+            return int(number)
 
-        await edit_directory(self._context, actor, work)
+        return await edit_directory(self._context, actor, work)
 
     async def open(self, user_id: int | None = None) -> list[Claim]:
         """Return the claims that can still be proven, oldest first."""

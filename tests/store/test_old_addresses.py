@@ -9,7 +9,7 @@ from alembic import command
 from sqlalchemy import text
 
 from relay.config import Settings
-from relay.core.directory import Exclusion, Role, SkipKind
+from relay.core.directory import Exclusion, Role, SkipKind, Source
 from relay.core.errors import Conflict, StoreUnavailable
 from relay.diagnose import people
 from relay.diagnose.machine import StoreAccess
@@ -360,3 +360,14 @@ async def test_a_store_without_users_begins_with_the_settings_file(upgraded):
     assert await store.directory.settings() == {}
     (finding,) = await people.policy(Settings(), StoreAccess(store))
     assert (finding.text, finding.hint) == ("aligned", "")
+
+
+async def test_an_upgrade_tells_own_addresses_from_others(upgraded):
+    """What an admin added must not go when a user gets another address."""
+    store = await upgraded(
+        lambda old: old.user(
+            1, "ada@x.example", "ada@x.example", "ada@x.example", "*@x.example"
+        )
+    )
+    sources = {a.address: a.source for a in await store.directory.addresses(1)}
+    assert sources == {"ada@x.example": Source.OWN, "*@x.example": Source.ADMIN}

@@ -27,6 +27,7 @@ class Store:
     async def begin(self, user_id, key, hashed, expires_at, actor):
         number = len(self.kept)
         self.kept.append(Claim(number, user_id, key, hashed, expires_at, 5))
+        return number
 
     async def open(self, user_id):
         return [one for one in self.kept if one.user_id == user_id]
@@ -62,7 +63,7 @@ async def claimed(store, mailed, key="a@home.example"):
 async def test_the_code_goes_to_the_address_alone(store, mailed):
     """What is kept is a slow hash; the code is in no log."""
     code = await claimed(store, mailed)
-    assert mailed == [ClaimCode("a@home.example", ADA, code, NOW + CODE_LIFE)]
+    assert mailed == [ClaimCode(0, "a@home.example", ADA, code, NOW + CODE_LIFE)]
     assert re.fullmatch(r"[a-hjkmnp-z2-9]{4}-[a-hjkmnp-z2-9]{4}", code)
     (kept,) = store.kept
     assert code not in str(kept.hash)

@@ -9,6 +9,7 @@ import pytest
 
 from relay.core import directory as module
 from relay.core.directory import AddressUse, Directory
+from relay.core.mailboxes import AddressRules
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 TOKENS = {"log-abc": 1, "log-abd": 2}
@@ -65,6 +66,23 @@ def test_the_table_is_keyed_by_a_secret_of_the_process() -> None:
     first, second = (replace(PEOPLE)._live._owners for _ in range(2))
     assert first.keys().isdisjoint(second.keys())
     assert not any(b"log" in key for key in first)
+
+
+def test_a_delegate_is_found_by_the_entry_that_lets_them_send() -> None:
+    """The exact address before the whole domain; nobody where the user sends."""
+    rules = AddressRules.of(["corp.example: plus"])
+    people = replace(
+        PEOPLE,
+        accepted={1: frozenset({"a@corp.example", "b@corp.example", "*@x.example"})},
+        delegates={1: {"a@corp.example": "Carol", "*@x.example": "Office"}},
+    ).read_by(rules)
+    assert people.read_by(rules) is people
+    names = {
+        key: people.delegate_of(1, key)
+        for key in ("a+t@corp.example", "b@corp.example", "y@x.example", "z@z.example")
+    }
+    assert list(names.values()) == ["Carol", "", "Office", ""]
+    assert people.delegate_of(2, "a@corp.example") == ""
 
 
 def test_uses_add_up() -> None:

@@ -14,7 +14,9 @@ from relay.core.mailboxes import (
     senders,
 )
 
-RULES = AddressRules.of((*DEFAULT_ADDRESS_RULES, "corp.example: plus"))
+RULES = AddressRules.of(
+    (*DEFAULT_ADDRESS_RULES, "corp.example: plus", "dots.example: dots")
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,7 @@ RULES = AddressRules.of((*DEFAULT_ADDRESS_RULES, "corp.example: plus"))
         ("a.d.a+crm@gmail.com", "ada@gmail.com"),
         ("ada+a+b@corp.example", "ada@corp.example"),
         ("a.da@corp.example", "a.da@corp.example"),
+        ("a.da+x@dots.example", "ada+x@dots.example"),
         ("a.da+x@elsewhere.example", "a.da+x@elsewhere.example"),
         ("ada+x@sub.corp.example", "ada+x@sub.corp.example"),
         ("+x@gmail.com", "+x@gmail.com"),

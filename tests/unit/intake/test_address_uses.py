@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,6 +56,24 @@ async def test_what_was_not_written_is_written_at_the_end():
     uses.refused("log-ada@in.example")
     await uses.close()
     assert store.written == [{"log-ada": (1, 1)}]
+
+
+async def test_what_comes_while_a_write_fails_is_added_to_it():
+    """Neither what was under way nor what came beside it is lost."""
+    store = Kept()
+    uses = AddressUses(store, SetClock(), lambda: PEOPLE)
+
+    async def fail(_):
+        uses.accepted("log-ada@in.example")
+        uses.accepted("log-cleo@in.example")
+        store.directory = store
+        raise StoreUnavailable("down")
+
+    store.directory = SimpleNamespace(count_uses=fail)
+    uses.accepted("log-ada@in.example")
+    await uses._write()
+    await uses.close()
+    assert store.written == [{"log-ada": (2, 0), "log-cleo": (1, 0)}]
 
 
 @pytest.mark.parametrize("ended", [True, False])

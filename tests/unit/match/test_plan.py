@@ -101,6 +101,20 @@ def test_spellings_of_an_own_mailbox_are_own() -> None:
     assert not known.rule("ada+crm@corp.example"), "a domain without a rule"
 
 
+@pytest.mark.parametrize("kind", list(SkipKind))
+def test_who_is_left_out_is_left_out_in_every_spelling(kind: SkipKind) -> None:
+    """A tag must not bring a person into the log who is excluded."""
+    people = directory(("kim@home.example", kind))
+    people = people.read_by(AddressRules.of(["home.example: plus dots"]))
+    known = OurAddresses(people, ("in.relay.example",), ())
+    mail = email(to=boxes("k.im+x@home.example"))
+    result = plan(mail, known, exclusions_of(people, 1))
+    assert result.verdict is not None
+    assert result.verdict.reason == "excluded"
+    other = plan(email(to=boxes("kimo@home.example")), known, exclusions_of(people, 1))
+    assert other.verdict is None
+
+
 @pytest.mark.parametrize("active", [True, False])
 def test_who_may_send_is_no_colleague_for_it(active: bool) -> None:
     """`*@gmail.com` on a list makes no customer there one of us, for any user."""
