@@ -124,7 +124,8 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {_text(one)}" for name, one in value.items())
+        said = {name: _text(one) for name, one in value.items()}
+        return ", ".join(f"{name}: {one}" for name, one in said.items() if one)
     if isinstance(value, list):
         return ", ".join(_text(one) for one in value)
     return json.dumps(value)

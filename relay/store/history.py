@@ -212,7 +212,20 @@ def _undo_email(edit: Edit, change: _Change) -> str:
 
 
 def _undo_add(edit: Edit, change: _Change) -> str:
+    """Remove a user who was added, and is as they were then."""
     user = _user(edit, change)
+    later = select(h.id, h.action).where(
+        h.user_id == user.id, h.id > change.id, h.undoes.is_(None)
+    )
+    rows = edit.connection.execute(later.order_by(h.id)).all()
+    undone = _undone(edit.connection, [row.id for row in rows])
+    for row in rows:
+        if row.id not in undone:
+            text = (
+                f"{user.email} was changed since (change {row.id}, {row.action}); to "
+                "remove the user with all of that: relay user remove USER"
+            )
+            raise Conflict(text)
     edit.done("user_remove", user, edit.end_user(user), None)
     return f"{user.name} <{user.email}> is removed"
 

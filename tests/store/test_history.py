@@ -106,6 +106,23 @@ async def test_a_new_user_is_removed_by_an_undo(store, user):
     assert await store.directory.users() == []
 
 
+async def test_a_user_who_was_changed_since_is_not_undone(store, user):
+    """What was taken back does not count; the error names what does."""
+    (added,) = await store.history.find()
+    await store.directory.rename(user.id, "Countess", "eve")
+    renamed = await last(store)
+    await store.directory.rotate_address(user.id, timedelta(0), "eve")
+    rotated = await last(store)
+    await store.history.undo(renamed["id"], "root")
+    with pytest.raises(Conflict, match=f"change {rotated['id']}, user_rotate"):
+        await store.history.undo(added["id"], "root")
+    ben = await store.directory.add_user("Ben", "b@corp.example", Role.REP, None, "x")
+    added = await last(store)
+    await store.directory.rename(ben.id, "Benjamin", "eve")
+    await store.history.undo((await last(store))["id"], "root")
+    assert "removed" in await store.history.undo(added["id"], "root")
+
+
 async def test_who_comes_back_has_the_newest_relay_address(store, user, clock):
     """An address that was rotated away stays ended: it may have leaked."""
     clock.move(60)
