@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from relay.core.addresses import address_key
 from relay.core.authentication import Outcome
 from relay.core.errors import StoreFull, StoreUnavailable
 from relay.core.ids import new_message_id
@@ -23,7 +24,7 @@ from relay.core.model import Envelope, Recipient, Step
 from relay.intake.address_uses import AddressUses
 from relay.intake.buffer import HeaderTooLarge, MailBuffer
 from relay.intake.disk_space import DiskSpace
-from relay.intake.judging import Handover, MailFacts, held
+from relay.intake.judging import Examination, Handover, MailFacts, held
 from relay.intake.refusals import Occasion, RefusalRecorder, Rejection
 from relay.intake.rules import (
     Addressee,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.directory import Directory, User
     from relay.core.model import RawMail, Refusal
-    from relay.intake.judging import Senders
+    from relay.intake.judging import Senders, Writers
     from relay.intake.refusals import ReplyLine
     from relay.store import Store
 
@@ -110,7 +111,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nobody has the mail: a refusal for each recipient, in their order."""
+    """Nobody has the mail: a refusal for each recipient, in their order.
+
+    Refusals that a later attempt may change come first: the peer reads the first one.
+    """
 
     refusals: Sequence[Refusal]
 
@@ -379,9 +383,43 @@ class Intake:
         is asked once for an author, and only where a policy wants it.
         """
         directory, mail = self._directory(), state.mail
-        headers, origin = state.headers, mail.origin
-        who = writers(headers, state.author, mail.mail_from)
-        examination = self._senders.examine(
+        who = writers(state.headers, state.author, mail.mail_from)
+        examination: Examination | None = None
+        later: list[tuple[Addressee, User, Verdict]] = []
+        for addressee in mail.addressees:
+            answer = self._rules.size(raw.size_bytes, [addressee])
+            found = answer or self._rules.sender(who, addressee, directory)
+            if isinstance(found, Rejection):
+                state.refused.append((addressee, found))
+                continue
+            if found is None:
+                state.accepted.append((addressee, None))
+                continue
+            user, verdict = found.user, self._senders.by_list(found.authors)
+            if verdict is None:
+                examination = examination or self._examine(state, raw, who)
+                verdict = await examination.verdict(user, found.authors)
+            if verdict.outcome is Outcome.REFUSE:
+                state.refused.append((addressee, _unproven(verdict, user)))
+            elif verdict.outcome is Outcome.RETRY:
+                later.append((addressee, user, verdict))
+            else:
+                self._take(state, addressee, user, verdict, directory)
+        if examination is not None:
+            state.signatures = examination.signatures
+        if not state.accepted:
+            # Nobody has the mail: the first reply decides that the peer comes again.
+            put_off = [(one, _unproven(made, user)) for one, user, made in later]
+            state.refused[:0] = put_off
+            return
+        # The peer reads one reply for all, and does not come again for these.
+        for addressee, user, verdict in later:
+            self._take(state, addressee, user, held(verdict), directory)
+
+    def _examine(self, state: _State, raw: RawMail, who: Writers) -> Examination:
+        """Begin to find out who sent a mail."""
+        mail, headers, origin = state.mail, state.headers, state.mail.origin
+        return self._senders.examine(
             Handover(
                 origin.peer,
                 origin.helo,
@@ -396,38 +434,21 @@ class Intake:
             state.head,
             MailFacts(who, headers.message_id, headers.date),
         )
-        later: list[tuple[Addressee, User, Verdict]] = []
-        for addressee in mail.addressees:
-            answer = self._rules.size(raw.size_bytes, [addressee])
-            found = answer or self._rules.sender(who, addressee, directory)
-            if isinstance(found, Rejection):
-                state.refused.append((addressee, found))
-                continue
-            if found is None:
-                state.accepted.append((addressee, None))
-                continue
-            key = found.authors[0][0].key
-            if delegate := directory.delegate_of(found.user.id, key):
-                state.delegates[addressee.rcpt] = delegate
-            verdict = examination.at_once(found.user, found.authors)
-            if verdict is None:
-                verdict = await examination.verdict(found.authors)
-            if verdict.outcome is Outcome.REFUSE:
-                state.refused.append((addressee, _unproven(verdict, found.user)))
-            elif verdict.outcome is Outcome.RETRY:
-                later.append((addressee, found.user, verdict))
-            else:
-                state.accepted.append((addressee, found.user))
-                state.judged[addressee.rcpt] = verdict
-        for addressee, user, verdict in later:
-            if state.accepted:
-                # The peer reads one reply for all: it would not come again for this
-                # recipient.
-                state.accepted.append((addressee, user))
-                state.judged[addressee.rcpt] = held(verdict)
-            else:
-                state.refused.append((addressee, _unproven(verdict, user)))
-        state.signatures = examination.signatures
+
+    def _take(
+        self,
+        state: _State,
+        addressee: Addressee,
+        user: User,
+        verdict: Verdict,
+        directory: Directory,
+    ) -> None:
+        """Note that a recipient may have the mail, by which verdict, and from whom."""
+        state.accepted.append((addressee, user))
+        state.judged[addressee.rcpt] = verdict
+        key = address_key(verdict.address)
+        if key and (delegate := directory.delegate_of(user.id, key)):
+            state.delegates[addressee.rcpt] = delegate
 
     def _envelope(self, state: _State, size_bytes: int) -> Envelope:
         """Step 5: what the store keeps beside the bytes."""
@@ -520,6 +541,7 @@ def _log_accepted(envelope: Envelope, size_bytes: int) -> None:
             mail_from=envelope.mail_from,
             rcpt=recipient.rcpt,
             size_bytes=size_bytes,
+            **({"held_for": recipient.held_for} if recipient.held_for else {}),
         )
 
 
@@ -559,9 +581,8 @@ def _named(state: _State, addressee: Addressee, user: User | None) -> str:
 def _proofs(state: _State, now: datetime) -> list[Step]:
     """Return what was found about the author; nothing where no proof was asked for."""
     steps = []
-    for verdict in dict.fromkeys(state.judged.values()):
-        if verdict.authentication is None:
-            continue
+    asked = (one for one in state.judged.values() if one.authentication is not None)
+    for verdict in dict.fromkeys(asked):
         words = [verdict.cause, verdict.proof or verdict.text]
         steps.append(
             Step(

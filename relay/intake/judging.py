@@ -53,6 +53,7 @@ log = get_logger(__name__)
 _NOT_RESENT: Final = frozenset(
     name for name in USED_FIELDS if not name.startswith("resent-")
 )
+_MOST_RULES: Final = 10_000
 _SHARE: Final = 4
 """One peer gets this part of the places at most."""
 _CONTENT_BYTES: Final = 1 << 16
@@ -146,6 +147,9 @@ class Senders:
         self._facts = facts
         self._authenticator = authenticator or _NothingFound()
         self._turns = Turns(config.max_checks)
+        # Rules by domain, as long as an admin changes nothing.
+        self._rules_of: Mapping[str, Json] | None = None
+        self._rules: dict[tuple[str, MailKind], policy.Rule] = {}
         self._max_age = timedelta(days=config.signature_max_age_days)
 
     def examine(
@@ -154,12 +158,26 @@ class Senders:
         """Begin to judge one mail."""
         return Examination(self, handover, raw, head, mail)
 
+    def by_list(self, listed: Sequence[tuple[Author, MailKind]]) -> Verdict | None:
+        """Return the verdict where the list alone decides; None: `examine` the mail."""
+        for author, kind in listed:
+            if not self.rule(author, kind).asks_for_proof:
+                return policy.listed(author.address, kind)
+        return None
+
     # ------------------------------------------------------------ for an examination
 
     def rule(self, author: Author, kind: MailKind) -> policy.Rule:
         """Return the rule that holds for an author now."""
-        domain = domain_of(author.key)
-        return policy.rule_for(self._config, self._settings(), domain, kind)
+        kept = self._settings()
+        if kept is not self._rules_of or len(self._rules) >= _MOST_RULES:
+            self._rules_of, self._rules = kept, {}
+        key = domain_of(author.key), kind
+        rule = self._rules.get(key)
+        if rule is None:
+            rule = policy.rule_for(self._config, kept, *key)
+            self._rules[key] = rule
+        return rule
 
     def trusted(
         self, handover: Handover, author: Author, user: User
@@ -304,31 +322,34 @@ class Examination:
         self._tried: Verdict | None = None
         self.signatures: tuple[tuple[str, str], ...] = ()
 
-    def at_once(
+    def _by_path(
         self, user: User, listed: Sequence[tuple[Author, MailKind]]
     ) -> Verdict | None:
-        """Return the verdict where nothing must be asked; None: ask `verdict`.
-
-        Args:
-            user: Whose relay address it is.
-            listed: The authors that the user's list has, at least one.
-        """
+        """Return the verdict for a mail that came on a trusted path, else None."""
         for author, kind in listed:
             rule = self._senders.rule(author, kind)
-            if not rule.asks_for_proof:
-                return policy.listed(author.address, kind)
             trusted = self._senders.trusted(self._handover, author, user)
             if trusted is not None:
                 return self._judge(rule, trusted, author, kind)
         return None
 
-    async def verdict(self, listed: Sequence[tuple[Author, MailKind]]) -> Verdict:
+    async def verdict(
+        self, user: User, listed: Sequence[tuple[Author, MailKind]]
+    ) -> Verdict:
         """Return the verdict for one recipient, for the author that fares best.
+
+        A trusted path is judged at once, everything else is asked.
+
+        Args:
+            user: Whose relay address it is.
+            listed: The authors that the user's list has, at least one.
 
         Raises:
             StoreUnavailable: What is remembered could not be asked.
         """
-        best: Verdict | None = None
+        best = self._by_path(user, listed)
+        if best is not None:
+            return best
         for author, kind in listed:
             rule = self._senders.rule(author, kind)
             found = await self._ask(author, kind)

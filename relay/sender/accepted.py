@@ -44,6 +44,12 @@ LONGEST_FROM: Final = 8192
 hostile nesting would hold up every other session."""
 
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_COMMON: Final = re.compile(
+    rb"(?:[A-Za-z0-9][A-Za-z0-9 ._-]{0,60})?"
+    rb"<[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,255}>"
+    rb"|[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,255}"
+)
+"""A name of plain letters and an address, or an address alone."""
 _ASIDE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)', re.DOTALL)
 """Quoted strings and comments: no reader takes an address from them."""
 _ENCLOSED: Final = re.compile(rb"<[^<>]*>|\[[^\[\]]*\]")
@@ -109,6 +115,8 @@ def _unclear(value: bytes, address: str) -> tuple[str, str]:
     The common form, a name and an address in angle brackets, has none of the marks that
     are looked for here.
     """
+    if _COMMON.fullmatch(value):
+        return "", ""
     if _CONTROL.search(value):
         return FROM_UNCLEAR, "control characters"
     if _ENCODED.search(address):

@@ -202,16 +202,20 @@ async def test_a_watched_policy_stops_nothing(relay, corp, sink):
 
 async def test_settings_of_a_domain_hold_at_once(relay, corp, sink):
     """The store's setting for the author's domain stands before all others."""
-    kept = {"sender.otherwise.corp.example": "hold"}
-    people = replace(PEOPLE, settings=kept)
-    send = await relay(directory=lambda: people)
+    kept = {}
+
+    def edit(key, value):
+        kept["now"] = replace(PEOPLE, settings={f"sender.{key}.corp.example": value})
+
+    edit("otherwise", "hold")
+    send = await relay(directory=lambda: kept["now"])
     assert (await send(peer=FORGER)).startswith("250 ")
     assert sink.stored[0][0].recipients[0].held_for == "dmarc_failed"
-    kept["sender.otherwise.corp.example"] = "flag"
+    edit("otherwise", "flag")
     assert (await send(peer=FORGER)).startswith("250 ")
     assert sink.stored[1][0].recipients[0].held_for == ""
     assert verdict_of(sink)["outcome"] == "flag"
-    kept["sender.policy.corp.example"] = "listed"
+    edit("policy", "listed")
     assert (await send(peer=FORGER)).startswith("250 ")
     assert verdict_of(sink)["policy"] == "listed"
 
@@ -568,3 +572,12 @@ async def test_a_put_off_mail_that_others_got_is_held(relay, corp, sink, dns):
     assert reply.startswith("250 ")
     held = {one.rcpt: one.held_for for one in sink.stored[0][0].recipients}
     assert held == {TO_ADA: "dns_unavailable", "postmaster@in.example": ""}
+
+
+async def test_a_put_off_mail_comes_again_where_nobody_has_it(relay, corp, sink, dns):
+    """The stranger's refusal is no answer for the one whose DNS is silent."""
+    dns.fail("servfail")
+    send = await relay()
+    assert (await send(MAIL, TO_BEN, TO_ADA)).startswith("451 4.4.3 ")
+    assert sorted(sink.reasons) == ["dns_temporary", "sender_not_accepted"]
+    assert sink.stored == []

@@ -75,12 +75,31 @@ def examine(tmp_path):
 
 
 async def test_what_needs_no_proof_is_judged_at_once(examine):
-    """A list that decides alone, and a trusted path; everything else is asked."""
-    assert examine(policy="listed").at_once(ADA, LISTED).outcome is Outcome.ACCEPT
-    assert examine().at_once(ADA, LISTED) is None
-    assert examine(policy="listed", monitor="aligned").at_once(ADA, LISTED) is None
-    kept = {"sender.policy.corp.example": "listed"}
-    assert examine(kept=kept).at_once(ADA, LISTED).policy == "listed"
+    """Where the list decides alone, for all or for a domain; else the mail is asked."""
+
+    def by_list(**settings):
+        return examine(**settings)._senders.by_list(LISTED)
+
+    assert by_list(policy="listed").outcome is Outcome.ACCEPT
+    assert by_list() is None
+    assert by_list(policy="listed", monitor="aligned") is None
+    assert by_list(kept={"sender.policy.corp.example": "listed"}).policy == "listed"
+
+
+def test_a_rule_is_remembered_until_a_setting_changes(tmp_path):
+    """It is the same for each mail of a domain; an edit holds at once."""
+    kept = [{}]
+    senders = Senders(
+        SenderSettings(),
+        SetClock(),
+        settings=lambda: kept[0],
+        facts=MemorySink(tmp_path),
+    )
+    first = senders.rule(*LISTED[0])
+    assert senders.rule(*LISTED[0]) is first
+    assert senders.rule(AUTHOR, MailKind.FORWARDED).otherwise is Outcome.HOLD
+    kept[0] = {"sender.policy": "listed"}
+    assert senders.rule(*LISTED[0]).policy == "listed"
 
 
 @pytest.mark.parametrize(
@@ -126,12 +145,15 @@ async def test_what_needs_no_proof_is_judged_at_once(examine):
 )
 async def test_trusted_paths(examine, handover, settings, source):
     """Each is named; who is not configured, or is another user, is asked for proof."""
-    verdict = examine(handover=handover, **settings).at_once(ADA, LISTED)
+    ask = Asked()
+    verdict = await examine(ask, handover, **settings).verdict(ADA, LISTED)
     if source is None:
-        assert verdict is None
+        assert verdict.outcome is Outcome.REFUSE
+        assert len(ask.requests) == 1
     else:
         assert verdict.authentication.source == source
         assert verdict.proof
+        assert ask.requests == []
 
 
 # ------------------------------------------------------------------ asked
@@ -142,7 +164,7 @@ async def test_an_author_is_asked_about_once(examine):
     ask = Asked(GOOD)
     examination = examine(ask)
     for _ in range(3):
-        assert (await examination.verdict(LISTED)).outcome is Outcome.ACCEPT
+        assert (await examination.verdict(ADA, LISTED)).outcome is Outcome.ACCEPT
     (request,) = ask.requests
     assert (request.peer_ip, request.helo, request.mail_from, request.author) == (
         "192.0.2.1",
@@ -158,13 +180,13 @@ async def test_an_author_is_asked_about_once(examine):
 async def test_a_door_without_an_address_has_no_spf(examine):
     """A Unix socket has no IP address: SPF is not asked."""
     ask = Asked()
-    await examine(ask, Handover("local", door="lmtp")).verdict(LISTED)
+    await examine(ask, Handover("local", door="lmtp")).verdict(ADA, LISTED)
     assert ask.requests[0].peer_ip == ""
 
 
 async def test_nothing_is_found_without_dns(examine):
     """A policy that wants proof then has none; the mail is not let in."""
-    verdict = await examine().verdict(LISTED)
+    verdict = await examine().verdict(ADA, LISTED)
     assert (verdict.outcome, verdict.cause) == (Outcome.REFUSE, "S201")
 
 
@@ -178,17 +200,17 @@ async def test_of_two_authors_the_better_one_counts(examine):
 
     resent = read_author([b"bob@ada.example"])
     ask = ByAuthor()
-    verdict = await examine(ask).verdict([(resent, MailKind.REDIRECT), *LISTED])
+    verdict = await examine(ask).verdict(ADA, [(resent, MailKind.REDIRECT), *LISTED])
     assert (verdict.outcome, verdict.address) == (Outcome.ACCEPT, "ada@corp.example")
     assert "resent-from" in ask.requests[0].used_fields
     ask = Asked()
-    verdict = await examine(ask).verdict([(resent, MailKind.REDIRECT), *LISTED])
+    verdict = await examine(ask).verdict(ADA, [(resent, MailKind.REDIRECT), *LISTED])
     assert (verdict.outcome, verdict.reason) == (
         Outcome.REFUSE,
         "redirect_not_proven",
     )
     with pytest.raises(ValueError, match="nobody"):
-        await examine(ask).verdict([])
+        await examine(ask).verdict(ADA, [])
 
 
 async def test_an_old_mail_that_is_imported_is_not_held_for_its_age(examine):
@@ -199,7 +221,7 @@ async def test_an_old_mail_that_is_imported_is_not_held_for_its_age(examine):
         examination = examine(
             Asked(GOOD), Handover("x", door=door), mail=mail, trusted_doors=[]
         )
-        assert (await examination.verdict(LISTED)).outcome is outcome
+        assert (await examination.verdict(ADA, LISTED)).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -240,7 +262,7 @@ async def test_tries_and_hours_are_bounded(examine, monkeypatch, tries, age_s, o
         return tries, age_s
 
     monkeypatch.setattr(examine.sink, "count_try", count)
-    verdict = await examine(Asked(**SILENT)).verdict(LISTED)
+    verdict = await examine(Asked(**SILENT)).verdict(ADA, LISTED)
     assert verdict.outcome is outcome
     assert verdict.cause == ("S401" if outcome is Outcome.RETRY else "S402")
 
@@ -248,18 +270,18 @@ async def test_tries_and_hours_are_bounded(examine, monkeypatch, tries, age_s, o
 async def test_a_try_counts_once_for_a_mail(examine):
     """Its recipients share it; another mail has tries of its own."""
     examination = examine(Asked(**SILENT))
-    await examination.verdict(LISTED)
-    await examination.verdict(LISTED)
+    await examination.verdict(ADA, LISTED)
+    await examination.verdict(ADA, LISTED)
     assert list(examine.sink.tries.values()) == [1]
     other = MailFacts(Writers(AUTHOR), message_id="<2@corp.example>")
-    await examine(Asked(**SILENT), mail=other).verdict(LISTED)
+    await examine(Asked(**SILENT), mail=other).verdict(ADA, LISTED)
     assert sorted(examine.sink.tries.values()) == [1, 1]
 
 
 async def test_spf_of_a_null_sender_is_no_dns_trouble(examine):
     """A bounce has no MAIL FROM to prove anything."""
     spf = SPFCheck(Identity.HELO, "me", Result.PASS)
-    verdict = await examine(Asked(spf=(spf,))).verdict(LISTED)
+    verdict = await examine(Asked(spf=(spf,))).verdict(ADA, LISTED)
     assert verdict.reason == "no_proof"
 
 
@@ -311,7 +333,7 @@ async def test_who_finds_no_place_in_time_is_put_off(examine, monkeypatch):
     ask = Asked(GOOD)
     examination = examine(ask, max_checks=1)
     async with examination._senders._turns.turn("198.51.100.1"):
-        verdict = await examination.verdict(LISTED)
+        verdict = await examination.verdict(ADA, LISTED)
     assert (verdict.outcome, verdict.cause) == (Outcome.RETRY, "S403")
     assert ask.requests == []
     assert examination._senders._turns._peers == {}
