@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import insert, update
 
-from relay.config import StoreSettings
 from relay.core.directory import Role
 from relay.core.files import FileDraft, FileRow
 from relay.core.ids import new_message_id
 from relay.core.model import Envelope, RawMail, Recipient
 from relay.core.queue import LeaseOwner
 from relay.core.states import ActivityState
-from relay.store import Store, schema
+from relay.store import schema
 from relay.store.attachments import add_files, file_of, files_on_records
 from relay.store.values import stamp
+from tests.fakes import empty_store
 from tests.fakes.files_org import MemoryOrg
 
 if TYPE_CHECKING:
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection
+
+    from relay.store import Store
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RECORD, RECORD2 = "02s000000000001", "00T000000000001"
@@ -165,34 +165,16 @@ def clock() -> Time:
     return Time()
 
 
-def settings_in(folder: Path) -> StoreSettings:
-    """Return the settings of a store in this folder."""
-    return StoreSettings(
-        url=f"sqlite:///{folder}/relay.db",
-        spool=folder / "spool",
-        min_free_bytes=0,
-        inline_bytes=4096,
-    )
-
-
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file of an empty store: to make its tables takes long."""
-    folder = tmp_path_factory.mktemp("empty")
-
-    async def make() -> None:
-        store = await Store.open(settings_in(folder), Time())
-        await store.close()
-
-    asyncio.run(make())
-    return folder / "relay.db"
+    """Return the file of an empty store."""
+    return empty_store.make(tmp_path_factory.mktemp("empty"))
 
 
 @pytest.fixture
 async def store(tmp_path: Path, clock: Time, empty: Path) -> AsyncIterator[FileStore]:
     """Return a store without files."""
-    shutil.copy(empty, tmp_path)
-    real = await Store.open(settings_in(tmp_path), clock)
+    real = await empty_store.open_copy(empty, tmp_path, clock)
     user = await real.directory.add_user(
         "Ada", "ada@corp.example", Role.REP, None, "test"
     )

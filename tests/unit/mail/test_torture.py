@@ -55,8 +55,9 @@ def test_torture(case: Case) -> None:
         with pytest.raises(UnparsableMessage):
             parse(case.raw)
         return
-    assert_cpu_below(2, lambda: read(case))
-    email = read(case)
+    emails = []
+    assert_cpu_below(2, lambda: emails.append(read(case)))
+    email = emails[-1]
     if case.to is not None:
         assert [box.address for box in email.to] == case.to
     if case.from_ is not None:
