@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +13,7 @@ from relay.salesforce.auth import TokenProvider
 from relay.salesforce.budget import CallStats
 from relay.salesforce.client import Client
 from relay.salesforce.org import Org
-from relay.sandbox import SandboxOrg, serve
+from tests.fakes.served import served
 
 
 class Clock:
@@ -98,21 +96,8 @@ async def org_for(clock, settings_for):
 @pytest.fixture
 def sandbox():
     """Return a sandbox org that is served on loopback in a thread of its own."""
-    org = SandboxOrg()
-    ready = threading.Event()
-    running = {}
-
-    async def main():
-        running["stop"] = asyncio.Event()
-        running["loop"] = asyncio.get_running_loop()
-        await serve(org, announce=lambda _: ready.set(), stop=running["stop"])
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
-    thread.start()
-    assert ready.wait(5)
-    yield org
-    running["loop"].call_soon_threadsafe(running["stop"].set)
-    thread.join()
+    with served() as org:
+        yield org
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-import threading
 import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,8 +13,9 @@ import requests
 import requests.adapters
 from simple_salesforce import Salesforce
 
-from relay.sandbox import CLIENT_ID, CLIENT_SECRET, SandboxOrg, serve
+from relay.sandbox import CLIENT_ID, CLIENT_SECRET, SandboxOrg
 from relay.sandbox.api import Inbound, process
+from tests.fakes.served import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,20 +126,8 @@ class Sandbox:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[tuple[SandboxOrg, str]]:
-    org = SandboxOrg()
-    up = threading.Event()
-    box: dict[str, Any] = {}
-
-    async def main():
-        box["loop"], box["stop"] = asyncio.get_running_loop(), asyncio.Event()
-        await serve(org, announce=lambda url: up.set(), stop=box["stop"])
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
-    thread.start()
-    assert up.wait(5)
-    yield org, org.url
-    box["loop"].call_soon_threadsafe(box["stop"].set)
-    thread.join(5)
+    with served() as org:
+        yield org, org.url
 
 
 @pytest.fixture

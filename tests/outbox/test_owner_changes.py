@@ -19,7 +19,8 @@ from relay.core.queue import LeaseOwner
 from relay.core.states import ActivityState
 from relay.outbox.engine import Parts
 from relay.outbox.owner_changes import OwnerChanges
-from tests.fakes import empty_store
+from relay.salesforce.org import Org
+from tests.outbox.desk import login
 
 CLOCK = SystemClock()
 OWNER = LeaseOwner("h", "b", 1, "s")
@@ -28,16 +29,12 @@ ADA, DORA = "ada@corp.example", "dora@corp.example"
 UNKNOWN = "02s000000000001AAA"
 
 
-@pytest.fixture(scope="session")
-def empty(tmp_path_factory):
-    return empty_store.make(tmp_path_factory.mktemp("empty"))
-
-
 @pytest.fixture
-async def store(tmp_path, empty):
-    opened = await empty_store.open_copy(empty, tmp_path, CLOCK)
-    yield opened
-    await opened.close()
+async def org(sandbox):
+    """Return an org that talks to the sandbox."""
+    made = Org(login(sandbox).salesforce, CLOCK)
+    yield made
+    await made.close()
 
 
 @pytest.fixture
