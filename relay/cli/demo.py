@@ -1,8 +1,9 @@
 """`relay demo`: the whole relay at work on one machine, in one process.
 
-A sandbox org, the SMTP intake and the worker run on free loopback ports with a store
-in a temporary folder. Nothing here is special to the demo but the five mails: the
-settings come from a file, the mails go through SMTP, the records through HTTP.
+A sandbox org, a DNS server, the SMTP intake and the worker run on free loopback ports
+with a store in a temporary folder. Nothing here is special to the demo but the six
+mails and the zones: the settings come from a file, the mails go through SMTP, the
+records through HTTP, and what proves a sender through DNS.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import click
 
 from relay.admin.inputs import relay_address
-from relay.cli.demo_mails import REFUSED, Cast, Scene, cast, names, scenes, timeline
+from relay.cli.demo_mails import (
+    REFUSED,
+    Cast,
+    Scene,
+    cast,
+    names,
+    scenes,
+    timeline,
+    zones,
+)
 from relay.cli.entry import FAILED, open_store
 from relay.cli.log import records
 from relay.cli.output import clean, console, print_json, state_style, table
@@ -101,13 +111,13 @@ class Stage:
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End after the five mails.")
+@click.option("--once", is_flag=True, help="End after the six mails.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def demo(*, once: bool, as_json: bool) -> None:
-    """Show the relay with five mails, without an org.
+    """Show the relay with six mails, without an org.
 
     The mails go through real SMTP into a sandbox org. With --once the exit status is 0
-    if all five ended as expected.
+    if all six ended as expected.
     """
     try:
         good = asyncio.run(_demo(once=once, as_json=as_json))
@@ -149,19 +159,23 @@ async def _stage() -> AsyncIterator[Stage]:
     """Start the sandbox and the relay; stop them and remove the folder at the end."""
     from relay.app import App  # noqa: PLC0415 - brings every part of the relay
     from relay.config import load  # noqa: PLC0415
+    from relay.sandbox.dns import DNSServer  # noqa: PLC0415 - dnspython, 0.1 s
     from relay.telemetry import configure_logging  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(
         prefix="relay-demo-", ignore_cleanup_errors=True
     ) as folder:
         async with running_sandbox(_HOST, 0) as sandbox:
-            config = Path(folder) / "relay.toml"
-            config.write_text(_toml(Path(folder), sandbox.url), "utf-8")
-            loaded = load(config, {})
-            configure_logging(loaded.telemetry)
             people = cast(
                 await sandbox.dump(), integration_user=sandbox.integration_user
             )
+            dns = DNSServer(zones(people, _HOST), host=_HOST)
+            await dns.start()
+            config = Path(folder) / "relay.toml"
+            text = _toml(Path(folder), sandbox.url, dns.address[1])
+            config.write_text(text, "utf-8")
+            loaded = load(config, {})
+            configure_logging(loaded.telemetry)
             address = await _add_users(loaded, people)
             app = App(loaded)
             await app.start()
@@ -173,9 +187,10 @@ async def _stage() -> AsyncIterator[Stage]:
                 )
             finally:
                 await app.drain()
+                await dns.stop()
 
 
-def _toml(folder: Path, url: str) -> str:
+def _toml(folder: Path, url: str, dns_port: int) -> str:
     # A literal TOML string takes a path as it is; "'" cannot stand in one.
     store = str(folder / "relay.db").replace("'", "")
     return f"""\
@@ -185,8 +200,8 @@ hostname = "localhost"
 domains = ["{_DOMAIN}"]
 drain_s = 2
 
-[sender]
-policy = "listed"
+[dns]
+servers = ["{_HOST}:{dns_port}"]
 
 [store]
 url = 'sqlite:///{store}'

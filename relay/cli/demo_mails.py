@@ -1,7 +1,7 @@
-"""The five mails of the demo: who writes to whom, and what must come of it.
+"""The six mails of the demo: who writes to whom, and what must come of it.
 
 People are taken from the org that is there, so that the demo shows what the relay
-finds and not what a script says. Pure: rows in, mails out.
+finds and not what a script says. Pure: rows in, mails and DNS zones out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 REFUSED: Final = "refused"
 _TIMELINES: Final = ("Contact", "Lead", "Opportunity")
 STRANGER: Final = ("Sam Stranger", "sam@elsewhere.example")
+FORGER: Final = "mallory@elsewhere.example"
+"""Writes the rep's address into From. The domain has a good SPF record: its own."""
 NOBODY: Final = ("Nora Newcomer", "nora@nobody.example")
 
 
@@ -134,7 +136,7 @@ def _reachable(rows: Rows, name: str) -> dict[str, Row]:
 
 
 def scenes(people: Cast, at: datetime) -> list[Scene]:
-    """Return the five mails, in the order in which they are sent."""
+    """Return the six mails, in the order in which they are sent."""
     rep, colleague = _box(people.rep), _box(people.colleague)
     contact, lead, other = _box(people.contact), _box(people.lead), _box(people.other)
     deal = str(people.opportunity.get("Name", "our offer"))
@@ -178,7 +180,29 @@ def scenes(people: Cast, at: datetime) -> list[Scene]:
             _mail(STRANGER, [contact], [], "Please log this, too", at),
             REFUSED,
         ),
+        Scene(
+            "forged, with the rep's address in From",
+            FORGER,
+            _mail(rep, [contact], [], "We changed our bank account", at, FORGER),
+            REFUSED,
+        ),
     ]
+
+
+def zones(people: Cast, peer: str) -> str:
+    """Return the DNS of the demo: who may send from where, as a zone file has it.
+
+    Every domain lets the demo's machine send its mail, also that of the forger, so
+    that the forged mail fails for the one reason that counts: it is not of the domain
+    in From.
+    """
+    senders = (people.rep["Email"], people.colleague["Email"], STRANGER[1], FORGER)
+    domains = {str(address).rpartition("@")[2] for address in senders}
+    return "".join(
+        f'{domain}. IN TXT "v=spf1 ip4:{peer} -all"\n'
+        f'_dmarc.{domain}. IN TXT "v=DMARC1; p=reject"\n'
+        for domain in sorted(domains)
+    )
 
 
 def _box(row: Row) -> tuple[str, str]:
@@ -191,8 +215,12 @@ def _mail(
     cc: Sequence[tuple[str, str]],
     subject: str,
     at: datetime,
+    writer: str = "",
 ) -> EmailMessage:
-    """Write a mail as a mail program does; the BCC line leaves no trace in it."""
+    """Write a mail as a mail program does; the BCC line leaves no trace in it.
+
+    `writer` is whose mail system it comes from, where that is not the sender's.
+    """
     mail = EmailMessage()
     mail["From"] = formataddr(sender)
     mail["To"] = ", ".join(formataddr(one) for one in to)
@@ -200,7 +228,7 @@ def _mail(
         mail["Cc"] = ", ".join(formataddr(one) for one in cc)
     mail["Subject"] = subject
     mail["Date"] = format_datetime(at)
-    mail["Message-ID"] = make_msgid(domain=sender[1].rpartition("@")[2])
+    mail["Message-ID"] = make_msgid(domain=(writer or sender[1]).rpartition("@")[2])
     greeting = to[0][0].split(" ")[0]
     mail.set_content(
         f"Hello {greeting},\n\nthis is a mail of the demo: {subject}.\n\n"

@@ -18,8 +18,8 @@ DEMO = [sys.executable, "-m", "relay", "demo"]
 
 
 @pytest.mark.timeout(180)
-def test_once_ends_well_with_five_outcomes(tmp_path: Path) -> None:
-    """All five mails end as they must, exit 0, from an empty folder."""
+def test_once_ends_well_with_six_outcomes(tmp_path: Path) -> None:
+    """All six mails end as they must, exit 0, from an empty folder."""
     done = subprocess.run(
         [*DEMO, "--once", "--json"],
         capture_output=True,
@@ -31,11 +31,13 @@ def test_once_ends_well_with_five_outcomes(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["state"] for row in rows] == [
-        *("logged", "logged", "logged", "unmatched", "refused")
+        *("logged", "logged", "logged", "unmatched", "refused", "refused")
     ]
     assert all(row["as_expected"] for row in rows)
     assert all(row["records"] for row in rows[:3])
-    assert rows[4]["reply"].startswith("550 5.7.1")
+    assert rows[4]["reply"].startswith("550 5.7.1 ")
+    assert rows[5]["reply"].startswith("550 5.7.26 ")
+    assert "DMARC of corp.example failed" in rows[5]["reply"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -56,7 +58,8 @@ def test_people_get_a_table(tmp_path: Path) -> None:
         "EmailMessage on Contact",
         "from a stranger",
         "550 5.7.1",
-        "All 5 mails ended as they must.",
+        "550 5.7.26",
+        "All 6 mails ended as they must.",
     ):
         assert part in done.stdout
 
@@ -66,7 +69,7 @@ def test_people_get_a_table(tmp_path: Path) -> None:
 def test_it_stays_up_for_mail_of_ones_own(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """After the five, one's own mail is logged and shown; a signal ends it cleanly."""
+    """After the six, one's own mail is logged and shown; a signal ends it cleanly."""
     options = {"cwd": tmp_path, "env": _environment(tmp_path)}
     with piped([*DEMO, "--json"], **options) as (demo, printed):
 
@@ -74,7 +77,7 @@ def test_it_stays_up_for_mail_of_ones_own(
             row: dict[str, Any] = json.loads(printed.readline())
             return row
 
-        for _ in range(5):
+        for _ in range(6):
             line()
         where = line()
         host, _, port = where["smtp"].rpartition(":")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.cli.demo import outcome
-from relay.cli.demo_mails import Cast, cast, names, scenes, timeline
+from relay.cli.demo_mails import Cast, cast, names, scenes, timeline, zones
 from relay.core.errors import NotFound
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
@@ -68,11 +68,11 @@ def test_an_empty_org_is_said(missing: str) -> None:
         cast(rows, integration_user="relay@corp.example")
 
 
-def test_the_five_mails() -> None:
-    """Known, lead, several, unknown, stranger: each with its state and records."""
+def test_the_six_mails() -> None:
+    """Known, lead, several, unknown, stranger, forged: each with state and records."""
     found = scenes(_cast(), NOW)
     assert [scene.state for scene in found] == [
-        *("logged", "logged", "logged", "unmatched", "refused")
+        *("logged", "logged", "logged", "unmatched", "refused", "refused")
     ]
     assert [sorted(scene.on) for scene in found] == [
         ["busy", "open"],
@@ -80,9 +80,24 @@ def test_the_five_mails() -> None:
         ["busy", "calm", "lead", "open"],
         [],
         [],
+        [],
     ]
-    assert len({scene.message_id for scene in found}) == 5
+    assert len({scene.message_id for scene in found}) == 6
+    forged = found[5]
+    assert "ada@corp.example" in forged.mail["From"]
+    assert forged.mail_from == "mallory@elsewhere.example"
     assert all("Bcc" not in scene.mail for scene in found)
+
+
+def test_zones_let_every_domain_send_its_own_mail() -> None:
+    """The forger's too: what stops the forged mail is the domain in From alone."""
+    text = zones(_cast(), "127.0.0.1")
+    assert text.splitlines() == [
+        'corp.example. IN TXT "v=spf1 ip4:127.0.0.1 -all"',
+        '_dmarc.corp.example. IN TXT "v=DMARC1; p=reject"',
+        'elsewhere.example. IN TXT "v=spf1 ip4:127.0.0.1 -all"',
+        '_dmarc.elsewhere.example. IN TXT "v=DMARC1; p=reject"',
+    ]
 
 
 def test_the_timeline_is_what_salesforce_shows() -> None:
