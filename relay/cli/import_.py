@@ -83,6 +83,11 @@ def import_(
             f"{counts['too_old']} too old, {counts['refused']} refused, "
             f"{counts['unreadable']} unreadable."
         )
+        if counts["held"]:
+            click.echo(
+                f"{counts['held']} held, because nothing proves their author: "
+                "relay log --state held"
+            )
         if counts["refused"]:
             click.echo("Why: relay log --refused", err=True)
     if counts["refused"] or counts["unreadable"]:
@@ -213,8 +218,11 @@ class _Importer:
             self._known.add(digest)
         outcome = await self._accept(place, raw, found.size_bytes)
         if not isinstance(outcome, Refused):
-            ident = outcome.recipients[0].message_id
-            return _row(place, "queued", ident=ident, note=note)
+            (kept, *_) = outcome.recipients
+            result = "held" if kept.held_for else "queued"
+            return _row(
+                place, result, ident=kept.message_id, reason=kept.held_for, note=note
+            )
         refusal = outcome.refusals[0]
         if refusal.reason in _STOPS:
             raise _STOPS[refusal.reason](refusal.detail)

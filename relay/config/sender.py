@@ -13,6 +13,7 @@ from relay.config.values import (
     Network,
     OptionalSecret,
     Section,
+    Text,
     mistake,
 )
 
@@ -79,10 +80,11 @@ class SenderSettings(Section):
         description="Networks whose mail counts as proven: mail servers of yours that "
         "let nobody write a From of somebody else, a list.",
     )
-    trusted_certificates: tuple[HostName, ...] = Field(
+    trusted_certificates: tuple[Text, ...] = Field(
         default=(),
         description="Names in client certificates (see client_ca of a listener) whose "
-        "mail counts as proven, a list of host names.",
+        "mail counts as proven, a list: the first DNS name of a certificate, else its "
+        "common name.",
     )
     trusted_doors: tuple[_Door, ...] = Field(
         default=("http", "import"),

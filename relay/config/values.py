@@ -394,6 +394,7 @@ StoreURL = Annotated[str, AfterValidator(_store_url), Secret()]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 OptionalFile = Annotated[ReadableFile | None, Unset]
 OptionalPath = Annotated[Path | None, Unset]
+Text = Annotated[str, AfterValidator(_text)]
 OptionalText = Annotated[Annotated[str, AfterValidator(_text)] | None, Unset]
 OptionalSecret = Annotated[SecretStr | None, Unset, Secret()]
 

@@ -37,7 +37,7 @@ from relay.intake.rules import (
 )
 from relay.sender import Author, read_author
 from relay.telemetry import get_logger
-from relay.telemetry.metrics import COMMIT_SECONDS, MESSAGES_ACCEPTED
+from relay.telemetry.metrics import COMMIT_SECONDS, MESSAGES_ACCEPTED, MESSAGES_HELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -534,6 +534,8 @@ def _store_failure(error: StoreUnavailable) -> Rejection:
 def _log_accepted(envelope: Envelope, size_bytes: int) -> None:
     MESSAGES_ACCEPTED.inc(len(envelope.recipients))
     for recipient in envelope.recipients:
+        if recipient.held_for:
+            MESSAGES_HELD.labels(recipient.held_for).inc()
         log.info(
             "message_accepted",
             message_id=recipient.message_id,

@@ -147,6 +147,9 @@ class Senders:
         self._facts = facts
         self._authenticator = authenticator or _NothingFound()
         self._turns = Turns(config.max_checks)
+        # A certificate without a name has none that could be trusted.
+        names = {one.casefold() for one in config.trusted_certificates}
+        self._certificates = names - {"", "unnamed"}
         # Rules by domain, as long as an admin changes nothing.
         self._rules_of: Mapping[str, Json] | None = None
         self._rules: dict[tuple[str, MailKind], policy.Rule] = {}
@@ -189,9 +192,7 @@ class Senders:
             source, detail = "login", handover.login
         elif handover.door in config.trusted_doors:
             source, detail = handover.door, handover.door_detail
-        elif handover.certificate and handover.certificate in (
-            config.trusted_certificates
-        ):
+        elif handover.certificate.casefold() in self._certificates:
             source, detail = "certificate", handover.certificate
         elif network := _among(handover.peer, config.trusted_networks):
             source, detail = "network", network

@@ -121,6 +121,12 @@ MESSAGES_ACCEPTED: Final = Counter(
     "Messages answered with 250, one for each relay address.",
     registry=REGISTRY,
 )
+MESSAGES_HELD: Final = Counter(
+    "relay_messages_held_total",
+    "Messages accepted and held, because nothing proves their author, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
 REFUSALS: Final = Counter(
     "relay_refusals_total",
     "Recipients and mails refused, by reason.",

@@ -310,3 +310,37 @@ def test_slips_are_named(
     folder.mkdir()
     monkeypatch.chdir(folder)
     assert relay.error("import", *arguments, status=status)
+
+
+def test_an_import_is_proof_unless_the_settings_say_otherwise(
+    relay: Any, ada: Any, tmp_path: Path
+) -> None:
+    """Who has the relay's machine vouches; else unsigned files wait for a person."""
+    file = tmp_path / "one.eml"
+    file.write_bytes(mail(1))
+    text = relay.config.read_text("utf-8")
+    strict = text.replace('policy = "listed"', 'policy = "aligned"')
+    assert strict != text
+    relay.config.write_text(strict)
+    (row,) = into(relay, file)
+    assert row["result"] == "queued"
+    (shown,) = relay.json("show", row["id"])
+    assert shown["verdict"]["proof"] == f"imported from {file}"
+    file.write_bytes(mail(2))
+    # No name server of any machine is asked: this one does not answer.
+    dns = '[dns]\nservers = ["127.0.0.1:1"]\ntimeout_s = 0.1\nmail_timeout_s = 0.1\n'
+    relay.config.write_text(
+        strict.replace("[sender]\n", "[sender]\ntrusted_doors = []\n") + dns
+    )
+    (row,) = into(relay, file, status=1)
+    assert (row["result"], row["reason"]) == ("refused", "dns_temporary")
+    with_one_try = relay.config.read_text("utf-8")
+    relay.config.write_text(
+        with_one_try.replace("[sender]\n", "[sender]\ntemporary_tries = 1\n")
+    )
+    (row,) = into(relay, file)
+    assert (row["result"], row["reason"]) == ("held", "dns_unavailable")
+    file.write_bytes(mail(3))
+    relay("import", str(file), "--user", "ada@corp.example", status=1)
+    done = relay("import", str(file), "--user", "ada@corp.example")
+    assert "1 held, because nothing proves their author" in done.stdout

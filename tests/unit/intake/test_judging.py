@@ -117,6 +117,16 @@ def test_a_rule_is_remembered_until_a_setting_changes(tmp_path):
             "certificate",
         ),
         (
+            Handover("192.0.2.1", certificate="Our Relay"),
+            {"trusted_certificates": ["our relay"]},
+            "certificate",
+        ),
+        (
+            Handover("192.0.2.1", certificate="unnamed"),
+            {"trusted_certificates": ["unnamed"]},
+            None,
+        ),
+        (
             Handover("192.0.2.1", certificate="mx.evil.example"),
             {"trusted_certificates": ["mx.corp.example"]},
             None,

@@ -35,6 +35,7 @@ COUNTED = [
         "relay_activities_total",
         {"object": "Task", "state": "written"},
     ),
+    (metrics.MESSAGES_HELD, "relay_messages_held_total", {"reason": "no_proof"}),
     (metrics.SMTP_CONNECTIONS_TOTAL, "relay_smtp_connections_total", {}),
 ]
 
