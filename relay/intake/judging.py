@@ -27,7 +27,6 @@ from relay.core.authentication import (
     Authentication,
     MailKind,
     Outcome,
-    Result,
     Verdict,
 )
 from relay.core.peers import peer_network
@@ -234,7 +233,8 @@ class Senders:
         digests = {
             one.digest
             for one in found.dkim
-            if one.digest and one.result in {Result.PASS, Result.POLICY}
+            # One that leaves a field open comes first with what a stranger made of it.
+            if one.digest and one.counts
         }
         if not digests:
             return frozenset(), ()
@@ -508,14 +508,18 @@ def _covered(
 ) -> Authentication:
     """Return the word of another server, without signatures that leave something open.
 
-    The server says that a signature passed; what it covers stands in the mail.
+    The server says that a signature of a domain passed; what it covers stands in the
+    mail. Which one it was is not known where there are several: a stranger may have put
+    a bad one that covers everything beside a good one that does not. So all must.
     """
     _, read = read_signatures(head, domain_of(found.author), now, used)
     open_: dict[str, tuple[str, ...]] = {}
     for one in read:
         domain, missing = one.found.domain, one.found.missing
-        if one.is_open and (domain not in open_ or not missing):
-            open_[domain] = missing
+        if not one.is_open:
+            # One that we would not count, such as one with l=; the server may have.
+            missing = missing or ("all that the relay uses",)
+        open_[domain] = open_.get(domain) or missing
     return replace(
         found,
         dkim=tuple(

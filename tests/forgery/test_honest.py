@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.forgery import honest
-from tests.forgery.honest import SHAPES, Shape, slow_dns
+from tests.forgery.honest import (
+    FIRM_ADA,
+    SHAPES,
+    Shape,
+    by_key,
+    signed,
+    slow_dns,
+    usual,
+)
 from tests.forgery.ways import Relay
 
 if TYPE_CHECKING:
@@ -57,3 +66,17 @@ def test_dns_comes_back(mailbox):
     mailbox.dns.heal()
     mailbox.clock.ahead_s += 60
     fared_well(mailbox.smtp(shape.delivery), shape)
+
+
+def test_a_stranger_comes_first(mailbox):
+    """What a stranger made of her mail is held, and holds up no mail of hers."""
+    fields = ("from", "to", "subject", "date", "content-type")
+    shape = by_key(
+        "signed without Cc",
+        lambda: signed("firm.example", usual(FIRM_ADA, ident=None), fields),
+    )
+    genuine = shape.delivery
+    altered = replace(genuine, raw=b"Cc: eve@evil.example\r\n" + genuine.raw)
+    first = mailbox.smtp(altered)
+    assert (first.state, first.cause) == ("held", "S205")
+    fared_well(mailbox.smtp(genuine), shape)

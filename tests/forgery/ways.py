@@ -100,14 +100,18 @@ class LaterClock(SystemClock):
 class Relay:
     """A running relay with Ada, who owns all addresses of the world, and Ben."""
 
-    def __init__(self, folder: Path, world: Any = world, **sender: object) -> None:
+    def __init__(
+        self, folder: Path, world: Any = world, *, tables: str = "", **sender: object
+    ) -> None:
         """Take settings of sender trust; nothing runs yet.
 
         Args:
             folder: Of the relay; it is made.
             world: A module with `publish` and `ADDRESSES`, accepted addresses of Ada.
-            sender: Settings, by name.
+            tables: More of the settings file.
+            sender: Settings of sender trust, by name.
         """
+        self._tables = tables
         self._world = world
         self.folder = folder
         self.dns = DNS()
@@ -191,6 +195,8 @@ client_secret = "none"
 
 [telemetry]
 log_level = "error"
+
+{self._tables}
 """
 
     async def _start(self) -> None:
