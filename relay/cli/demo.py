@@ -1,9 +1,10 @@
 """`relay demo`: the whole relay at work on one machine, in one process.
 
-A sandbox org, a DNS server, the SMTP intake and the worker run on free loopback ports
-with a store in a temporary folder. Nothing here is special to the demo but the six
-mails and the zones: the settings come from a file, the mails go through SMTP, the
-records through HTTP, and what proves a sender through DNS.
+A sandbox org, the SMTP intake and the worker run on free loopback ports with a store
+in a temporary folder. Nothing here is special to the demo but the six mails: the
+settings come from a file, the mails go through SMTP, the records through HTTP. A name
+server on loopback has the domains of those who write: each mail is signed by the domain
+that sends it, and judged by the rule that a new relay has.
 """
 
 from __future__ import annotations
@@ -26,19 +27,21 @@ import click
 
 from relay.admin.inputs import relay_address
 from relay.cli.demo_mails import (
+    FORGER,
     REFUSED,
+    STRANGER,
     Cast,
     Scene,
     cast,
     names,
     scenes,
     timeline,
-    zones,
 )
 from relay.cli.entry import FAILED, open_store
 from relay.cli.log import records
 from relay.cli.output import clean, console, print_json, state_style, table
 from relay.cli.sandbox import SNIPPET, running_sandbox
+from relay.core.addresses import domain_of
 from relay.core.directory import Role
 from relay.core.model import LogFilter
 from relay.core.states import RESTING
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
     from relay.app import App
     from relay.cli.sandbox import RunningSandbox
     from relay.config import Settings
+    from relay.sandbox.dns import DNSServer
+    from relay.sandbox.signing import MailSigner
 
 SETTLE_S: Final = 45.0
 """Time for all mails to settle; a slow machine needs a few seconds."""
@@ -77,6 +82,10 @@ class Outcome:
     """The word of the log."""
     why: str
     """The same for people."""
+    proof: str
+    """What proved the author; empty where nothing did."""
+    cause: str
+    """Why the author was not proven, by its number."""
     records: Sequence[Mapping[str, Any]]
     shown_on: str
     as_expected: bool
@@ -91,6 +100,8 @@ class Outcome:
             "expected": self.scene.state,
             "as_expected": self.as_expected,
             "records": list(self.records),
+            "proof": self.proof,
+            "cause": self.cause,
             "shown_on": self.shown_on,
             "reason": self.reason,
             "why": self.why,
@@ -108,6 +119,9 @@ class Stage:
     relay_address: str
     config: Path
     smtp: tuple[str, int]
+    dns: tuple[str, int]
+    signers: Mapping[str, MailSigner]
+    """By domain."""
 
 
 @click.command()
@@ -159,38 +173,65 @@ async def _stage() -> AsyncIterator[Stage]:
     """Start the sandbox and the relay; stop them and remove the folder at the end."""
     from relay.app import App  # noqa: PLC0415 - brings every part of the relay
     from relay.config import load  # noqa: PLC0415
-    from relay.sandbox.dns import DNSServer  # noqa: PLC0415 - dnspython, 0.1 s
+    from relay.sandbox.dns import DNSServer  # noqa: PLC0415 - dnspython
     from relay.telemetry import configure_logging  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory(
-        prefix="relay-demo-", ignore_cleanup_errors=True
-    ) as folder:
+    with (
+        tempfile.TemporaryDirectory(
+            prefix="relay-demo-", ignore_cleanup_errors=True
+        ) as folder,
+        DNSServer() as dns,
+    ):
         async with running_sandbox(_HOST, 0) as sandbox:
+            config = Path(folder) / "relay.toml"
+            config.write_text(_toml(Path(folder), sandbox.url, dns.address), "utf-8")
+            loaded = load(config, {})
+            configure_logging(loaded.telemetry)
             people = cast(
                 await sandbox.dump(), integration_user=sandbox.integration_user
             )
-            dns = DNSServer(zones(people, _HOST), host=_HOST)
-            await dns.start()
-            config = Path(folder) / "relay.toml"
-            text = _toml(Path(folder), sandbox.url, dns.address[1])
-            config.write_text(text, "utf-8")
-            loaded = load(config, {})
-            configure_logging(loaded.telemetry)
+            signers = _publish(dns, people)
             address = await _add_users(loaded, people)
             app = App(loaded)
             await app.start()
             try:
                 if app.smtp is None:
                     raise RuntimeError
+                smtp = app.smtp.listening[0]
                 yield Stage(
-                    app, sandbox, people, address, config, app.smtp.listening[0]
+                    app=app,
+                    sandbox=sandbox,
+                    people=people,
+                    relay_address=address,
+                    config=config,
+                    smtp=smtp,
+                    dns=dns.address,
+                    signers=signers,
                 )
             finally:
                 await app.drain()
-                await dns.stop()
 
 
-def _toml(folder: Path, url: str, dns_port: int) -> str:
+def _publish(dns: DNSServer, people: Cast) -> dict[str, MailSigner]:
+    """Put the domains of all who write into the DNS; return who signs for them.
+
+    Each may send from this machine, by SPF, so that mail of one's own needs no key.
+    """
+    from relay.sandbox.dns import txt_record  # noqa: PLC0415 - dnspython
+    from relay.sandbox.signing import MailSigner  # noqa: PLC0415 - cryptography
+
+    writers = (str(people.rep["Email"]), STRANGER[1], FORGER)
+    signers = {domain: MailSigner(domain) for domain in map(domain_of, writers)}
+    for domain, signer in signers.items():
+        dns.zones.add(
+            txt_record(domain, "v=spf1 ip4:127.0.0.0/8 ip6:::1 -all")
+            + txt_record(f"_dmarc.{domain}", "v=DMARC1; p=reject")
+            + signer.zone
+        )
+    return signers
+
+
+def _toml(folder: Path, url: str, dns: tuple[str, int]) -> str:
     # A literal TOML string takes a path as it is; "'" cannot stand in one.
     store = str(folder / "relay.db").replace("'", "")
     return f"""\
@@ -201,7 +242,7 @@ domains = ["{_DOMAIN}"]
 drain_s = 2
 
 [dns]
-servers = ["{_HOST}:{dns_port}"]
+servers = ["{dns[0]}:{dns[1]}"]
 
 [store]
 url = 'sqlite:///{store}'
@@ -256,7 +297,8 @@ def _send(stage: Stage, scene: Scene) -> tuple[int, str]:
             if code >= 400:  # noqa: PLR2004 - RFC 5321 section 4.2.1
                 return code, text.decode("utf-8", "replace")
         # A mail travels with CR LF, and smtplib leaves bytes as they are.
-        code, text = client.data(scene.mail.as_bytes(policy=SMTP))
+        raw = scene.mail.as_bytes(policy=SMTP)
+        code, text = client.data(stage.signers[scene.domain].sign(raw))
         return code, text.decode("utf-8", "replace")
 
 
@@ -306,14 +348,17 @@ def outcome(
     """Compare what came of a mail with what had to.
 
     A logged mail must be on the timeline of exactly the records it is about, as the
-    org itself reports; a refused one must have got 550 and be among the refusals.
+    org itself reports; a refused one must have got 550 and be among the refusals, for
+    the cause that was to be.
     """
     code, text = reply
     written = tuple((row or {}).get("records") or ())
+    verdict = (row or {}).get("verdict") or {}
     on = timeline(org, written)
     if row is not None and row.get("kind") == "refusal":
         state = REFUSED
         good = scene.state == REFUSED and code == 550  # noqa: PLR2004
+        good = good and verdict.get("cause") == scene.cause
     else:
         state = str(row["state"]) if row else "missing"
         good = state == scene.state and on == scene.on
@@ -323,6 +368,8 @@ def outcome(
         reply=f"{code} {text}",
         reason=str((row or {}).get("reason") or ""),
         why=why(row) if row else "it is not in the log",
+        proof=str(verdict.get("proof") or ""),
+        cause=str(verdict.get("cause") or ""),
         records=written,
         shown_on=names(org, on),
         as_expected=good,
@@ -355,6 +402,7 @@ def _opening(stage: Stage) -> None:
     rep = stage.people.rep
     click.echo(f"Salesforce sandbox  {stage.sandbox.url}")
     click.echo(f"SMTP intake         {host}:{port}")
+    click.echo(f"Name server         {stage.dns[0]}:{stage.dns[1]}")
     click.echo(f"Relay address       {stage.relay_address}")
     click.echo(clean(f"                    of {rep['Name']} <{rep['Email']}>"))
     click.echo()
@@ -434,6 +482,7 @@ def _addresses(stage: Stage) -> dict[str, Any]:
     return {
         "smtp": f"{host}:{port}",
         "sandbox": stage.sandbox.url,
+        "dns": "{}:{}".format(*stage.dns),
         "relay_address": stage.relay_address,
         "sender": stage.people.rep["Email"],
         "config": str(stage.config),

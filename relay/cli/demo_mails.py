@@ -1,7 +1,7 @@
 """The six mails of the demo: who writes to whom, and what must come of it.
 
 People are taken from the org that is there, so that the demo shows what the relay
-finds and not what a script says. Pure: rows in, mails and DNS zones out.
+finds and not what a script says. Pure: rows in, mails out.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 REFUSED: Final = "refused"
 _TIMELINES: Final = ("Contact", "Lead", "Opportunity")
 STRANGER: Final = ("Sam Stranger", "sam@elsewhere.example")
-FORGER: Final = "mallory@elsewhere.example"
-"""Writes the rep's address into From. The domain has a good SPF record: its own."""
+FORGER: Final = "mallory@forger.example"
+"""Has a mail server with everything in order, and the secret address of the rep."""
 NOBODY: Final = ("Nora Newcomer", "nora@nobody.example")
 
 
@@ -52,7 +52,8 @@ class Cast:
 class Scene:
     """One mail, and what must come of it.
 
-    `on` are the ids of the records whose timeline must show it.
+    `on` are the ids of the records whose timeline must show it. `cause` is that of the
+    catalogue of causes where the mail is refused. The domain of `mail_from` signs it.
     """
 
     title: str
@@ -60,6 +61,12 @@ class Scene:
     mail: EmailMessage
     state: str
     on: frozenset[str] = field(default_factory=frozenset)
+    cause: str = ""
+
+    @property
+    def domain(self) -> str:
+        """Return the domain whose mail server sends it."""
+        return self.mail_from.rpartition("@")[2]
 
     @property
     def message_id(self) -> str:
@@ -179,30 +186,16 @@ def scenes(people: Cast, at: datetime) -> list[Scene]:
             STRANGER[1],
             _mail(STRANGER, [contact], [], "Please log this, too", at),
             REFUSED,
+            cause="S106",
         ),
         Scene(
-            "forged, with the rep's address in From",
+            f"forged in the name of {rep[0]}",
             FORGER,
-            _mail(rep, [contact], [], "We changed our bank account", at, FORGER),
+            _mail(rep, [contact], [], "Please pay to our new account", at),
             REFUSED,
+            cause="S211",
         ),
     ]
-
-
-def zones(people: Cast, peer: str) -> str:
-    """Return the DNS of the demo: who may send from where, as a zone file has it.
-
-    Every domain lets the demo's machine send its mail, also that of the forger, so
-    that the forged mail fails for the one reason that counts: it is not of the domain
-    in From.
-    """
-    senders = (people.rep["Email"], people.colleague["Email"], STRANGER[1], FORGER)
-    domains = {str(address).rpartition("@")[2] for address in senders}
-    return "".join(
-        f'{domain}. IN TXT "v=spf1 ip4:{peer} -all"\n'
-        f'_dmarc.{domain}. IN TXT "v=DMARC1; p=reject"\n'
-        for domain in sorted(domains)
-    )
 
 
 def _box(row: Row) -> tuple[str, str]:
@@ -215,12 +208,8 @@ def _mail(
     cc: Sequence[tuple[str, str]],
     subject: str,
     at: datetime,
-    writer: str = "",
 ) -> EmailMessage:
-    """Write a mail as a mail program does; the BCC line leaves no trace in it.
-
-    `writer` is whose mail system it comes from, where that is not the sender's.
-    """
+    """Write a mail as a mail program does; the BCC line leaves no trace in it."""
     mail = EmailMessage()
     mail["From"] = formataddr(sender)
     mail["To"] = ", ".join(formataddr(one) for one in to)
@@ -228,7 +217,7 @@ def _mail(
         mail["Cc"] = ", ".join(formataddr(one) for one in cc)
     mail["Subject"] = subject
     mail["Date"] = format_datetime(at)
-    mail["Message-ID"] = make_msgid(domain=(writer or sender[1]).rpartition("@")[2])
+    mail["Message-ID"] = make_msgid(domain=sender[1].rpartition("@")[2])
     greeting = to[0][0].split(" ")[0]
     mail.set_content(
         f"Hello {greeting},\n\nthis is a mail of the demo: {subject}.\n\n"

@@ -228,8 +228,9 @@ _ROWS: Final = (
         "dmarc_failed",
         "5.7.26",
         "RFC 9989 section 5.3",
-        "DMARC of {domain} failed, and the domain asks to stop such mail ({detail})",
-        f"{_OWN_SERVER}; if you did, {_ASK_SIGN}",
+        "Neither SPF nor DKIM proves that {address} sent this mail; DMARC of {domain} "
+        "asks to stop it ({detail})",
+        f"send it through the mail server of {{domain}}; if you did, {_ASK_SIGN}",
     ),
     Cause(
         "S212",

@@ -35,9 +35,10 @@ def test_once_ends_well_with_six_outcomes(tmp_path: Path) -> None:
     ]
     assert all(row["as_expected"] for row in rows)
     assert all(row["records"] for row in rows[:3])
-    assert rows[4]["reply"].startswith("550 5.7.1 ")
-    assert rows[5]["reply"].startswith("550 5.7.26 ")
-    assert "DMARC of corp.example failed" in rows[5]["reply"]
+    assert all(row["proof"].startswith("sent by a server of") for row in rows[:4])
+    assert rows[4]["reply"].startswith("550 5.7.1")
+    assert [row["cause"] for row in rows[4:]] == ["S106", "S211"]
+    assert "(S211, RFC 9989 section 5.3)" in rows[5]["reply"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -58,6 +59,7 @@ def test_people_get_a_table(tmp_path: Path) -> None:
         "EmailMessage on Contact",
         "from a stranger",
         "550 5.7.1",
+        "forged in the name of",
         "550 5.7.26",
         "All 6 mails ended as they must.",
     ):
