@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import random
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,8 @@ from relay.core.queue import LeaseOwner
 from relay.core.states import State
 from relay.diagnose.people import judged_policy
 from relay.intake import Intake, Senders
+from relay.notices import NoticeService
+from relay.outbox.backoff import Backoff
 from relay.salesforce import Org
 from relay.sender.authenticate import Authenticator
 from relay.sender.release import ReleaseLinks
@@ -61,6 +64,7 @@ class App:
         intake: Accepts mails, or None without a role that takes them.
         smtp: The SMTP side, or None without the role.
         worker: The draining side, or None without the role.
+        notices: Sends notices beside the worker, or None without a smarthost.
         org: The Salesforce org, or None without the role.
     """
 
@@ -89,6 +93,7 @@ class App:
         self.intake: Intake | None = None
         self.smtp: SMTPServer | None = None
         self.worker: Worker | None = None
+        self.notices: NoticeService | None = None
         self.org: Org | None = None
         self.health = health
         self.web: WebServer | None = None
@@ -163,6 +168,7 @@ class App:
                 directory=self.directory,
             )
             await self.worker.start(self._alive())
+            await self._start_notices()
         if self.roles & {"smtp", "web"}:
             self._tasks.append(asyncio.create_task(self._tidy()))
             self.intake = Intake(
@@ -203,6 +209,23 @@ class App:
             logger.warning("sender_policy", found=finding.text, hint=finding.hint)
         else:
             logger.info("sender_policy", policy=finding.text)
+
+    async def _start_notices(self) -> None:
+        """Send notices, where there is a smarthost for them."""
+        settings = self.settings
+        if settings.notices.smarthost is None:
+            return
+        links = await ReleaseLinks.open(settings, self.store, self.clock)
+        self.notices = NoticeService(
+            settings.notices,
+            self.store,
+            self.clock,
+            self.owner,
+            Backoff(settings.worker, random.Random()),  # noqa: S311 - jitter
+            directory=self.directory,
+            release_url=links.url if links else None,
+        )
+        self.notices.start()
 
     async def _start_smtp(self, intake: Intake) -> None:
         self.smtp = SMTPServer(
@@ -246,11 +269,9 @@ class App:
         if self.web:
             await self.web.stop()
         if self.intake:
-            await self.intake.close()
-        if self._authenticator:
-            await self._authenticator.close()
-        if self._resolver:
-            await self._resolver.close()
+            await self._close_intake(self.intake)
+        if self.notices:
+            await self.notices.drain(self.settings.smtp.drain_s)
         if self.worker:
             await self.worker.drain(self.settings.smtp.drain_s)
         if self.health:
@@ -264,6 +285,13 @@ class App:
         if self._store:
             await self._store.close()
 
+    async def _close_intake(self, intake: Intake) -> None:
+        await intake.close()
+        if self._authenticator:
+            await self._authenticator.close()
+        if self._resolver:
+            await self._resolver.close()
+
     # ------------------------------------------------------------ in the background
 
     async def _take_back(self) -> None:
@@ -271,6 +299,7 @@ class App:
         alive = self._alive()
         await self.store.leases.release_dead(self.owner, alive)
         await self.store.attachments.release_dead(self.owner, alive)
+        await self.store.notices.release_dead(self.owner, alive)
         freed = await self.store.queue.release_dead(self.owner, alive)
         if freed:
             logger.info("leases_taken_back", count=freed)
@@ -330,6 +359,8 @@ class App:
         if self.worker is not None:
             await self.worker.breaker.follow()
         counts = await self.store.queue.counts()
+        for notice_state, count in (await self.store.notices.counts()).items():
+            metrics.NOTICES.labels(str(notice_state)).set(count)
         for state in State:
             metrics.QUEUE.labels(str(state)).set(counts.get(state, 0))
         for file_state, count in (await self.store.attachments.counts()).items():

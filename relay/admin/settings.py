@@ -28,6 +28,7 @@ OF_FILE: Final = (
     "match.internal_domains",
     "user.address_rules",
     *(f"automatic.{kind}" for kind in DEFAULT_RULES),
+    "notices.level",
     *KEYS,
 )
 """Keys of the file that the store may override while the relay runs."""

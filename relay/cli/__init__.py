@@ -52,6 +52,7 @@ COMMANDS = {
     "sender": LazyCommand(
         "sender", "sender", "Look at what proves the senders of mail."
     ),
+    "notices": LazyCommand("notices", "notices", "Show the notices to users."),
     "log": LazyCommand("log", "log", "List messages and refusals."),
     "show": LazyCommand("log", "show", "Show what happened to one message."),
     "import": LazyCommand("import_", "import_", "Queue mail from files."),

@@ -33,9 +33,10 @@ from relay.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.admin.claims import SendCode
+    from relay.admin.claims import ClaimCode, SendCode
     from relay.admin.salesforce_addresses import ImportStep
     from relay.config import Settings
+    from relay.core.directory import User
     from relay.core.org import SalesforceUser
     from relay.store import Store
 
@@ -181,15 +182,25 @@ def claim(who: str, key: str) -> None:
     )
 
 
-def code_sender(_loaded: Settings, _store: Store) -> SendCode:
-    """Return what mails codes.
+def code_sender(loaded: Settings, store: Store) -> SendCode:
+    """Return what mails codes: a running relay sends them as notices.
 
     Raises:
         ConfigError: No mail can be sent.
     """
+    from relay.notices import ClaimNotices  # noqa: PLC0415 - aiosmtplib
+
+    notices = ClaimNotices(loaded.notices, store)
+    if notices.possible:
+
+        async def send(made: ClaimCode) -> None:
+            claimant = f"{made.user_name} <{made.user_email}>"
+            await notices.code(made.address, claimant, made.code, made.expires_at)
+
+        return send
     text = (
-        "no mail can be sent by this relay, so that nobody can prove an address; an "
-        "admin may add it: relay address add USER ADDRESS"
+        "notices.smarthost (not set): no mail can be sent, so that nobody can prove an "
+        "address; set it, or an admin adds the address: relay address add USER ADDRESS"
     )
     raise ConfigError(text)
 
@@ -205,9 +216,19 @@ def verify(who: str, code: str) -> None:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
             key = await verify_code(store, found, code, actor=actor())
+            await _tell_added(loaded, store, found, key)
             return f"{key} may send for {found.email}."
 
     click.echo(run(job()))
+
+
+async def _tell_added(loaded: Settings, store: Store, user: User, key: str) -> None:
+    """Tell the user by mail that an address was added, where mail can be sent."""
+    from relay.notices import ClaimNotices  # noqa: PLC0415 - aiosmtplib
+
+    notices = ClaimNotices(loaded.notices, store)
+    if notices.possible:
+        await notices.done(user, key)
 
 
 # ------------------------------------------------------------------ Salesforce

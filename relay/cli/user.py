@@ -18,6 +18,7 @@ from relay.cli.activation import activate_user, tell_if_off
 from relay.cli.concerns import confirmed, yes_option
 from relay.cli.credentials import app_password
 from relay.cli.entry import RelayGroup, actor, checked, open_store, run, settings
+from relay.cli.notices import notify
 from relay.cli.output import facts, json_option, print_json, state_style, table, when
 from relay.core.directory import Role
 
@@ -159,6 +160,7 @@ def show(who: str, *, as_json: bool) -> None:
             ("role", row["role"]),
             ("state", row["state"]),
             ("activated", when(row["activated_at"])),
+            ("notices", row["notify"] or "as notices.level says"),
             ("salesforce id", row["salesforce_id"] or "looked up by the e-mail"),
             ("relay address", row["relay_address"] or "none: set smtp.domains"),
             *(
@@ -378,6 +380,7 @@ def _print_changed(loaded: Settings, one: User, what: str, *, as_json: bool) -> 
 
 user.add_command(app_password)
 user.add_command(activate_user)
+user.add_command(notify)
 
 
 def _row(loaded: Settings, one: User) -> dict[str, Any]:
@@ -391,6 +394,7 @@ def _row(loaded: Settings, one: User) -> dict[str, Any]:
         "relay_address": relay_address(loaded.smtp.domains, one),
         "state": one.state,
         "activated_at": one.activated_at,
+        "notify": one.notify,
     } | ({"removed_at": one.removed_at} if one.removed_at else {})
 
 

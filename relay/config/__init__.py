@@ -8,6 +8,7 @@ edits while the relay runs lives in the store, not here.
 
 from relay.config.dns import DNSSettings
 from relay.config.load import load
+from relay.config.notices import NoticesSettings
 from relay.config.salesforce import SalesforceSettings
 from relay.config.sender import AuthservSettings, SenderSettings
 from relay.config.settings import (
@@ -30,6 +31,7 @@ __all__ = [
     "IPNetwork",
     "ListenerSettings",
     "MatchSettings",
+    "NoticesSettings",
     "SMTPSettings",
     "SalesforceSettings",
     "SenderSettings",

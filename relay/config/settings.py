@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from relay.config.dns import DNSSettings
+from relay.config.notices import NoticesSettings
 from relay.config.salesforce import SalesforceSettings
 from relay.config.sender import SenderSettings
 from relay.config.smtp import SMTPSettings
@@ -295,6 +296,7 @@ class Settings(BaseSettings):
     web: WebSettings = Field(default_factory=WebSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     user: UserSettings = Field(default_factory=UserSettings)
+    notices: NoticesSettings = Field(default_factory=NoticesSettings)
 
     @classmethod
     def settings_customise_sources(

@@ -59,6 +59,8 @@ class User:
     old_tokens: tuple[OldToken, ...] = ()
     removed_at: datetime | None = None
     activated_at: datetime | None = None
+    notify: str | None = None
+    """Which notices the user wants; None: as `notices.level` says."""
 
     @property
     def state(self) -> str:

@@ -223,6 +223,14 @@ class DirectoryStore(Part):
         """
         return await self._user_set(user_id, "time_zone", zone, actor)
 
+    async def set_notify(self, user_id: int, level: str | None, actor: str) -> User:
+        """Say which notices a user gets; None: as the settings say.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+        return await self._user_set(user_id, "notify", level, actor)
+
     async def rename(self, user_id: int, name: str, actor: str) -> User:
         """Give a user another name.
 

@@ -338,6 +338,7 @@ def read_users(connection: Connection, now: int, only: int | None = None) -> lis
             old_tokens=tuple(old.get(row.id, ())),
             removed_at=maybe_moment(row.removed_at),
             activated_at=maybe_moment(row.activated_at),
+            notify=row.notify,
         )
         for row in connection.execute(people)
     ]

@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -80,6 +80,8 @@ users: Final = Table(
     Column("removed_at", BigInteger),
     # Null: never activated, and not active.
     Column("activated_at", BigInteger),
+    # Which notices the user wants; null: as `notices.level` says.
+    Column("notify", String(16)),
 )
 
 relay_addresses: Final = Table(
@@ -477,4 +479,46 @@ files: Final = Table(
         sqlite_where=text("due_at IS NOT NULL"),
         postgresql_where=text("due_at IS NOT NULL"),
     ),
+)
+
+# ------------------------------------------------------------------ notices
+
+notices: Final = Table(
+    "notices",
+    metadata,
+    _serial(),
+    # Part of the Message-ID: a notice that was sent twice can be told.
+    Column("key", String(64), nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),
+    _user(nullable=True),
+    Column("recipient", Text, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # When to send it; null: never again.
+    Column("due_at", BigInteger),
+    Column("written_at", BigInteger),
+    Column("error", Text, nullable=False, server_default=_EMPTY),
+    Column("failures", Integer, nullable=False, server_default=_ZERO),
+    Column("failing_since", BigInteger),
+    Column("lease_owner", Text),
+    Column("lease_until", BigInteger),
+    Index(None, "user_id"),
+    Index(
+        "ix_notices_due_at",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+notice_items: Final = Table(
+    "notice_items",
+    metadata,
+    # Names the event: it is told once.
+    Column("key", String(64), primary_key=True),
+    Column("notice_id", _Serial, ForeignKey("notices.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("facts", Text, nullable=False),
+    Index(None, "notice_id"),
 )

@@ -24,6 +24,7 @@ from relay.store.ledger import ActivityLedger
 from relay.store.log import LogQueries
 from relay.store.mails import Mails
 from relay.store.messages import MessageStore
+from relay.store.notices import Notices
 from relay.store.postgres import PostgresDatabase
 from relay.store.queue import Queue
 from relay.store.refusals import Refusals
@@ -64,6 +65,7 @@ class Store:
         mails: Which messages are copies of one mail.
         ledger: What is written to Salesforce for each mail, and how far it is.
         attachments: The files of mails, and how far they are.
+        notices: Mails of the relay to its users, and how far they are.
         directory: Users, addresses, exclusions and settings.
         credentials: App passwords and API tokens.
         claims: Addresses that users have yet to prove.
@@ -86,6 +88,7 @@ class Store:
         self.mails = Mails(context)
         self.ledger = ActivityLedger(context)
         self.attachments = Attachments(context)
+        self.notices = Notices(context)
         self.directory = DirectoryStore(context)
         self.credentials = Credentials(context)
         self.claims = Claims(context)

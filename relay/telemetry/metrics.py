@@ -258,6 +258,20 @@ FILES_NOW: Final = Gauge(
     multiprocess_mode=_LOOKED_UP,
 )
 
+NOTICES_SENT: Final = Counter(
+    "relay_notices_sent_total",
+    "Attempts to send a notice to a user, by kind and by what came of them.",
+    ["kind", "state"],
+    registry=REGISTRY,
+)
+NOTICES: Final = Gauge(
+    "relay_notices",
+    "Notices in the store, by state.",
+    ["state"],
+    registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
+)
+
 # ------------------------------------------------------------------ process
 
 Info("relay", "The running version.", registry=REGISTRY).info({"version": __version__})

@@ -139,6 +139,21 @@ def test_an_address_is_claimed_and_verified(
     assert "relay address claim" in line
 
 
+def test_a_code_is_a_notice(relay: Any, ada: Any) -> None:
+    """With a smarthost it waits in the store for the running relay to send it."""
+    text = relay.config.read_text("utf-8")
+    notices = 'smarthost = "127.0.0.1:25"\ntls = "none"\nfrom_address = "r@x.example"\n'
+    relay.config.write_text(f"{text}\n[notices]\n{notices}", "utf-8")
+    relay("address", "claim", "Ada Byron", "a@home.example")
+    (code,) = relay.in_store(lambda store: store.notices.find())
+    assert (str(code.kind), code.recipient) == ("claim_code", "a@home.example")
+    assert code.facts["user"] == "Ada Byron <ada@corp.example>"
+    relay("address", "verify", "Ada Byron", code.facts["code"])
+    _, done = relay.in_store(lambda store: store.notices.find())
+    assert (str(done.kind), done.recipient) == ("claim_done", "ada@corp.example")
+    assert done.facts["address"] == "a@home.example"
+
+
 def test_a_relay_that_sends_no_mail_says_so(relay: Any, ada: Any) -> None:
     """Nobody waits for a code that never comes."""
     line = relay.error("address", "claim", "Ada Byron", "a@home.example", status=2)

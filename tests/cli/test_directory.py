@@ -29,6 +29,7 @@ def test_user_add_prints_the_relay_address_alone(relay: Any) -> None:
         "relay_address": user["relay_address"],
         "state": "active",
         "activated_at": user["activated_at"],
+        "notify": None,
     }
     assert user["relay_address"].endswith("@in.relay.example")
 

@@ -1,0 +1,378 @@
+"""The letters: one template for each kind of notice, as text and as HTML.
+
+A template returns blocks (paragraphs, lists, links); two renderers make text and HTML
+of them, so that both say the same, and everything is escaped in one place. What comes
+from a mail (its subject, its From) was perhaps written by a stranger: it is cut, and a
+link in it is made unclickable, so that no notice can be used to lure anybody.
+
+Source: RFC 3834 sections 3 and 5; RFC 2046 section 5.1.4 (multipart/alternative).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Final
+
+from relay.core.automatic import NOTICE_HEADER
+from relay.core.notices import NoticeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    from relay.config import NoticesSettings
+    from relay.core.model import Json
+    from relay.core.notices import NoticeItem, NoticeRow
+
+_LONGEST: Final = 120
+_SCHEME: Final = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,20}):(?=//)")
+_HOST: Final = re.compile(r"(?i)\bwww\.")
+
+
+# ---------------------------------------------------------------- blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A sentence or two."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list; each entry is a first line and further ones."""
+
+    entries: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of the relay's own; `text` is what it does."""
+
+    text: str
+    url: str
+
+
+Block = Paragraph | Items | Link
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A subject and what follows."""
+
+    subject: str
+    blocks: tuple[Block, ...]
+
+    @property
+    def text(self) -> str:
+        """Return the letter as plain text."""
+        return "\n\n".join(_as_text(block) for block in self.blocks) + "\n"
+
+    @property
+    def html(self) -> str:
+        """Return the letter as HTML."""
+        body = "\n".join(_as_html(block) for block in self.blocks)
+        return (
+            '<!DOCTYPE html>\n<html><head><meta charset="utf-8"></head>\n<body>\n'
+            f"{body}\n</body></html>\n"
+        )
+
+
+def _as_text(block: Block) -> str:
+    if isinstance(block, Paragraph):
+        return block.text
+    if isinstance(block, Link):
+        return f"{block.text}:\n{block.url}"
+    return "\n".join("- " + "\n  ".join(entry) for entry in block.entries)
+
+
+def _as_html(block: Block) -> str:
+    if isinstance(block, Paragraph):
+        return f"<p>{html.escape(block.text)}</p>"
+    if isinstance(block, Link):
+        url = html.escape(block.url, quote=True)
+        return f'<p><a href="{url}">{html.escape(block.text)}</a></p>'
+    entries = "".join(
+        f"<li>{'<br>'.join(html.escape(line) for line in entry)}</li>\n"
+        for entry in block.entries
+    )
+    return f"<ul>\n{entries}</ul>"
+
+
+# ---------------------------------------------------------------- templates
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What a template works with.
+
+    Attributes:
+        row: The notice.
+        zone: Time zone of the recipient.
+        links: A link that releases each held message, by its id; those that have one.
+    """
+
+    row: NoticeRow
+    zone: ZoneInfo
+    links: Mapping[str, str]
+
+    def when(self, at: datetime) -> str:
+        """Return a time as the recipient's clock shows it."""
+        return at.astimezone(self.zone).strftime("%Y-%m-%d %H:%M")
+
+    def entry(self, item: NoticeItem, *more: str) -> tuple[str, ...]:
+        """Return an event as an entry of a list: what mail, and what is said of it."""
+        facts = item.facts
+        subject = shown(facts.get("subject")) or "(no subject)"
+        whom = "to" if facts.get("to") else "from"
+        party = shown(facts.get(whom))
+        first = f"“{subject}” {whom} {party}" if party else f"“{subject}”"
+        said = tuple(line for line in more if line)
+        return (f"{first}, {self.when(item.at)}", *said, f"id {facts.get('id', '')}")
+
+    @property
+    def beyond(self) -> tuple[Block, ...]:
+        """Say how many events are not in the list."""
+        more = self.row.count - len(self.row.items)
+        return (Paragraph(f"And {more} more."),) if more > 0 else ()
+
+
+def shown(value: Json) -> str:
+    """Return what a stranger may have written, short, on one line, without links."""
+    text = " ".join(str(value or "").split())
+    if len(text) > _LONGEST:
+        text = text[: _LONGEST - 1] + "…"
+    return _HOST.sub("www[.]", _SCHEME.sub(r"\1[:]", text))
+
+
+def _mails(count: int, one: str, many: str) -> str:
+    return one if count == 1 else f"{count} {many}"
+
+
+def _refused(sheet: Sheet) -> Letter:
+    row = sheet.row
+    title = _mails(row.count, "A mail was not logged", "mails were not logged")
+    entries = tuple(
+        sheet.entry(item, shown_reply(item.facts.get("reply"))) for item in row.items
+    )
+    return Letter(
+        f"{title}: refused",
+        (
+            Paragraph(
+                "Mail that names you as its sender came to your relay address and was "
+                "refused. It is not in Salesforce."
+            ),
+            Items(entries),
+            *sheet.beyond,
+            Paragraph(
+                "If you sent it, do what the line below it says, then send it again. "
+                "If you did not, somebody may know your relay address: ask your "
+                "administrator for a new one (relay user rotate)."
+            ),
+        ),
+    )
+
+
+def shown_reply(value: Json) -> str:
+    """Return the relay's own reply to a mail without the number of the refusal."""
+    return re.sub(r" \(ref [0-9a-z]+\)$", "", str(value or ""))
+
+
+def _held(sheet: Sheet) -> Letter:
+    row = sheet.row
+    title = _mails(row.count, "A mail is held back", "mails are held back")
+    blocks: list[Block] = [
+        Paragraph(
+            "The relay could not prove that this mail is yours. It is kept, and is not "
+            "in Salesforce until you or an administrator release it."
+        )
+    ]
+    for item in row.items:
+        detail = shown(item.facts.get("detail")) or shown(item.facts.get("reason"))
+        blocks.append(Items((sheet.entry(item, detail),)))
+        if url := sheet.links.get(str(item.facts.get("id"))):
+            blocks.append(Link("I have sent this mail: release it", url))
+    if not sheet.links:
+        blocks.append(Paragraph("An administrator releases it with: relay release ID"))
+    blocks += sheet.beyond
+    return Letter(f"{title}", tuple(blocks))
+
+
+def _unmatched(sheet: Sheet) -> Letter:
+    row = sheet.row
+    title = _mails(row.count, "A mail has no record", "mails have no record")
+    entries = tuple(
+        sheet.entry(item, shown(item.facts.get("detail"))) for item in row.items
+    )
+    return Letter(
+        f"{title} in Salesforce",
+        (
+            Paragraph(
+                "Nobody in To and Cc of this mail is a Contact or an open Lead in "
+                "Salesforce, so it was not logged. It is kept."
+            ),
+            Items(entries),
+            *sheet.beyond,
+            Paragraph(
+                "Add the people to Salesforce; then an administrator logs the mail "
+                "with: relay retry ID"
+            ),
+        ),
+    )
+
+
+def _failed(sheet: Sheet) -> Letter:
+    row = sheet.row
+    title = _mails(row.count, "A mail could not be logged", "mails could not be logged")
+    entries = tuple(
+        sheet.entry(item, shown(item.facts.get("detail"))) for item in row.items
+    )
+    return Letter(
+        title,
+        (
+            Paragraph("Salesforce did not take this mail. It is kept."),
+            Items(entries),
+            *sheet.beyond,
+            Paragraph(
+                "An administrator sees the cause with relay show ID, and logs the mail "
+                "with relay retry ID once it is removed."
+            ),
+        ),
+    )
+
+
+def _logged(sheet: Sheet) -> Letter:
+    row = sheet.row
+    title = _mails(row.count, "A mail was logged", "mails were logged")
+    entries = tuple(sheet.entry(item) for item in row.items)
+    intro = Paragraph("In Salesforce:")
+    return Letter(title, (intro, Items(entries), *sheet.beyond))
+
+
+_DIGEST: Final = (
+    ("logged", "logged in Salesforce"),
+    ("unmatched", "without a record in Salesforce"),
+    ("held", "held back"),
+    ("refused", "refused"),
+    ("dead", "failed"),
+    ("skipped", "left out by a rule"),
+    ("queued", "waiting"),
+)
+
+
+def _digest(sheet: Sheet) -> Letter:
+    facts = sheet.row.facts
+    counts: Mapping[str, Json] = facts.get("counts") or {}
+    entries = tuple(
+        (f"{counts[state]} {words}",) for state, words in _DIGEST if counts.get(state)
+    )
+    return Letter(
+        f"Your mail in Salesforce: {facts.get('day', '')}",
+        (
+            Paragraph("What became of your mail in the last 24 hours:"),
+            Items(entries),
+            Paragraph("Your administrator changes how often you get such mails."),
+        ),
+    )
+
+
+def _claim_code(sheet: Sheet) -> Letter:
+    facts = sheet.row.facts
+    return Letter(
+        "Your code to confirm this address",
+        (
+            Paragraph(
+                f"{shown(facts.get('user'))} wants mail from this address to be logged "
+                "in Salesforce. If that is you, enter this code:"
+            ),
+            Paragraph(str(facts.get("code", ""))),
+            Paragraph(f"It is valid until {facts.get('until', '')}."),
+            Paragraph(
+                "If it is not you, do nothing: without the code nothing happens."
+            ),
+        ),
+    )
+
+
+def _claim_done(sheet: Sheet) -> Letter:
+    facts = sheet.row.facts
+    return Letter(
+        "An address was added",
+        (
+            Paragraph(
+                f"Mail from {shown(facts.get('address'))} is logged for "
+                f"{shown(facts.get('user'))} from now on."
+            ),
+            Paragraph(
+                "If you did not ask for this, tell your administrator: relay history "
+                "shows who added it."
+            ),
+        ),
+    )
+
+
+TEMPLATES: Final[Mapping[NoticeKind, Callable[[Sheet], Letter]]] = {
+    NoticeKind.REFUSED: _refused,
+    NoticeKind.HELD: _held,
+    NoticeKind.UNMATCHED: _unmatched,
+    NoticeKind.FAILED: _failed,
+    NoticeKind.LOGGED: _logged,
+    NoticeKind.DIGEST: _digest,
+    NoticeKind.CLAIM_CODE: _claim_code,
+    NoticeKind.CLAIM_DONE: _claim_done,
+}
+
+
+def letter(
+    row: NoticeRow, zone: ZoneInfo, links: Mapping[str, str] | None = None
+) -> Letter:
+    """Return the letter for a notice.
+
+    Args:
+        row: The notice.
+        zone: Time zone of the recipient.
+        links: Links that release held messages, by their ids.
+    """
+    return TEMPLATES[row.kind](Sheet(row, zone, links or {}))
+
+
+# ---------------------------------------------------------------- the mail
+
+
+def message_id(row: NoticeRow, domain: str) -> str:
+    """Return the Message-ID of a notice: the same each time that it is sent."""
+    return f"<notice.{row.key}@{domain}>"
+
+
+def mail(row: NoticeRow, made: Letter, settings: NoticesSettings) -> bytes:
+    """Return a notice as the bytes of a mail, with CRLF line ends.
+
+    Raises:
+        ValueError: The recipient's address cannot stand in a header.
+    """
+    sender = settings.from_address or ""
+    domain = sender.rpartition("@")[2]
+    message = EmailMessage(policy=SMTP)
+    message["From"] = Address(settings.from_name, addr_spec=sender)
+    # By its parts: a local part beyond ASCII is an address too (RFC 6531).
+    local, _, host = row.recipient.rpartition("@")
+    message["To"] = Address(username=local, domain=host)
+    message["Subject"] = made.subject
+    message["Date"] = format_datetime(row.created_at)
+    message["Message-ID"] = message_id(row, domain)
+    # RFC 3834 section 5: no program answers it. The last two are for those that do.
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message[NOTICE_HEADER] = str(row.kind)
+    message.set_content(made.text, cte="quoted-printable")
+    message.add_alternative(made.html, subtype="html", cte="quoted-printable")
+    needs_utf8 = not row.recipient.isascii()
+    return message.as_bytes(policy=SMTPUTF8 if needs_utf8 else SMTP)
