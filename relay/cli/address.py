@@ -194,8 +194,10 @@ def code_sender(loaded: Settings, store: Store) -> SendCode:
     if notices.possible:
 
         async def send(made: ClaimCode) -> None:
-            claimant = f"{made.user_name} <{made.user_email}>"
-            await notices.code(made.address, claimant, made.code, made.expires_at)
+            claim = str(made.claim_id)
+            await notices.code(
+                claim, made.user, made.address, made.code, made.expires_at
+            )
 
         return send
     text = (

@@ -253,27 +253,30 @@ class ClaimNotices:
         return self._settings.smarthost is not None
 
     async def code(
-        self, address: str, claimant: str, code: str, expires_at: datetime
+        self, claim: str, user: User, address: str, code: str, expires_at: datetime
     ) -> None:
         """Plan the mail with a code, to the address that is claimed.
 
         Args:
+            claim: Names the claim: its code is mailed once.
+            user: Who claims.
             address: What is claimed.
-            claimant: Who claims it, for people.
             code: The code; it is removed from the store once the mail is out.
             expires_at: When the code ends.
 
         Raises:
             StoreUnavailable: Nothing is planned.
         """
-        zone = zone_of(None, self._settings)
+        zone = zone_of(user, self._settings)
         facts = {
-            "user": claimant,
+            "user": f"{user.name} <{user.email}>",
             "code": code,
             "until": f"{expires_at.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key})",
         }
-        draft = NoticeDraft(NoticeKind.CLAIM_CODE, address, facts=facts)
-        await self._store.notices.add(f"claim-{secrets.token_hex(8)}", draft)
+        draft = NoticeDraft(
+            NoticeKind.CLAIM_CODE, address, user_id=user.id, facts=facts
+        )
+        await self._store.notices.add(f"claim-{claim}", draft)
 
     async def done(self, user: User, address: str) -> None:
         """Plan the mail that says to the user that an address was added.
