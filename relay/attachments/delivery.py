@@ -496,11 +496,9 @@ class Links(Client[FileRow]):
             else:
                 # Without an answer the link is simply made again: there is no look-up
                 # to wait for, and it ends by age like any other failure.
-                unknown = change.result is Result.UNKNOWN
-                rule = Retry.BACKOFF if unknown else _rule(change)
                 updates.append(
                     self._rows.failed(
-                        row, change.state, change.error, change.wait_s, rule
+                        row, change.state, change.error, change.wait_s, _rule(change)
                     )
                 )
         await self._rows.commit(self._leased, updates)

@@ -23,6 +23,7 @@ from relay.core.errors import (
     ActivityRefused,
     OutcomeUnknown,
     RelayError,
+    SalesforceUnavailable,
     TransientError,
 )
 from relay.core.ids import record_id
@@ -366,7 +367,15 @@ def _all(
 def not_written(
     collections: Iterable[Iterable[Encoded]], error: RelayError | None
 ) -> list[WriteOutcome]:
-    """Return outcomes for records that were certainly not written, for this reason."""
+    """Return outcomes for records that were certainly not written, for this reason.
+
+    Where another call of the same write had no answer, that one alone is in doubt:
+    for these records there is nothing to look for.
+    """
+    if isinstance(error, OutcomeUnknown):
+        error = SalesforceUnavailable(
+            str(error), code="no_answer", retry_after_s=error.retry_after_s
+        )
     code = getattr(error, "code", "") or type(error).__name__
     passing = error if isinstance(error, TransientError) else None
     return [

@@ -11,12 +11,18 @@ import pytest
 
 from relay.attachments.stage import Attachments
 from relay.config import Settings
-from relay.core.errors import OrgPaused, SalesforceUnavailable, StoreUnavailable
+from relay.core.errors import (
+    OrgPaused,
+    OutcomeUnknown,
+    SalesforceUnavailable,
+    StoreUnavailable,
+)
 from relay.core.queue import LeaseOwner
 from relay.core.states import ActivityState
 from relay.outbox.backoff import Backoff
 from relay.outbox.engine import Parts
 from relay.salesforce import OrgSchema, WriteOutcome, WriteState
+from relay.salesforce.write import Encoded, not_written
 from relay.store.messages import RawReader
 from relay.telemetry import metrics
 from tests.attachments.conftest import LARGE, RECORD, RECORD2, SMALL, START
@@ -249,14 +255,21 @@ async def test_outcomes_of_a_link(
         assert len([m for m in org.made if m[0] == "ContentVersion"]) == 1
 
 
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        WriteOutcome("a", WriteState.UNKNOWN, code="no_answer"),
+        *not_written([[Encoded("a", "", b"")]], OutcomeUnknown("lost")),
+    ],
+    ids=["unknown", "beside an unknown one"],
+)
 async def test_a_link_without_an_answer_ends_by_age(
-    store: FileStore, org: MemoryOrg, turn: Any
+    store: FileStore, org: MemoryOrg, turn: Any, outcome: WriteOutcome
 ) -> None:
     """A link may be made again without a look-up, and not for ever."""
     await store.add("a")
-    unknown = WriteOutcome("a", WriteState.UNKNOWN, code="no_answer")
     org.answer = lambda key, kind: (
-        unknown if kind == "ContentDocumentLink" else org.write(key, kind)
+        outcome if kind == "ContentDocumentLink" else org.write(key, kind)
     )
     assert await turn() == {"a": "written"}
     assert await turn(6 * 86_400) == {"a": "refused"}

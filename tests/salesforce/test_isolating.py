@@ -9,6 +9,8 @@ from urllib.parse import unquote
 import pytest
 
 from relay.core.errors import OrgPaused, SalesforceLimited, SalesforceUnavailable
+from relay.core.retry import Retry
+from relay.salesforce.errors import error_of
 from relay.salesforce.model import WriteState
 from tests.fakes.scripted_http import HTML, Reply, ScriptedHTTP, composite, error, rows
 
@@ -323,10 +325,15 @@ async def test_an_unknown_part_keeps_the_others_of_its_write_for_later(org_for):
         return Reply(503, HTML)
 
     with ScriptedHTTP(default=answer) as server:
-        outcomes = await create(org_for(server), 1000)
-    states = [s for s, _ in outcomes.values()]
+        outcomes = await org_for(server).records.create(
+            records(1000), not_after_boottime_s=None
+        )
+    states = [one.state for one in outcomes]
     assert states.count(WriteState.UNKNOWN) == 200
     assert states.count(WriteState.RETRY) == 800
+    # There is nothing to look for: such a record waits, and is given up by age.
+    errors = [error_of(one) for one in outcomes if one.state is WriteState.RETRY]
+    assert {one.retry for one in errors} == {Retry.BACKOFF}
 
 
 # ------------------------------------------------------------ pages, ourselves
