@@ -46,6 +46,21 @@ for _name in [name for name in os.environ if name.startswith("RELAY_")]:
     del os.environ[_name]
 
 
+POSTGRES_S = 60
+"""Time-out of a test on PostgreSQL: the first of a process starts a server."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests on PostgreSQL their time-out, where they have none of their own."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        kinds = call.params.values() if call else ()
+        on_postgres = "postgres" in getattr(item, "fixturenames", ())
+        on_postgres |= any(kind == "postgresql" for kind in kinds)
+        if on_postgres and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(POSTGRES_S))
+
+
 @pytest.fixture(autouse=True)
 def log_as_it_was() -> Iterator[None]:
     """Undo what a test, or a command in its process, has set the log to."""
