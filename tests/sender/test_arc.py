@@ -15,6 +15,7 @@ from relay.core.authentication import Result
 from relay.core.model import RawMail
 from relay.sender import arc
 from relay.sender.canonical import body_hashes
+from relay.sender.results import parse_methods
 from tests.fakes.authentication import MAIL, Checker, head_of, raw_mail
 from tests.fakes.dns import DNS
 from tests.fakes.signing import Signer
@@ -117,6 +118,14 @@ async def test_claim_of_another_domain(dns, forwarder):
     assert (found.trusted, found.claims) == (True, ())
 
 
+async def test_results_that_cannot_be_read(dns, forwarder, monkeypatch):
+    """A sealer whose results are broken claims nothing; its chain is whole."""
+    sealed = forwarder.seal(RESULTS + MAIL, "forwarder.example")
+    monkeypatch.setattr(arc, "parse_methods", lambda _value: parse_methods(b"(open"))
+    found = await check(dns, sealed, "forwarder.example")
+    assert (found.result, found.claims) == (Result.PASS, ())
+
+
 async def test_stranger_below_a_trusted_sealer(dns):
     """A claim counts only while every seal upon it is of a trusted sealer."""
     evil = Signer("evil.example").publish(dns)
@@ -158,6 +167,14 @@ async def test_dns_failure_is_temporary(dns, sealed):
         (b"ARC-Seal: i=1; i=2\r\n", "no list of tags"),
         (b"ARC-Seal: i=1; d=a.example\r\n" * 31, "instances"),
         (b"ARC-Seal: i=1; d=a.example\r\nno field\r\n", "no field"),
+        (
+            (
+                b"ARC-Seal: i=1;cv=none;a=rsa-sha256;d=a.example;s=s;b=AAAA\r\n"
+                b"ARC-Message-Signature:i=1;a=rsa-sha256;d=a.example;s=s;h=from;bh=AAAA;"
+                b"b=AAAA\r\nARC-Authentication-Results: i=1; a.example; none\r\n"
+            ),
+            "IndexError",
+        ),
         (b"ARC-Seal: i=1; d=\xff; s=\xff; a=rsa-sha256\r\n", "set"),
     ],
 )

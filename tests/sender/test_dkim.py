@@ -153,6 +153,25 @@ async def test_key_records(dns, checker, record, result, words):
     assert (one.result, words in one.text) == (result, True), one.text
 
 
+async def test_ed25519_key_of_another_length(dns, checker):
+    """RFC 8463 section 4: 32 bytes, no more and no less."""
+    dns.txt("test._domainkey.corp.example", "v=DKIM1; k=ed25519; p=AAAA")
+    signer = Signer("corp.example", kind="ed25519")
+    (one,) = (await checker.check(signer.sign(MAIL))).dkim
+    assert (one.result, "cannot be read" in one.text) == (Result.PERMERROR, True)
+
+
+async def test_library_that_fails_has_verified_nothing(dns, checker, monkeypatch):
+    """Whatever a stranger's bytes do to dkimpy is a result."""
+
+    def fail(*_args, **_kwargs):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(dkim.DomainSigner, "verify_sig_process", fail)
+    (one,) = (await checker.check(CORP.publish(dns).sign(MAIL))).dkim
+    assert (one.result, "ZeroDivisionError" in one.text) == (Result.PERMERROR, True)
+
+
 async def test_key_beside_other_texts(dns, checker):
     """Texts without `p=` at the key's name are passed over."""
     dns.txt("test._domainkey.corp.example", "a note")
@@ -258,6 +277,8 @@ TAGS = [
     ("twice a tag", b"q=dns", b"s=test; q=dns", Result.PERMERROR, "no list of tags"),
     ("no tags", b"v=1;", b";;;", Result.PERMERROR, "no list of tags"),
     ("other query", b"q=dns/txt", b"q=ldap", Result.PERMERROR, "q="),
+    ("250 names", b"from :", b"from :" + b"a:" * 250, Result.PERMERROR, "h= names"),
+    ("broken hash", b"bh=", b"bh=!", Result.PERMERROR, "bh="),
     ("From not signed", b"from :", b"frog :", Result.PERMERROR, "From is not signed"),
 ]  # fmt: skip
 

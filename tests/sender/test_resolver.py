@@ -10,6 +10,7 @@ from dns.message import make_query, make_response
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.config import DNSSettings
 from relay.sender import resolver as module
 from relay.sender.resolver import (
     MAX_ANSWER_BYTES,
@@ -19,6 +20,7 @@ from relay.sender.resolver import (
     Resolver,
     Status,
     is_name,
+    resolver_of,
 )
 from tests.fakes.dns import DNS
 from tests.fakes.waiting import until
@@ -386,6 +388,34 @@ async def test_forged_datagrams_are_dropped(dns, kind):
     with pytest.raises(DNSFailure, match="no answer"):
         await resolver.ask("a.example", "A")
     await resolver.close()
+
+
+async def test_settings_make_a_resolver(dns):
+    """Every key of `[dns]` is used."""
+    host, port = dns.address
+    settings = DNSSettings(
+        servers=[f"{host}:{port}"],
+        timeout_s=2.0,
+        mail_timeout_s=4.0,
+        lookups=10,
+        cache_entries=100,
+    )
+    resolver = resolver_of(settings, Clock())
+    mail = resolver.for_mail()
+    for number in range(10):
+        await mail.a(f"a{number}.example")
+    with pytest.raises(LookupsExhausted, match="more than 10"):
+        await mail.a("b.example")
+    assert 0.0 < mail.left_s() <= 4.0
+    await resolver.close()
+
+
+async def test_other_question_over_tcp(dns, resolver, monkeypatch):
+    """TCP is checked like UDP: an answer to another question is none."""
+    dns.fail("truncation", "a.example")
+    monkeypatch.setattr(module, "_answers", lambda _query, wire: bool(wire[2] & 0x02))
+    with pytest.raises(DNSFailure, match="another question"):
+        await resolver.ask("a.example", "A")
 
 
 @given(st.binary(max_size=60))

@@ -162,6 +162,14 @@ def test_only_the_topmost_field_counts():
     assert read("Received: by mx", top).spf[0].result is Result.FAIL
 
 
+def test_two_known_servers_do_not_speak_together():
+    """The block is of one server; what the other found stands below it."""
+    top = "Authentication-Results: mx1.corp.example; none"
+    below = f"Authentication-Results: mx2.corp.example; {GOOD}"
+    found = read(top, below, ids=("mx1.corp.example", "mx2.corp.example"), count=2)
+    assert (found.source_detail, found.dmarc) == ("mx1.corp.example", None)
+
+
 def test_quoted_marks_are_no_marks():
     """A sender's local part cannot end a statement and begin another."""
     found = results('spf=fail smtp.mailfrom="a;dmarc=pass header.from=b"@evil.example')
