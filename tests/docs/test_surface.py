@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+from functools import cache
 from pathlib import Path
 
 import click
@@ -51,6 +52,7 @@ def keys(model, path=()):
     return found
 
 
+@cache
 def constants():
     """Return every string constant of the product."""
     return {
