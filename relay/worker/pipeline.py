@@ -683,9 +683,15 @@ def _asked_anew(one: _Asked) -> set[str]:
 
 
 def _waits_again(one: _Asked) -> bool:
-    """Say whether no copy has a Salesforce user, and that this is not news."""
+    """Say whether no copy has a Salesforce user, and that this is not news.
+
+    A message that waited is given back, and its attempt is not counted: that it was
+    joined to its mail before tells that it was tried.
+    """
     return all(
-        message.again and message.user and not message.user.salesforce_id
+        (message.again or message.claimed.mail_id is not None)
+        and message.user
+        and not message.user.salesforce_id
         for message in one.mail.items
         if not message.settlement
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay.config import StoreSettings
 from relay.core.clock import SystemClock
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 FILE = "relay.db"
 
 
-def settings_in(folder: Path) -> StoreSettings:
+def settings_in(folder: Path, **changes: Any) -> StoreSettings:
     """Return the settings of a store in this folder."""
-    return StoreSettings(
-        url=f"sqlite:///{folder}/{FILE}",
-        spool=folder / "spool",
-        min_free_bytes=0,
-        inline_bytes=4096,
-    )
+    values = {
+        "url": f"sqlite:///{folder}/{FILE}",
+        "spool": folder / "spool",
+        "min_free_bytes": 0,
+        "inline_bytes": 4096,
+    }
+    return StoreSettings(**values | changes)
 
 
 def make(folder: Path) -> Path:
@@ -39,7 +40,7 @@ def make(folder: Path) -> Path:
     return folder / FILE
 
 
-async def open_copy(empty: Path, folder: Path, clock: Clock) -> Store:
-    """Open a store of its own in this folder."""
+async def open_copy(empty: Path, folder: Path, clock: Clock, **changes: Any) -> Store:
+    """Open a store of its own in this folder, with these settings changed."""
     shutil.copy(empty, folder)
-    return await Store.open(settings_in(folder), clock)
+    return await Store.open(settings_in(folder, **changes), clock)

@@ -9,18 +9,17 @@ from dataclasses import replace
 
 import pytest
 
+from relay.attachments.stage import Attachments
 from relay.config import Settings
 from relay.core.directory import SkipKind
 from relay.core.errors import (
     CredentialsRefused,
-    RawUnreadable,
     SalesforceDown,
     SalesforceUnavailable,
     StoreUnavailable,
 )
 from relay.core.model import MailState
 from relay.core.org import SalesforceUser
-from relay.core.queue import Claimed, LeaseOwner
 from relay.core.states import ActivityState, Event
 from relay.outbox.backoff import Backoff
 from relay.outbox.batch import Batch, BatchMail, SpoiltBatchError
@@ -29,10 +28,10 @@ from relay.outbox.mode import WriteMode
 from relay.outbox.records import Records
 from relay.salesforce.model import WriteState
 from relay.worker.pipeline import Pipeline
-from tests.fakes.batch import CONTACTS, Clock, Files, Org, Store
-from tests.fakes.values import ADA, NOON, contact, directory
+from tests.fakes.people_org import CONTACTS
+from tests.fakes.values import ADA, contact, directory
+from tests.worker.queued import LARGE, OWNER, work
 
-OWNER = LeaseOwner("host", "boot", 1, "1")
 ANNA, BERT, CARL, DORA = CONTACTS
 BEN = "005000000000002AAA"
 PEOPLE = directory()
@@ -40,85 +39,40 @@ RULE = "FIELD_CUSTOM_VALIDATION_EXCEPTION"
 
 
 @pytest.fixture
-def store():
-    return Store()
-
-
-@pytest.fixture
-def org(store):
-    return Org(store)
-
-
-@pytest.fixture
-def pipeline_for(store, org, monkeypatch):
-    """Return a function that makes a pipeline of the real parts, but store and org."""
+def pipeline_for(store, org, clock):
+    """Return a function that makes a pipeline."""
     with ThreadPoolExecutor(1) as executor:
 
         def make(write_as="task", people=PEOPLE):
             settings = Settings(
                 smtp={"domains": ("in.example",)}, salesforce={"write_as": write_as}
             )
-            mode = WriteMode(settings.salesforce, store, Clock())
+            mode = WriteMode(settings.salesforce, store, clock)
             backoff = Backoff(settings.worker, random.Random(1))
-            parts = Parts(settings, store, org, Clock(), OWNER, backoff)
+            parts = Parts(settings, store, org, clock, OWNER, backoff)
             return Pipeline(
                 parts,
                 mode,
                 None,
                 directory=lambda: people,
-                files=Files(),
+                files=Attachments(parts, paused=lambda: False),
                 executor=executor,
             )
 
         yield make
 
 
-@pytest.fixture
-def take(store, monkeypatch):
-    """Return a function that makes a claimed message of Ada's to these people."""
-    import relay.mail
+@pytest.fixture(autouse=True)
+def marked(org, queued):
+    """Let no record be taken whose row is not committed as *sent*."""
 
-    parse = relay.mail.parse
-    monkeypatch.setattr(
-        relay.mail,
-        "parse",
-        lambda raw: replace(m := parse(raw), key1=f"key1 of {m.subject}", dated=True),
-    )
+    async def check(call, keys):
+        if call == "create":
+            rows = await queued.rows()
+            states = {row.state for row in rows if row.key in keys}
+            assert states == {ActivityState.SENT}
 
-    def make(name, *to, mail=None, user_id=1, **changes):
-        lines = ("From: ada@corp.example", f"Subject: {mail or name}")
-        raw = "\r\n".join([*lines, f"To: {', '.join(p.email_key for p in to)}", "", ""])
-        store.raws_by_id[name] = raw.encode()
-        claimed = Claimed(
-            id=name,
-            attempt=1,
-            user_id=user_id,
-            rcpt="log-a@in.example",
-            received_at=NOON,
-            waiting_since=NOON,
-            mail_from="ada@corp.example",
-            mail_id=None,
-            blob_id=name,
-            size_bytes=10,
-            failures=0,
-        )
-        return replace(claimed, **changes)
-
-    return make
-
-
-async def work(pipeline, store, *batch, **options):
-    """Work on a batch; return (event, reason) by message, and what was raised."""
-    run = Batch(OWNER)
-    items = pipeline.messages(batch)
-    raised = None
-    try:
-        await pipeline.run(run, items, **options)
-    except (SalesforceDown, CredentialsRefused, SpoiltBatchError) as error:
-        raised = error
-    await run.advance(store)
-    ends = {item.claimed.id: item.settlement for item in items}
-    return {i: (e.event, e.reason) if e else None for i, e in ends.items()}, raised
+    org.before = check
 
 
 # ------------------------------------------------------------ verdicts
@@ -143,19 +97,19 @@ VERDICTS = {
 
 
 @pytest.mark.parametrize("name", VERDICTS)
-async def test_each_verdict_has_its_end(name, pipeline_for, store, org, take):
+async def test_each_verdict_has_its_end(name, pipeline_for, queued, org):
     """What one record was answered is the end of its mail, and stands in the ledger."""
     said, code, event, reason, state = VERDICTS[name]
     org.verdicts[ANNA.id] = (said, code)
-    ends, raised = await work(pipeline_for(), store, take("m", ANNA))
+    ends, raised = await work(pipeline_for(), queued, await queued.take("m", ANNA))
     assert ends == {"m": (event, reason)}
     assert raised is None
-    assert store.state("m") == {ANNA.id: state}
+    assert await queued.states("m") == {ANNA.id: state}
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(range(4))])
 async def test_neighbours_and_their_order_change_nothing(
-    order, pipeline_for, store, org, take
+    order, pipeline_for, queued, org
 ):
     """In one call, each mail has the end that it has alone, wherever it stands."""
     names = ("written", "refused", "locked", "unknown")
@@ -163,12 +117,12 @@ async def test_neighbours_and_their_order_change_nothing(
     batch = []
     for name, person in zip(names, people, strict=True):
         org.verdicts[person.id] = VERDICTS[name][:2]
-        batch.append(take(name, person))
-    ends, raised = await work(pipeline_for(), store, *(batch[i] for i in order))
+        batch.append(await queued.take(name, person))
+    ends, raised = await work(pipeline_for(), queued, *(batch[i] for i in order))
     assert raised is None
     assert ends == {name: VERDICTS[name][2:4] for name in names}
     for name, person in zip(names, people, strict=True):
-        assert store.state(name) == {person.id: VERDICTS[name][4]}
+        assert await queued.states(name) == {person.id: VERDICTS[name][4]}
     assert len(org.looked_up) == 1
 
 
@@ -176,31 +130,29 @@ async def test_neighbours_and_their_order_change_nothing(
     ("name", "event"), [("locked", Event.TRANSIENT), ("refused", Event.PERMANENT)]
 )
 async def test_of_a_mail_in_part_written_the_rest_alone_is_written(
-    name, event, pipeline_for, store, org, take
+    name, event, pipeline_for, queued, org
 ):
     """What is there stays and is not sent again; the rest is, when it is tried."""
     org.verdicts[BERT.id] = VERDICTS[name][:2]
-    ends, _ = await work(pipeline_for(), store, take("m", ANNA, BERT))
+    ends, _ = await work(pipeline_for(), queued, await queued.take("m", ANNA, BERT))
     assert ends["m"][0] is event
     first = {ANNA.id: ActivityState.WRITTEN, BERT.id: VERDICTS[name][4]}
-    assert store.state("m") == first
+    assert await queued.states("m") == first
     org.verdicts.clear()
-    ends, _ = await work(pipeline_for(), store, take("m", ANNA, BERT, attempt=2))
+    ends, _ = await work(pipeline_for(), queued, await queued.again("m"))
     assert ends == {"m": (Event.LOGGED, "")}
-    assert set(store.state("m").values()) == {ActivityState.WRITTEN}
+    assert set((await queued.states("m")).values()) == {ActivityState.WRITTEN}
     assert sorted(org.created) == [ANNA.id, BERT.id, BERT.id]
 
 
 @pytest.mark.parametrize("name", ["locked", "unknown", "not sent"])
-async def test_no_mail_is_dead_while_a_record_is_open(
-    name, pipeline_for, store, org, take
-):
+async def test_no_mail_is_dead_while_a_record_is_open(name, pipeline_for, queued, org):
     """One refused, one that may still be written: the mail is tried again."""
     org.verdicts = {ANNA.id: VERDICTS["refused"][:2], BERT.id: VERDICTS[name][:2]}
-    ends, _ = await work(pipeline_for(), store, take("m", ANNA, BERT))
+    ends, _ = await work(pipeline_for(), queued, await queued.take("m", ANNA, BERT))
     assert ends == {"m": VERDICTS[name][2:4]}
     states = {ANNA.id: ActivityState.REFUSED, BERT.id: VERDICTS[name][4]}
-    assert store.state("m") == states
+    assert await queued.states("m") == states
 
 
 # ------------------------------------------------------------ whole calls
@@ -215,113 +167,128 @@ async def test_no_mail_is_dead_while_a_record_is_open(
 )
 @pytest.mark.parametrize("at", ["lookup", "create"])
 async def test_an_org_that_rests_costs_no_mail_an_attempt(
-    error, reason, at, pipeline_for, store, org, take
+    error, reason, at, pipeline_for, queued, org
 ):
     """All is given back, nothing stays half done, and the caller learns of it."""
     org.fails[at] = error
-    batch = [take("a", ANNA), take("b", BERT)]
-    ends, raised = await work(pipeline_for(), store, *batch)
+    batch = [await queued.take("a", ANNA), await queued.take("b", BERT)]
+    ends, raised = await work(pipeline_for(), queued, *batch)
     assert raised is error
     assert ends == dict.fromkeys("ab", (Event.GIVE_BACK, reason))
-    assert {row.state for row in store.rows.values()} <= {ActivityState.PLANNED}
+    assert {row.state for row in await queued.rows()} <= {ActivityState.PLANNED}
 
 
-async def test_one_mail_may_have_spoilt_the_call(pipeline_for, store, org, take):
+async def test_one_mail_may_have_spoilt_the_call(pipeline_for, queued, org):
     """An answer that says nothing: smaller batches first, then this mail waits."""
     org.fails["create"] = SalesforceUnavailable("HTTP 500", code="500")
-    batch = [take("a", ANNA), take("b", BERT)]
-    ends, raised = await work(pipeline_for(), store, *batch, isolate=True)
+    batch = [await queued.take("a", ANNA), await queued.take("b", BERT)]
+    ends, raised = await work(pipeline_for(), queued, *batch, isolate=True)
     assert isinstance(raised, SpoiltBatchError)
     assert ends == {"a": None, "b": None}
-    ends, raised = await work(pipeline_for(), store, batch[0], isolate=True)
+    ends, raised = await work(pipeline_for(), queued, batch[0], isolate=True)
     assert (ends, raised) == ({"a": (Event.TRANSIENT, "500")}, None)
 
 
-async def test_without_its_ledger_nothing_is_sent(pipeline_for, store, org, take):
+async def test_without_its_ledger_nothing_is_sent(pipeline_for, queued, org):
     """A store that takes no row: no request leaves, and no message is settled."""
-    pipeline, batch = pipeline_for(), [take("m", ANNA)]
+    pipeline, batch = pipeline_for(), [await queued.take("m", ANNA)]
     items = pipeline.messages(batch)
-    store.down = True
+    locks = []
+
+    async def lock(call, keys):
+        if call == "lookup":
+            locks.append(queued.locked())
+
+    org.before = lock
     with pytest.raises(StoreUnavailable):
         await pipeline.run(Batch(OWNER), items)
+    (connection,) = locks
+    connection.close()
     assert items[0].settlement is None
     assert org.created == []
+    assert await queued.rows() == []
 
 
-async def test_what_never_left_is_not_sent(pipeline_for, store, org, take):
+async def test_what_never_left_is_not_sent(pipeline_for, queued, org, monkeypatch):
     """The mark *sent* was committed too late: the settlement takes it back."""
-    pipeline, batch = pipeline_for(), [take("m", ANNA)]
+    pipeline, batch = pipeline_for(), [await queued.take("m", ANNA)]
     run = Batch(OWNER)
-    store.late = True
+    queued.answer_late(monkeypatch)
     with pytest.raises(StoreUnavailable):
         await pipeline.run(run, pipeline.messages(batch))
-    assert store.state("m") == {ANNA.id: ActivityState.SENT}
-    await run.advance(store)
-    assert store.state("m") == {ANNA.id: ActivityState.PLANNED}
+    assert await queued.states("m") == {ANNA.id: ActivityState.SENT}
+    await run.advance(queued.store)
+    assert await queued.states("m") == {ANNA.id: ActivityState.PLANNED}
     assert org.created == []
-    ends, _ = await work(pipeline, store, *batch)
+    ends, _ = await work(pipeline, queued, *batch)
     assert ends == {"m": (Event.LOGGED, "")}
     assert org.created == [ANNA.id]
 
 
-async def test_what_was_sent_before_stays_sent(pipeline_for, store, org, take):
+async def test_what_was_sent_before_stays_sent(pipeline_for, queued, org, monkeypatch):
     """A row of unknown outcome that was to be sent again is not made innocent."""
     pipeline, run = pipeline_for(), Batch(OWNER)
     org.verdicts[ANNA.id] = (WriteState.UNKNOWN, "timeout")
-    await work(pipeline, store, take("m", ANNA))
-    (row,) = store.rows.values()
+    await work(pipeline, queued, await queued.take("m", ANNA), settle=False)
+    (row,) = await queued.rows()
     state = MailState(row.mail_id, "mail", (row,), leased=True)
     mail = BatchMail(state, [], {row.key: row})
-    store.late = True
+    queued.answer_late(monkeypatch)
     writer = pipeline._writer
     records = Records(writer._parts, writer._mode, run, [mail])
     with pytest.raises(StoreUnavailable):
-        await Outbox(Clock()).send(records, [row])
+        await Outbox(queued.clock).send(records, [row])
     assert run.unsent == []
 
 
 # ------------------------------------------------------------ messages and mails
 
 
-async def test_copies_are_one_mail(pipeline_for, store, org, take):
+async def test_copies_are_one_mail(pipeline_for, queued, org):
     """Two messages of one mail: one record, and both have its end."""
-    batch = [take("a", ANNA, mail="same"), take("b", ANNA, mail="same", user_id=2)]
-    ends, _ = await work(pipeline_for(), store, *batch)
+    batch = [
+        await queued.take("a", ANNA, mail="same"),
+        await queued.take("b", ANNA, mail="same", user_id=2),
+    ]
+    ends, _ = await work(pipeline_for(), queued, *batch)
     assert ends == dict.fromkeys("ab", (Event.LOGGED, ""))
     assert org.created == [ANNA.id]
 
 
-async def test_a_users_rules_are_for_that_users_copy(pipeline_for, store, org, take):
+async def test_a_users_rules_are_for_that_users_copy(pipeline_for, queued, org):
     """What one rep keeps out is logged all the same for the other."""
     people = directory((ANNA.email_key, SkipKind.MAIL))
     people = replace(
         people, exclusions=tuple(replace(e, user_id=2) for e in people.exclusions)
     )
-    batch = [take("a", ANNA, mail="same"), take("b", ANNA, mail="same", user_id=2)]
-    ends, _ = await work(pipeline_for(people=people), store, *batch)
+    batch = [
+        await queued.take("a", ANNA, mail="same"),
+        await queued.take("b", ANNA, mail="same", user_id=2),
+    ]
+    ends, _ = await work(pipeline_for(people=people), queued, *batch)
     assert ends == {"a": (Event.LOGGED, ""), "b": (Event.RULED_OUT, "excluded")}
     assert org.created == [ANNA.id]
 
 
-async def test_what_is_wrong_with_a_message_is_its_own(pipeline_for, store, org, take):
+async def test_what_is_wrong_with_a_message_is_its_own(pipeline_for, queued, org):
     """Each ends for its reason, in one batch, and the mail among them is logged."""
+    await queued.take_by_rival("rival", ANNA, mail="busy", user_id=2)
     batch = {
-        "fine": take("fine", ANNA),
-        "postmaster": take("postmaster", ANNA, user_id=None),
-        "new": take("new", ANNA, user_id=99),
-        "gone": take("gone", ANNA),
-        "broken": take("broken", ANNA),
-        "unreadable": take("unreadable", ANNA),
-        "lost": take("lost", ANNA),
-        "busy": take("busy", ANNA),
-        "nobody": take("nobody", contact(9, "who@else.example")),
+        "fine": await queued.take("fine", ANNA),
+        "postmaster": await queued.take("postmaster", ANNA, user_id=None),
+        "new": await queued.take("new", ANNA, user_id=3),
+        "gone": await queued.take("gone", ANNA, size=LARGE),
+        "broken": await queued.take("broken", raw=b""),
+        "unreadable": await queued.take("unreadable", ANNA, size=LARGE),
+        "lost": await queued.take("lost", ANNA),
+        "busy": await queued.take("busy", ANNA),
+        "nobody": await queued.take("nobody", contact(9, "who@else.example")),
     }
-    del store.raws_by_id["gone"]
-    store.raws_by_id["broken"] = b""
-    store.raws_by_id["unreadable"] = RawUnreadable("EIO")
-    store.lost.add("lost")
-    store.busy.add("busy")
-    ends, raised = await work(pipeline_for(), store, *batch.values())
+    queued.spool_file(batch["gone"]).unlink()
+    queued.spool_file(batch["unreadable"]).unlink()
+    queued.spool_file(batch["unreadable"]).mkdir()
+    await queued.take_away("lost")
+    ends, raised = await work(pipeline_for(), queued, *batch.values())
     assert raised is None
     assert ends == {
         "fine": (Event.LOGGED, ""),
@@ -337,48 +304,44 @@ async def test_what_is_wrong_with_a_message_is_its_own(pipeline_for, store, org,
     assert org.created == [ANNA.id]
 
 
-async def test_a_rep_without_a_user_waits(pipeline_for, store, org, take):
+async def test_a_rep_without_a_user_waits(pipeline_for, queued, org):
     """A mail of whom Salesforce does not know waits; people are looked up once only."""
-    mine = take("m", ANNA, user_id=2)
+    mine = await queued.take("m", ANNA, user_id=2)
     for asked in ([ANNA.email_key], []):
-        ends, _ = await work(pipeline_for(), store, mine)
+        ends, _ = await work(pipeline_for(), queued, mine)
         assert ends == {"m": (Event.GIVE_BACK, "no_salesforce_user")}
         assert org.looked_up.pop()[0] == asked
-        mine = replace(mine, attempt=2)
+        mine = await queued.again("m")
     assert org.created == []
 
 
-@pytest.mark.parametrize("attempt", [1, 2])
-async def test_a_mail_that_waits_for_a_user_says_so(pipeline_for, store, take, attempt):
+async def test_a_mail_that_waits_for_a_user_says_so(pipeline_for, queued):
     """The trace names the user each time, not only the first."""
     pipeline = pipeline_for()
-    messages = pipeline.messages([take("m", ANNA, user_id=2, attempt=attempt)])
-    await pipeline.run(Batch(OWNER), messages)
-    steps = [(s.step, s.result) for s in messages[0].settlement.trace]
-    assert steps[-1] == ("user", "waiting")
+    claimed = await queued.take("m", ANNA, user_id=2)
+    for _ in range(2):
+        messages = pipeline.messages([claimed])
+        run = Batch(OWNER)
+        await pipeline.run(run, messages)
+        settlement = messages[0].settlement
+        steps = [(s.step, s.result) for s in settlement.trace]
+        assert steps[-1] == ("user", "waiting")
+        await run.advance(queued.store, settlements=[settlement])
+        claimed = await queued.again("m")
 
 
-async def test_a_user_that_is_found_is_kept_once_for_a_batch(
-    pipeline_for, store, org, take, monkeypatch
-):
+async def test_a_user_that_is_found_is_kept_once_for_a_batch(pipeline_for, queued, org):
     """A flood of mails of a new user costs one commit for the user, not one a mail."""
-    kept = []
-
-    async def set_salesforce_id(user_id, sfid, actor):
-        kept.append((user_id, sfid))
-
-    monkeypatch.setattr(store, "set_salesforce_id", set_salesforce_id, raising=False)
-    ben = SalesforceUser(BEN, "Ben", "ben@corp.example", True, None)
-    find = org.find
-
-    async def find_ben(keys, **more):
-        return replace(await find(keys, **more), users=(ben,))
-
-    monkeypatch.setattr(org, "find", find_ben)
-    batch = [take(name, ANNA, user_id=2) for name in ("a", "b", "c")]
-    ends, _ = await work(pipeline_for(), store, *batch)
+    people = queued.store.directory
+    before = await people.load()
+    assert before.users[2].salesforce_id is None
+    org.users = (SalesforceUser(BEN, "Ben", "ben@corp.example", True, None),)
+    batch = [await queued.take(name, ANNA, user_id=2) for name in ("a", "b", "c")]
+    ends, _ = await work(pipeline_for(), queued, *batch)
     assert set(ends.values()) == {(Event.LOGGED, "")}
-    assert kept == [(2, BEN)]
+    after = await people.load()
+    assert after.users[2].salesforce_id == BEN
+    assert after.revision == before.revision + 1
 
 
 # ------------------------------------------------------------ plans
@@ -396,51 +359,51 @@ WRITTEN = (WriteState.WRITTEN, "")
     ],
 )
 async def test_what_a_new_draft_may_mend_is_drafted_once_more(
-    said, end, pipeline_for, store, org, take
+    said, end, pipeline_for, queued, org
 ):
     """People are asked for again, past the cache; a second refusal is the end."""
     org.verdicts[ANNA.id] = list(said)
-    ends, _ = await work(pipeline_for(), store, take("m", ANNA))
+    ends, _ = await work(pipeline_for(), queued, await queued.take("m", ANNA))
     assert ends == {"m": end}
     assert len(org.created) == 2
     assert [ANNA.email_key in fresh for _, fresh in org.looked_up] == [False, True]
 
 
-async def test_who_is_known_later_gets_a_record(pipeline_for, store, org, take):
+async def test_who_is_known_later_gets_a_record(pipeline_for, queued, org):
     """A logged mail tried again gets what it lacks; what is there is left alone."""
     org.people = [ANNA]
-    await work(pipeline_for(), store, take("m", ANNA, BERT))
+    await work(pipeline_for(), queued, await queued.take("m", ANNA, BERT))
     org.people = [ANNA, BERT]
-    ends, _ = await work(pipeline_for(), store, take("m", ANNA, BERT, attempt=2))
+    ends, _ = await work(pipeline_for(), queued, await queued.again("m"))
     assert ends == {"m": (Event.LOGGED, "")}
     assert org.created == [ANNA.id, BERT.id]
 
 
-async def test_a_record_that_is_gone_makes_room(pipeline_for, store, org, take):
+async def test_a_record_that_is_gone_makes_room(pipeline_for, queued, org):
     """Where another record has the address now, the new draft names that one alone."""
     new = replace(BERT, email_key=ANNA.email_key)
     org.verdicts[ANNA.id] = GONE
     org.merges = {ANNA.id: new}
-    ends, _ = await work(pipeline_for(), store, take("m", ANNA))
+    ends, _ = await work(pipeline_for(), queued, await queued.take("m", ANNA))
     assert ends == {"m": (Event.LOGGED, "")}
     assert org.created == [ANNA.id, new.id]
-    assert store.state("m")[new.id] is ActivityState.WRITTEN
+    assert (await queued.states("m"))[new.id] is ActivityState.WRITTEN
 
 
-async def test_what_could_not_be_looked_at_is_not_done(pipeline_for, store, org, take):
+async def test_what_could_not_be_looked_at_is_not_done(pipeline_for, queued, org):
     """A logged mail is not done again before it is known what it lacks."""
-    await work(pipeline_for(), store, take("m", ANNA))
+    await work(pipeline_for(), queued, await queued.take("m", ANNA))
     org.fails["lookup"] = SalesforceUnavailable("HTTP 500", code="500")
-    ends, _ = await work(pipeline_for(), store, take("m", ANNA, attempt=2))
+    ends, _ = await work(pipeline_for(), queued, await queued.again("m"))
     assert ends == {"m": (Event.TRANSIENT, "500")}
 
 
-async def test_shadow_mode_plans_alone(pipeline_for, store, org, take):
+async def test_shadow_mode_plans_alone(pipeline_for, queued, org):
     """The plan is kept and shown; nothing is written."""
     pipeline = pipeline_for("nothing")
-    ends, _ = await work(pipeline, store, take("m", ANNA))
+    ends, _ = await work(pipeline, queued, await queued.take("m", ANNA))
     assert ends == {"m": (Event.RULED_OUT, "shadow_mode")}
-    assert store.state("m") == {ANNA.id: ActivityState.PLANNED}
-    (row,) = store.rows.values()
+    assert await queued.states("m") == {ANNA.id: ActivityState.PLANNED}
+    (row,) = await queued.rows()
     assert row.fields["OwnerId"] == ADA
     assert org.created == []
