@@ -87,9 +87,10 @@ class SenderSettings(Section):
         "common name.",
     )
     trusted_doors: tuple[_Door, ...] = Field(
-        default=("http", "import"),
-        description="Ways in whose mail counts as proven, because its sender has an "
-        "API token, or the relay's machine: http, import.",
+        default=("import",),
+        description="Ways in whose mail counts as proven, a list: import (its user has "
+        "the relay's machine), http (every holder of an API token may write as any "
+        "user; not for programs that pass on mail from outside).",
     )
     authserv: tuple[AuthservSettings, ...] = Field(
         default=(),

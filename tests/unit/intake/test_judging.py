@@ -105,9 +105,13 @@ def test_a_rule_is_remembered_until_a_setting_changes(tmp_path):
 @pytest.mark.parametrize(
     ("handover", "settings", "source"),
     [
-        (Handover("http", door="http", door_detail="token crm"), {}, "http"),
+        (
+            Handover("http", door="http", door_detail="token crm"),
+            {"trusted_doors": ["http"]},
+            "http",
+        ),
         (Handover("import", door="import", door_detail="a.eml"), {}, "import"),
-        (Handover("http", door="http"), {"trusted_doors": ["import"]}, None),
+        (Handover("http", door="http"), {}, None),
         (Handover("import", door="import"), {"trusted_doors": []}, None),
         (Handover("192.0.2.1", login="ada@corp.example", login_id=1), {}, "login"),
         (Handover("192.0.2.1", login="ben@corp.example", login_id=2), {}, None),
