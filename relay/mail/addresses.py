@@ -67,7 +67,6 @@ _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _BETWEEN: Final = re.compile(rb"[\s,;<>()\"\\]+")
 _MASK: Final = re.compile(rb"\x00(\d+)\x00")
 _COMMENT: Final = re.compile(rb"\([^()]*\)")
-_AROUND_AT: Final = re.compile(rb"\s*@\s*")
 # Blanks and marks that nobody sees, and that were copied along with an address.
 _INVISIBLE: Final = (
     "\u00a0\u00ad\u034f\u061c\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
@@ -354,7 +353,8 @@ def _in_brackets(inner: bytes) -> list[bytes]:
         inner = inner.rpartition(b":")[2]  # a source route, or `mailto:`
     if b"(" in inner:
         inner = _COMMENT.sub(b" ", inner)
-    words = [word for word in _BETWEEN.split(_AROUND_AT.sub(b"@", inner)) if word]
+    inner = b"@".join([side.strip() for side in inner.split(b"@")])
+    words = [word for word in _BETWEEN.split(inner) if word]
     # All of it or nothing: what is beside an address may be the rest of it.
     return _seen(b" ".join(words)) if all(map(_is_address, words)) else []
 

@@ -50,8 +50,10 @@ _LETTER: Final = _MAIN | _ENRICHED | _WRITTEN
 _TNEF: Final = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 _KEPT: Final = frozenset({"text/calendar", "text/vcard", "text/x-vcard"})
 _ENCODINGS: Final = IDENTITY | {"base64", "quoted-printable"}
-_PER_CHARACTER: Final = 12
-"""The longest encoding of a character that is met: 4 bytes, `=F0=9F=98=80`."""
+_PER_CHARACTER: Final = 4
+"""Bytes of the longest character that is met."""
+_FOREIGN_BYTES: Final = 1 << 19
+"""How much of a text is read that is not UTF-8: its charset may have to be guessed."""
 _MIN_IMAGE_BYTES: Final = 128
 """Smaller images of a page are dots that hold a place."""
 _NAMED_BYTES: Final = 65_536
@@ -154,6 +156,8 @@ class _Reader:
         if is_html and (found := _META.search(data[:_META_BYTES])):
             inside = found[1].decode("ascii")
         codec = charsets.codec_of(part.charset) if part.charset else None
+        if len(data) > _FOREIGN_BYTES and _is_foreign(data):
+            data, cut = data[:_FOREIGN_BYTES], True
         if data.isascii() and b"\x1b" not in data and codec not in charsets.SEVEN_BIT:
             text = words.clean_bytes(data).decode("ascii")
         else:
@@ -161,14 +165,14 @@ class _Reader:
             if not right:
                 self._note("charset_mended")
             text = words.clean(text)
+        if len(text) > room or cut:
+            self._note("text_cut")
+            text = text[:room]
         if part.media_type in _ENRICHED:
             text = enriched_to_text(text)
             self._note("enriched_read")
         elif part.flowed:
             text = unflowed(text, delsp=part.delsp)
-        if len(text) > room or cut:
-            self._note("text_cut")
-            text = text[:room]
         self.room[is_html] -= len(text)
         return text
 
@@ -319,6 +323,17 @@ def _once_more(part: Part, choices: set[int]) -> bool:
         and part.media_type not in _KEPT
         and not part.media_type.startswith("message/")
     )
+
+
+def _is_foreign(data: bytes) -> bool:
+    """Say whether a text is not UTF-8, or switches charsets by escapes."""
+    if b"\x1b" in data or b"\x0e" in data:
+        return True
+    try:
+        data.decode("utf-8")
+    except UnicodeError:
+        return True
+    return False
 
 
 def _is_html(part: Part) -> bool:

@@ -45,6 +45,10 @@ PIECE_BYTES: Final = 1 << 18
 MAX_CONTENT: Final = 1 << 26
 """Bytes of one content that are held at once; what is longer is cut."""
 
+MAX_LINES: Final = 50_000
+"""How many lines of damaged base64 are looked at one by one; of others, what is no
+digit is left out."""
+
 _DIGITS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _WHITE: Final = b" \t\r\n\v\f\0"
 _NOT_BASE64: Final = bytes(set(range(256)) - set(_DIGITS + b"="))
@@ -107,7 +111,8 @@ def whole(
             pass
     kept, size = [], 0
     limit = limit or MAX_CONTENT
-    for piece in decoded([data], encoding, repairs):
+    pieces = (data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES))
+    for piece in decoded(pieces, encoding, repairs):
         kept.append(piece)
         size += len(piece)
         if size >= limit:
@@ -157,6 +162,7 @@ class _Base64:
         self.padded = False
         self.careful = False  # a padding or damage was met
         self.over = False
+        self.lines = 0
         self.skipped: list[bytes] = []
 
     def read(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -185,7 +191,11 @@ class _Base64:
             content = self._whole(pure)
             if content is not None:
                 return content + self._after(chunk, padding=len(pure) < len(digits))
-        return b"".join([self._line(line) for line in chunk.split(b"\n")])
+        if self.lines > MAX_LINES:
+            return self._whole(chunk.translate(None, _NOT_BASE64 + b"=")) or b""
+        lines = chunk.split(b"\n")
+        self.lines += len(lines)
+        return b"".join([self._line(line) for line in lines])
 
     def _after(self, chunk: bytes, *, padding: bool) -> bytes:
         """Note how lines of digits alone ended; return what their padding ends."""

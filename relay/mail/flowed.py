@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_BLOCKS: Final = 200
 """How many uuencoded files of a text are taken out."""
 
+MAX_BLOCK_LINES: Final = 500_000
+"""Lines of a uuencoded file that is taken out: 22 MB, as programs write it."""
+
 _SIGNATURE: Final = "-- "
 _QUOTES: Final = re.compile(r">*")
 _ENRICHED_TAG: Final = re.compile(r"<<|<(/?)([A-Za-z0-9-]{1,60})>")
@@ -129,7 +132,7 @@ def uu_blocks(data: bytes) -> Iterator[Block]:
     while (found := _BEGIN.search(data, position)) and count < MAX_BLOCKS:
         position = first = found.end() + 1
         block = (_BASE64 if found[1] else _UU).match(data, first)
-        if not block or not block[1].strip():
+        if not block or not 0 < block[1].count(b"\n") < MAX_BLOCK_LINES:
             continue
         count += 1
         position = min(block.end() + 1, len(data))

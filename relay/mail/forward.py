@@ -97,10 +97,12 @@ _PREFIX: Final = re.compile(
     r"(?:\[\d{1,3}\]|\(\d{1,3}\))?\s*[:\uff1a]\s*"
 )
 _MAILTO: Final = re.compile(r"[\[<(]\s*mailto:([^\s\[\]<>()]+)\s*[\])>]", re.IGNORECASE)
-_TWICE: Final = re.compile(r"<([^<>\s]+@[^<>\s]+)<[^<>]*>>")
-_DOUBLE: Final = re.compile(r"(\S+@\S+)\s+<\1>", re.IGNORECASE)
+_TWICE: Final = re.compile(r"<([^<>\s@]{1,64}@[^<>\s@]{1,255})<[^<>]{0,300}>>")
+_DOUBLE: Final = re.compile(
+    r"(?<!\S)([^\s@<>]{1,64}@[^\s@<>]{1,255})\s{1,9}<\1>", re.IGNORECASE
+)
 _LINK: Final = re.compile(
-    r"<a\s[^<>]{0,300}?href=[\"']?mailto:([^\s\"'<>?]{3,254})[^<>]{0,300}>"
+    r"<a\s[^<>]{0,300}?href=[\"']?mailto:([^\s\"'<>?]{3,254}+)[^<>]{0,300}+>"
     r"([^<>@]{0,200})(</a>)",
     re.IGNORECASE,
 )

@@ -17,7 +17,7 @@ MAX_FILES: Final = 100
 
 # What stands before the content; the quote, if there is one, ends it.
 _BEGIN: Final = re.compile(
-    rb"[=(,][ \t\r\n]{0,20}(\"|'|&quot;|&#34;|&#39;)?[ \t\r\n]{0,20}"
+    rb"[=(,][ \t\r\n]{0,20}+(?:(\"|'|&quot;|&#34;|&#39;)[ \t\r\n]{0,20}+)?"
     rb"(data:([a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60})((?:;[^;,\"'<>\s&]{1,80}){0,6}),)",
     re.IGNORECASE,
 )

@@ -15,7 +15,7 @@ from typing import Final
 
 from relay.mail.words import decode
 
-MAX_BYTES: Final = 1 << 22
+MAX_BYTES: Final = 1 << 19
 
 _PACKED: Final = b"LZFu"
 _PLAIN: Final = b"MELA"

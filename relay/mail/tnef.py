@@ -80,7 +80,6 @@ class File:
     content_id: str = ""
     start: int = 0
     end: int = 0
-    message: bool = False  # a mail in the same format
 
 
 @dataclass(slots=True)
@@ -189,7 +188,6 @@ class _Reader:
             if one.id == _DATA and one.kind == _OBJECT:
                 begin = one.start + _UUID_BYTES
                 if self.data[one.start : begin] == _MESSAGE and depth < _MAX_DEPTH:
-                    file.message = True
                     self._inner(begin, one.end, depth + 1)
             elif one.id == _DATA:
                 file.start, file.end = one.start, one.end

@@ -119,3 +119,11 @@ def test_the_number_of_entries_is_bounded() -> None:
     assert len(mailboxes([*whole, b"b@x.example,c@x.example"])) == 2 * 19_999
     assert is_cut([*whole, b"x," * 40_000])
     assert is_cut([b""] * 40_001)
+
+
+def test_in_from_an_encoded_word_hides_no_address() -> None:
+    """What has a raw `@` in it is read as before: more mailboxes, never fewer."""
+    value = b"=?utf-8?Q?Ada,_<eve@x.example>?= <ada@corp.example>"
+    assert len(mailboxes([value])) > 1
+    (box,) = mailboxes([value], recipients=True)
+    assert box.address == "ada@corp.example"

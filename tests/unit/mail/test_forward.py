@@ -302,3 +302,30 @@ def test_time_is_linear(piece: str) -> None:
     hostile = piece * (300_000 // len(piece))
     assert_cpu_below(2, lambda: read_inline(hostile, "Fwd: x", "a@x.example"))
     assert_cpu_below(2, lambda: read_inline(hostile, "x", "a@x.example"))
+
+
+def test_a_file_beside_an_attached_mail() -> None:
+    """With a prefix it is a forward all the same; without one nothing says so."""
+    line, body = multi(
+        "mixed",
+        part(text("good"), "Content-Type: message/rfc822"),
+        part(b64(PDF), "Content-Type: application/pdf; name=o.pdf", B64),
+    )
+    for subject, count in (("Fwd: x", 1), ("x", 0), ("Re: x", 0)):
+        head = text("", subject=subject).partition(b"Content-Type")[0]
+        email = parse(head + line.encode() + b"\r\n\r\n" + body)
+        assert len(email.forwards) == count
+
+
+def test_each_address_of_a_line_counts_once() -> None:
+    """A name is taken from where it stands, and what is no address is left out."""
+    lines = [
+        "From: m@x.example", "Date: 25.11.2026",
+        "To: ada@x.example; Ada <ADA@x.example>; Ada B. <ada@x.example>; b@\u200b", "Subject: y", "", "Hi",
+    ]  # fmt: skip
+    found = read_inline("\n".join(lines), "Fwd: y")
+    assert isinstance(found, Forward)
+    assert [(box.name, box.address) for box in found.to][:1] == [
+        ("Ada", "ADA@x.example")
+    ]
+    assert len(found.to) <= 2

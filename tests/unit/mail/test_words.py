@@ -110,3 +110,11 @@ def test_one_line() -> None:
 def test_base64_gives_what_it_can(data: bytes, out: bytes) -> None:
     """Damaged base64 never fails."""
     assert from_base64(data) == out
+
+
+def test_a_label_of_iso_2022_jp_on_other_bytes() -> None:
+    """Where nearly nothing is of that charset, the label is wrong."""
+    data = b"\x1b$B" + b"\x21" * 31 + b"\xe4\xf6\xfc" * 30
+    text, right = decode(data, "iso-2022-jp")
+    assert not right
+    assert "\xe4\xf6\xfc" in text
