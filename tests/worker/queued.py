@@ -42,6 +42,10 @@ class Clock:
     def boottime_s(self):
         return (self.at - NOON).total_seconds() + 1.0
 
+    def tick(self):
+        """Move a little: ids of messages are in the order of their milliseconds."""
+        self.at += timedelta(milliseconds=1)
+
 
 class Queued:
     """The messages of a store, claimed by this worker unless a name says otherwise."""
@@ -55,7 +59,7 @@ class Queued:
         """Store a message of Ada's to these people; equal `mail` are copies of one."""
         if raw is None:
             raw = self.raw(name, *to, mail=mail, size=size)
-        self.clock.at += timedelta(milliseconds=1)
+        self.clock.tick()
         message = new_message_id(self.clock)
         envelope = Envelope(
             mail_from="ada@corp.example",
@@ -102,6 +106,17 @@ class Queued:
         self.clock.at += timedelta(days=1)
         claimed = await self.store.queue.claim(OWNER, 10, 3600)
         return next(one for one in claimed if one.id == id_)
+
+    def __len__(self) -> int:
+        """Return how many were stored."""
+        return len(self._ids)
+
+    async def events(self) -> dict[str, str]:
+        """Return how the last attempt of each message ended, by name."""
+        t = schema.attempts.c
+        query = select(t.message_id, t.event).order_by(t.id)
+        rows = await self.store.context.read(lambda c: c.execute(query).all())
+        return {self.name(row.message_id): row.event for row in rows}
 
     def name(self, message_id: str) -> str:
         """Return the name of a message."""
