@@ -123,9 +123,9 @@ class SenderSettings(Section):
         "number of tries.",
     )
     max_checks: _Checks = Field(
-        default=64,
+        default=500,
         description="Mails whose sender is checked at a time in one process, a count; "
-        "one peer gets a quarter of them.",
+        "one peer gets a quarter of them. Most of the time they wait for DNS.",
     )
     release_days: Days = Field(
         default=7,

@@ -35,7 +35,7 @@ from tests.forgery import world
 from tests.forgery.world import ADA
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
 WAIT_S: Final = 20
@@ -101,16 +101,24 @@ class Relay:
     """A running relay with Ada, who owns all addresses of the world, and Ben."""
 
     def __init__(
-        self, folder: Path, world: Any = world, *, tables: str = "", **sender: object
+        self,
+        folder: Path,
+        world: Any = world,
+        *,
+        dns: str = "",
+        tables: str = "",
+        **sender: object,
     ) -> None:
         """Take settings of sender trust; nothing runs yet.
 
         Args:
             folder: Of the relay; it is made.
             world: A module with `publish` and `ADDRESSES`, accepted addresses of Ada.
+            dns: More settings of the DNS, as TOML.
             tables: More of the settings file.
             sender: Settings of sender trust, by name.
         """
+        self._dns = dns
         self._tables = tables
         self._world = world
         self.folder = folder
@@ -183,6 +191,7 @@ listen = "127.0.0.1:0"
 
 [dns]
 servers = ["{host}:{port}"]
+{self._dns}
 
 [store]
 url = "sqlite:///{self.folder}/relay.db"
@@ -225,6 +234,15 @@ log_level = "error"
     def smtp(self, mail: Delivery, rcpt: str = "") -> Answer:
         """Hand a mail over by SMTP."""
         return self._dialogue(0, mail, rcpt, f"EHLO {mail.helo}")
+
+    def hang(self, mail: Delivery) -> Callable[[], None]:
+        """Hand a mail over by SMTP and wait for no answer; return what gives it up."""
+        talk = self._begin(0, mail, f"EHLO {mail.helo}")
+        talk.ask(f"MAIL FROM:<{mail.mail_from}>")
+        talk.ask(f"RCPT TO:<{self.address}>")
+        talk.ask("DATA")
+        talk.send(mail.raw + b".\r\n")
+        return talk.close
 
     def lmtp(self, mail: Delivery, rcpt: str = "") -> Answer:
         """Hand a mail over by LMTP, as a mail server in front of the relay does."""
