@@ -6,7 +6,8 @@ author is not proven. The list of accepted addresses is asked before (`accepted`
 stranger never comes here.
 
 **aligned**: a DKIM signature that passes, is of the author's organisational domain and
-covers all that the relay uses; or SPF that passes for MAIL FROM with such a domain.
+covers all that the relay uses; or, in mail that no list or forwarder passed on, SPF
+that passes for MAIL FROM with such a domain.
 Whether the domain publishes a DMARC record does not matter (RFC 9989 section 4.4).
 **any_pass_none_fail**: one of SPF, DKIM and DMARC passes, and none fails; this is what
 Salesforce asks of mail for Email to Salesforce. **listed**: no proof at all.
@@ -306,7 +307,10 @@ class _Facts:
 
 def _aligned(facts: _Facts, history: History, kind: MailKind) -> _Answer:
     place = "Resent-From" if kind is MailKind.REDIRECT else "From"
-    if facts.spf_aligned and facts.spf is not None:
+    # What a server passes on, SPF proves to come from that server, whoever wrote it: it
+    # may be that of the author's own mailbox (RFC 7960 section 3.2).
+    handed_over = kind is not MailKind.FORWARDED
+    if handed_over and facts.spf_aligned and facts.spf is not None:
         domain = facts.spf.domain
         text = f"sent by a server of {domain} (SPF), aligned with the {place} address"
         return text + facts.by, "", ""

@@ -480,7 +480,7 @@ SHAPES: Final = (
         b" log@in.example\r\n" + gmail("ada.rep@gmail.com", "gmail.com"),
         mail_from="ada.rep+caf_=log=in.example@gmail.com",
         peer=_PEERS["gmail.com"],
-        proof="sent by a server of gmail.com (SPF)",
+        held="S205",
     ),
     # ------------------------------------------------ Microsoft
     direct(

@@ -385,6 +385,16 @@ def test_what_a_signature_leaves_open_is_flagged_where_that_is_the_rule():
     assert judged(found(replace(OWN, covers=False)), rule).outcome is Outcome.FLAG
 
 
+def test_spf_of_a_forwarder_proves_no_author():
+    """Her own mail server passes on what a stranger sent to her mailbox."""
+    facts = found(spf=spf(Result.PASS))
+    assert judged(facts).outcome is Outcome.ACCEPT
+    verdict = judged(facts, kind=MailKind.FORWARDED)
+    assert verdict.reason == "forward_not_proven"
+    both = found(OWN, spf=spf(Result.PASS))
+    assert judged(both, kind=MailKind.FORWARDED).proof.startswith("signed by acme.com")
+
+
 def test_forwarded_mail_has_its_own_cause():
     """What a list breaks is no fault of its author; a broken signature is named."""
     verdict = judged(found(OTHER), kind=MailKind.FORWARDED)
