@@ -98,9 +98,11 @@ def test_the_same_words_every_week(idle: RelayProcess, sandbox: SandboxProcess) 
     raw = re.sub(
         rb"(Date|Message-ID): [^\r]*\r\n", b"", text("Ready.", subject="Weekly")
     )
+    tasks = []
     for _ in range(2):
         assert idle.settled(idle.send(raw, rcpt))["state"] == "logged"
-    subjects = [row["Subject"] for row in sandbox.rows("Task")]
-    assert subjects.count("Weekly") == 1
+        subjects = [row["Subject"] for row in sandbox.rows("Task")]
+        tasks.append(subjects.count("Weekly"))
+    assert tasks[0] == tasks[1] > 0
     with pytest.raises(smtplib.SMTPDataError):
         idle.send(text("x", sender="eve@x.example"), rcpt)
