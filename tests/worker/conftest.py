@@ -38,9 +38,13 @@ def clock():
 
 
 @pytest.fixture
-async def store(tmp_path, empty, clock):
-    """Return a store with Ada, Ben and Carl, whose ids are 1 to 3."""
-    opened = await empty_store.open_copy(empty, tmp_path, clock, busy_timeout_s=0.3)
+async def store(request, tmp_path, empty, clock):
+    """Return a store with Ada, Ben and Carl, whose ids are 1 to 3.
+
+    A test may ask for other settings by an indirect parameter.
+    """
+    changes = getattr(request, "param", {})
+    opened = await empty_store.open_copy(empty, tmp_path, clock, **changes)
     for name in ("Ada", "Ben", "Carl"):
         address = f"{name.lower()}@corp.example"
         await opened.directory.add_user(name, address, Role.REP, None, "test")

@@ -54,6 +54,7 @@ class Queued:
         self.store = store
         self.clock = clock
         self._ids: dict[str, str] = {}
+        self._names: dict[str, str] = {}
 
     async def put(self, name, *to, mail=None, user_id=1, raw=None, size=0):
         """Store a message of Ada's to these people; equal `mail` are copies of one."""
@@ -71,6 +72,7 @@ class Queued:
         )
         await self.store.messages.put(envelope, RawMail(len(raw), "0" * 64, raw))
         self._ids[name] = message
+        self._names[message] = name
         return message
 
     @staticmethod
@@ -120,7 +122,7 @@ class Queued:
 
     def name(self, message_id: str) -> str:
         """Return the name of a message."""
-        return next(name for name, id_ in self._ids.items() if id_ == message_id)
+        return self._names[message_id]
 
     async def rows(self, name: str | None = None) -> list[Activity]:
         """Return the rows of a message's mail, or of all."""

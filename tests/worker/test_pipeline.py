@@ -189,6 +189,9 @@ async def test_one_mail_may_have_spoilt_the_call(pipeline_for, queued, org):
     assert (ends, raised) == ({"a": (Event.TRANSIENT, "500")}, None)
 
 
+@pytest.mark.parametrize(
+    "store", [{"busy_timeout_s": 0.3}], indirect=True, ids=["short"]
+)
 async def test_without_its_ledger_nothing_is_sent(pipeline_for, queued, org):
     """A store that takes no row: no request leaves, and no message is settled."""
     pipeline, batch = pipeline_for(), [await queued.take("m", ANNA)]

@@ -202,6 +202,7 @@ async def test_who_is_left_of_a_spoilt_batch_is_tried_alone(
     assert sorted((await queued.events()).values()) == [Event.LOGGED, Event.NO_MATCH]
 
 
+@pytest.mark.timeout(60)  # A thousand commits.
 async def test_isolating_is_bounded(worker_for, queued, arrive, org):
     """Where everything fails, a batch costs a bounded number of passes."""
     everything = {f"m{n}" for n in range(1000)}
