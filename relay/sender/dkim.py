@@ -49,7 +49,7 @@ MAX_NAMED: Final = 32
 
 USED_FIELDS: Final = frozenset(
     {
-        "from", "to", "cc", "subject", "date", "content-type",
+        "from", "to", "cc", "subject", "date", "content-type", "content-disposition",
         "content-transfer-encoding", "resent-from", "resent-to", "resent-cc",
     }
 )  # fmt: skip

@@ -140,6 +140,11 @@ def minimal() -> bytes:
     return signed(("from", "to", "subject", "date"))
 
 
+def enough() -> bytes:
+    """Return it, signed by a server that signs all that stands there."""
+    return signed(("from", "to", "subject", "date", "content-type"))
+
+
 def on_top(line: str, of: Callable[[], bytes] = minimal) -> Callable[[], bytes]:
     """Return what puts a line on top of a signed mail."""
     return lambda: _bytes(line) + b"\r\n" + of()
@@ -565,6 +570,13 @@ REPLAYED: Final = (
         lambda: _replaced(
             minimal(), b"text/plain; charset=utf-8", b"multipart/mixed; boundary=x"
         ),
+        "S205",
+        held=True,
+    ),
+    Attack(
+        "Content-Disposition that makes the text a file",
+        SIGNED,
+        on_top("Content-Disposition: attachment; filename=offer.txt", enough),
         "S205",
         held=True,
     ),
