@@ -154,10 +154,9 @@ async def test_a_store_that_fails_while_a_batch_fills_costs_no_mail(
 async def test_gathering_ends(worker_for, queued, arrive, org):
     """However much keeps arriving, a batch leaves after gather_ms."""
     pipeline = Steps(org)
-    arrive(*[2] * 1000)
-    before = CLOCK.boottime_s()
+    asked = arrive(*[2] * 1000)
     await worker_for(pipeline)._turn(OWNER)
-    assert CLOCK.boottime_s() - before < 1
+    assert len(asked) <= 6
     assert pipeline.batches[0] <= 12
 
 
