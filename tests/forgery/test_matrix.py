@@ -156,3 +156,13 @@ def test_colleague_to_her_address(relay):
 def test_her_mail_for_a_colleague(relay):
     """A mail of hers that is sent to his relay address is not logged as his."""
     stopped(relay.smtp(Delivery(minimal()), relay.of_ben), "S106")
+
+
+def test_import_with_trust(relay):
+    """An admin's own files are proven by being there, and say whose they are."""
+    wanted = {one.name: one for one in IN_FILES if one in BY_FROM}
+    answers = relay.import_(
+        {name: one.delivery.raw for name, one in wanted.items()}, mbox=False
+    )
+    for name, answer in answers.items():
+        stopped(answer, wanted[name].cause)
