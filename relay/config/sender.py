@@ -17,7 +17,7 @@ from relay.config.values import (
     mistake,
 )
 
-PolicyName = Literal["aligned", "any_pass_none_fail", "listed"]
+PolicyName = Literal["aligned", "signed", "any_pass_none_fail", "listed"]
 Otherwise = Literal["refuse", "hold", "flag"]
 _Tries = Annotated[int, Field(strict=True, ge=1, le=1000)]
 _Hours = Annotated[float, Field(strict=True, gt=0, le=168, allow_inf_nan=False)]
@@ -46,9 +46,9 @@ class SenderSettings(Section):
     policy: PolicyName = Field(
         default="aligned",
         description="What proves the author of a mail: aligned (a DKIM signature or "
-        "SPF of the author's own domain), any_pass_none_fail (one of SPF, DKIM and "
-        "DMARC passes and none fails), or listed (nothing: the author is on the "
-        "user's list; for closed networks).",
+        "SPF of the author's own domain), signed (a DKIM signature alone), "
+        "any_pass_none_fail (one of SPF, DKIM and DMARC passes and none fails), or "
+        "listed (nothing: the author is on the user's list; for closed networks).",
     )
     otherwise: Otherwise = Field(
         default="refuse",
@@ -56,24 +56,22 @@ class SenderSettings(Section):
         "(until the author or an admin releases it), or flag (log it all the same, and "
         "show it).",
     )
-    forwarded_policy: Literal["same", "aligned", "any_pass_none_fail", "listed"] = (
-        Field(
-            default="same",
-            description="What proves the author of a mail that a mailing list or a "
-            "forwarder passed on: same (as policy), aligned, any_pass_none_fail or "
-            "listed.",
-        )
+    forwarded_policy: Literal["same"] | PolicyName = Field(
+        default="same",
+        description="What proves the author of a mail that a mailing list or a "
+        "forwarder passed on: same (as policy), aligned, signed, any_pass_none_fail or "
+        "listed.",
     )
     forwarded_otherwise: Otherwise = Field(
         default="hold",
         description="What happens to such a mail whose author is not proven: refuse, "
         "hold or flag.",
     )
-    monitor: Literal["none", "aligned", "any_pass_none_fail"] = Field(
+    monitor: Literal["none", "aligned", "signed", "any_pass_none_fail"] = Field(
         default="none",
         description="A policy that is judged beside the one in force and stops "
-        "nothing: none, aligned or any_pass_none_fail; relay sender report shows what "
-        "it would have stopped.",
+        "nothing: none, aligned, signed or any_pass_none_fail; relay sender report "
+        "shows what it would have stopped.",
     )
     trusted_networks: tuple[Network, ...] = Field(
         default=(),

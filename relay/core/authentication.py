@@ -309,6 +309,8 @@ class Policy(StrEnum):
 
     ALIGNED = "aligned"
     """A DKIM signature or SPF of the author's own domain."""
+    SIGNED = "signed"
+    """A DKIM signature of the author's own domain: SPF is not enough."""
     ANY_PASS_NONE_FAIL = "any_pass_none_fail"  # noqa: S105 - a policy, no password
     """One of SPF, DKIM and DMARC passes, and none fails."""
     LISTED = "listed"

@@ -38,7 +38,7 @@ _MOST: Final = 500
 _SEND: Final = (
     "send a mail to a relay address under another policy than listed, then again"
 )
-_TRIED: Final = (Policy.ALIGNED, Policy.ANY_PASS_NONE_FAIL)
+_TRIED: Final = (Policy.ALIGNED, Policy.SIGNED, Policy.ANY_PASS_NONE_FAIL)
 
 
 async def sender(

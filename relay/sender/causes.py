@@ -290,6 +290,15 @@ _ROWS: Final = (
         "The key for the DKIM signature of {domain} cannot be used ({detail})",
         "ask the administrator of {domain} to publish it again",
     ),
+    Cause(
+        "S219",
+        "dkim_missing",
+        "5.7.20",
+        "RFC 6376 section 6.3, RFC 7372 section 3.1",
+        "Mail of {domain} must be signed with DKIM, and this mail is not: it came from "
+        "a server that SPF allows, which others may use too",
+        f"{_OWN_SERVER}; if you did, {_ASK_SIGN}",
+    ),
     # ------------------------------------------------ proven once, used again
     Cause(
         "S301",

@@ -9,8 +9,10 @@ stranger never comes here.
 covers all that the relay uses; or, in mail that no list or forwarder passed on, SPF
 that passes for MAIL FROM with such a domain.
 Whether the domain publishes a DMARC record does not matter (RFC 9989 section 4.4).
-**any_pass_none_fail**: one of SPF, DKIM and DMARC passes, and none fails; this is what
-Salesforce asks of mail for Email to Salesforce. **listed**: no proof at all.
+**signed**: such a signature alone; for a domain whose SPF record includes a host that
+strangers use too. **any_pass_none_fail**: one of SPF, DKIM and DMARC passes, and none
+fails; this is what Salesforce asks of mail for Email to Salesforce. **listed**: no
+proof at all.
 
 What was proven by a signature alone is held where the signature is old, or came before
 with another mail: whoever holds one signed mail could send it again.
@@ -65,6 +67,9 @@ _WORDS: Final = {
 _HELD: Final = frozenset({"signature_old", "signature_reused"})
 _NOT_REFUSED: Final = frozenset({"dkim_not_covered"})
 """Held instead of refused: what the big providers sign leaves a field or two open."""
+_WITHOUT_SIGNATURE: Final = frozenset(
+    {"no_proof", "spf_other_domain", "dkim_other_domain", "dmarc_failed"}
+)
 _FIRM: Final = frozenset({"reject", "quarantine"})
 _RESULTS: Final = "results"
 
@@ -210,6 +215,8 @@ def _by(
         return replace(good, proof=words)
     if policy is Policy.ALIGNED:
         proof, reason, detail = _aligned(facts, history, kind)
+    elif policy is Policy.SIGNED:
+        proof, reason, detail = _signed(facts, history, kind)
     else:
         proof, reason, detail = _any_pass(facts, history, kind)
     if not reason:
@@ -314,6 +321,19 @@ def _aligned(facts: _Facts, history: History, kind: MailKind) -> _Answer:
         domain = facts.spf.domain
         text = f"sent by a server of {domain} (SPF), aligned with the {place} address"
         return text + facts.by, "", ""
+    return _own_proof(facts, history, kind, place)
+
+
+def _signed(facts: _Facts, history: History, kind: MailKind) -> _Answer:
+    place = "Resent-From" if kind is MailKind.REDIRECT else "From"
+    answer = _own_proof(facts, history, kind, place)
+    if facts.spf_aligned and answer[1] in _WITHOUT_SIGNATURE:
+        # SPF is what the sender would point to: say that it is not enough.
+        return "", "dkim_missing", ""
+    return answer
+
+
+def _own_proof(facts: _Facts, history: History, kind: MailKind, place: str) -> _Answer:
     signed = facts.signed(any_domain=False)
     if signed:
         against_it = _used_again(signed, history)

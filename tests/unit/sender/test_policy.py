@@ -101,6 +101,36 @@ def test_aligned_takes_proof_of_the_own_organisation(facts, proof):
     assert verdict.authentication is facts
 
 
+SIGNED = Rule(Policy.SIGNED, Outcome.REFUSE)
+
+
+@pytest.mark.parametrize("kind", [MailKind.DIRECT, MailKind.FORWARDED])
+def test_signed_takes_a_signature(kind):
+    """With or without SPF, on each way."""
+    for facts in (found(OWN), found(OWN, spf=spf(Result.FAIL))):
+        verdict = judged(facts, SIGNED, kind=kind)
+        assert verdict.outcome is Outcome.ACCEPT
+        assert verdict.proof == "signed by acme.com, aligned with the From address"
+
+
+@pytest.mark.parametrize("dkim", [(), (OTHER,)])
+def test_signed_takes_no_spf(dkim):
+    """A host that strangers use too passes SPF for them (CERT/CC VU#517845)."""
+    facts = found(*dkim, spf=spf(Result.PASS))
+    assert judged(facts).outcome is Outcome.ACCEPT
+    verdict = judged(facts, SIGNED)
+    assert (verdict.outcome, verdict.cause) == (Outcome.REFUSE, "S219")
+    assert "Mail of acme.com must be signed" in verdict.text
+
+
+def test_signed_names_what_a_signature_lacks():
+    """SPF beside it hides nothing of a signature that is there."""
+    broken = replace(OWN, result=Result.FAIL)
+    verdict = judged(found(broken, spf=spf(Result.PASS)), SIGNED)
+    assert verdict.cause == "S207"
+    assert judged(found(), SIGNED).cause == "S201"
+
+
 @pytest.mark.parametrize(
     ("facts", "reason", "words"),
     [
