@@ -288,7 +288,9 @@ class _Facts:
         by_dmarc = self.dmarc is not None and self.dmarc.spf_aligned
         # Another server may say that SPF passed, and DMARC for another reason.
         own = self.found.source != _RESULTS or self.is_related(self.spf.domain)
-        return (by_dmarc and own) or self.spf.domain == self.domain
+        # Not its name alone: for the null sender that is the HELO name, which proves no
+        # author (RFC 9989 section 4.4.2).
+        return (by_dmarc and own) or self.spf.aligned
 
     @property
     def told_by_dmarc(self) -> bool:

@@ -42,7 +42,8 @@ REJECTS = replace(
 
 def spf(result, domain="acme.com", text=""):
     """Return SPF for MAIL FROM."""
-    return SPFCheck(Identity.MAIL_FROM, domain, result, text)
+    aligned = domain == "acme.com"
+    return SPFCheck(Identity.MAIL_FROM, domain, result, text, aligned)
 
 
 def found(*dkim, spf=None, dmarc=NO_DMARC, author=ADA, source="checks"):
@@ -99,6 +100,14 @@ def test_aligned_takes_proof_of_the_own_organisation(facts, proof):
     assert verdict.outcome is Outcome.ACCEPT
     assert (verdict.proof, verdict.cause, verdict.text) == (proof, "", "")
     assert verdict.authentication is facts
+
+
+@pytest.mark.parametrize("dmarc", [NO_DMARC, REJECTS, None])
+def test_the_helo_name_of_a_null_sender_proves_no_author(dmarc):
+    """SPF counts by MAIL FROM alone (RFC 9989 section 4.4.2)."""
+    by_helo = SPFCheck(Identity.MAIL_FROM, "acme.com", Result.PASS, "null sender")
+    facts = Authentication(ADA, "checks", spf=(by_helo,), dmarc=dmarc)
+    assert judged(facts).outcome is Outcome.REFUSE
 
 
 SIGNED = Rule(Policy.SIGNED, Outcome.REFUSE)
