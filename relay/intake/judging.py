@@ -27,6 +27,7 @@ from relay.core.authentication import (
     Authentication,
     MailKind,
     Outcome,
+    Policy,
     Verdict,
 )
 from relay.core.peers import peer_network
@@ -354,7 +355,10 @@ class Examination:
         for author, kind in listed:
             rule = self._senders.rule(author, kind)
             found = await self._ask(author, kind)
-            if found is None:
+            if found is None and rule.policy is Policy.LISTED:
+                # What is only watched stops nothing, not even for now.
+                made = policy.listed(author.address, kind)
+            elif found is None:
                 made = policy.against(
                     "checks_busy",
                     Outcome.RETRY,

@@ -383,3 +383,12 @@ def test_on_which_way_a_mail_came(head, mail_from, kinds):
     headers = read_headers(head + b"From: ada@corp.example\r\n\r\n")
     who = writers(headers, read_author(headers.from_values), mail_from)
     assert [kind.value for _, kind in who.listed(PEOPLE.accepted[1])] == kinds
+
+
+async def test_a_policy_that_is_only_watched_puts_nothing_off(examine, monkeypatch):
+    """Neither where no place for its checks becomes free in time."""
+    monkeypatch.setattr(judging, "_WAIT_S", 0)
+    one = examine(Asked(), max_checks=1, policy="listed", monitor="aligned")
+    async with one._senders._turns.turn("192.0.2.1"):
+        verdict = await one.verdict(PEOPLE.users[1], LISTED)
+    assert (verdict.outcome, verdict.monitor) == (Outcome.ACCEPT, None)
