@@ -117,6 +117,9 @@ class Planner:
             drafts
             or upto.at - seen.at >= REMEMBER
             or upto.attempt - seen.attempt > MANY
+            # More had happened than is read at a time: what is told to nobody is
+            # passed all the same.
+            or (self._clock.now() - upto.at >= REMEMBER and upto.at > seen.at)
         ):
             new = await self._store.notices.plan(
                 drafts,

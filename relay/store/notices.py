@@ -114,9 +114,11 @@ class Notices(Part):
                 for row in attempts
                 if (event := _of_attempt(row, logged)) is not None
             ]
-            # What did not fit is read next time, from the last that did.
+            # What did not fit is read next time, from the last that did: with the
+            # overlap, for else the same rows would be read again and again.
             cut = [rows[-1].id for rows in (refused, held) if len(rows) == _READ]
-            at = min([now, *(_time_of(one) for one in cut)])
+            overlap = timedelta(seconds=_OVERLAP_S)
+            at = min([now, *(_time_of(one) + overlap for one in cut)])
             events += [_of_refusal(row) for row in refused]
             events += [_of_held(row) for row in held]
             told = [one for one in events if one.item.at >= since.begun]

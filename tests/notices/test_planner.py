@@ -178,6 +178,23 @@ async def test_refusals_that_the_user_is_told_of(
     assert (row.kind, row.recipient) == (NoticeKind.REFUSED, "ada@corp.example")
 
 
+@pytest.mark.parametrize("begun", [5, 65])
+async def test_a_flood_of_refusals_hides_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, begun: int
+) -> None:
+    """Of strangers who know a relay address, more within a minute than is read."""
+    monkeypatch.setattr("relay.store.notices._READ", 5)
+    stage.clock.move(seconds=begun)
+    for _ in range(23):
+        await stage.refuse(header_from="eve@stranger.example")
+    await stage.refuse(subject="Offer")
+    new = 0
+    for _ in range(300):
+        new += await stage.turn()
+        stage.clock.move(seconds=2)
+    assert new == 1
+
+
 async def test_a_removed_user_is_told_nothing(stage: Stage) -> None:
     """The mailbox may be somebody else's by now."""
     await stage.attempt(Event.NO_MATCH)
