@@ -150,6 +150,10 @@ def shown(value: Json) -> str:
     text = " ".join(str(value or "").split())
     if len(text) > _LONGEST:
         text = text[: _LONGEST - 1] + "…"
+    return _without_links(text)
+
+
+def _without_links(text: str) -> str:
     return _HOST.sub("www[.]", _SCHEME.sub(r"\1[:]", text))
 
 
@@ -182,8 +186,11 @@ def _refused(sheet: Sheet) -> Letter:
 
 
 def shown_reply(value: Json) -> str:
-    """Return the relay's own reply to a mail without the number of the refusal."""
-    return re.sub(r" \(ref [0-9a-z]+\)$", "", str(value or ""))
+    """Return the relay's own reply to a mail without the number of the refusal.
+
+    It may repeat what the mail said of its sender.
+    """
+    return _without_links(re.sub(r" \(ref [0-9a-z]+\)$", "", str(value or "")))
 
 
 def _held(sheet: Sheet) -> Letter:

@@ -81,9 +81,12 @@ def test_many_events_are_one_letter() -> None:
 
 def test_what_a_stranger_wrote_is_no_link() -> None:
     """Neither in text, where programs make links of addresses, nor in HTML."""
-    made = letter(row(NoticeKind.REFUSED, FACTS | {"subject": EVIL}), BERLIN)
+    reply = '550 5.7.1 Mail from "http://evil.example www.evil.example"@corp.example'
+    facts = FACTS | {"subject": EVIL, "reply": reply}
+    made = letter(row(NoticeKind.REFUSED, facts), BERLIN)
     for text in (made.text, made.html):
         assert "https://" not in text
+        assert "http://" not in text
         assert "www.evil" not in text
         assert "https[:]//evil.example/x" in text
     assert "<a " not in made.html
