@@ -206,10 +206,16 @@ class Edit:
 
     def is_from_salesforce(self, user_id: int, key: str) -> bool:
         """Say whether an accepted address is one that Salesforce alone named."""
+        return self._source(user_id, key) == Source.SALESFORCE
+
+    def is_own(self, user_id: int, key: str) -> bool:
+        """Say whether an accepted address came onto the list as the user's own."""
+        return self._source(user_id, key) == Source.OWN
+
+    def _source(self, user_id: int, key: str) -> str | None:
         table = schema.accepted_addresses
         this = (table.c.user_id == user_id) & (table.c.address == key)
-        source = self.connection.scalar(select(table.c.source).where(this))
-        return source == Source.SALESFORCE
+        return self.connection.scalar(select(table.c.source).where(this))
 
     def remove_address(self, user_id: int, key: str) -> bool:
         """Take an accepted address from a user; False: they did not have it."""

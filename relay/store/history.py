@@ -168,10 +168,16 @@ def _user(edit: Edit, change: _Change) -> User:
     raise Conflict(text)
 
 
+_COLUMNS: Final = frozenset(
+    {"name", "active", "role", "salesforce_id", "time_zone", "notify"}
+)
+"""What an edit changes of a user, one at a time."""
+
+
 def _undo_column(edit: Edit, change: _Change) -> str:
-    """Give a user's name, role, state, Salesforce user or time zone back."""
+    """Give a user's name, role, state, notices, Salesforce user or time zone back."""
     column = change.action.removeprefix("user_")
-    if column not in {"name", "active", "role", "salesforce_id", "time_zone"}:
+    if column not in _COLUMNS:
         text = f"{change.action} cannot be taken back by the relay"
         raise Conflict(text)
     user = _user(edit, change)
@@ -198,17 +204,21 @@ def _undo_email(edit: Edit, change: _Change) -> str:
         select(users.c.id).where(users.c.email_key == key, users.c.id != user.id),
         f"another user has the address {before} by now",
     )
+    _refuse_taken(edit, change, user.id, key)
     edit.connection.execute(
         update(users).where(users.c.id == user.id).values(email=before, email_key=key)
     )
     edit.add_address(user.id, key, Source.OWN)
     left = address_key(user.email) or fold_ascii(user.email)
-    if left != key:
+    # What was on the list before it became the user's own stays there.
+    keeps = left == key or not edit.is_own(user.id, left)
+    if not keeps:
         edit.remove_address(user.id, left)
     edit.done(
-        "user_email", user, {"email": user.email}, {"email": before, "keep_old": False}
+        "user_email", user, {"email": user.email}, {"email": before, "keep_old": keeps}
     )
-    return f"{user.name} has the address {before} again; {left} may not send"
+    words = "may send on" if keeps else "may not send"
+    return f"{user.name} has the address {before} again; {left} {words}"
 
 
 def _undo_add(edit: Edit, change: _Change) -> str:
@@ -261,6 +271,7 @@ def _undo_remove(edit: Edit, change: _Change) -> str:
         .values(expires_at=None, ended_at=None)
     )
     for one in change.old["accepted"]:
+        _refuse_taken(edit, change, user.id, _key(one))
         _add(edit, user.id, one)
     back = edit.user(user.id)
     edit.done("user_restore", back, None, change.old)
@@ -282,6 +293,22 @@ def _key(value: Any) -> str:
     return str(value["address"] if isinstance(value, dict) else value)
 
 
+def _refuse_taken(edit: Edit, change: _Change, user_id: int, key: str) -> None:
+    """Refuse where an address sends for another user since a change.
+
+    Raises:
+        Conflict: It does.
+    """
+    table = schema.accepted_addresses.c
+    edit.refuse_if(
+        select(table.id).where(
+            table.address == key, table.user_id != user_id, table.added_at > change.at
+        ),
+        f"{key} sends for another user by now; to let it send for both: "
+        "relay address add USER ADDRESS",
+    )
+
+
 def _add(edit: Edit, user_id: int, value: Any) -> None:
     given: Mapping[str, Any] = value if isinstance(value, dict) else {}
     source = Source(given.get("source", Source.ADMIN))
@@ -299,6 +326,7 @@ def _undo_address(edit: Edit, change: _Change) -> str:
     if change.old is None:
         edit.done("address_remove", user, now, None)
         return f"{key} may not send for {user.email} any more"
+    _refuse_taken(edit, change, user.id, key)
     _add(edit, user.id, change.old)
     edit.done("address_add", user, now, change.old)
     return f"{key} may send for {user.email} again"

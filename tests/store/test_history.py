@@ -34,6 +34,7 @@ EDITS = {
     "user_role": lambda d, u: d.set_role(u.id, Role.ADMIN, "eve"),
     "user_salesforce_id": lambda d, u: d.set_salesforce_id(u.id, "005B", "eve"),
     "user_time_zone": lambda d, u: d.set_time_zone(u.id, "Europe/Rome"),
+    "user_notify": lambda d, u: d.set_notify(u.id, "all", "eve"),
     "user_email": lambda d, u: d.set_email(u.id, "al@corp.example", "eve"),
     "address_add": lambda d, u: d.add_address(u.id, "*@corp.example", "eve"),
     "address_add by a delegate": lambda d, u: d.add_address(
@@ -191,6 +192,56 @@ async def test_an_address_that_another_user_has_by_now_is_not_given_back(store, 
     await store.directory.add_user("Cy", "al@corp.example", Role.REP, None, "eve")
     with pytest.raises(Conflict, match="another user has the address al@"):
         await store.history.undo(gone, "root")
+
+
+async def test_an_address_that_sends_for_another_by_now_is_not_given_back(
+    store, user, clock
+):
+    """Neither alone, nor as the user's own, nor with a user who comes back."""
+    directory = store.directory
+    ben = await directory.add_user("Ben", "ben@corp.example", Role.REP, None, "eve")
+    await directory.add_address(user.id, "box@corp.example", "eve")
+    await directory.remove_address(user.id, "box@corp.example", "eve")
+    alone = (await last(store))["id"]
+    await directory.set_email(user.id, "al@corp.example", "eve")
+    own = (await last(store))["id"]
+    clock.move(1)
+    await directory.add_address(ben.id, "box@corp.example", "eve")
+    await directory.add_address(ben.id, "ada@corp.example", "eve")
+    before = await state(store)
+    for change in (alone, own):
+        with pytest.raises(Conflict, match="sends for another user by now"):
+            await store.history.undo(change, "root")
+    assert await state(store) == before
+    await directory.remove_user(user.id, "eve")
+    gone = (await last(store))["id"]
+    clock.move(1)
+    await directory.add_address(ben.id, "al@corp.example", "eve")
+    with pytest.raises(Conflict, match="sends for another user by now"):
+        await store.history.undo(gone, "root")
+
+
+async def test_an_address_that_is_shared_can_be_given_back(store, user, clock):
+    """It sent for both before the change."""
+    directory = store.directory
+    ben = await directory.add_user("Ben", "ben@corp.example", Role.REP, None, "eve")
+    for one in (user, ben):
+        await directory.add_address(one.id, "box@corp.example", "eve")
+    clock.move(1)
+    before = await state(store)
+    await directory.remove_address(user.id, "box@corp.example", "eve")
+    assert await store.history.undo((await last(store))["id"], "root")
+    assert await state(store) == before
+
+
+async def test_an_alias_that_became_the_own_address_stays_an_alias(store, user):
+    """It was on the list before the change that is taken back."""
+    await store.directory.add_address(user.id, "al@corp.example", "eve")
+    before = await state(store)
+    await store.directory.set_email(user.id, "al@corp.example", "eve")
+    words = await store.history.undo((await last(store))["id"], "root")
+    assert words.endswith("al@corp.example may send on")
+    assert await state(store) == before
 
 
 async def test_changes_of_a_removed_user_wait_for_them(store, user):
