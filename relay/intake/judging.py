@@ -384,7 +384,14 @@ class Examination:
         # Files that are imported are old by nature.
         old = self._handover.door == "import"
         history = self._senders.history(self._mail, self._reused, old=old)
-        return policy.judge(rule, found, history, address=author.address, kind=kind)
+        return policy.judge(
+            rule,
+            found,
+            history,
+            address=author.address,
+            kind=kind,
+            passed_on=self._mail.writers.forwarded,
+        )
 
     async def _ask(self, author: Author, kind: MailKind) -> Authentication | None:
         """Return what is found about an author, asked once for a mail."""

@@ -144,6 +144,7 @@ def judge(
     *,
     address: str,
     kind: MailKind = MailKind.DIRECT,
+    passed_on: bool = False,
 ) -> Verdict:
     """Judge a mail whose author is on the list.
 
@@ -153,11 +154,14 @@ def judge(
         history: For signatures that are old or used again.
         address: The author that was judged, as written.
         kind: The way on which the mail came.
+        passed_on: A list or a forwarder left its marks, also on a redirected mail.
     """
-    verdict = _by(rule.policy, rule.otherwise, authentication, history, address, kind)
+    by_itself = passed_on or kind is MailKind.FORWARDED
+    facts = None if authentication is None else _Facts(authentication, by_itself)
+    verdict = _by(rule.policy, rule.otherwise, facts, history, address, kind)
     if rule.monitor is None:
         return verdict
-    other = _by(rule.monitor, rule.otherwise, authentication, history, address, kind)
+    other = _by(rule.monitor, rule.otherwise, facts, history, address, kind)
     return replace(verdict, monitor=Foresight(rule.monitor, other.outcome, other.cause))
 
 
@@ -199,16 +203,16 @@ def against(
 def _by(
     policy: Policy,
     otherwise: Outcome,
-    found: Authentication | None,
+    facts: _Facts | None,
     history: History,
     address: str,
     kind: MailKind,
 ) -> Verdict:
+    found = None if facts is None else facts.found
     if policy is Policy.LISTED:
         return replace(listed(address, kind), authentication=found)
-    if found is None:
+    if facts is None or found is None:
         raise ValueError("a policy that asks for proof needs what was found")
-    facts = _Facts(found)
     good = Verdict(Outcome.ACCEPT, policy, kind, authentication=found, address=address)
     if found.source in TRUSTED:
         words = _WORDS[found.source].format(found.source_detail)
@@ -222,7 +226,8 @@ def _by(
     if not reason:
         return replace(good, proof=proof)
     outcome = Outcome.RETRY if cause(reason).temporary else otherwise
-    spared = reason in _NOT_REFUSED or _vouched(found, kind)
+    redirected = kind is MailKind.REDIRECT and facts.passed_on
+    spared = reason in _NOT_REFUSED or redirected or _vouched(found, kind)
     if reason in _HELD or (outcome is Outcome.REFUSE and spared):
         outcome = Outcome.HOLD
     return against(
@@ -257,8 +262,9 @@ _Answer = tuple[str, str, str]
 class _Facts:
     """What was found, under the names that a policy asks by."""
 
-    def __init__(self, found: Authentication) -> None:
+    def __init__(self, found: Authentication, passed_on: bool) -> None:  # noqa: FBT001
         self.found = found
+        self.passed_on = passed_on
         self.domain = found.author.rpartition("@")[2]
         self.dmarc = found.dmarc
         mail_from = [one for one in found.spf if one.identity is Identity.MAIL_FROM]
@@ -318,8 +324,8 @@ def _aligned(facts: _Facts, history: History, kind: MailKind) -> _Answer:
     place = "Resent-From" if kind is MailKind.REDIRECT else "From"
     # What a server passes on, SPF proves to come from that server, whoever wrote it: it
     # may be that of the author's own mailbox (RFC 7960 section 3.2).
-    handed_over = kind is not MailKind.FORWARDED
-    if handed_over and facts.spf_aligned and facts.spf is not None:
+    # So may be a Resent-From, which a stranger can write before it comes there.
+    if not facts.passed_on and facts.spf_aligned and facts.spf is not None:
         domain = facts.spf.domain
         text = f"sent by a server of {domain} (SPF), aligned with the {place} address"
         return text + facts.by, "", ""

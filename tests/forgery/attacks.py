@@ -730,6 +730,31 @@ REPLAYED: Final = (
         source="Weak Links A11: forwarding",
     ),
     Attack(
+        "sent to her mailbox as a redirect of hers, and forwarded by its server",
+        NOTHING,
+        plain(
+            "From: carl@customer.example",
+            top=b"X-Forwarded-To: log@in.example\r\n"
+            b"Resent-From: Ada Rep <ada@corp.example>\r\n",
+        ),
+        "S212",
+        mail_from=ADA,
+        peer=CORP_PEER,
+        held=True,
+        source="Weak Links A11: forwarding",
+    ),
+    Attack(
+        "sent to her mailbox as a redirect of her own mail, and forwarded",
+        NOTHING,
+        plain(FROM_ADA, top=b"Resent-From: Ada Rep <ada@corp.example>\r\n"),
+        "S212",
+        mail_from="ada+caf_=log=in.example@corp.example",
+        peer=CORP_PEER,
+        held=True,
+        smtp_only=True,
+        source="Weak Links A11: forwarding",
+    ),
+    Attack(
         "sent to a list of her company",
         NOTHING,
         plain(FROM_ADA, List_Id="<all.lists.corp.example>"),

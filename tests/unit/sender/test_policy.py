@@ -57,9 +57,9 @@ def found(*dkim, spf=None, dmarc=NO_DMARC, author=ADA, source="checks"):
     return Authentication(author, source, spf=checks, dkim=dkim, dmarc=dmarc)
 
 
-def judged(facts, rule=ALIGNED, history=FRESH, kind=MailKind.DIRECT):
+def judged(facts, rule=ALIGNED, history=FRESH, kind=MailKind.DIRECT, **more):
     """Return the verdict on a mail of Ada's."""
-    return policy.judge(rule, facts, history, address=ADA, kind=kind)
+    return policy.judge(rule, facts, history, address=ADA, kind=kind, **more)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,18 @@ def test_the_helo_name_of_a_null_sender_proves_no_author(dmarc):
     by_helo = SPFCheck(Identity.MAIL_FROM, "acme.com", Result.PASS, "null sender")
     facts = Authentication(ADA, "checks", spf=(by_helo,), dmarc=dmarc)
     assert judged(facts).outcome is Outcome.REFUSE
+
+
+def test_a_redirect_that_a_forwarder_passed_on_needs_a_signature():
+    """Its server sends whatever reached the mailbox, also what a stranger wrote."""
+    redirect = MailKind.REDIRECT
+    facts = found(spf=spf(Result.PASS))
+    assert judged(facts, kind=redirect).outcome is Outcome.ACCEPT
+    verdict = judged(facts, kind=redirect, passed_on=True)
+    assert (verdict.outcome, verdict.cause) == (Outcome.HOLD, "S212")
+    verdict = judged(found(OWN), kind=redirect, passed_on=True)
+    assert verdict.outcome is Outcome.ACCEPT
+    assert judged(found(), kind=redirect).outcome is Outcome.REFUSE
 
 
 SIGNED = Rule(Policy.SIGNED, Outcome.REFUSE)
