@@ -36,7 +36,7 @@ from relay.sender import policy
 from relay.sender.accepted import Author, is_listed
 from relay.sender.authenticate import CHECKS, AuthenticationRequest
 from relay.sender.dkim import USED_FIELDS, read_signatures
-from relay.sender.results import read_results
+from relay.sender.results import is_spoiled, read_results
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -204,17 +204,33 @@ class Senders:
         self, handover: Handover, head: bytes, author: Author, used: frozenset[str]
     ) -> Authentication | None:
         """Return what a configured server wrote on top of the mail, or None."""
-        names = [
-            one.id
-            for one in self._config.authserv
-            if _among(handover.peer, one.networks)
-        ]
+        names = self._authserv(handover)
         if not names:
             return None
         found = read_results(head, names, author.key)
         if found is None:
             return None
         return _covered(found, head, self._clock.now(), used)
+
+    def _authserv(self, handover: Handover) -> list[str]:
+        """Return the names of the servers that may have handed a mail over."""
+        return [
+            one.id
+            for one in self._config.authserv
+            if _among(handover.peer, one.networks)
+        ]
+
+    def sent_from(self, handover: Handover, head: bytes) -> str:
+        """Return the address that SPF is asked about; empty where there is none.
+
+        A server that wrote down what it found had the mail from somebody else. Where
+        that cannot be read, SPF of the server itself must not take its place: it may
+        send for the author's domain.
+        """
+        if not _is_ip(handover.peer):
+            return ""
+        passed_on = bool(self._authserv(handover)) and is_spoiled(head)
+        return "" if passed_on else handover.peer
 
     async def found(
         self, handover: Handover, request: AuthenticationRequest
@@ -405,7 +421,7 @@ class Examination:
             found = await self._senders.found(
                 handover,
                 AuthenticationRequest(
-                    peer_ip=handover.peer if _is_ip(handover.peer) else "",
+                    peer_ip=self._senders.sent_from(handover, self._head),
                     helo=handover.helo,
                     mail_from=handover.mail_from,
                     author=author.key,

@@ -171,6 +171,22 @@ def topmost(head: bytes, known: set[str], fields: int) -> list[Results]:
     return block
 
 
+def is_spoiled(head: bytes) -> bool:
+    """Say whether the first field of the mail cannot be read.
+
+    A stranger may have written what does that into the envelope or a signature, and the
+    server that wrote the field copied it.
+    """
+    for name, value in header_fields(head):
+        if name == FIELD:
+            try:
+                parse(value)
+            except _Unreadable:
+                return True
+            break
+    return False
+
+
 # ------------------------------------------------------------------ the grammar
 
 

@@ -198,6 +198,29 @@ async def test_a_door_without_an_address_has_no_spf(examine):
     assert ask.requests[0].peer_ip == ""
 
 
+@pytest.mark.parametrize(
+    ("results", "peer", "asked"),
+    [
+        (b"mx.corp.example; spf=fail smtp.mailfrom=a(b@evil.example", "10.0.0.25", ""),
+        (b"mx.corp.example; spf", "10.0.0.25", ""),
+        # Mail of the company itself has none, or that of another server below.
+        (b"", "10.0.0.25", "10.0.0.25"),
+        (b"mx.else.example; spf=pass", "10.0.0.25", "10.0.0.25"),
+        (b"mx.corp.example; spf", "192.0.2.1", "192.0.2.1"),
+    ],
+)
+async def test_spf_of_a_server_takes_not_the_place_of_what_it_found(
+    examine, results, peer, asked
+):
+    """A stranger who spoils its field would else be proven by the server itself."""
+    ask = Asked()
+    raw = b"Authentication-Results: " * bool(results) + results + b"\r\n" + RAW
+    server = {"id": "mx.corp.example", "networks": ["10.0.0.25"]}
+    one = examine(ask, Handover(peer), raw=raw.lstrip(), authserv=[server])
+    await one.verdict(ADA, LISTED)
+    assert [request.peer_ip for request in ask.requests] == [asked]
+
+
 async def test_nothing_is_found_without_dns(examine):
     """A policy that wants proof then has none; the mail is not let in."""
     verdict = await examine().verdict(ADA, LISTED)
