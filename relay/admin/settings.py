@@ -90,7 +90,7 @@ class Setting:
 
 def in_force(settings: Settings, kept: Mapping[str, Json]) -> list[Setting]:
     """Return the editable settings; `kept` are the values in the store."""
-    of_domains = [key for key in sorted(kept) if _base(key) in KEYS and key not in KEYS]
+    of_domains = [key for key in sorted(kept) if base(key) in KEYS and key not in KEYS]
     return [
         *(_of_file(settings, kept, key) for key in OF_FILE),
         *(_of_store(kept, key) for key in OF_STORE),
@@ -99,7 +99,7 @@ def in_force(settings: Settings, kept: Mapping[str, Json]) -> list[Setting]:
 
 
 def _of_file(settings: Settings, kept: Mapping[str, Json], key: str) -> Setting:
-    section, name = _base(key).split(".")
+    section, name = base(key).split(".")
     part = getattr(settings, section)
     value = kept.get(key, _plain(getattr(part, name)))
     source = "store" if key in kept else "file"
@@ -115,7 +115,7 @@ def _of_store(kept: Mapping[str, Json], key: str) -> Setting:
 def of_file(settings: Settings, key: str) -> Setting | None:
     """Return a setting that only the file can change; None if there is no such key."""
     field = _file_field(settings, key)
-    if _base(key) in EDITABLE or field is None:
+    if base(key) in EDITABLE or field is None:
         return None
     return Setting(key, _shown(settings, key, field), "file", field.description or "")
 
@@ -128,13 +128,13 @@ def require_editable(settings: Settings, key: str) -> None:
     """
     if key in EDITABLE:
         return
-    base = _base(key)
-    if base in KEYS:
-        domain = key.removeprefix(f"{base}.")
+    of_all = base(key)
+    if of_all in KEYS:
+        domain = key.removeprefix(f"{of_all}.")
         if is_domain(domain) and "." in domain:
             return
         problem = f"{key} does not end in a domain in small ASCII letters"
-        raise InvalidInput(problem, f"write it like {base}.acme.com")
+        raise InvalidInput(problem, f"write it like {of_all}.acme.com")
     known = ", ".join(EDITABLE)
     if _file_field(settings, key) is None:
         raise InvalidInput(f"{key} is no setting of the store", f"known: {known}")
@@ -157,7 +157,7 @@ def read_value(settings: Settings, key: str, text: str) -> Json:
             hint = f"write one of {', '.join(own.values)}"
             raise InvalidInput(f"{key} = {text!r} does not fit", hint)
         return own.values[word]
-    section, name = _base(key).split(".")
+    section, name = base(key).split(".")
     model = type(getattr(settings, section))
     field = model.model_fields[name]
     is_list = get_origin(field.annotation) is tuple
@@ -191,7 +191,7 @@ def _hint(field: Any, error: Any) -> str:
     return str(field.description)
 
 
-def _base(key: str) -> str:
+def base(key: str) -> str:
     """Return a key without the domain that it may hold for alone."""
     return ".".join(key.split(".")[:2])
 

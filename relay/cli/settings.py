@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from relay.admin.inputs import address_pattern, known_pattern
-from relay.admin.settings import in_force, of_file, read_value, require_editable
+from relay.admin.settings import base, in_force, of_file, read_value, require_editable
 from relay.cli import entry
 from relay.cli.entry import RelayGroup, actor, checked, open_store, run
 from relay.cli.output import json_option, print_json, table
@@ -42,7 +42,7 @@ def list_(*, as_json: bool) -> None:
         return
     table(
         ["key", "value", "from", "meaning"],
-        ((row.key, _text(row.value), row.source, row.help) for row in rows),
+        ((row.key, _text(row.value), _source(row), row.help) for row in rows),
         whole=["key"],
         wrap=True,
     )
@@ -59,7 +59,8 @@ def get(key: str, *, as_json: bool) -> None:
     if as_json:
         print_json([row.as_json()])
         return
-    click.echo(_text(row.value))
+    # For programs: JSON, as ever. People are shown what `set` takes.
+    click.echo(row.value if isinstance(row.value, str) else json.dumps(row.value))
     if in_file:
         text = f"{key} is of the settings file; a change there needs a restart."
         click.secho(text, err=True, dim=True)
@@ -99,8 +100,11 @@ def unset(key: str) -> None:
     loaded = entry.settings()
     require_editable(loaded, key)
     _keep(loaded, key, None)
-    value = _editable(loaded, key).value
-    click.echo(f"{key} is {_text(value)} now, from the file or by default.")
+    row = _editable(loaded, key)
+    if row.key == key:
+        click.echo(f"{key} is {_text(row.value)} now, from the file or by default.")
+    else:
+        click.echo(f"{key} is not set: {row.key} holds, {_text(row.value)}.")
 
 
 def _keep(loaded: Settings, key: str, value: Json) -> None:
@@ -112,8 +116,10 @@ def _keep(loaded: Settings, key: str, value: Json) -> None:
 
 
 def _editable(loaded: Settings, key: str) -> Setting:
+    """Return the setting that holds: for a domain without one, that for all."""
     require_editable(loaded, key)
-    return next(row for row in _in_force(loaded) if row.key == key)
+    rows = {row.key: row for row in _in_force(loaded)}
+    return rows.get(key) or rows[base(key)]
 
 
 def _in_force(loaded: Settings) -> list[Setting]:
@@ -124,7 +130,14 @@ def _in_force(loaded: Settings) -> list[Setting]:
     return in_force(loaded, run(job()))
 
 
+def _source(row: Setting) -> str:
+    return "file or default" if row.source == "file" else row.source
+
+
 def _text(value: Json) -> str:
+    """Write a value as `relay settings set` takes it."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ",".join(map(str, value))
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -352,6 +352,28 @@ def test_a_setting_can_be_taken_back(relay: Any) -> None:
     assert (row["value"], row["source"]) == ("all", "file")
 
 
+def test_a_domain_without_a_setting_has_that_for_all(relay: Any) -> None:
+    """It can be taken back and read like every other key."""
+    key = "sender.policy.acme.com"
+    relay("settings", "set", "sender.policy", "signed")
+    relay("settings", "set", key, "any_pass_none_fail")
+    assert relay("settings", "get", key).stdout == "any_pass_none_fail\n"
+    said = relay("settings", "unset", key).stdout
+    assert said == f"{key} is not set: sender.policy holds, signed.\n"
+    assert relay("settings", "unset", key).stdout == said
+    assert relay("settings", "get", key).stdout == "signed\n"
+    assert key not in [row["key"] for row in relay.json("settings", "list")]
+
+
+def test_settings_are_listed_as_they_are_set(relay: Any) -> None:
+    """What no file sets is not said to be of the file alone."""
+    said = relay("settings", "set", "match.internal_domains", "auto,a.example").stdout
+    assert said == "match.internal_domains is auto,a.example now.\n"
+    text = " ".join(relay("settings", "list").stdout.split())
+    assert "match.internal_domains auto,a.example store" in text
+    assert "match.several all file or default" in text
+
+
 # ---------------------------------------------------------------- people change
 
 
