@@ -310,7 +310,8 @@ def _show_steps(steps: Sequence[ImportStep], *, as_json: bool) -> None:
 
 
 def _ask(count: int) -> None:
-    if sys.stdin.isatty() and click.confirm(f"Make {count} changes?", err=True):
+    if sys.stdin.isatty() and click.confirm(f"Make the changes ({count})?", err=True):
         return
-    problem = f"{count} changes were not made; --yes makes them without asking"
+    what = "1 change was" if count == 1 else f"{count} changes were"
+    problem = f"{what} not made; --yes makes changes without asking"
     raise Failure(problem)

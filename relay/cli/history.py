@@ -87,7 +87,7 @@ def history(
             for row in rows
         ),
         whole=["id", "at (UTC)"],
-        fold=["before", "after", "change"],
+        wrap=True,
         empty="Nothing was changed yet.",
     )
 
@@ -105,7 +105,7 @@ def _undo(number: int, *, as_json: bool) -> None:
     if as_json:
         print_json([row])
     else:
-        click.echo(f"{said[0].upper()}{said[1:]}.")
+        click.echo(f"Change {number} is taken back: {said}.")
 
 
 def _change(row: dict[str, Any]) -> str:
@@ -127,5 +127,7 @@ def _text(value: object) -> str:
         said = {name: _text(one) for name, one in value.items()}
         return ", ".join(f"{name}: {one}" for name, one in said.items() if one)
     if isinstance(value, list):
-        return ", ".join(_text(one) for one in value)
+        return ", ".join(
+            f"({_text(one)})" if isinstance(one, dict) else _text(one) for one in value
+        )
     return json.dumps(value)

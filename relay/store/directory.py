@@ -458,7 +458,10 @@ class DirectoryStore(Part):
             user = edit.user(user_id)
             old = edit.accepted(user_id, key)
             if not edit.remove_address(user_id, key):
-                text = f"{user.email} has no accepted address {key!r}"
+                text = (
+                    f"{user.email} has no accepted address {key!r}; `relay address "
+                    f"list {user.email}` shows all"
+                )
                 raise NotFound(text)
             edit.done("address_remove", user, old, None)
 
@@ -563,7 +566,10 @@ class DirectoryStore(Part):
             )
             if not gone.rowcount:
                 name = whose if isinstance(whose, str) else whose.email
-                text = f"there is no exclusion {pattern!r} ({name})"
+                text = (
+                    f"there is no exclusion {pattern!r} ({name}); `relay exclude list` "
+                    "shows all"
+                )
                 raise NotFound(text)
             edit.done("exclude_remove", whose, before, None)
 

@@ -114,7 +114,7 @@ class History(Part):
                 text = f"change {change_id} was taken back already, by change {by}"
                 raise Conflict(text)
             if reason := _FOR_GOOD.get(row.action):
-                text = f"{row.action} cannot be taken back: {reason}"
+                text = f"{_words(row.action)} cannot be taken back: {reason}"
                 raise Conflict(text)
             undo = _UNDO.get(row.action) or _undo_column
             edit.undoes = row.id
@@ -138,9 +138,25 @@ class _Change:
     def moved_on(self, now: object, what: str) -> Conflict:
         """Return the error for a state that is not what this change left."""
         return Conflict(
-            f"{what} is {now} now, and not {self.new} as change {self.id} left it: "
+            f"{what} is {_said(now)} now, and not {_said(self.new)} as change "
+            f"{self.id} left it: "
             "it was changed since (relay history shows by whom)"
         )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _said(value: object) -> str:
+    """Write a value of the audit as a person reads it."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value)
 
 
 def _undone(connection: Connection, ids: list[int]) -> dict[int, int]:
@@ -178,19 +194,19 @@ def _undo_column(edit: Edit, change: _Change) -> str:
     """Give a user's name, role, state, notices, Salesforce user or time zone back."""
     column = change.action.removeprefix("user_")
     if column not in _COLUMNS:
-        text = f"{change.action} cannot be taken back by the relay"
+        text = f"{_words(change.action)} cannot be taken back by the relay"
         raise Conflict(text)
     user = _user(edit, change)
     now = getattr(user, column)
     if now != change.new:
-        raise change.moved_on(now, f"the {column} of {user.email}")
+        raise change.moved_on(now, f"the {_words(column)} of {user.email}")
     edit.connection.execute(
         update(schema.users)
         .where(schema.users.c.id == user.id)
         .values({column: change.old})
     )
     edit.done(change.action, user, now, change.old)
-    return f"{column} of {user.email} is {change.old} again"
+    return f"the {_words(column)} of {user.email} is {_said(change.old)} again"
 
 
 def _undo_email(edit: Edit, change: _Change) -> str:
@@ -232,8 +248,9 @@ def _undo_add(edit: Edit, change: _Change) -> str:
     for row in rows:
         if row.id not in undone:
             text = (
-                f"{user.email} was changed since (change {row.id}, {row.action}); to "
-                "remove the user with all of that: relay user remove USER"
+                f"{user.email} was changed since (change {row.id}, "
+                f"{_words(row.action)}); to remove the user with all of that: relay "
+                "user remove USER"
             )
             raise Conflict(text)
     edit.done("user_remove", user, edit.end_user(user), None)
@@ -388,7 +405,7 @@ def _undo_setting(edit: Edit, change: _Change) -> str:
         raise change.moved_on(now, change.subject)
     replace_value(edit.connection, schema.settings, change.subject, change.old)
     edit.done("setting_set", change.subject, now, change.old)
-    what = "from the file or by default" if change.old is None else change.old
+    what = "from the file or by default" if change.old is None else _said(change.old)
     return f"{change.subject} is {what} again"
 
 

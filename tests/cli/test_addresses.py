@@ -224,7 +224,11 @@ def test_the_history_is_listed_and_undone(relay: Any, ada: Any) -> None:
     text = " ".join(relay("history").stdout.split())
     assert "Ada Lovelace" in text
     said = relay("history", "undo", str(change["id"])).stdout
-    assert said == "Name of ada@corp.example is Ada Byron again.\n"
+    number = change["id"]
+    assert said == (
+        f"Change {number} is taken back: the name of ada@corp.example is Ada Byron "
+        "again.\n"
+    )
     assert relay.json("user", "list") == [ada]
     line = relay.error("history", "undo", str(change["id"]), status=1)
     assert "taken back already" in line
@@ -233,6 +237,34 @@ def test_the_history_is_listed_and_undone(relay: Any, ada: Any) -> None:
     assert relay.json("history", "--since", "1h") == relay.json("history")
     (undo,) = relay.json("history", "undo", str(relay.json("history")[-1]["id"]))
     assert undo["after"] == "Ada Lovelace"
+
+
+def test_an_undone_setting_is_written_as_it_is_set(relay: Any) -> None:
+    """A list with commas, and no None; the same words where it cannot be undone."""
+    key = "match.internal_domains"
+    relay("settings", "set", key, "auto,a.example")
+    relay("settings", "unset", key)
+    first, second = (str(row["id"]) for row in relay.json("history"))
+    line = relay.error("history", "undo", first, status=1)
+    assert f"{key} is not set now, and not auto,a.example as change {first}" in line
+    said = relay("history", "undo", second).stdout
+    assert said == f"Change {second} is taken back: {key} is auto,a.example again.\n"
+    relay("settings", "set", "active", "false")
+    relay("settings", "set", "active", "true")
+    off = str(relay.json("history")[-2]["id"])
+    assert "active is true now, and not false" in relay.error(
+        *("history", "undo", off), status=1
+    )
+
+
+def test_long_changes_stay_on_a_page(relay: Any, ada: Any) -> None:
+    """A removed user's row goes on below, and keeps the addresses apart."""
+    for number in range(9):
+        relay("address", "add", "Ada Byron", f"ada{number}@other.example")
+    relay("user", "remove", "Ada Byron")
+    lines = relay("history").stdout.splitlines()
+    assert max(len(line) for line in lines) <= 200
+    assert "(address: ada@corp.example" in " ".join(" ".join(lines).split())
 
 
 def test_a_removed_user_is_brought_back(relay: Any, ada: Any) -> None:

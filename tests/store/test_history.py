@@ -115,7 +115,7 @@ async def test_a_user_who_was_changed_since_is_not_undone(store, user):
     await store.directory.rotate_address(user.id, timedelta(0), "eve")
     rotated = await last(store)
     await store.history.undo(renamed["id"], "root")
-    with pytest.raises(Conflict, match=f"change {rotated['id']}, user_rotate"):
+    with pytest.raises(Conflict, match=f"change {rotated['id']}, user rotate"):
         await store.history.undo(added["id"], "root")
     ben = await store.directory.add_user("Ben", "b@corp.example", Role.REP, None, "x")
     added = await last(store)
