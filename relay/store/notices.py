@@ -301,7 +301,10 @@ class Notices(Part):
             if ids is not None:
                 known = set(connection.scalars(select(n.id).where(n.id.in_(ids))))
                 if lost := set(ids) - known:
-                    problem = f"there is no notice {min(lost)}"
+                    problem = (
+                        f"there is no notice {min(lost)}; `relay notices list` shows "
+                        "all"
+                    )
                     raise NotFound(problem)
             which = open_ones if ids is None else and_(open_ones, n.id.in_(ids))
             changed = connection.scalars(
@@ -405,7 +408,7 @@ def _held(connection: Connection, floor: str) -> Sequence[Any]:
     query = (
         select(
             *(m.id, m.id.label("message_id"), m.user_id, m.received_at, m.reason),
-            *(m.detail, m.header_from, m.header_to, m.subject),
+            *(m.detail, m.header_from, m.header_to, m.subject, m.verdict),
         )
         .where(
             m.state == State.HELD.value,
@@ -421,7 +424,8 @@ def _held(connection: Connection, floor: str) -> Sequence[Any]:
 
 
 def _of_held(row: Row[Any]) -> NoticeEvent:
-    facts = _mail(row) | {"reason": row.reason, "detail": row.detail}
+    said = load(row.verdict)["text"] if row.verdict and not row.detail else ""
+    facts = _mail(row) | {"reason": row.reason, "detail": row.detail or said}
     item = NoticeItem(f"held:{row.message_id}", moment(row.received_at), facts)
     return NoticeEvent(NoticeKind.HELD, row.user_id, item)
 

@@ -270,7 +270,8 @@ async def test_held_and_refused_mails(store, clock, make, user):
     begin = await store.notices.end()
     envelope, raw = make(user.id)
     (recipient,) = envelope.recipients
-    held = replace(recipient, held_for="dmarc_failed")
+    verdict = {"text": "DMARC of acme.example asks to stop it"}
+    held = replace(recipient, held_for="dmarc_failed", verdict=verdict)
     await store.messages.put(replace(envelope, recipients=(held,)), raw)
     by_hand, raw = make(user.id)
     await store.messages.put(by_hand, raw)
@@ -300,6 +301,7 @@ async def test_held_and_refused_mails(store, clock, make, user):
     ]
     assert events[0].item.facts["subject"] == "Offer"
     assert events[1].item.facts["reason"] == "dmarc_failed"
+    assert events[1].item.facts["detail"] == "DMARC of acme.example asks to stop it"
     counts = await store.notices.digest(user.id, begin.at)
     assert counts == {"held": 2, "refused": 1}
 
