@@ -25,6 +25,7 @@ from relay.sender.dmarc import Walker
 from relay.sender.resolver import DNSFailure, Resolver
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from relay.config import Settings
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from relay.sender.resolver import MailLookups
     from relay.store import Store
 
+_Seen = tuple[Authentication, MailKind]
+"""What was found about a mail, and on which way it came."""
 LATELY: Final = timedelta(days=30)
 """How far back mail of the domain is looked at."""
 _MOST: Final = 500
@@ -60,7 +63,7 @@ async def sender(
         await _listed(store, key),
         await _spf(lookups, domain),
         await _dmarc(lookups, domain),
-        _dkim(seen, domain),
+        _dkim([found for found, _ in seen], domain),
         *(_policy(one, seen, clock.now()) for one in _TRIED),
     ]
 
@@ -143,7 +146,7 @@ def _dkim(seen: list[Authentication], domain: str) -> Finding:
     return ok("DKIM", text)
 
 
-def _policy(which: Policy, seen: list[Authentication], now: datetime) -> Finding:
+def _policy(which: Policy, seen: Sequence[_Seen], now: datetime) -> Finding:
     """Say how much of the mail that was seen a policy would take."""
     area = f"policy {which}"
     if not seen:
@@ -151,7 +154,8 @@ def _policy(which: Policy, seen: list[Authentication], now: datetime) -> Finding
     rule = policy.Rule(which, Outcome.REFUSE)
     history = policy.History(now, LATELY + LATELY)
     verdicts = [
-        policy.judge(rule, found, history, address=found.author) for found in seen
+        policy.judge(rule, found, history, address=found.author, kind=kind)
+        for found, kind in seen
     ]
     bad = [one for one in verdicts if one.outcome is not Outcome.ACCEPT]
     text = f"would take {len(verdicts) - len(bad)} of {len(verdicts)} mails"
@@ -160,9 +164,12 @@ def _policy(which: Policy, seen: list[Authentication], now: datetime) -> Finding
     return warn(area, text, f"{bad[0].cause}: {bad[0].text}")
 
 
-async def _seen(store: Store, domain: str, since: datetime) -> list[Authentication]:
+async def _seen(store: Store, domain: str, since: datetime) -> list[_Seen]:
     """Return what was found about mail of the domain, as far as it was looked for."""
     rows = await store.sender.proofs(domain, since)
-    found = [row["authentication"] for row in rows[:_MOST] if row["authentication"]]
-    read = [from_json(one) for one in found]
-    return [one for one in read if one.source not in policy.TRUSTED]
+    seen = [
+        (from_json(row["authentication"]), MailKind(row["kind"]))
+        for row in rows[:_MOST]
+        if row["authentication"]
+    ]
+    return [one for one in seen if one[0].source not in policy.TRUSTED]

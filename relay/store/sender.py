@@ -173,14 +173,15 @@ class SenderFacts(Part):
 
         def work(connection: Connection) -> list[tuple[str, Json]]:
             rows = [
-                (row.id, load(row.verdict))
+                (row.id, verdict)
                 for query in queries
-                for row in connection.execute(query)
+                for row in connection.execute(query.execution_options(yield_per=_PART))
+                if _domain(verdict := load(row.verdict)) == domain
             ]
             return sorted(rows, key=lambda one: one[0], reverse=True)
 
         found = await self._context.read(work)
-        return [one for _, one in found if _domain(one) == domain]
+        return [one for _, one in found]
 
     async def purge(self, keep_signatures: float) -> int:
         """Remove what is too old to matter; return how many rows.

@@ -239,3 +239,16 @@ def test_silent_dns_is_said(asking: Any, ada: Any, dns: Any) -> None:
 def test_what_is_no_address(relay: Any) -> None:
     """Wrong usage, with the form of an address."""
     assert "write one like" in relay.error("check", "--sender", "acme.com", status=2)
+
+
+def test_check_judges_a_mail_by_the_way_on_which_it_came(
+    asking: Any, ada: Any, dns: Any
+) -> None:
+    """SPF of a forwarder proves nobody."""
+    dns.txt("acme.com", "v=spf1 -all")
+    spf = SPFCheck(Identity.MAIL_FROM, "acme.com", Result.PASS, aligned=True)
+    found = replace(SIGNED, dkim=(), spf=(spf,))
+    keep(asking, replace(GOOD, authentication=found))
+    keep(asking, replace(HELD, authentication=found))
+    aligned = findings(asking, "ada@acme.com")["policy aligned"]
+    assert aligned["detail"] == "would take 1 of 2 mails"
