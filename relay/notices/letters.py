@@ -203,7 +203,9 @@ def _held(sheet: Sheet) -> Letter:
         )
     ]
     for item in row.items:
-        detail = shown(item.facts.get("detail")) or shown(item.facts.get("reason"))
+        # Whole, as a refusal is: what helps stands at the end.
+        said = item.facts.get("detail") or item.facts.get("reason")
+        detail = shown_reply(said)
         blocks.append(Items((sheet.entry(item, detail),)))
         if url := sheet.links.get(str(item.facts.get("id"))):
             blocks.append(Link("I have sent this mail: release it", url))

@@ -105,6 +105,16 @@ def test_a_held_mail_has_its_own_link() -> None:
     assert "relay release ID" not in made.text
 
 
+def test_a_held_mail_says_the_whole_cause() -> None:
+    """What helps stands at the end of a long sentence; a link is not clickable."""
+    cause = f"Nothing proves that {'a' * 120}@www.evil.example sent this; sign it"
+    made = letter(row(NoticeKind.HELD, FACTS | {"detail": cause}), BERLIN)
+    assert "sign it" in made.text
+    assert "www.evil" not in made.text
+    made = letter(row(NoticeKind.HELD, FACTS | {"detail": "", "reason": "old"}), BERLIN)
+    assert "  old\n" in made.text
+
+
 def test_a_digest_counts() -> None:
     """In an order of its own; what did not happen is left out."""
     counts = {"dead": 1, "logged": 12, "queued": 0}
