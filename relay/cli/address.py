@@ -100,7 +100,14 @@ def remove_address(who: str, pattern: str) -> None:
             await store.directory.remove_address(found.id, pattern, actor())
             return found.email
 
-    click.echo(f"{pattern} may no longer send for {run(job())}.")
+    email = run(job())
+    click.echo(f"{pattern} may no longer send for {email}.")
+    if pattern == email:
+        click.echo(
+            "Note: this is the user's own address; to accept its mail again: "
+            f"relay address add {email} {email}",
+            err=True,
+        )
 
 
 @address.command("list")

@@ -239,6 +239,14 @@ def test_the_history_is_listed_and_undone(relay: Any, ada: Any) -> None:
     assert undo["after"] == "Ada Lovelace"
 
 
+def test_the_own_address_is_removed_with_a_note(relay: Any, ada: Any) -> None:
+    """It is a slip more often than not; another address goes without a word."""
+    relay("address", "add", "Ada Byron", "ada@other.example")
+    assert not relay("address", "remove", "Ada Byron", "ada@other.example").stderr
+    note = relay("address", "remove", "Ada Byron", "ada@corp.example").stderr
+    assert "relay address add ada@corp.example ada@corp.example" in note
+
+
 def test_an_undone_setting_is_written_as_it_is_set(relay: Any) -> None:
     """A list with commas, and no None; the same words where it cannot be undone."""
     key = "match.internal_domains"
