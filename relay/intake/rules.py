@@ -29,9 +29,14 @@ if TYPE_CHECKING:
 
 _POSTMASTER: Final = "postmaster"
 _PASSED_ON: Final = frozenset(
-    {"list-id", "list-post", "mailing-list", "x-forwarded-to", "x-forwarded-for"}
-)
-"""Fields that mailing lists (RFC 2919, RFC 2369) and forwarders write."""
+    {
+        "list-id", "list-post", "mailing-list", "x-forwarded-to", "x-forwarded-for",
+        "delivered-to", "x-ms-exchange-inbox-rules-loop",
+        "x-ms-exchange-forwardingaddress",
+    }
+)  # fmt: skip
+"""Fields that mailing lists (RFC 2919, RFC 2369) and forwarders write; `Delivered-To`
+(RFC 9228) says that the mail was in a mailbox, from where a server sent it on."""
 _LATER_SEAL: Final = re.compile(rb"(?:^|;)\s*i=(?:[2-9]|[1-9][0-9])\s*(?:;|$)")
 _REWRITTEN: Final = re.compile(r"SRS[01][=+-]|[^@]*\+caf_=", re.IGNORECASE)
 """Envelope senders that forwarders make: SRS, and Gmail's."""

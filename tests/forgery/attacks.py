@@ -730,6 +730,16 @@ REPLAYED: Final = (
         source="Weak Links A11: forwarding",
     ),
     Attack(
+        "sent to her mailbox in her name, and sent on by a .forward file",
+        NOTHING,
+        plain(FROM_ADA, top=b"Delivered-To: ada@corp.example\r\n"),
+        "S215",
+        mail_from=ADA,
+        peer=CORP_PEER,
+        held=True,
+        source="Weak Links A11: forwarding",
+    ),
+    Attack(
         "sent to her mailbox as a redirect of hers, and forwarded by its server",
         NOTHING,
         plain(

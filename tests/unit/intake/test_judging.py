@@ -385,6 +385,8 @@ async def test_who_finds_no_place_in_time_is_put_off(examine, monkeypatch):
         (b"", "", ["direct"]),
         (b"List-Id: <x.example>\r\n", "", ["forwarded"]),
         (b"X-Forwarded-To: log@x.example\r\n", "", ["forwarded"]),
+        (b"Delivered-To: ada@corp.example\r\n", "", ["forwarded"]),
+        (b"X-MS-Exchange-Inbox-Rules-Loop: ada@corp.example\r\n", "", ["forwarded"]),
         (b"", "SRS0=abc=tt=corp.example=ada@fwd.example", ["forwarded"]),
         (b"", "ada+caf_=log=x.example@corp.example", ["forwarded"]),
         # Microsoft 365 seals what it sends first; a second seal is a forwarder's.
