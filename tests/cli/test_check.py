@@ -51,6 +51,7 @@ def test_without_salesforce_the_rest_is_checked(relay: Any) -> None:
         "smtp 127.0.0.1:0": "ok",
         "dns in.relay.example": "warn",
         "salesforce": "fail",
+        "notices": "ok",
     }
     assert "salesforce.instance_url" in found["salesforce"]["detail"]
 

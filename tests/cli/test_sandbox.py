@@ -58,11 +58,13 @@ def test_the_keys_take_the_place_of_those_of_the_example(
     relay: Any, snippet: str
 ) -> None:
     """Who has copied `config.example.toml` puts each key where it stands there."""
-    text = EXAMPLE.read_text("utf-8")
+    before, head, section = EXAMPLE.read_text("utf-8").partition("\n[salesforce]\n")
+    section, end, after = section.partition("\n[")
     for line in snippet.split("\n"):
         if key := line.partition(" = ")[0]:
-            text, count = re.subn(f"(?m)^{key} = .*$", line, text)
+            section, count = re.subn(f"(?m)^{key} = .*$", line, section)
             assert count == 1
+    text = before + head + section + end + after
     relay.config.write_text(text, "utf-8")
     (row,) = relay.json("settings", "get", "salesforce.client_id")
     assert row["value"] == "relay-sandbox"

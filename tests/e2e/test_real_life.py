@@ -84,8 +84,15 @@ def test_every_kind_arrives_as_it_is_right(
             continue
         for piece in (member.text or "").strip().split("\n"):
             assert any(piece.strip() in body for body in bodies), member.name
-    titles = {row["PathOnClient"] for row in sandbox.rows("ContentVersion")}
-    assert titles >= {"contract.pdf", "Angebot für Mara.pdf", "prices.csv", "o.pdf"}
+    # Files follow the text, on a way of their own.
+    named = {"contract.pdf", "Angebot für Mara.pdf", "prices.csv", "o.pdf"}
+    wait_for(
+        lambda: (
+            named <= {row["PathOnClient"] for row in sandbox.rows("ContentVersion")}
+        ),
+        message="all files arrive",
+        timeout_s=60,
+    )
 
 
 def test_the_same_words_every_week(idle: RelayProcess, sandbox: SandboxProcess) -> None:
