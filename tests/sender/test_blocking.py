@@ -1,7 +1,8 @@
 """A check of a large or hostile mail holds up nobody else.
 
-Measured in processor time of the whole process between two turns of the loop: other
-programs of the machine do not lengthen it.
+Processor time of the whole process is compared, so that other programs of the machine
+change nothing: the longest time between two turns of the loop with that of the whole
+check. How long it is in milliseconds, `bench/sender.py` measures.
 """
 
 from __future__ import annotations
@@ -16,34 +17,32 @@ from tests.fakes.authentication import MAIL, request_for
 from tests.fakes.signing import Signer
 
 MIB = 1024 * 1024
-LONGEST_S = 0.020
+LARGEST_SHARE = 0.25
+"""Of a check in one piece, nearly all is one block."""
+HEADER_S = 0.25
+"""Without its bounds, each of these headers takes seconds."""
 FIELD = Signer("corp.example").field(MAIL)
 
 
-async def longest_block(checker, data):
-    """Check a mail up to three times; return what was found, and the best time.
+async def blocks(checker, data):
+    """Check a mail; return what was found, the longest block, and the whole time.
 
-    The time is the longest without a turn of the loop. Chance only makes it longer.
+    Of three times, the one with the smallest block: chance only makes it longer.
     """
     await checker.check()  # Loads what is loaded once.
     request = request_for(data)
-    best = float("inf")
-    for _ in range(3):
-        found, longest = await once(checker, request)
-        best = min(best, longest)
-        if best < LONGEST_S:
-            break
-    return found, best
+    return min([await once(checker, request) for _ in range(3)], key=lambda one: one[1])
 
 
 async def once(checker, request):
     task = asyncio.ensure_future(checker.authenticator.authenticate(request))
-    longest, last = 0.0, time.process_time()
+    started = last = time.process_time()
+    longest = 0.0
     while not task.done():
         await asyncio.sleep(0)
         now = time.process_time()
         longest, last = max(longest, now - last), now
-    return task.result(), longest
+    return task.result(), longest, last - started
 
 
 BODIES = {
@@ -64,20 +63,20 @@ HEADS = {
 async def test_25_megabytes(dns, checker, body):
     """The body is hashed in pieces beside the loop, whatever it is made of."""
     Signer("corp.example").publish(dns)
-    found, longest = await longest_block(checker, FIELD + MAIL + BODIES[body])
+    found, longest, whole = await blocks(checker, FIELD + MAIL + BODIES[body])
     assert found.dkim[0].result is (
         # Blank lines at the end are no part of a body.
         Result.PASS if body == "empty lines" else Result.FAIL
     )
-    assert longest < LONGEST_S
+    assert longest < LARGEST_SHARE * whole
 
 
 @pytest.mark.parametrize("head", HEADS)
 async def test_hostile_headers(dns, checker, head):
     """The header is read beside the loop, and its costly parts are bounded."""
     Signer("corp.example").publish(dns)
-    _, longest = await longest_block(checker, HEADS[head] + FIELD + MAIL)
-    assert longest < LONGEST_S
+    _, longest, _ = await blocks(checker, HEADS[head] + FIELD + MAIL)
+    assert longest < HEADER_S
 
 
 async def test_silent_dns_holds_nobody_up(dns, checker):
