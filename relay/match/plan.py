@@ -247,13 +247,13 @@ def _first(
 
     Who is left out is left out in every spelling of the mailbox.
     """
-    of_kind = [rule for rule in exclusions if rule.skip is skip]
+    of_kind = [
+        (rules.mailbox(rule.pattern), rule) for rule in exclusions if rule.skip is skip
+    ]
     if not of_kind:
         return None
-    for key in keys:
-        for rule in of_kind:
-            if covers(rule.pattern, key) or covers(
-                rules.mailbox(rule.pattern), rules.mailbox(key)
-            ):
+    for mailbox in map(rules.mailbox, keys):
+        for pattern, rule in of_kind:
+            if covers(pattern, mailbox):
                 return rule
     return None
