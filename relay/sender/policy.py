@@ -320,32 +320,36 @@ class _Facts:
         ]
 
 
+def _place(kind: MailKind) -> str:
+    """Name the field whose address is judged."""
+    return "Resent-From" if kind is MailKind.REDIRECT else "From"
+
+
 def _aligned(facts: _Facts, history: History, kind: MailKind) -> _Answer:
-    place = "Resent-From" if kind is MailKind.REDIRECT else "From"
     # What a server passes on, SPF proves to come from that server, whoever wrote it: it
     # may be that of the author's own mailbox (RFC 7960 section 3.2).
     # So may be a Resent-From, which a stranger can write before it comes there.
     if not facts.passed_on and facts.spf_aligned and facts.spf is not None:
         domain = facts.spf.domain
-        text = f"sent by a server of {domain} (SPF), aligned with the {place} address"
-        return text + facts.by, "", ""
-    return _own_proof(facts, history, kind, place)
+        text = f"sent by a server of {domain} (SPF)"
+        return f"{text}, aligned with the {_place(kind)} address{facts.by}", "", ""
+    return _own_proof(facts, history, kind)
 
 
 def _signed(facts: _Facts, history: History, kind: MailKind) -> _Answer:
-    place = "Resent-From" if kind is MailKind.REDIRECT else "From"
-    answer = _own_proof(facts, history, kind, place)
+    answer = _own_proof(facts, history, kind)
     if facts.spf_aligned and answer[1] in _WITHOUT_SIGNATURE:
         # SPF is what the sender would point to: say that it is not enough.
         return "", "dkim_missing", ""
     return answer
 
 
-def _own_proof(facts: _Facts, history: History, kind: MailKind, place: str) -> _Answer:
+def _own_proof(facts: _Facts, history: History, kind: MailKind) -> _Answer:
+    """Return what proves the author beside SPF, or why nothing does."""
     signed = facts.signed(any_domain=False)
     if signed:
         against_it = _used_again(signed, history)
-        text = f"signed by {signed[0].domain}, aligned with the {place} address"
+        text = f"signed by {signed[0].domain}, aligned with the {_place(kind)} address"
         return against_it or (text + facts.by, "", "")
     if facts.told_by_dmarc:
         return f"DMARC of {facts.domain} passed{facts.by}", "", ""
