@@ -46,8 +46,8 @@ MAX_CONTENT: Final = 1 << 26
 """Bytes of one content that are held at once; what is longer is cut."""
 
 MAX_LINES: Final = 50_000
-"""How many lines of damaged base64 are looked at one by one; of others, what is no
-digit is left out."""
+"""How many lines of damaged base64 the decoder checks one by one. From further lines it
+drops every character that is no base64 digit."""
 
 _DIGITS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _WHITE: Final = b" \t\r\n\v\f\0"

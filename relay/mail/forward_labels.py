@@ -20,7 +20,7 @@ TO: Final = "to"
 CC: Final = "cc"
 SUBJECT: Final = "subject"
 OTHER: Final = "other"
-"""A label that is part of such a header, and says nothing of who or when."""
+"""A label of such a header that names neither a person nor a date."""
 
 _ORDER: Final = (FROM, DATE, TO, CC, SUBJECT)
 

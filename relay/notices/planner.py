@@ -1,4 +1,4 @@
-"""Who is told of what: events become notices, a day becomes a digest.
+"""Plans notices: which user gets which notice of which event, and the daily digest.
 
 One process of all relays plans at a time, by a lease. It reads the journal from where
 it was read last: attempts that ended, refusals, held messages. A notice goes to the
@@ -48,7 +48,7 @@ DAY: Final = timedelta(days=1)
 REMEMBER: Final = timedelta(seconds=30)
 """How often the place in the journal is written down while nothing happens."""
 MANY: Final = 100
-"""Attempts after which it is, though no user is told of them."""
+"""After so many attempts the planner writes its place down, even without a notice."""
 TOLD: Final = 5000
 """Events that are remembered in memory: the journal is read from a little before."""
 DIGESTS_S: Final = 30.0
@@ -117,8 +117,8 @@ class Planner:
             drafts
             or upto.at - seen.at >= REMEMBER
             or upto.attempt - seen.attempt > MANY
-            # More had happened than is read at a time: what is told to nobody is
-            # passed all the same.
+            # The journal holds more than one turn reads: the planner goes on behind
+            # events that give no notice, too.
             or (self._clock.now() - upto.at >= REMEMBER and upto.at > seen.at)
         ):
             new = await self._store.notices.plan(
