@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
+from relay.config.match import MatchSettings
 from relay.config.values import is_domain
 from relay.core.automatic import DEFAULT_RULES
 from relay.core.directory import ORG_SWITCH
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from relay.core.model import Json
 
 OF_FILE: Final = (
-    "match.several",
-    "match.internal_domains",
+    *(f"match.{name}" for name in MatchSettings.model_fields),
     "user.address_rules",
     *(f"automatic.{kind}" for kind in DEFAULT_RULES),
     "notices.level",

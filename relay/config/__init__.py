@@ -8,11 +8,11 @@ edits while the relay runs lives in the store, not here.
 
 from relay.config.dns import DNSSettings
 from relay.config.load import load
+from relay.config.match import MatchSettings
 from relay.config.notices import NoticesSettings
 from relay.config.salesforce import SalesforceSettings
 from relay.config.sender import AuthservSettings, SenderSettings
 from relay.config.settings import (
-    MatchSettings,
     ServeSettings,
     Settings,
     StoreSettings,

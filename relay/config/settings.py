@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from relay.config.dns import DNSSettings
+from relay.config.match import MatchSettings
 from relay.config.notices import NoticesSettings
 from relay.config.salesforce import SalesforceSettings
 from relay.config.sender import SenderSettings
@@ -27,7 +28,6 @@ from relay.config.values import (
     DaysOrZero,
     Flag,
     HostPort,
-    InternalDomain,
     Number,
     OptionalListener,
     OptionalOrigin,
@@ -106,23 +106,6 @@ class ServeSettings(Section):
         default=10,
         description="Longest wait before a process that ends again and again is "
         "restarted, in seconds.",
-    )
-
-
-class MatchSettings(Section):
-    """How the relay chooses records."""
-
-    several: Literal["all", "oldest", "most_activity"] = Field(
-        default="all",
-        description="Where several Contacts or Leads have the same address: log on "
-        "all of them, the oldest, or the one with the most Tasks and Events "
-        "(most_activity; costs two more queries).",
-    )
-    internal_domains: tuple[InternalDomain, ...] = Field(
-        default=("auto",),
-        description="Domains of your own company, a list: people there are not looked "
-        "up, and mail among them alone is not logged. auto: the domains of the active "
-        "users' own addresses, except those of free mail, such as gmail.com.",
     )
 
 

@@ -26,12 +26,13 @@ from relay.core.automatic import DEFAULT_RULES, AutomaticKind, with_null_sender
 from relay.core.model import Found, Match
 from relay.core.states import Event
 from relay.match.choose import Several, choose, missing
-from relay.match.plan import AUTO, OurAddresses, Plan, Verdict, exclusions_of, plan
+from relay.match.plan import OurAddresses, Plan, Verdict, exclusions_of, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from relay.config.match import MatchSettings
     from relay.core.directory import Directory, User
     from relay.core.model import Activity, Draft, Email, Person
     from relay.core.org import OrgSchema, SalesforceUser
@@ -65,48 +66,58 @@ class Rules:
     Attributes:
         relay_domains: Domains of relay addresses: secret, and never a customer's.
         max_people: Addresses of one mail that are looked up at most.
-        several: What to do with several records under one address, where the
-            directory does not say.
+        match: The section `[match]` of the file.
         records: Key field, record types and fields for records.
         shadow: Nothing is written; what would be is shown.
         automatic: Rule of each kind of automatic mail, `skip` or `log`, where the
             directory does not say.
-        internal_domains: Domains of which nobody is looked for, where the directory
-            does not say; `auto` stands for those of the users' own addresses.
     """
 
     relay_domains: frozenset[str]
     max_people: int
-    several: Several
+    match: MatchSettings
     records: RecordSettings
     shadow: bool = False
     automatic: Mapping[str, str] = field(default_factory=dict)
-    internal_domains: tuple[str, ...] = (AUTO,)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is the same for all mails: rules, and the directory, indexed once."""
+    """What is the same for all mails: rules, and the directory, indexed once.
+
+    `match` is what holds now of the section `[match]`: a value of the store stands
+    before the one of the file.
+    """
 
     directory: Directory
     rules: Rules
-    several: Several
+    match: MatchSettings
     ours: OurAddresses
     colleagues: Mapping[str, str]
 
     @classmethod
     def of(cls, directory: Directory, rules: Rules) -> Context:
         """Index a directory; cheap for each mail, not for each call."""
-        internal = directory.settings.get("match.internal_domains")
-        if internal is None:
-            internal = rules.internal_domains
+        match = with_stored(rules.match, directory)
         return cls(
             directory,
             rules,
-            Several(directory.settings.get("match.several") or rules.several),
-            OurAddresses(directory, rules.relay_domains, internal),
+            match,
+            OurAddresses(directory, rules.relay_domains, match.internal_domains),
             activity.colleagues(directory),
         )
+
+
+def with_stored(match: MatchSettings, directory: Directory) -> MatchSettings:
+    """Return the section `[match]` with what an admin has set while the relay runs."""
+    stored = {
+        name: directory.settings[f"match.{name}"]
+        for name in type(match).model_fields
+        if f"match.{name}" in directory.settings
+    }
+    if not stored:
+        return match
+    return type(match).model_validate(match.model_dump() | stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +307,7 @@ def decide(
     )
     if not question.people or answers is None:
         return decision
-    match = choose(question.people, answers.found, context.several)
+    match = choose(question.people, answers.found, Several(context.match.several))
     decision = (
         _complete(mail, match, decision) if mail.begun else _matched(match, decision)
     )

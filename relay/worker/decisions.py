@@ -125,7 +125,7 @@ class Decisions:
                     if user.salesforce_id and not user.time_zone
                 }
             ),
-            activity_counts=context.several is Several.MOST_ACTIVITY,
+            activity_counts=Several(context.match.several) is Several.MOST_ACTIVITY,
             fresh=frozenset(fresh),
         )
         schema = await self._org.schema.get()
@@ -221,11 +221,10 @@ def rules(settings: Settings) -> Rules:
     return Rules(
         relay_domains=frozenset(settings.smtp.domains),
         max_people=settings.salesforce.max_addresses_per_mail,
-        several=Several(settings.match.several),
+        match=settings.match,
         records=settings.salesforce,
         shadow=settings.salesforce.write_as == "nothing",
         automatic=settings.automatic.rules(),
-        internal_domains=settings.match.internal_domains,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.activity import Mode
-from relay.config import SalesforceSettings
+from relay.config import MatchSettings, SalesforceSettings
 from relay.core.automatic import Automatic, AutomaticKind
 from relay.core.directory import SkipKind
 from relay.core.model import Activity
@@ -21,7 +21,6 @@ from relay.match import (
     MailFacts,
     Redraft,
     Rules,
-    Several,
     ask,
     decide,
     drafts,
@@ -51,7 +50,9 @@ FIELDS = {
     "Task": ("WhoId", "WhatId", "OwnerId", "Subject", "Description"),
     "EmailMessage": ("ToIds", "FromId", "ToAddress", "MessageIdentifier", "FromName"),
 }
-RULES = Rules(frozenset({"in.relay.example"}), 50, Several.ALL, SalesforceSettings())
+RULES = Rules(
+    frozenset({"in.relay.example"}), 50, MatchSettings(), SalesforceSettings()
+)
 
 
 def field(name: str) -> FieldInfo:
