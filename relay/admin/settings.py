@@ -4,10 +4,14 @@ A value in the store stands before the one in the settings file. Everything else
 the database, keys) belongs to the file and the environment, and needs a restart. What
 is asked of senders can be set for one domain, too: `sender.policy.acme.com` stands
 before `sender.policy`.
+
+Two checks stand before a value is saved: `read_value` by itself, and `check_in_org` in
+Salesforce, for the keys that `relay.salesforce.fits.CHECKS` has a function for.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
@@ -16,6 +20,7 @@ from relay.config.values import is_domain
 from relay.core.automatic import DEFAULT_RULES
 from relay.core.directory import ORG_SWITCH
 from relay.core.errors import InvalidInput
+from relay.salesforce.fits import CHECKS, problem_of
 from relay.sender.policy import KEYS
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.core.model import Json
+    from relay.salesforce import Org
 
 OF_FILE: Final = (
     *(f"match.{name}" for name in MatchSettings.model_fields),
@@ -172,6 +178,23 @@ def read_value(settings: Settings, key: str, text: str) -> Json:
             f"{key} = {text!r} does not fit", _hint(field, error)
         ) from None
     return made.model_dump(mode="json")[name]
+
+
+def asks_org(key: str, value: Json) -> bool:
+    """Say whether a value is to be checked in Salesforce before it is saved."""
+    return key in CHECKS and bool(value)
+
+
+async def check_in_org(org: Org, key: str, value: Json) -> None:
+    """Pass a value, as `read_value` returned it, that fits the org.
+
+    Raises:
+        InvalidInput: It does not; says what is wrong.
+        RelayError: Salesforce could not be asked, so that nothing is known.
+    """
+    if problem := await problem_of(org, key, value):
+        shown = value if isinstance(value, str) else json.dumps(value)
+        raise InvalidInput(f"{key} = {shown} does not fit the org: {problem}")
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from relay.admin.inputs import address_pattern, known_pattern
-from relay.admin.settings import base, in_force, of_file, read_value, require_editable
+from relay.admin.settings import (
+    asks_org,
+    base,
+    check_in_org,
+    in_force,
+    of_file,
+    read_value,
+    require_editable,
+)
 from relay.cli import entry
-from relay.cli.entry import RelayGroup, actor, checked, open_store, run
+from relay.cli.entry import Failure, RelayGroup, actor, checked, open_store, run
 from relay.cli.output import json_option, print_json, table
 from relay.core.directory import SkipKind
+from relay.core.errors import InvalidInput, RelayError
 
 if TYPE_CHECKING:
     from relay.admin.settings import Setting
@@ -74,8 +83,15 @@ def get(key: str, *, as_json: bool) -> None:
     is_flag=True,
     help="For sender.policy: only watch what that policy would stop.",
 )
-def set_(key: str, value: str, *, monitor_only: bool) -> None:
+@click.option(
+    "--unchecked",
+    is_flag=True,
+    help="Save it although Salesforce cannot be asked whether it fits.",
+)
+def set_(key: str, value: str, *, monitor_only: bool, unchecked: bool) -> None:
     """Change a setting; a running relay uses it within a second.
+
+    What names fields or records of Salesforce is checked there before it is saved.
 
     A setting of senders may end in a domain, and then holds for that domain alone, as
     sender.policy.acme.com. With --monitor-only a stricter sender.policy stops nothing:
@@ -87,6 +103,8 @@ def set_(key: str, value: str, *, monitor_only: bool) -> None:
             raise click.UsageError("--monitor-only is for sender.policy alone")
         key = f"sender.monitor.{key[len(_POLICY) :]}".rstrip(".")
     checked = read_value(loaded, key, value)
+    if not unchecked and asks_org(key, checked):
+        run(_check(loaded, key, checked))
     _keep(loaded, key, checked)
     click.echo(f"{key} is {_text(checked)} now.")
     if monitor_only:
@@ -105,6 +123,28 @@ def unset(key: str) -> None:
         click.echo(f"{key} is {_text(row.value)} now, from the file or by default.")
     else:
         click.echo(f"{key} is not set: {row.key} holds, {_text(row.value)}.")
+
+
+async def _check(loaded: Settings, key: str, value: Json) -> None:
+    """Ask Salesforce whether a value fits, where the relay has an org."""
+    if loaded.salesforce.instance_url is None:
+        return
+    from relay.core.clock import SystemClock  # noqa: PLC0415 - for `--help`
+    from relay.salesforce import Org  # noqa: PLC0415 - the HTTP library
+
+    org = Org(loaded.require_salesforce(), SystemClock())
+    try:
+        await check_in_org(org, key, value)
+    except InvalidInput:
+        raise
+    except RelayError as error:
+        problem = (
+            f"{key} was not changed: Salesforce cannot be asked whether it fits "
+            f"({error}); try again, or add --unchecked"
+        )
+        raise Failure(problem) from None
+    finally:
+        await org.close()
 
 
 def _keep(loaded: Settings, key: str, value: Json) -> None:

@@ -15,9 +15,11 @@ from relay.core.org import KEY_LENGTH
 from relay.diagnose.finding import Finding, fail, misconfigured, ok, warn
 from relay.diagnose.hints import PAUSE_HINTS
 from relay.diagnose.people import owners
+from relay.match import with_stored
 from relay.outbox.mode import WriteMode
 from relay.outbox.visibility import HINT, LATEST, Visibility, owner_of
 from relay.salesforce import Org
+from relay.salesforce.fits import problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,7 +124,24 @@ async def _org(settings: Settings, access: StoreAccess, org: Org) -> list[Findin
         *await visibility(settings, access, org, schema),
         await _mode(settings, access, schema),
         *writing(settings.salesforce, schema),
+        *await matching(settings, access, org),
     ]
+
+
+async def matching(settings: Settings, access: StoreAccess, org: Org) -> list[Finding]:
+    """Name the settings of [match] that hold now and do not fit the org."""
+    match = settings.match
+    try:
+        store = access.require()
+        if store is not None:
+            match = with_stored(match, await store.directory.load())
+        values = match.model_dump(mode="json")
+        wrong = await problems_of(org, {f"match.{k}": v for k, v in values.items()})
+    except (RelayError, ConfigError) as error:
+        hint = "see the lines above; then relay check again"
+        return [warn("matching", f"cannot be tested: {error}", hint)]
+    hint = "correct the setting, or the integration user's rights"
+    return [fail(key, problem, hint) for key, problem in wrong]
 
 
 async def _pause(settings: Settings, access: StoreAccess, org: Org) -> list[Finding]:

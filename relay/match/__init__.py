@@ -26,6 +26,7 @@ from relay.match.decide import (
     rule_line,
     trace_of,
     waiting_for_user,
+    with_stored,
 )
 from relay.match.plan import LeftOut, OurAddresses, Plan, Verdict, exclusions_of, plan
 
@@ -56,4 +57,5 @@ __all__ = [
     "rule_line",
     "trace_of",
     "waiting_for_user",
+    "with_stored",
 ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from relay.admin import settings as admin
 from relay.config import Settings
 from relay.core.errors import InvalidInput
+from relay.salesforce import fits
 from relay.sender.policy import KEYS
 
 LOADED = Settings()
@@ -120,3 +124,23 @@ def test_the_switch_of_the_org_is_of_the_store_alone() -> None:
     assert (rows["active"].value, rows["active"].source) == (False, "store")
     rows = {row.key: row for row in admin.in_force(LOADED, {})}
     assert (rows["active"].value, rows["active"].source) == (True, "default")
+
+
+def test_what_does_not_fit_the_org_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names key, value and what Salesforce says of it."""
+
+    async def wrong(_: Any, value: Any) -> str:
+        return f"Contact has no field {value[-1]}" if value != ["Email"] else ""
+
+    monkeypatch.setitem(fits.CHECKS, "match.some_fields", wrong)
+    org: Any = None
+    assert admin.asks_org("match.some_fields", ["a"])
+    assert not admin.asks_org("match.some_fields", [])
+    assert not admin.asks_org("match.others", ["a"])
+    asyncio.run(admin.check_in_org(org, "match.some_fields", ["Email"]))
+    with pytest.raises(InvalidInput) as caught:
+        asyncio.run(admin.check_in_org(org, "match.some_fields", ["Email", "Mail__c"]))
+    assert str(caught.value) == (
+        'match.some_fields = ["Email", "Mail__c"] does not fit the org: '
+        "Contact has no field Mail__c"
+    )

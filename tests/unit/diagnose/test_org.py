@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from relay.config import SalesforceSettings
+from relay.config import SalesforceSettings, Settings
 from relay.core.clock import SystemClock
+from relay.core.directory import Directory
+from relay.core.errors import StoreUnavailable
 from relay.diagnose import Level, hints, org
 from relay.salesforce import FieldInfo, OrgSchema
 from relay.salesforce.budget import Budget
@@ -166,3 +169,40 @@ def test_files_are_checked(
     (found,) = (f for f in org.writing(section, schema) if f.area == "files")
     assert str(found.level) == result
     assert detail in found.text
+
+
+@pytest.mark.parametrize("stored", [{}, {"match.several": "most_activity"}])
+async def test_settings_of_matching_are_compared_with_the_org(
+    stored: dict[str, str],
+) -> None:
+    """What holds now is compared: a value of the store stands before the file's."""
+
+    class Directories:
+        async def load(self) -> Directory:
+            return Directory(1, {}, {}, {}, (), settings=stored)
+
+    class Schema:
+        async def get(self) -> OrgSchema:
+            return OrgSchema({"Task": {}})
+
+    access: Any = SimpleNamespace(
+        require=lambda: SimpleNamespace(directory=Directories())
+    )
+    asked: Any = SimpleNamespace(schema=Schema())
+    found = await org.matching(Settings(), access, asked)
+    said = [(one.area, one.level, one.text) for one in found]
+    problem = "the integration user may not read Event"
+    assert said == [("match.several", Level.FAIL, problem)] * len(stored)
+
+
+async def test_matching_is_not_judged_where_the_store_is_down() -> None:
+    """The line says so, and leaves the cause to the lines above."""
+
+    def broken() -> None:
+        text = "no answer"
+        raise StoreUnavailable(text)
+
+    access: Any = SimpleNamespace(require=broken)
+    nobody: Any = None
+    (found,) = await org.matching(Settings(), access, nobody)
+    assert (found.level, found.text) == (Level.WARN, "cannot be tested: no answer")
