@@ -16,11 +16,18 @@ from relay.config.values import InternalDomain, Section
 class MatchSettings(Section):
     """How the relay chooses records."""
 
-    several: Literal["all", "oldest", "most_activity"] = Field(
+    several: Literal["all", "oldest", "newest", "most_activity", "mine"] = Field(
         default="all",
         description="Where several Contacts or Leads have the same address: log on "
-        "all of them, the oldest, or the one with the most Tasks and Events "
-        "(most_activity; costs two more queries).",
+        "all of them, the oldest, the newest, the one with the most Tasks and Events "
+        "(most_activity; costs two more queries), or the oldest that the rep owns "
+        "(mine; the oldest of all where the rep owns none).",
+    )
+    opportunities: Literal["all", "newest", "mine", "primary", "none"] = Field(
+        default="all",
+        description="Open Opportunities in which a Contact has a role: log on all of "
+        "them, the newest of each Contact, those that the rep owns (mine), those where "
+        "the Contact is the primary one, or none.",
     )
     internal_domains: tuple[InternalDomain, ...] = Field(
         default=("auto",),

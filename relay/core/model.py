@@ -9,12 +9,12 @@ the files of a mail in `core.files`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
     from pathlib import Path
 
     from relay.core.automatic import Automatic
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Json = Any
 """A value that JSON can hold."""
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands for a time that is not known."""
 
 
 # ------------------------------------------------------------------ intake
@@ -247,11 +250,18 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class OpportunityRole:
-    """A contact's part in an open opportunity (OpportunityContactRole)."""
+    """A contact's part in an open opportunity (OpportunityContactRole).
+
+    `owner_id` and `created_at` are those of the opportunity; `is_primary` says that the
+    contact is its primary one.
+    """
 
     opportunity_id: str
     opportunity_name: str
     contact_id: str
+    is_primary: bool = False
+    owner_id: str = ""
+    created_at: datetime = EPOCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +279,7 @@ class Candidate:
     created_at: datetime
     account_id: str | None = None
     activity_count: int | None = None
+    owner_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ Asking Salesforce is left to `relay.salesforce`, the fields of records to
 `relay.activity`.
 """
 
-from relay.match.choose import Several, choose, missing
+from relay.match.choose import Opportunities, Several, choose, missing
 from relay.match.decide import (
     Answers,
     Context,
@@ -36,6 +36,7 @@ __all__ = [
     "Decision",
     "LeftOut",
     "MailFacts",
+    "Opportunities",
     "OurAddresses",
     "Plan",
     "Question",

@@ -25,7 +25,7 @@ from relay.core.addresses import address_key
 from relay.core.automatic import DEFAULT_RULES, AutomaticKind, with_null_sender
 from relay.core.model import Found, Match
 from relay.core.states import Event
-from relay.match.choose import Several, choose, missing
+from relay.match.choose import choose, missing
 from relay.match.plan import OurAddresses, Plan, Verdict, exclusions_of, plan
 
 if TYPE_CHECKING:
@@ -167,6 +167,8 @@ class MailFacts:
 class Question:
     """Whom to look up for a mail; there is no look-up where `people` is empty.
 
+    What is empty costs no query.
+
     Attributes:
         people: To look for, in the order of the mail.
         left_out: Participants that no copy looks for, with the rule.
@@ -307,13 +309,15 @@ def decide(
     )
     if not question.people or answers is None:
         return decision
-    match = choose(question.people, answers.found, Several(context.match.several))
+    owners = owners_of(question.users, answers.users)
+    rep = owners[0][1].salesforce_id if owners else ""
+    match = choose(question.people, answers.found, context.match, rep=rep)
     decision = (
         _complete(mail, match, decision) if mail.begun else _matched(match, decision)
     )
     if not (decision.match.who or decision.match.what):
         return decision
-    decision = _for_whom(question, answers, decision)
+    decision = _for_whom(question, owners, decision)
     if decision.owner is None:
         return decision
     decision = replace(decision, drafts=drafts(mail, decision, answers, context))
@@ -407,9 +411,10 @@ def _complete(mail: MailFacts, match: Match, decision: Decision) -> Decision:
     return replace(decision, match=left, steps=(*decision.steps, *lines))
 
 
-def _for_whom(question: Question, answers: Answers, decision: Decision) -> Decision:
-    """Find the Salesforce user of the first copy that has one, or let the mail wait."""
-    owners = owners_of(question.users, answers.users)
+def _for_whom(
+    question: Question, owners: tuple[tuple[User, Owner], ...], decision: Decision
+) -> Decision:
+    """Log for the first copy that has a Salesforce user, or let the mail wait."""
     if owners:
         return replace(decision, owner=owners[0][1], owners=owners)
     return waiting_for_user(question, decision)

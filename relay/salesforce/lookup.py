@@ -50,15 +50,17 @@ class Kind(Enum):
     """What a query asks for; the value is its statement around the list."""
 
     CONTACTS_WITH_ROLES = (
-        "SELECT Id, Name, Email, CreatedDate, AccountId, "
-        "(SELECT OpportunityId, Opportunity.Name FROM OpportunityContactRoles "
+        "SELECT Id, Name, Email, CreatedDate, OwnerId, AccountId, "
+        "(SELECT OpportunityId, IsPrimary, Opportunity.Name, Opportunity.OwnerId, "
+        "Opportunity.CreatedDate FROM OpportunityContactRoles "
         "WHERE Opportunity.IsClosed = false) FROM Contact WHERE Email IN {}"
     )
     CONTACTS = (
-        "SELECT Id, Name, Email, CreatedDate, AccountId FROM Contact WHERE Email IN {}"
+        "SELECT Id, Name, Email, CreatedDate, OwnerId, AccountId FROM Contact "
+        "WHERE Email IN {}"
     )
     LEADS = (
-        "SELECT Id, Name, Email, CreatedDate FROM Lead "
+        "SELECT Id, Name, Email, CreatedDate, OwnerId FROM Lead "
         "WHERE IsConverted = false AND Email IN {}"
     )
     USERS = (
@@ -216,7 +218,9 @@ def read(answers: Iterable[tuple[Ask, Rows]]) -> LookupResult:
                 sobject = "Lead" if kind is Kind.LEADS else "Contact"
                 candidates[key][sfid] = _candidate(sfid, sobject, key, row)
                 for role in _roles(sfid, row):
-                    roles[sfid][role.opportunity_id] = role
+                    known = roles[sfid].setdefault(role.opportunity_id, role)
+                    if role.is_primary and not known.is_primary:
+                        roles[sfid][role.opportunity_id] = role
     found = Found(
         {
             key: tuple(sorted(by_id.values(), key=lambda c: (c.created_at, c.id)))
@@ -257,6 +261,7 @@ def _candidate(sfid: str, sobject: str, key: str, row: Mapping[str, Any]) -> Can
         _text(row.get("Name")),
         moment(row.get("CreatedDate")),
         record_id(row.get("AccountId") or ""),
+        owner_id=record_id(row.get("OwnerId") or "") or "",
     )
 
 
@@ -268,9 +273,16 @@ def _roles(contact_id: str, row: Mapping[str, Any]) -> Iterable[OpportunityRole]
             continue
         sfid = record_id(role.get("OpportunityId") or "")
         parent = role.get("Opportunity")
-        name = parent.get("Name") if isinstance(parent, dict) else None
+        deal: dict[str, Any] = parent if isinstance(parent, dict) else {}
         if sfid:
-            yield OpportunityRole(sfid, _text(name), contact_id)
+            yield OpportunityRole(
+                sfid,
+                _text(deal.get("Name")),
+                contact_id,
+                is_primary=role.get("IsPrimary") is True,
+                owner_id=record_id(deal.get("OwnerId") or "") or "",
+                created_at=moment(deal.get("CreatedDate")),
+            )
 
 
 def _user(sfid: str, key: str, row: Mapping[str, Any]) -> SalesforceUser:

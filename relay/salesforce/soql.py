@@ -16,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from relay.core.model import EPOCH
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -29,7 +31,6 @@ MAX_ITEMS: Final = 1_000
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.@-]*")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORTEST: Final = timedelta(seconds=4)
 
 _format: Callable[..., str] | None = None
@@ -188,5 +189,5 @@ def moment(value: Json) -> datetime:
     try:
         read_at = datetime.fromisoformat(value if isinstance(value, str) else "")
     except ValueError:
-        return _EPOCH
+        return EPOCH
     return read_at if read_at.tzinfo else read_at.replace(tzinfo=UTC)

@@ -19,8 +19,9 @@ from relay.activity import (
     units,
     without_secrets,
 )
+from relay.config import MatchSettings
 from relay.core.model import Attachment, Draft, Email, Mailbox, Person, Place
-from relay.match import Several, choose
+from relay.match import choose
 from tests.fakes.values import ADA, NOON, boxes, contact, email, found, lead
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def drafts(
     )
     return draft(
         mail,
-        choose(persons, found(*people, roles=roles), Several.ALL),
+        choose(persons, found(*people, roles=roles), MatchSettings()),
         mail_key="m",
         owner=Owner(ADA, zone),
         mode=mode,

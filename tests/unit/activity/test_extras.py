@@ -14,11 +14,11 @@ from relay.activity import (
     key_fields,
     record_types,
 )
-from relay.config import SalesforceSettings
+from relay.config import MatchSettings, SalesforceSettings
 from relay.core.model import Match, Person, Place
 from relay.core.org import FieldInfo, OrgSchema
 from relay.diagnose.org import setting_problems
-from relay.match import Several, choose
+from relay.match import choose
 from tests.fakes.values import ADA, NOON, boxes, contact, directory, email, found
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def drafted(people: Directory) -> dict[str, object]:
     names = ("ToIds", "FromId", "ToAddress")
     org = schema(*(info(name) for name in names), sobject="EmailMessage")
     person = Person(ANNA.email_key, ANNA.email_key, "", Place.TO)
-    match: Match = choose([person], found(ANNA), Several.ALL)
+    match: Match = choose([person], found(ANNA), MatchSettings())
     (made,) = draft(
         email(to=boxes(ANNA.email_key, "ben@corp.example")),
         match,
