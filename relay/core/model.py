@@ -184,6 +184,10 @@ class Forward:
     attachments: tuple[Attachment, ...] = ()
     outbound: bool = False
     inner: Forward | None = None
+    keys: tuple[str, str] = ("", "")
+    """Its identity: of its bytes, or of an inline one's words (`mail.forward`)."""
+    email: Email | None = None
+    """An attached one as it was read, its files placed in the bytes around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,19 @@ class Email:
     """The mails that this one forwards: one in its text, or those attached to it."""
     forward_unsure: str = ""
     """Why a mail that looks like a forward is not read as one; see `mail.forward`."""
+    passed_on: bool = False
+    """A person redirected it, or a rule of a mailbox sent it on, as it was."""
+    incoming: bool = False
+    """It was received and not sent: its author is none of us (`match.logged`)."""
+    forwarded: str = ""
+    """How it was forwarded to the relay, `inline` or `attached`; empty: it came itself.
+    """
+    forwarder: Mailbox | None = None
+    note: str = ""
+    """What the forwarder wrote beside it."""
+    local_date: datetime | None = None
+    """Its date as a clock showed it, without a zone: in the Date field the clock of the
+    author, in the text of a forward mostly that of the forwarder."""
 
     @property
     def forward(self) -> Forward | None:
@@ -232,8 +249,9 @@ class Email:
 
 
 class Place(StrEnum):
-    """Where in a mail a person stands."""
+    """Where in a mail a person stands; `FROM` counts for incoming mail alone."""
 
+    FROM = "from"
     TO = "to"
     CC = "cc"
 

@@ -18,6 +18,7 @@ concerns and what is written about it is decided elsewhere. No I/O.
 from relay.core.masking import masked
 from relay.mail.addresses import mailboxes
 from relay.mail.automatic import kind_of, recognise
+from relay.mail.copies import content_of
 from relay.mail.decode import decoded
 from relay.mail.fields import header_fields
 from relay.mail.identity import content_keys
@@ -26,6 +27,7 @@ from relay.mail.words import decode_header
 
 __all__ = [
     "content_keys",
+    "content_of",
     "decode_header",
     "decoded",
     "header_fields",

@@ -97,6 +97,9 @@ _FORWARDED_FIELDS: Final = (
     *("x-forwarded-to", "x-forwarded-for", "x-ms-exchange-forwardingaddress"),
     "x-ms-exchange-inbox-rules-loop",
 )
+_PASSED_ON: Final = frozenset({"resent-from", *_FORWARDED_FIELDS})
+FORWARDED_WORD: Final = "auto-forwarded"
+"""Value of Auto-Submitted in mail that a rule of a mailbox has sent on."""
 _REPORTS: Final = {
     "delivery-status": Kind.DELIVERY_REPORT,
     "disposition-notification": Kind.READ_RECEIPT,
@@ -169,6 +172,16 @@ def kind_of(fields: Fields, *, null_sender: bool = False) -> MailKind:
     return MailKind.DIRECT
 
 
+def passed_on(fields: Fields) -> bool:
+    """Say whether a person redirected a mail, or a mailbox sent it on, as it was."""
+    for name, value in fields:
+        if name in _PASSED_ON:
+            return True
+        if name == "auto-submitted" and FORWARDED_WORD.encode() in value.lower():
+            return True
+    return False
+
+
 # ---------------------------------------------------------------- one sign each
 
 
@@ -200,7 +213,8 @@ def _said(values: Mapping[str, list[str]]) -> Automatic | None:
     """Read Auto-Submitted; any word but `no` says that a program made the mail."""
     for text in values.get("auto-submitted", ()):
         word = _keyword(text)
-        if word in {"", "no"}:
+        # Of a mail that a mailbox sent on, this says nothing about who wrote it.
+        if word in {"", "no", FORWARDED_WORD}:
             continue
         reply = word == "auto-replied" or _is_reply(values)
         kind = Kind.AUTO_REPLY if reply else Kind.AUTO_GENERATED

@@ -76,6 +76,12 @@ def parse_date(text: str) -> datetime | None:
 
     Source: RFC 5322 sections 3.3 and 4.3; ISO 8601; RFC 3339.
     """
+    found = parse_clock(text)
+    return found[0] if found else None
+
+
+def parse_clock(text: str) -> tuple[datetime, datetime] | None:
+    """Return the moment as `parse_date` does, and the clock that the value shows."""
     text = text[:_MAX_LENGTH]
     found = _iso(text) or _words(text)
     if found is None:
@@ -91,7 +97,7 @@ def parse_date(text: str) -> datetime | None:
         return None
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         return None
-    return moment - _offset(rest)
+    return moment - _offset(rest), moment.replace(tzinfo=None)
 
 
 def _iso(text: str) -> tuple[tuple[int, ...], str] | None:

@@ -51,7 +51,8 @@ from relay.mail.forward_labels import (
 from relay.mail.local_dates import parse_local
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from relay.core.model import Mailbox
 
@@ -106,7 +107,13 @@ _LINK: Final = re.compile(
     r"([^<>@]{0,200})(</a>)",
     re.IGNORECASE,
 )
-_WORD: Final = re.compile(r"\w")
+_WORD: Final = re.compile(r"\w+")
+_TARGETS: Final = re.compile(
+    r"<[^<>\s]{3,2000}>|https?://[^\s<>]+|\[(?:image|cid|https?|mailto):[^\[\]]*\]",
+    re.IGNORECASE,
+)
+_WINDOWS: Final = (1024, 8192)
+"""Characters within which the letters of a text are looked for."""
 _BLANKS: Final = re.compile(r"\s+")
 _BY: Final = re.compile(
     r"forwarded (?:message from|by)\b|weitergeleitet von\b|transféré par\b",
@@ -141,12 +148,47 @@ def content_key(sender: str, subject: str, text: str) -> str:
     """Return the identity of a mail that may be forwarded: equal for each copy of it.
 
     Of the sender's address, the subject without its prefixes, and the letters and
-    digits of the text's beginning: line ends, quote marks and blanks differ from one
-    forward to another.
+    digits of the text's beginning: line ends, quote marks, blanks and the targets of
+    links differ from one forward to another.
     """
-    letters = "".join(_WORD.findall(text[: 8 * _KEY_LENGTH].casefold()))[:_KEY_LENGTH]
-    parts = (address_key(sender) or sender, bare_subject(subject).casefold(), letters)
-    return sha256("\n".join(("relay-forward-1", *parts)).encode()).hexdigest()
+    return digest_of(sender, bare_subject(subject), letters(text))
+
+
+def digest_of(sender: str, subject: str, told: str) -> str:
+    """Return the digest of a sender's address, a bare subject and letters."""
+    parts = ("relay-forward-1", address_key(sender) or sender, subject.casefold(), told)
+    return sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()
+
+
+def letters(text: str) -> str:
+    """Return the first letters and digits of a text, in lower case."""
+    told = ""
+    for window in _WINDOWS:
+        part = text[:window]
+        if "<" in part or "://" in part or "[" in part:
+            part = _TARGETS.sub(" ", part)
+        told = "".join(_WORD.findall(part.casefold()))[:_KEY_LENGTH]
+        if len(told) == _KEY_LENGTH or len(text) <= window:
+            break
+    return told
+
+
+def inline_keys(
+    key: str, date: datetime | None, people: Iterable[Mailbox]
+) -> tuple[str, str]:
+    """Return what stands for K1 and K2 of a mail in the text of another.
+
+    Args:
+        key: Its content key.
+        date: Its date, as far as it could be read.
+        people: Its recipients.
+    """
+    named = sorted({address_key(box.address) or "" for box in people})
+    told = "\n".join((key, date.isoformat() if date else "", *named)).encode()
+    return (
+        sha256(b"relay-inline-1\n" + told).hexdigest(),
+        sha256(b"relay-inline-2\n" + told).hexdigest(),
+    )
 
 
 def bare_subject(subject: str) -> str:
@@ -227,16 +269,20 @@ def _forward(
     text = "\n".join(below).strip("\n")
     subject = header.fields.get(SUBJECT) or bare_subject(subject)
     inner = _read(below, subject, author.address, levels - 1) if levels > 1 else None
+    to, cc = (_people(header.fields.get(name, "")) for name in (TO, CC))
+    date = parse_local(header.fields.get(DATE, ""), header.languages)
+    key = content_key(author.address, subject, text)
     return Forward(
         how="inline",
         from_=author,
-        to=_people(header.fields.get(TO, "")),
-        cc=_people(header.fields.get(CC, "")),
+        to=to,
+        cc=cc,
         subject=subject,
-        date=parse_local(header.fields.get(DATE, ""), header.languages),
+        date=date,
         text=text,
         note=_note(lines[: header.note_end], header),
-        key=content_key(author.address, subject, text),
+        key=key,
+        keys=inline_keys(key, date, (*to, *cc)),
         outbound=same_address(author.address, sender),
         inner=inner if isinstance(inner, Forward) else None,
     )
@@ -470,11 +516,13 @@ def _quoted_mail(lines: list[str], subject: str, sender: str) -> Forward | None:
                 text = "\n".join(_BARE_QUOTE.sub("", one, count=1) for one in rest)
                 text = text.strip("\n")
                 author = _named(people[0])
+                key = content_key(author.address, subject, text)
                 return Forward(
                     how="inline", from_=author, to=(), cc=(),
                     subject=bare_subject(subject), date=None, text=text,
                     note="\n".join(lines[:above]).strip(),
-                    key=content_key(author.address, bare_subject(subject), text),
+                    key=key,
+                    keys=inline_keys(key, None, ()),
                     outbound=same_address(author.address, sender),
                 )  # fmt: skip
         return None

@@ -28,12 +28,13 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from relay.core.automatic import AutomaticKind
 from relay.core.errors import UnparsableMessage
 from relay.core.model import Email, Forward
 from relay.mail.addresses import is_cut, mailboxes
-from relay.mail.automatic import recognise
+from relay.mail.automatic import passed_on, recognise
 from relay.mail.body import read_body
-from relay.mail.dates import parse_date
+from relay.mail.dates import parse_clock
 from relay.mail.fields import joined, scan
 from relay.mail.formats import no_header, not_a_mail
 from relay.mail.forward import (
@@ -65,6 +66,17 @@ MAX_INNER_BYTES: Final = 1 << 25
 
 MAX_INNER_MAILS: Final = 100
 """How many attached mails are read."""
+
+_MAY_FORWARD: Final = frozenset(
+    {
+        AutomaticKind.AUTO_GENERATED,
+        AutomaticKind.NULL_SENDER,
+        AutomaticKind.REPLY_SUPPRESSED,
+        AutomaticKind.CAMPAIGN,
+    }
+)
+"""Kinds that a rule of a mailbox makes as well, when it forwards what a person wrote.
+"""
 
 _UNTYPED: Final = frozenset({"application/octet-stream", "message/partial"})
 _TO: Final = ("to", "cc", "bcc", "reply-to")
@@ -100,7 +112,7 @@ def _parse(raw: bytes, budget: _Budget) -> Email:
     tree = read_tree(raw, header)
     body = read_body(tree.parts)
     repairs = [*header.repairs, *tree.repairs, *body.repairs]
-    date = _date(values.get("date", []), repairs)
+    date, clock = _date(values.get("date", []), repairs)
     senders = values.get("from", [])
     if len(senders) != 1:
         repairs.append("from_repeated" if senders else "from_missing")
@@ -119,6 +131,7 @@ def _parse(raw: bytes, budget: _Budget) -> Email:
         if "subject" in values
         else "",
         date=date,
+        local_date=clock,
         message_id=ids[0] if ids else None,
         in_reply_to=_idents(values.get("in-reply-to", [])),
         references=_idents(values.get("references", [])),
@@ -134,6 +147,7 @@ def _parse(raw: bytes, budget: _Budget) -> Email:
             header.fields,
             next((part.method for part in tree.parts if part.method), ""),
         ),
+        passed_on=passed_on(header.fields),
     )
     return _with_forwards(email, tree, budget)
 
@@ -149,7 +163,7 @@ class _Budget:
 
 def _with_forwards(email: Email, tree: Tree, budget: _Budget) -> Email:
     """Return the mail with those that it forwards."""
-    if email.automatic:
+    if email.automatic and email.automatic.kind not in _MAY_FORWARD:
         return email
     sender = email.from_[0].address if email.from_ else ""
     found = read_inline(email.text, email.subject, sender)
@@ -224,6 +238,8 @@ def _attached_forward(email: Email, part: Part, inner: Email, sender: str) -> Fo
         attachments=tuple(files),
         outbound=same_address(author.address, sender),
         inner=inner.forward,
+        keys=(inner.key1, inner.key2),
+        email=inner,
     )
 
 
@@ -248,13 +264,17 @@ def _recipients(
     return mailboxes(values, charset, recipients=True)
 
 
-def _date(values: list[bytes], repairs: list[str]) -> datetime | None:
+def _date(
+    values: list[bytes], repairs: list[str]
+) -> tuple[datetime | None, datetime | None]:
+    """Return the moment of the Date field, and the clock that it shows."""
     if not values:
-        return None
-    date = parse_date(decode_header(values[0]))
-    if date is None:
+        return None, None
+    found = parse_clock(decode_header(values[0]))
+    if found is None:
         repairs.append("date_unreadable")
-    return date
+        return None, None
+    return found
 
 
 def _idents(values: list[bytes]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from relay.match.decide import (
     waiting_for_user,
     with_stored,
 )
+from relay.match.logged import Logged, direction, to_log
 from relay.match.plan import LeftOut, OurAddresses, Plan, Verdict, exclusions_of, plan
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Context",
     "Decision",
     "LeftOut",
+    "Logged",
     "MailFacts",
     "Opportunities",
     "OurAddresses",
@@ -48,6 +50,7 @@ __all__ = [
     "ask",
     "choose",
     "decide",
+    "direction",
     "drafts",
     "exclusions_of",
     "logged_elsewhere",
@@ -56,6 +59,7 @@ __all__ = [
     "owners_of",
     "plan",
     "rule_line",
+    "to_log",
     "trace_of",
     "waiting_for_user",
     "with_stored",

@@ -35,6 +35,20 @@ EXCLUDED: Final = "excluded by"
 BEYOND: Final = "beyond the limit of"
 
 
+UNSURE: Final = {
+    "no_header": "it says that it forwards a mail, and does not show whose",
+    "no_address": "the forwarded mail names its sender without an address",
+    "several_senders": "the forwarded mail names several senders",
+    "no_mark": "the header of a mail stands in the text, and nothing says whether "
+    "that mail is forwarded or answered",
+    "reply_of_forward": "the subject says reply, and a line in the text says forward",
+    "attached_beyond_limits": "too many mails are attached, or too large ones",
+    "attached_unreadable": "an attached mail cannot be read",
+    "attached_without_sender": "an attached mail does not name one sender",
+}
+"""What is unsure about a forward (`mail.forward`, `mail.reader`), in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """How an attempt ends.
@@ -142,8 +156,10 @@ def plan(
     """
     everyone = participants(email)
     rules = ours.address_rules
-    verdict = nobody_named(everyone) or mail_excluded(
-        email, everyone, exclusions, rules
+    verdict = (
+        forward_unsure(email)
+        or nobody_named(everyone)
+        or mail_excluded(email, everyone, exclusions, rules)
     )
     if verdict:
         return Plan(verdict=verdict)
@@ -168,6 +184,15 @@ def exclusions_of(directory: Directory, user_id: int) -> list[Exclusion]:
 
 
 # ---------------------------------------------------------------- rules for a mail
+
+
+def forward_unsure(email: Email) -> Verdict | None:
+    """End as unmatched a mail that is a forward to be logged, and cannot be read."""
+    if not email.forward_unsure:
+        return None
+    what = UNSURE.get(email.forward_unsure, email.forward_unsure)
+    detail = f"{what}; forward that mail as an attachment, to the relay address alone"
+    return Verdict(Event.NO_MATCH, "forward_unsure", detail)
 
 
 def nobody_named(everyone: Sequence[Person]) -> Verdict | None:
@@ -222,9 +247,15 @@ def address_excluded(
 
 
 def participants(email: Email) -> tuple[Person, ...]:
-    """Return everybody in To and Cc, an address once, To first."""
+    """Return everybody in To and Cc, an address once, To first.
+
+    Whoever wrote an incoming mail comes before them.
+    """
     people: dict[str, Person] = {}
-    for place, boxes in ((Place.TO, email.to), (Place.CC, email.cc)):
+    places = [(Place.TO, email.to), (Place.CC, email.cc)]
+    if email.incoming:
+        places.insert(0, (Place.FROM, email.from_[:1]))
+    for place, boxes in places:
         for box in boxes:
             person = _person(box, place)
             if person:

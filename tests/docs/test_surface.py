@@ -81,6 +81,7 @@ def test_settings_stay():
     assert not set(SURFACE["settings"]) - now
 
 
+@pytest.mark.timeout(60)  # The first that needs `constants`: it reads all sources.
 def test_reasons_stay():
     """Each released reason word, of refusals and settlements, can still be given."""
     assert not set(SURFACE["reasons"]) - constants()
