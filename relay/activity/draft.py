@@ -79,15 +79,15 @@ def draft(  # noqa: PLR0913 - what a draft is made of
 ) -> tuple[Draft, ...]:
     """Return every record that the mail needs, in a fixed order.
 
-    In EmailMessage mode: the EmailMessage, then a Task for each further Opportunity
-    (all of them where a Lead takes part). In Task mode: a Task for each Contact and
-    Lead (contacts share one where Shared Activities is on), each beside an
-    Opportunity of its contact as far as there are any, then a Task for each
-    Opportunity that is left.
+    In EmailMessage mode: the EmailMessage, then a Task for each further record (all of
+    them where a Lead takes part), and for each person who is named by a tag alone. In
+    Task mode: a Task for each Contact and Lead (contacts share one where Shared
+    Activities is on), each Contact beside a record of the mail or an Opportunity of its
+    own as far as there are any, then a Task for each record that is left.
 
     Args:
         email: The mail.
-        match: The records chosen; at least one of them a person.
+        match: The records chosen; at least one.
         mail_key: The stored identity of the mail; keys are made of it.
         owner: The rep's Salesforce user; owns the Tasks.
         mode: The shape wanted.
@@ -150,10 +150,14 @@ class _Drafter:
     # ------------------------------------------------------------ EmailMessage
 
     def email_message(self) -> Iterable[Draft]:
-        who = self._match.who
+        who = [chosen for chosen in self._match.who if chosen.person]
+        others = list(self._match.what)
         has_lead = any(chosen.object == "Lead" for chosen in who)
-        opportunities = list(self._match.what)
-        related = None if has_lead or not opportunities else opportunities.pop(0)
+        related = None if has_lead else self._take_related(others)
+        if not (who or related):
+            # Nobody is there whom an EmailMessage could name.
+            yield from self.tasks()
+            return
         chosen = [*who, *([related] if related else [])]
         fields = self._email_fields(who, related)
         yield self._draft(
@@ -163,8 +167,20 @@ class _Drafter:
             chosen,
             owner=self._extras.task_owner or self._owner.salesforce_id,
         )
-        for opportunity in opportunities:
-            yield self._task((), opportunity)
+        for record in others:
+            yield self._task((), record)
+        for person in self._match.who:
+            # Who is named by a tag has no part in the mail, and is shown none.
+            if not person.person:
+                yield self._task([person], None)
+
+    def _take_related(self, records: list[Chosen]) -> Chosen | None:
+        """Take the first record that an EmailMessage may relate to."""
+        for record in records:
+            if self._org.may_name("EmailMessage", "RelatedToId", record.object):
+                records.remove(record)
+                return record
+        return None
 
     def _email_fields(
         self, who: Sequence[Chosen], related: Chosen | None
@@ -271,8 +287,8 @@ class _Drafter:
         for lead in self._match.who:
             if lead.object == "Lead":
                 yield self._task([lead], None)
-        for opportunity in left:
-            yield self._task((), opportunity)
+        for record in left:
+            yield self._task((), record)
 
     def _task(self, who: Sequence[Chosen], what: Chosen | None) -> Draft:
         ids = [chosen.id for chosen in who]
@@ -419,12 +435,16 @@ class _Drafter:
 
 
 def _take(left: list[Chosen], contacts: Sequence[Chosen]) -> Chosen | None:
-    """Take the first Opportunity in which one of the contacts has a role."""
+    """Take the first record that stands beside these contacts.
+
+    It is an Opportunity in which one of them has a role, or what is there for the mail
+    as a whole.
+    """
     ids = {contact.id for contact in contacts}
-    for opportunity in left:
-        if ids.intersection(opportunity.through):
-            left.remove(opportunity)
-            return opportunity
+    for record in left:
+        if not record.through or ids.intersection(record.through):
+            left.remove(record)
+            return record
     return None
 
 

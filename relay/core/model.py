@@ -8,7 +8,7 @@ the files of a mail in `core.files`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -248,6 +248,10 @@ class Email:
 # ------------------------------------------------------------------ matching
 
 
+WHO_OBJECTS: Final = frozenset({"Contact", "Lead"})
+"""Objects of a Task's WhoId; a record of any other object is a WhatId."""
+
+
 class Place(StrEnum):
     """Where in a mail a person stands; `FROM` counts for incoming mail alone."""
 
@@ -301,12 +305,28 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedRecord:
+    """A record that a mail names by its id.
+
+    `unfit` says why nothing can be logged on it; empty where it can. A Lead that became
+    a Contact is that Contact: `id` is then another one than the mail names.
+    """
+
+    id: str
+    object: str
+    name: str
+    unfit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What Salesforce holds for a set of addresses, by address key."""
 
     candidates: Mapping[str, tuple[Candidate, ...]]
     roles: Mapping[str, tuple[OpportunityRole, ...]]
     """By Contact id; open opportunities only."""
+    records: Mapping[str, NamedRecord] = field(default_factory=dict)
+    """By the id that a mail names; what nobody may read is not in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ class FieldInfo:
     restricted: bool
     values: tuple[str, ...] = ()
     """Active values of a picklist."""
+    references: tuple[str, ...] = ()
+    """Objects that a reference may point to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,14 @@ class OrgSchema:
         """Say whether our user may set the field on create."""
         info = self.field(sobject, field)
         return info is not None and info.createable
+
+    def may_name(self, sobject: str, field: str, target: str) -> bool:
+        """Say whether a reference may point to records of an object.
+
+        Where describe names no objects, only Salesforce can refuse one.
+        """
+        info = self.field(sobject, field)
+        return info is not None and (not info.references or target in info.references)
 
     def holds_key(self, sobject: str, field: str) -> bool:
         """Say whether a field can hold our key and will refuse it twice."""

@@ -26,7 +26,15 @@ from relay.core.automatic import DEFAULT_RULES, AutomaticKind, with_null_sender
 from relay.core.model import Found, Match
 from relay.core.states import Event
 from relay.match.choose import choose, missing
-from relay.match.plan import OurAddresses, Plan, Verdict, exclusions_of, plan
+from relay.match.plan import (
+    EXCLUDED_MAIL,
+    OurAddresses,
+    Plan,
+    Verdict,
+    exclusions_of,
+    plan,
+)
+from relay.match.tags import Tags, not_used, read_tags, with_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -165,12 +173,14 @@ class MailFacts:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whom to look up for a mail; there is no look-up where `people` is empty.
+    """Whom to look up for a mail; there is no look-up where all of it is empty.
 
     What is empty costs no query.
 
     Attributes:
         people: To look for, in the order of the mail.
+        records: Ids of records that the mail names, 18 characters each.
+        otherwise: How the mail ends without people where none of `records` will do.
         left_out: Participants that no copy looks for, with the rule.
         verdicts: For each copy, how a rule ends it; None: the mail's decision counts.
         users: Users whose Salesforce user is to be known, of copies that go on.
@@ -182,6 +192,13 @@ class Question:
     verdicts: tuple[Verdict | None, ...]
     users: tuple[User, ...] = ()
     steps: tuple[TraceLine, ...] = ()
+    records: tuple[str, ...] = ()
+    otherwise: Verdict | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Say whether there is anything to look up."""
+        return bool(self.people or self.records)
 
     @property
     def addresses(self) -> list[str]:
@@ -262,9 +279,11 @@ def ask(mail: MailFacts, context: Context) -> Question:
         )
         for user in mail.users
     ]
+    tags = tags_of(mail)
+    ends = [None if tags.ids and named_counts(each) else each.verdict for each in plans]
+    goes_on = [each for each, end in zip(plans, ends, strict=True) if end is None]
     # A logged mail stays logged, whatever the rules say today.
-    verdicts = tuple(None if mail.begun else each.verdict for each in plans)
-    goes_on = [each for each in plans if each.people]
+    verdicts = tuple(None if mail.begun else end for end in ends)
     people = {person.key: person for each in goes_on for person in each.people}
     asked = {person.address for person in people.values()}
     left_out = {
@@ -273,19 +292,23 @@ def ask(mail: MailFacts, context: Context) -> Question:
         for one in each.left_out
         if one.address not in asked
     }
-    if (mail.begun and rules.shadow) or not people:
+    records = tags.ids if goes_on else ()
+    if (mail.begun and rules.shadow) or not (people or records):
         return Question((), tuple(left_out.values()), verdicts)
     users = {
         user.id: user
         for user, verdict in zip(mail.users, verdicts, strict=True)
         if verdict is None
     }
+    lines = [_people_line(people.values(), goes_on)] if people else []
     return Question(
         tuple(people.values()),
         tuple(left_out.values()),
         verdicts,
         tuple(users.values()),
-        () if mail.begun else (_people_line(people.values(), goes_on),),
+        () if mail.begun else (*lines, *tag_lines(tags)),
+        records,
+        None if people else next(each.verdict for each in goes_on),
     )
 
 
@@ -307,14 +330,19 @@ def decide(
         question.left_out,
         steps=question.steps,
     )
-    if not question.people or answers is None:
+    if not question.asks or answers is None:
         return decision
     owners = owners_of(question.users, answers.users)
     rep = owners[0][1].salesforce_id if owners else ""
     match = choose(question.people, answers.found, context.match, rep=rep)
-    decision = (
-        _complete(mail, match, decision) if mail.begun else _matched(match, decision)
-    )
+    match = with_named(match, question.records, answers.found)
+    if mail.begun:
+        decision = _complete(mail, match, decision)
+    else:
+        unused = not_used(question.records, answers.found)
+        lines = [TraceLine("tags", "ignored", f"{i}: {why}") for i, why in unused]
+        decision = replace(decision, steps=(*decision.steps, *lines))
+        decision = _matched(match, question, decision)
     if not (decision.match.who or decision.match.what):
         return decision
     decision = _for_whom(question, owners, decision)
@@ -353,6 +381,28 @@ def automatic_mail(mail: MailFacts, context: Context) -> Verdict | None:
     return Verdict(Event.RULED_OUT, str(found.kind), detail)
 
 
+def tags_of(mail: MailFacts) -> Tags:
+    """Return the records that a mail names in its subject and its text."""
+    return read_tags((mail.email.subject, mail.email.text))
+
+
+def named_counts(plan: Plan) -> bool:
+    """Say whether a record that the mail names is enough to log it for this user.
+
+    It is, where there is nobody to look for. What is excluded stays out.
+    """
+    return plan.verdict is None or plan.verdict.reason != EXCLUDED_MAIL
+
+
+def tag_lines(tags: Tags) -> tuple[TraceLine, ...]:
+    """Return what the tags of a mail name, and what in them was ignored."""
+    lines = [TraceLine("tags", str(len(tags.ids)), ", ".join(tags.ids))]
+    return (
+        *(lines if tags.ids else []),
+        *(TraceLine("tags", "ignored", f"{text}: {why}") for text, why in tags.ignored),
+    )
+
+
 def _people_line(people: Iterable[Person], plans: Sequence[Plan]) -> TraceLine:
     listed = [person.address for person in people]
     beyond = min(each.beyond for each in plans)
@@ -383,18 +433,21 @@ def match_lines(match: Match) -> tuple[TraceLine, ...]:
     )
 
 
-def _matched(match: Match, decision: Decision) -> Decision:
+def _matched(match: Match, question: Question, decision: Decision) -> Decision:
     """Go on with the records that were chosen, or end as unmatched."""
-    if match.who:
+    if match.who or match.what:
         steps = (*decision.steps, *match_lines(match))
         return replace(decision, match=match, steps=steps)
-    people = ", ".join(person.address for person in match.unknown)
-    detail = f"no Contact or open Lead has one of these addresses: {people}"
+    verdict = question.otherwise
+    if verdict is None:
+        people = ", ".join(person.address for person in match.unknown)
+        detail = f"no Contact or open Lead has one of these addresses: {people}"
+        verdict = Verdict(Event.NO_MATCH, "no_record", detail)
     return replace(
         decision,
-        verdict=Verdict(Event.NO_MATCH, "no_record", detail),
+        verdict=verdict,
         match=match,
-        steps=(*decision.steps, TraceLine("match", "none", detail)),
+        steps=(*decision.steps, TraceLine("match", "none", verdict.detail)),
     )
 
 

@@ -32,6 +32,8 @@ OWN: Final = "own address"
 INTERNAL: Final = "internal domain"
 RELAY: Final = "relay address"
 EXCLUDED: Final = "excluded by"
+EXCLUDED_MAIL: Final = "excluded"
+"""The reason of a mail that an exclusion has ended."""
 BEYOND: Final = "beyond the limit of"
 
 
@@ -215,7 +217,7 @@ def mail_excluded(
     rule = _first(exclusions, SkipKind.MAIL, [*keys, *senders], rules)
     if rule is None:
         return None
-    return Verdict(Event.RULED_OUT, "excluded", f"{EXCLUDED} {rule.pattern}")
+    return Verdict(Event.RULED_OUT, EXCLUDED_MAIL, f"{EXCLUDED} {rule.pattern}")
 
 
 def nobody_left(left_out: Sequence[LeftOut]) -> Verdict:
@@ -224,7 +226,7 @@ def nobody_left(left_out: Sequence[LeftOut]) -> Verdict:
     relays = [one for one in left_out if one.rule == RELAY]
     if len(ours) + len(relays) < len(left_out):
         detail = "every outside address is excluded"
-        return Verdict(Event.RULED_OUT, "excluded", detail)
+        return Verdict(Event.RULED_OUT, EXCLUDED_MAIL, detail)
     if ours:
         detail = "everybody in To and Cc is one of us"
         return Verdict(Event.RULED_OUT, "internal_only", detail)

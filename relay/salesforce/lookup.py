@@ -22,6 +22,7 @@ from relay.core.ids import record_id
 from relay.core.model import Candidate, Found, OpportunityRole
 from relay.core.org import LookupResult, SalesforceUser
 from relay.salesforce import soql
+from relay.salesforce.named import plan_named, read_named, unknown_objects
 from relay.salesforce.soql import asks_for, moment
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
-    from relay.core.model import Json
+    from relay.core.model import Json, NamedRecord
     from relay.core.org import OrgSchema
     from relay.salesforce.connection import Connection
     from relay.salesforce.schema import Schema
@@ -97,10 +98,11 @@ class Lookup:
         *,
         user_emails: Sequence[str] = (),
         user_ids: Sequence[str] = (),
+        records: Sequence[str] = (),
         activity_counts: bool = False,
         fresh: Collection[str] = (),
     ) -> LookupResult:
-        """Find Contacts with open opportunities, unconverted Leads, and Users.
+        """Find Contacts with open opportunities, unconverted Leads, Users, records.
 
         What was found a moment ago is not asked again (`salesforce.cache_s`).
 
@@ -108,6 +110,7 @@ class Lookup:
             addresses: Address keys; longer than Salesforce's field: not asked for.
             user_emails: Address keys of Users.
             user_ids: Ids of Users.
+            records: Ids of 18 characters that mails name; nobody remembers those.
             activity_counts: Count Tasks and Events of records that share an address.
             fresh: Keys and ids that are to be asked anew, whatever is remembered.
 
@@ -118,19 +121,31 @@ class Lookup:
         ids = tuple(record_id(text) or text for text in user_ids)
         question = Question(tuple(addresses), tuple(user_emails), ids)
         known, left, mark = self._cache.split(question, fresh)
-        if not left and not activity_counts:
+        if not (left or records or activity_counts):
             return known
         schema = await self._schema.get()
         asked_at_s = self._connection.clock.boottime_s()
         queries = self._connection.queries
         asks = plan(left.addresses, left.user_emails, left.user_ids, schema)
-        answer = read(await queries.ask("lookup", asks))
+        named, unfit = await self._plan_named(records, schema)
+        answers = await queries.ask("lookup", asks + named)
+        mine = {ask.template for ask in named}
+        answer = read(pair for pair in answers if pair[0].template not in mine)
         self._cache.keep(left, answer, asked_at_s, mark)
-        result = joined(known, answer)
+        found = read_named(pair for pair in answers if pair[0].template in mine)
+        result = with_records(joined(known, answer), unfit | found)
         if activity_counts and (counts := plan_counts(result.found)):
             answered = await queries.ask("count", counts)
             return LookupResult(read_counts(result.found, answered), result.users)
         return result
+
+    async def _plan_named(
+        self, ids: Sequence[str], schema: OrgSchema
+    ) -> tuple[list[Ask], dict[str, NamedRecord]]:
+        others: Mapping[str, str] = {}
+        if unknown_objects(ids, schema):
+            others = await self._schema.objects()
+        return plan_named(ids, schema, others)
 
     async def users(self, ids: Sequence[str]) -> dict[str, SalesforceUser]:
         """Return Users by id; one that does not exist is left out."""
@@ -250,6 +265,7 @@ def read_counts(found: Found, answers: Iterable[tuple[Ask, Rows]]) -> Found:
             for key, candidates in found.candidates.items()
         },
         found.roles,
+        found.records,
     )
 
 
@@ -435,6 +451,15 @@ def _merged(entries: Sequence[_Entry]) -> LookupResult:
     )
     users = {user.id: user for e in entries for user in e.users}
     return LookupResult(found, tuple(users[sfid] for sfid in sorted(users)))
+
+
+def with_records(
+    result: LookupResult, records: Mapping[str, NamedRecord]
+) -> LookupResult:
+    """Return an answer with the records that mails name."""
+    if not records:
+        return result
+    return replace(result, found=replace(result.found, records=records))
 
 
 def joined(one: LookupResult, other: LookupResult) -> LookupResult:

@@ -20,7 +20,7 @@ from relay.salesforce import errors
 from relay.salesforce.soql import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from relay.core.model import Json
     from relay.salesforce.client import Client, Part
@@ -69,6 +69,8 @@ class Schema:
         self._known: OrgSchema | None = None
         self._read_at_s = 0.0
         self._reading = asyncio.Lock()
+        self._prefixes: Mapping[str, str] = {}
+        self._prefixes_at_s: float | None = None
 
     async def get(self, *, fresh: bool = False) -> OrgSchema:
         """Return the org's objects and fields.
@@ -97,8 +99,57 @@ class Schema:
             self._read_at_s = clock.boottime_s()
             return self._known
 
+    async def objects(self) -> Mapping[str, str]:
+        """Return every object of the org that can be queried, by its key prefix.
+
+        It is one call, and a large answer: asked for where a mail names a record of an
+        object that is in no other description, and then remembered as long as those.
+
+        Raises:
+            RelayError: They could not be read, and none are remembered.
+        """
+        clock = self._connection.clock
+        async with self._reading:
+            age_s = clock.boottime_s() - (self._prefixes_at_s or 0.0)
+            known = self._prefixes_at_s is not None
+            if known and 0 <= age_s < self._connection.settings.describe_ttl_s:
+                return self._prefixes
+            try:
+                self._prefixes = await self._connection.threads.run(_ask_objects)
+            except SalesforceUnavailable:
+                if not known:
+                    raise
+                return self._prefixes
+            self._prefixes_at_s = clock.boottime_s()
+            return self._prefixes
+
 
 # ------------------------------------------------------------------ describe
+
+
+def _ask_objects(client: Client) -> Mapping[str, str]:
+    """Ask for the list of objects.
+
+    Raises:
+        RelayError: The call failed; see `Client.call`.
+    """
+    return read_objects(client.call("describe", "sobjects"))
+
+
+def read_objects(body: Json) -> dict[str, str]:
+    """Return the objects of a global describe that can be queried, by key prefix.
+
+    Source: REST API Developer Guide, "Describe Global".
+    """
+    listed = body.get("sobjects") if isinstance(body, dict) else None
+    return {
+        str(item["keyPrefix"]): str(item["name"])
+        for item in (listed if isinstance(listed, list) else [])
+        if isinstance(item, dict)
+        and item.get("queryable") is True
+        and item.get("keyPrefix")
+        and item.get("name")
+    }
 
 
 def _ask(client: Client) -> OrgSchema:
@@ -204,6 +255,9 @@ def _field(item: dict[str, Any]) -> FieldInfo:
             str(value.get("value"))
             for value in (values if isinstance(values, list) else [])
             if isinstance(value, dict) and value.get("active") is not False
+        ),
+        references=tuple(
+            each for each in item.get("referenceTo") or () if isinstance(each, str)
         ),
     )
 

@@ -102,10 +102,10 @@ class Decisions:
     async def decide(
         self, asked: Sequence[Asked], *, fresh: Collection[str] = NOTHING
     ) -> Decided:
-        """Look up all people of these mails together, then decide each mail.
+        """Look up all that these mails ask for together, then decide each mail.
 
         Args:
-            asked: Mails with their questions, each with people to look for.
+            asked: Mails with their questions, each with something to look for.
             fresh: Address keys and user ids that are asked anew, although remembered.
 
         Raises:
@@ -124,6 +124,9 @@ class Decisions:
                     for user in question.users
                     if user.salesforce_id and not user.time_zone
                 }
+            ),
+            records=sorted(
+                {sfid for _, question in asked for sfid in question.records}
             ),
             activity_counts=Several(context.match.several) is Several.MOST_ACTIVITY,
             fresh=frozenset(fresh),
@@ -183,7 +186,8 @@ class Decisions:
         for number, ((mail, _), decision) in enumerate(
             zip(asked, decisions, strict=True)
         ):
-            if decision.match.who and not mail.begun and mail.email.message_id:
+            named = decision.match.who or decision.match.what
+            if named and not mail.begun and mail.email.message_id:
                 stored = message_identifier(mail.email.message_id, mail.key, length)
                 fresh[stored].append(number)
         if not fresh or not schema.has("EmailMessage"):

@@ -90,7 +90,7 @@ async def explain(
     if state:
         mail = replace(mail, key=state.key, in_salesforce=in_salesforce(state))
         question = ask(mail, decisions.context)
-    if not question.people:
+    if not question.asks:
         decision = decide(mail, question, None, decisions.context)
         return _answer(email, decision) | about
     decided = await decisions.decide([(mail, question)])

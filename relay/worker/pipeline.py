@@ -438,7 +438,7 @@ class Pipeline:
             mail.change(row, state=ActivityState.PLANNED)
 
     def _ask(self, mail: BatchMail) -> _Asked | None:
-        """Apply the rules to one mail; None where there are no people to look up."""
+        """Apply the rules to one mail; None where there is nothing to look up."""
         facts = facts_of(mail)
         question = ask(facts, self._decisions.context)
         for message, verdict in zip(mail.items, question.verdicts, strict=True):
@@ -446,7 +446,7 @@ class Pipeline:
             if verdict:
                 message.trace(*rule_line(verdict))
                 message.settle(verdict.event, verdict.reason, verdict.detail)
-        if question.people:
+        if question.asks:
             return _Asked(mail, facts, question)
         mail.checked = True
         return None
@@ -526,7 +526,8 @@ class Pipeline:
             mail = one.mail
             if decision.verdict.event is not Event.LOGGED:
                 continue
-            if decision.drafts and not (decided.answers.mode_known or mail.begun):
+            open_shape = not (decided.answers.mode_known or mail.begun)
+            if open_shape and _shape_counts(decision):
                 undecided.append((one, decision))
             elif decision.drafts or mail.of(ActivityState.PLANNED):
                 # An empty plan takes out what a logged mail does not need any more.
@@ -670,6 +671,11 @@ class Pipeline:
 def _to_plan(mail: BatchMail) -> bool:
     """Say whether a mail is to be planned, or looked at for what is missing."""
     return not mail.begun or (mail.done and not mail.error and not mail.lost)
+
+
+def _shape_counts(decision: Decision) -> bool:
+    """Say whether it counts for a mail in which shape this org logs mail."""
+    return any(draft.object == "EmailMessage" for draft in decision.drafts)
 
 
 def _asked_anew(one: _Asked) -> set[str]:

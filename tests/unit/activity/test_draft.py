@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,8 +20,17 @@ from relay.activity import (
     without_secrets,
 )
 from relay.config import MatchSettings
-from relay.core.model import Attachment, Draft, Email, Mailbox, Person, Place
+from relay.core.model import (
+    Attachment,
+    Draft,
+    Email,
+    Mailbox,
+    NamedRecord,
+    Person,
+    Place,
+)
 from relay.match import choose
+from relay.match.tags import with_named
 from tests.fakes.values import ADA, NOON, boxes, contact, email, found, lead
 
 if TYPE_CHECKING:
@@ -41,6 +50,7 @@ class Org:
     closed_statuses: tuple[str, ...] = ("Completed",)
     hidden: frozenset[str] = frozenset()
     lengths: dict[str, int] = field(default_factory=dict)
+    unrelated: frozenset[str] = frozenset()
 
     def length(self, sobject: str, field: str) -> int | None:
         """Return a length where the test sets one."""
@@ -49,6 +59,10 @@ class Org:
     def createable(self, sobject: str, field: str) -> bool:
         """Say whether the field is visible."""
         return f"{sobject}.{field}" not in self.hidden
+
+    def may_name(self, sobject: str, field: str, target: str) -> bool:
+        """Say whether the field is visible, and takes the object."""
+        return self.createable(sobject, field) and target not in self.unrelated
 
 
 def drafts(
@@ -480,3 +494,67 @@ def test_without_domains_nothing_is_looked_for() -> None:
     mail = email(subject=SECRET)
     assert without_secrets(mail, frozenset()) is mail
     assert without_secrets(mail, DOMAINS).subject == HIDDEN
+
+
+# ---------------------------------------------------------------- named by a tag
+
+
+def tagged(
+    *ids: tuple[str, str], who: tuple[Candidate, ...] = (), **more: Any
+) -> list[tuple[str, object, object]]:
+    """Draft a mail to these people on which these (object, id) are named."""
+    persons = [Person(c.email_key, c.email_key, "", Place.TO) for c in who]
+    records = {sfid: NamedRecord(sfid, sobject, "") for sobject, sfid in ids}
+    held = found(*who)
+    match = choose(persons, held, MatchSettings())
+    made = draft(
+        email(to=boxes(*(p.address for p in persons))),
+        with_named(match, list(records), replace(held, records=records)),
+        mail_key="m",
+        owner=Owner(ADA),
+        received_at=NOON,
+        **({"mode": Mode.EMAIL_MESSAGE, "org": Org()} | more),
+    )
+    return [
+        (
+            d.object,
+            d.fields.get("ToIds") or d.fields.get("WhoId"),
+            d.fields.get("RelatedToId") or d.fields.get("WhatId"),
+        )
+        for d in made
+    ]
+
+
+def test_a_named_record_is_what_the_mail_is_about() -> None:
+    """An EmailMessage relates to the first, further ones get Tasks."""
+    case, deal = ("Case", "500a"), ("Opportunity", "006a")
+    assert tagged(case, deal, who=(ANNA,)) == [
+        ("EmailMessage", [ANNA.id], "500a"),
+        ("Task", None, "006a"),
+    ]
+    assert tagged(case) == [("EmailMessage", None, "500a")]
+    assert tagged(case, deal, who=(ANNA,), mode=Mode.TASK) == [
+        ("Task", ANNA.id, "500a"),
+        ("Task", None, "006a"),
+    ]
+
+
+def test_a_named_person_has_no_part_in_the_mail() -> None:
+    """A Task of its own shows the mail there; a named Lead spoils no RelatedToId."""
+    lead_, contact_ = ("Lead", "00Qa"), ("Contact", "003x")
+    assert tagged(lead_, contact_, ("Case", "500a"), who=(ANNA,)) == [
+        ("EmailMessage", [ANNA.id], "500a"),
+        ("Task", "00Qa", None),
+        ("Task", "003x", None),
+    ]
+    assert tagged(lead_, contact_) == [("Task", "003x", None), ("Task", "00Qa", None)]
+
+
+def test_what_an_email_message_cannot_relate_to_gets_a_task() -> None:
+    """The next one is taken for it."""
+    org = Org(unrelated=frozenset({"Asset__c"}))
+    named_ = (("Asset__c", "a00"), ("Case", "500a"))
+    assert tagged(*named_, who=(ANNA,), org=org) == [
+        ("EmailMessage", [ANNA.id], "500a"),
+        ("Task", None, "a00"),
+    ]

@@ -11,7 +11,7 @@ from relay.activity import Mode
 from relay.config import MatchSettings, SalesforceSettings
 from relay.core.automatic import Automatic, AutomaticKind
 from relay.core.directory import SkipKind
-from relay.core.model import Activity
+from relay.core.model import Activity, Found, NamedRecord
 from relay.core.org import FieldInfo, OrgSchema, SalesforceUser
 from relay.core.states import ActivityState, Event
 from relay.match import (
@@ -40,7 +40,7 @@ from tests.fakes.values import (
 
 if TYPE_CHECKING:
     from relay.core.directory import Directory
-    from relay.core.model import Candidate, Found
+    from relay.core.model import Candidate
 
 ANNA = contact(1, "anna@one.example")
 BERT = contact(2, "bert@two.example")
@@ -48,7 +48,10 @@ DEAL = "006000000000001AAA"
 BEN = "005000000000002AAA"
 FIELDS = {
     "Task": ("WhoId", "WhatId", "OwnerId", "Subject", "Description"),
-    "EmailMessage": ("ToIds", "FromId", "ToAddress", "MessageIdentifier", "FromName"),
+    "EmailMessage": (
+        *("ToIds", "FromId", "ToAddress", "MessageIdentifier", "FromName"),
+        "RelatedToId",
+    ),
 }
 RULES = Rules(
     frozenset({"in.relay.example"}), 50, MatchSettings(), SalesforceSettings()
@@ -377,3 +380,73 @@ def test_a_logged_mail_stays_logged() -> None:
     """A rule that came later does not change what happened."""
     mail = automatic_facts(REPLY, in_salesforce=(row(ActivityState.WRITTEN),))
     assert decided(mail, found(ANNA)).verdict_of(0).event is Event.LOGGED
+
+
+# ---------------------------------------------------------------- record tags
+
+
+CASE = "500000000000001AAA"
+NAMED = {CASE: NamedRecord(CASE, "Case", "00001")}
+
+
+def test_a_named_record_is_enough() -> None:
+    """Without a known person the mail is logged on it, and the trace says why."""
+    mail = facts(BERT)
+    mail = replace(mail, email=replace(mail.email, text=f"Hello (ref: {CASE}, nix)"))
+    assert ask(mail, context()).records == (CASE,)
+    decision = decided(mail, Found({}, {}, NAMED))
+    assert [(c.id, c.rule) for c in decision.match.what] == [(CASE, "named by a tag")]
+    assert [(d.object, d.fields["RelatedToId"]) for d in decision.drafts] == [
+        ("EmailMessage", CASE)
+    ]
+    assert [(line.step, line.result) for line in decision.steps] == [
+        ("people", "1"),
+        ("tags", "1"),
+        ("tags", "ignored"),
+        ("match", f"Case {CASE} 00001"),
+        ("match", "no record"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("to", "event", "reason"),
+    [
+        ("ben@corp.example", Event.RULED_OUT, "internal_only"),
+        ("log-a@in.relay.example", Event.NO_MATCH, "no_recipient"),
+        ("bert@two.example", Event.NO_MATCH, "no_record"),
+    ],
+)
+def test_a_name_that_is_none_changes_nothing(
+    to: str, event: Event, reason: str
+) -> None:
+    """Where nobody is to be looked for, a tag counts only if it names a record."""
+    mail = replace(facts(), email=email(to=boxes(to), subject=f"ref:{CASE}"))
+    none = decided(mail, found())
+    assert (none.verdict.event, none.verdict.reason) == (event, reason)
+    assert any("no such record" in line.detail for line in none.steps)
+    logged = decided(mail, Found({}, {}, NAMED))
+    assert logged.verdict.event is Event.LOGGED
+    assert logged.drafts
+
+
+def test_a_tag_opens_no_excluded_mail() -> None:
+    """What an exclusion keeps out stays out, for the user whose exclusion it is."""
+    mail = replace(
+        facts(BERT), email=email(to=boxes(BERT.email_key), text=f"ref:{CASE}")
+    )
+    where = context(directory((BERT.email_key, SkipKind.MAIL)))
+    question = ask(mail, where)
+    assert not question.asks
+    assert decided(mail, Found({}, {}, NAMED), where).verdict_of(0).reason == "excluded"
+
+
+def test_a_logged_mail_gets_a_named_record_later() -> None:
+    """A tag that could not be read at first is completed as people are."""
+    mail = facts(ANNA, in_salesforce=(row(ActivityState.WRITTEN, ToIds=[ANNA.id]),))
+    mail = replace(mail, email=replace(mail.email, text=f"ref:{CASE}"))
+    held = Found(found(ANNA).candidates, {}, NAMED)
+    decision = decided(mail, held)
+    assert [(d.object, d.fields["WhatId"]) for d in decision.drafts] == [("Task", CASE)]
+    done = row(ActivityState.WRITTEN, ToIds=[ANNA.id], RelatedToId=CASE)
+    mail = replace(mail, in_salesforce=(done,))
+    assert decided(mail, held).drafts == ()
