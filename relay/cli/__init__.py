@@ -55,6 +55,9 @@ COMMANDS = {
     "notices": LazyCommand("notices", "notices", "Show the notices to users."),
     "log": LazyCommand("log", "log", "List messages and refusals."),
     "show": LazyCommand("log", "show", "Show what happened to one message."),
+    "unmatched": LazyCommand(
+        "unmatched", "unmatched", "Show mail that fits no record, and resolve it."
+    ),
     "import": LazyCommand("import_", "import_", "Queue mail from files."),
     "explain": LazyCommand(
         "explain", "explain", "Show what the relay would do with a mail."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from relay.core.model import Step
+    from relay.core.model import Person, Step
     from relay.core.states import Event
 
 
@@ -72,3 +72,5 @@ class Settlement:
     """When to try again; for TRANSIENT and GIVE_BACK."""
     trace: tuple[Step, ...] = ()
     started_at: datetime | None = None
+    unknown: tuple[Person, ...] = ()
+    """For NO_MATCH: the people that no record has."""

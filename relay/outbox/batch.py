@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.directory import User
     from relay.core.files import FileDraft
-    from relay.core.model import Activity, Draft, Email, MailState, Unsent
+    from relay.core.model import Activity, Draft, Email, MailState, Person, Unsent
     from relay.core.queue import Claimed, LeaseOwner
     from relay.salesforce import WriteOutcome
     from relay.store import Store
@@ -198,6 +198,7 @@ class ClaimedMessage:
         reason: str = "",
         detail: str = "",
         retry_at: datetime | None = None,
+        unknown: tuple[Person, ...] = (),
     ) -> None:
         """Decide how this attempt ends; the first decision stands."""
         if self.settlement is None:
@@ -210,6 +211,7 @@ class ClaimedMessage:
                 retry_at=retry_at,
                 trace=tuple(self.steps),
                 started_at=self.started_at,
+                unknown=unknown,
             )
 
 
@@ -291,7 +293,8 @@ class BatchMail:
         reason: str = "",
         detail: str = "",
         retry_at: datetime | None = None,
+        unknown: tuple[Person, ...] = (),
     ) -> None:
         """Decide how the attempt ends for every copy."""
         for item in self.items:
-            item.settle(event, reason, detail, retry_at)
+            item.settle(event, reason, detail, retry_at, unknown)

@@ -168,12 +168,12 @@ class Queries:
                     # One value that no query can hold is in no record either.
                     logger.warning("value_not_looked_up", code=rows.code)
                 else:
-                    raise _refused(kind, rows, pauses=pauses)
+                    raise refused(kind, rows, pauses=pauses)
             left -= len(smaller)
             if left < 0:
                 # It is not one value: the question itself is wrong for this org.
                 failed = next(r for r in results if not isinstance(r, list))
-                raise _refused(kind, failed, pauses=pauses)
+                raise refused(kind, failed, pauses=pauses)
             waiting = smaller
         return answered
 
@@ -209,7 +209,7 @@ class Queries:
                 elif result.rule.retry is Retry.SHRINK and (halves := halves_of(one)):
                     smaller += halves
                 else:
-                    raise _refused(kind, result, pauses=pauses)
+                    raise refused(kind, result, pauses=pauses)
             windows = smaller
         return rows
 
@@ -224,7 +224,7 @@ def _value_failed(kind: str, failed: Failure) -> SalesforceUnavailable:
     return SalesforceUnavailable(text, code=failed.code)
 
 
-def _refused(kind: str, failed: Failure, *, pauses: bool) -> RelayError:
+def refused(kind: str, failed: Failure, *, pauses: bool) -> RelayError:
     """Return the error for a query that failed; a mail is never at fault for it."""
     error = error_for(failed, doing=kind)
     if not isinstance(error, ActivityRefused):

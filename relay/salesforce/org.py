@@ -17,6 +17,7 @@ from relay.salesforce.files import UPLOADS, Files
 from relay.salesforce.lookup import Lookup
 from relay.salesforce.records import Records
 from relay.salesforce.schema import Schema
+from relay.salesforce.search import Search
 
 if TYPE_CHECKING:
     from relay.config import SalesforceSettings
@@ -38,6 +39,7 @@ class Org:
         lookup: People by address, and users.
         records: Creates, updates, deletes and finds records.
         files: Uploads files and finds them.
+        search: Records near people that no record has.
 
     Args:
         settings: Where the org is, and as whom.
@@ -65,6 +67,7 @@ class Org:
         self.schema = Schema(self._connection)
         self.access = Access(self._connection)
         self.lookup = Lookup(self._connection, self.schema)
+        self.search = Search(self._connection, self.schema)
         self.records = Records(
             self._connection, self.schema, self.access, self.lookup.forget
         )

@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0008"
+HEAD: Final = "0009"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -521,4 +521,67 @@ notice_items: Final = Table(
     Column("at", BigInteger, nullable=False),
     Column("facts", Text, nullable=False),
     Index(None, "notice_id"),
+)
+
+# ------------------------------------------------------------------ unmatched
+
+unmatched_people: Final = Table(
+    "unmatched_people",
+    metadata,
+    # A row may outlive the state: who reads them looks at the message as well.
+    Column("message_id", String(26), ForeignKey("messages.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("place", String(16), nullable=False),
+    Index(None, "key"),
+)
+
+searches: Final = Table(
+    "searches",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("hits", Text, nullable=False),
+    Index(None, "at"),
+)
+
+resolutions: Final = Table(
+    "resolutions",
+    metadata,
+    _serial(),
+    Column("mail_id", _Serial, ForeignKey("mails.id"), nullable=False),
+    Column("record_id", String(18), nullable=False),
+    Column("object", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    UniqueConstraint("mail_id", "record_id"),
+)
+
+aliases: Final = Table(
+    "aliases",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("record_id", String(18), nullable=False),
+    Column("object", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    Column("added_by", Text, nullable=False),
+)
+
+made_records: Final = Table(
+    "made_records",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("fields", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("salesforce_id", String(18)),
+    Column("sent_at", BigInteger),
+    Column("error", Text, nullable=False, server_default=_EMPTY),
+    Column("actor", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
 )

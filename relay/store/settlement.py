@@ -26,9 +26,11 @@ from relay.store import schema
 from relay.store.values import chunks, dump_steps, stamp, text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Row
+
+    from relay.core.model import Person
 
 
 m = schema.messages.c
@@ -142,6 +144,10 @@ def settle(
             )
         )
     connection.execute(insert(schema.attempts), records)
+    write_people(
+        connection,
+        {s.message_id: s.unknown for s in settlements if s.message_id in done},
+    )
     _end_mail_leases(connection, owner, {i for i in done.values() if i is not None})
     return set(done)
 
@@ -187,6 +193,32 @@ def _failing_since(row: Row[Any], event: Event, due: int, now: int) -> int | Non
     if event in NO_ATTEMPT and row.failing_since is not None:
         return int(row.failing_since + max(0, due - row.next_attempt_at))
     return None
+
+
+def write_people(
+    connection: Connection, people: Mapping[str, Sequence[Person]]
+) -> None:
+    """Keep the people of unmatched messages, in the place of those kept before.
+
+    A message without any keeps its rows: they count while it is unmatched alone.
+    """
+    with_people = {ident: some for ident, some in people.items() if some}
+    table = schema.unmatched_people
+    for part in chunks(sorted(with_people)):
+        connection.execute(delete(table).where(table.c.message_id.in_(part)))
+    rows = [
+        {
+            "message_id": ident,
+            "key": text(one.key),
+            "address": text(one.address),
+            "name": text(one.name),
+            "place": one.place.value,
+        }
+        for ident, some in with_people.items()
+        for one in {one.key: one for one in some}.values()
+    ]
+    if rows:
+        connection.execute(insert(table), rows)
 
 
 def _end_mail_leases(connection: Connection, owner: str, ids: set[int]) -> None:

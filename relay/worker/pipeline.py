@@ -499,7 +499,8 @@ class Pipeline:
         if verdict.event is not Event.LOGGED:
             waits = verdict.event is Event.GIVE_BACK
             due_at = self._in(USER_WAIT_S) if waits else None
-            mail.settle(verdict.event, verdict.reason, verdict.detail, due_at)
+            unknown = decision.match.unknown if verdict.event is Event.NO_MATCH else ()
+            mail.settle(verdict.event, verdict.reason, verdict.detail, due_at, unknown)
 
     async def _keep_plans(
         self, batch: Batch, asked: Sequence[_Asked], decided: Decided
