@@ -9,28 +9,21 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import MAX_ADDRESS, address_key, domain_of
 from relay.core.errors import InvalidInput, NotFound
+from relay.core.filters import read_time
 from relay.core.ids import record_id
 from relay.core.passwords import hash_password, new_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from relay.core.directory import User
 
-_AGO: Final = re.compile(r"(\d{1,6})\s*([smhdw])")
-_UNITS: Final = {
-    "s": "seconds",
-    "m": "minutes",
-    "h": "hours",
-    "d": "days",
-    "w": "weeks",
-}
 _USER_PREFIX: Final = "005"
 """Key prefix of User (Salesforce Help, "Standard Field Record ID Prefix Decoder")."""
 _MAX_NAME: Final = 200
@@ -61,15 +54,7 @@ def since(text: str, now: datetime) -> datetime:
     Raises:
         InvalidInput: It is neither.
     """
-    ago = _AGO.fullmatch(text.strip().lower())
-    try:
-        if ago:
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        at = datetime.fromisoformat(text.strip())
-    except (ValueError, OverflowError):
-        hint = "write 10m, 2h, 3d or 2026-01-31T09:00"
-        raise InvalidInput(f"{text!r} is no time", hint) from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return read_time(text, now)
 
 
 def message_id(text: str) -> str:

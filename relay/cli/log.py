@@ -14,9 +14,9 @@ from relay.cli.entry import (
     open_store,
     run,
     settings,
-    since_option,
     whole_id,
 )
+from relay.cli.filters import filter_options
 from relay.cli.output import (
     clean,
     facts,
@@ -26,14 +26,15 @@ from relay.cli.output import (
     table,
     when,
 )
+from relay.console.mails import log_filter
 from relay.core.errors import StoreUnavailable
-from relay.core.model import LogFilter
 from relay.core.states import ActivityState, Event, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
 
+    from relay.core.filters import Filter
+    from relay.core.model import LogFilter
     from relay.store import Store
 
 Row = dict[str, Any]
@@ -47,13 +48,7 @@ _STATE_WIDTH: Final = max(len(state) for state in State)
 
 
 @click.command(cls=RelayCommand)
-@click.option(
-    "--state",
-    type=click.Choice([state.value for state in State]),
-    help="Only messages in this state.",
-)
-@click.option("--user", "who", metavar="USER", help="Only of this user.")
-@since_option("Only since then: 10m, 2h, 3d, or a time such as 2026-01-31.")
+@filter_options
 @click.option("--refused", is_flag=True, help="Only refusals.")
 @click.option(
     "--probes", is_flag=True, help="Also the refusals that `relay check` caused."
@@ -68,9 +63,7 @@ _STATE_WIDTH: Final = max(len(state) for state in State)
 )
 @json_option
 def log(
-    state: str | None,
-    who: str | None,
-    since: datetime | None,
+    wanted: Filter,
     limit: int | None,
     *,
     refused: bool,
@@ -78,8 +71,13 @@ def log(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """List messages and refusals, oldest first."""
-    if refused and state:
+    """List messages and refusals, oldest first.
+
+    FILTER says in one text what the options say: state:dead user:ada since:yesterday
+    domain:acme.com "a text". An option that is given twice means any of both. Times
+    are in UTC, unless they name a zone.
+    """
+    if refused and wanted.state:
         problem = "--refused lists refusals, which have no --state; give one of them"
         raise click.UsageError(problem)
     loaded = settings()
@@ -87,23 +85,17 @@ def log(
     async def job() -> None:
         async with open_store(loaded) as store:
             await tell_if_off(store)
-            found = await store.directory.find_user(who, removed=True) if who else None
-            wanted = LogFilter(
-                state=State(state) if state else None,
-                user_id=found.id if found else None,
-                since=since,
-                # A state is a message's; without one both kinds are listed.
-                refused=True if refused else (False if state else None),
-                probes=probes,
+            asked = await log_filter(
+                store, wanted, refused=True if refused else None, probes=probes
             )
             if limit is None and as_json:
-                await _print_all(store, wanted)
+                await _print_all(store, asked)
                 rows = []
             else:
-                rows = await _latest(store, wanted, limit or _LATEST)
+                rows = await _latest(store, asked, limit or _LATEST)
                 _print(rows, as_json=as_json, lines=follow)
             if follow:
-                await follow_log(store, wanted, rows, as_json=as_json)
+                await follow_log(store, asked, rows, as_json=as_json)
 
     try:
         run(job())
@@ -114,20 +106,24 @@ def log(
 
 async def _print_all(store: Store, wanted: LogFilter) -> None:
     """Print every row, a page at a time, so that a long journal needs no memory."""
-    last: str | None = None
-    while True:
-        page = replace(wanted, after_id=last, limit=_PAGE)
-        rows = await store.log.find(page)
-        print_json(rows)
-        if len(rows) < _PAGE:
-            return
-        last = rows[-1]["id"]
+    more = True
+    while more:
+        page = await store.log.page(wanted, _PAGE)
+        print_json(page.rows)
+        more = page.after_id is not None
+        wanted = replace(wanted, after_id=page.after_id)
 
 
 async def _latest(store: Store, wanted: LogFilter, limit: int) -> list[Row]:
     """Return the latest rows, oldest first."""
     newest = replace(wanted, limit=limit, newest_first=True)
     return (await store.log.find(newest))[::-1]
+
+
+async def _recent(store: Store, wanted: LogFilter, limit: int) -> list[Row]:
+    """Return the same, from one page: cheap, however rare what is asked for is."""
+    page = await store.log.page(replace(wanted, newest_first=True), limit)
+    return [dict(row) for row in page.rows[::-1]]
 
 
 async def follow_log(
@@ -140,16 +136,16 @@ async def follow_log(
     than the window is not.
     """
     seen: dict[str, tuple[Any, ...]] = {row["id"]: _mark(row) for row in shown}
-    for row in await _latest(store, wanted, _WINDOW):
+    for row in await _recent(store, wanted, _WINDOW):
         seen.setdefault(row["id"], _mark(row))
     while True:
         await asyncio.sleep(_POLL_S)
         window = _WINDOW
         try:
-            rows = await _latest(store, wanted, window)
+            rows = await _recent(store, wanted, window)
             while len(rows) == window and not any(row["id"] in seen for row in rows):
                 window *= 4  # more came in a second than the window holds
-                rows = await _latest(store, wanted, window)
+                rows = await _recent(store, wanted, window)
         except StoreUnavailable:
             continue  # a busy moment; the next look shows what was missed
         fresh = [row for row in rows if seen.get(row["id"]) != _mark(row)]

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import re
 import secrets
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from relay.core.clock import Clock
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, without i l o u
@@ -23,6 +26,7 @@ MESSAGE_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 """The form of a message id: 26 characters, sorted by time of receipt."""
 
 _RANDOM_BITS = 80
+_LAST_MS: Final = (1 << 48) - 1
 _SHIFTS: Final = range(120, -1, -10)
 
 
@@ -32,7 +36,16 @@ def new_message_id(clock: Clock) -> str:
     Ids made later sort later, so that the queue's index grows at its end.
     """
     milliseconds = int(clock.now().timestamp() * 1000)
-    number = milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+    return _written(milliseconds << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS))
+
+
+def first_id(at: datetime, away: timedelta = timedelta()) -> str:
+    """Return the smallest message id of a time, moved `away` from it."""
+    milliseconds = int((at.timestamp() + away.total_seconds()) * 1000)
+    return _written(min(max(milliseconds, 0), _LAST_MS) << _RANDOM_BITS)
+
+
+def _written(number: int) -> str:
     return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 

@@ -451,7 +451,11 @@ class MailState:
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """What `relay log` asks for; None is no restriction."""
+    """What `relay log` asks for; None, or no value, is no restriction.
+
+    Of the tuples each value may fit, but all of `texts` must. `core.filters` has the
+    syntax in which people write them.
+    """
 
     state: State | None = None
     user_id: int | None = None
@@ -463,3 +467,29 @@ class LogFilter:
     after_id: str | None = None
     limit: int | None = None
     newest_first: bool = False
+    until: datetime | None = None
+    """The moment after the last one."""
+    states: tuple[str, ...] = ()
+    """With `core.filters.REFUSED` for refusals."""
+    user_ids: tuple[int, ...] = ()
+    addresses: tuple[str, ...] = ()
+    """Of the sender or a recipient, as people write them."""
+    domains: tuple[str, ...] = ()
+    """Of the sender."""
+    texts: tuple[str, ...] = ()
+    """In the subject, the sender or the recipients."""
+    reasons: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+    rfc_message_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Some rows of the journal; `after_id`: further ones come behind it.
+
+    A page may have fewer rows than were asked for, or none, and go on all the same:
+    each looks at so many rows, whatever fits.
+    """
+
+    rows: tuple[Mapping[str, Json], ...]
+    after_id: str | None

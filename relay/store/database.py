@@ -183,6 +183,7 @@ class SQLiteDatabase:
             max_overflow=0,
         )
         _on_sqlite(self._readers.sync_engine, "BEGIN", ("PRAGMA query_only=ON",))
+        event.listen(self._readers.sync_engine, "connect", _fold_letters)
 
     @property
     def timeout_s(self) -> float | None:
@@ -253,6 +254,15 @@ def _on_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
     @event.listens_for(engine, "begin")
     def started(connection: Connection) -> None:
         connection.connection.cursor().execute(begin)
+
+
+def _fold_letters(connection: Any, _record: Any) -> None:
+    """Let `lower` know more letters than those of ASCII, as it does on PostgreSQL."""
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(text: Any) -> Any:
+    return text.lower() if isinstance(text, str) else text
 
 
 def prepare_file(url: URL) -> Path:

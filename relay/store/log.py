@@ -5,23 +5,25 @@ The names of the dictionaries are stable: scripts and the console read them.
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
 from relay.core.addresses import address_key, domain_of
 from relay.core.errors import NotFound
+from relay.core.filters import REFUSED
+from relay.core.model import LogPage
 from relay.core.states import ActivityState
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.queue import BY_PEOPLE
-from relay.store.refusals import is_no_probe
-from relay.store.values import chunks, iso, load, stamp
+from relay.store.search import WINDOW, page
+from relay.store.values import chunks, iso, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from sqlalchemy import Connection, Row, Select
 
@@ -32,9 +34,9 @@ r = schema.refusals.c
 a = schema.activities.c
 t = schema.attempts.c
 
-REFUSED = "refused"
-"""The state shown for a refusal."""
 REFUSED_KIND = "refusal"
+_IDS = 1000
+"""Ids that are read at once."""
 _NAMED = 5
 """Ids named where a shortened one fits several."""
 
@@ -49,7 +51,51 @@ class LogQueries(Part):
         already seen. A row can appear before one that was listed earlier when its
         session began earlier: a caller that follows the log asks a little further back.
         """
-        return await self._context.read(lambda connection: _log(connection, wanted))
+        rows: list[dict[str, Json]] = []
+        limit = wanted.limit
+        more = True
+        while more and (limit is None or len(rows) < limit):
+            left = WINDOW if limit is None else min(limit - len(rows), WINDOW)
+            found = await self.page(wanted, left)
+            rows += map(dict, found.rows)
+            more = found.after_id is not None
+            wanted = replace(wanted, after_id=found.after_id)
+        return rows
+
+    async def page(self, wanted: LogFilter, limit: int) -> LogPage:
+        """Return the next rows of `find`, up to `limit`, and where to go on.
+
+        It costs little however many rows there are, so that it may come out short:
+        only without `after_id` there is nothing more.
+        """
+
+        def read(connection: Connection) -> LogPage:
+            hits, end = page(connection, wanted, limit)
+            rows = _message_rows(connection, [h.row for h in hits if h.is_message])
+            messages = {row["id"]: row for row in rows}
+            return LogPage(
+                tuple(messages.get(h.id) or _refusal_row(h.row) for h in hits), end
+            )
+
+        return await self._context.read(read)
+
+    async def ids(self, wanted: LogFilter) -> AsyncIterator[list[str]]:
+        """Yield the ids of messages that fit, oldest first, in lists of up to 1000."""
+        wanted = replace(wanted, refused=False, newest_first=False)
+        more = True
+        while more:
+
+            def read(
+                connection: Connection, now: LogFilter = wanted
+            ) -> tuple[list[str], str | None]:
+                hits, end = page(connection, now, _IDS)
+                return [hit.id for hit in hits], end
+
+            found, end = await self._context.read(read)
+            if found:
+                yield found
+            more = end is not None
+            wanted = replace(wanted, after_id=end)
 
     async def show(self, row_id: str) -> dict[str, Json]:
         """Return one message or refusal as `find` does, and its decision `trace`.
@@ -83,40 +129,6 @@ def _find_id(connection: Connection, text: str) -> tuple[str, str]:
         more = ", …" if len(found) > _NAMED else ""
         problem = f"several ids begin with {text!r}: {some}{more}"
     raise NotFound(problem)
-
-
-def _log(connection: Connection, wanted: LogFilter) -> list[dict[str, Json]]:
-    messages: list[dict[str, Json]] = []
-    refusals: list[dict[str, Json]] = []
-    if wanted.refused is not True:
-        query = _filtered(_messages(), wanted, m.id, m.user_id, m.received_at)
-        if wanted.state is not None:
-            query = query.where(m.state == wanted.state)
-        messages = _message_rows(connection, connection.execute(query).all())
-    if wanted.refused is not False and wanted.state is None:
-        query = _filtered(_refusals(), wanted, r.id, r.user_id, r.last_at)
-        if not wanted.probes:
-            query = query.where(is_no_probe())
-        refusals = [_refusal_row(row) for row in connection.execute(query)]
-    merged = heapq.merge(
-        messages, refusals, key=lambda row: row["id"], reverse=wanted.newest_first
-    )
-    return list(merged)[: wanted.limit]
-
-
-def _filtered(
-    query: Select[Any], wanted: LogFilter, row_id: Any, user_id: Any, at: Any
-) -> Select[Any]:
-    if wanted.user_id is not None:
-        query = query.where(user_id == wanted.user_id)
-    if wanted.since is not None:
-        query = query.where(at >= stamp(wanted.since))
-    if wanted.after_id is not None:
-        older = row_id < wanted.after_id
-        query = query.where(older if wanted.newest_first else row_id > wanted.after_id)
-    if wanted.limit is not None:
-        query = query.limit(wanted.limit)
-    return query.order_by(row_id.desc() if wanted.newest_first else row_id)
 
 
 def _messages() -> Select[Any]:

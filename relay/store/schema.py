@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0009"
+HEAD: Final = "0010"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -319,6 +319,17 @@ messages: Final = Table(
     Index(None, "state", "next_attempt_at", "id"),
     # Finds other messages of a blob before it is removed. The index grows at its end.
     Index(None, "blob_id"),
+    # Serve what people ask for, in the order of the ids (relay.store.search).
+    Index(None, "state", "id"),
+    Index(None, "user_id", "id"),
+    Index(None, "rfc_message_id", "id"),
+    Index(
+        "ix_messages_reason_id",
+        "reason",
+        "id",
+        sqlite_where=text("reason <> ''"),
+        postgresql_where=text("reason <> ''"),
+    ),
     Index(
         "ix_messages_of_nobody",
         "id",
@@ -372,6 +383,13 @@ refusals: Final = Table(
     Column("bucket", Text, unique=True),
     # Null: the refusal was not for what was found about the author.
     Column("verdict", Text),
+    Index(
+        "ix_refusals_user_id_id",
+        "user_id",
+        "id",
+        sqlite_where=text("user_id IS NOT NULL"),
+        postgresql_where=text("user_id IS NOT NULL"),
+    ),
 )
 
 # ------------------------------------------------------------------ sender trust

@@ -50,6 +50,32 @@ def test_log_is_filtered(relay: Any, ada: Any) -> None:
     assert ids("--limit", "1") == [refused]
 
 
+def test_log_takes_a_filter_as_text(relay: Any, ada: Any) -> None:
+    """The argument means what the options mean, and both mean more than one."""
+    (old,) = relay.put("Big offer", minutes_ago=30)
+    (new,) = relay.put("New offer")
+    refused = relay.refuse()
+    relay("hold", new)
+
+    def ids(*arguments: str) -> list[str]:
+        return [row["id"] for row in relay.json("log", *arguments)]
+
+    assert ids("state:held") == [new]
+    assert ids("state:held", "--state", "queued") == [old, new]
+    assert ids("--state", "held", "--state", "refused") == [new, refused]
+    assert ids("state:refused") == ids("--refused") == [refused]
+    assert ids("offer until:20m") == ids("--until", "20m") == [old]
+    assert ids("--text", "OFFER", 'text:"big offer"') == [old]
+    assert ids("--message-id", f"{old}@test") == [old]
+    assert ids("domain:corp.example", "user:'Ada Byron'".replace("'", '"')) == [
+        old,
+        new,
+    ]
+    assert ids("--address", ada["email"], "--reason", "hold") == [new]
+    assert ids("--cause", "S999") == []
+    assert ids("since:yesterday until:today", "--state", "queued") == [old]
+
+
 def test_log_pages_through_a_long_journal(
     relay: Any, ada: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +91,8 @@ def test_log_pages_through_a_long_journal(
         (["--state", "lost"], "--state"),
         (["--since", "soon"], "10m, 2h, 3d"),
         (["--refused", "--state", "dead"], "--refused"),
+        (["stat:dead"], "known: state, user"),
+        (["--domain", ""], "--domain"),
         (["--limit", "0"], "--limit"),
     ],
 )

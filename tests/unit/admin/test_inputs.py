@@ -44,7 +44,7 @@ def test_since_takes_times_in_utc_unless_said(text: str, at: datetime) -> None:
     assert inputs.since(text, NOW) == at
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "10", "10x", "-3d", "999999w"])
+@pytest.mark.parametrize("text", ["", "tomorrow", "10", "10x", "-3d", "999999w"])
 def test_since_names_the_forms_it_takes(text: str) -> None:
     """What is no time is answered with examples."""
     with pytest.raises(InvalidInput, match="write 10m, 2h, 3d"):
@@ -175,7 +175,7 @@ def test_a_problem_and_its_hint_make_one_line() -> None:
         inputs.since("soon", NOW)
     assert (caught.value.problem, caught.value.hint) == (
         "'soon' is no time",
-        "write 10m, 2h, 3d or 2026-01-31T09:00",
+        "write 10m, 2h, 3d, yesterday, 2026-01-31 or 2026-01-31T09:00",
     )
     assert str(caught.value) == f"{caught.value.problem}; {caught.value.hint}"
     assert str(InvalidInput("no")) == "no"
