@@ -11,11 +11,13 @@ import functools
 import os
 import random
 import socket
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.clock import SystemClock
-from relay.core.errors import ConfigError, StoreUnavailable
+from relay.core.errors import ConfigError, OrgPaused, StoreUnavailable
 from relay.core.queue import LeaseOwner
 from relay.core.states import State
 from relay.diagnose.people import judged_policy
@@ -23,6 +25,7 @@ from relay.intake import Intake, Senders
 from relay.notices import NoticeService
 from relay.outbox.backoff import Backoff
 from relay.salesforce import Org
+from relay.salesforce.dry import DryOrg
 from relay.sender.authenticate import Authenticator
 from relay.sender.release import ReleaseLinks
 from relay.sender.resolver import Resolver, resolver_of
@@ -35,13 +38,16 @@ from relay.telemetry.health import Health, HealthServer
 from relay.web import ReleasePages, WebServer
 from relay.worker import Worker, WriteMode
 from relay.worker import explain as explain_mail
+from relay.worker.replay import Replay, ReplayParts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from relay.admin.rule_change import RuleChange
     from relay.config import Settings
     from relay.core.clock import Clock
     from relay.core.directory import Directory
+    from relay.core.past import PastFilter
 
 ROLES: Final = frozenset({"smtp", "worker"})
 _START_TIME: Final = 19
@@ -52,6 +58,8 @@ TAKE_BACK_S: Final = 10.0
 """How often leases of dead processes of this host are looked for."""
 TIDY_S: Final = 3600.0
 """How often old rows and files are removed."""
+REPLAY_CACHE_S: Final = 86_400.0
+"""How long a re-play remembers what was found under an address: longer than it runs."""
 
 logger = get_logger(__name__)
 
@@ -446,6 +454,77 @@ async def explain(settings: Settings, raw: bytes, user_text: str) -> dict[str, A
     finally:
         await org.close()
         await store.close()
+
+
+@asynccontextmanager
+async def replaying(
+    settings: Settings,
+    change: RuleChange,
+    wanted: PastFilter,
+    *,
+    who: str | None = None,
+    limit: int | None = None,
+    dry: bool = False,
+) -> AsyncIterator[Replay]:
+    """Make ready to try a change of rules on past mail; see `relay.worker.replay`.
+
+    The calls that it makes count among those of the relay; nothing else is written.
+
+    Args:
+        settings: The file and the environment.
+        change: The rules to try.
+        wanted: Which mails.
+        who: Only mail of this user, by address or name.
+        limit: Look at so many of the newest mails at most.
+        dry: Do not ask Salesforce; count the calls that it would be.
+
+    Raises:
+        NotFound: No such user.
+        InvalidInput: The change does not fit together.
+        OrgPaused: The org is paused.
+        StoreUnavailable: The store cannot be read.
+    """
+    settings.require_salesforce()
+    clock = SystemClock()
+    store = await Store.open(settings.store, clock)
+    # An address is asked for once in a run, and both decisions see the same records.
+    kept_s = {"cache_s": REPLAY_CACHE_S, "cache_negative_s": REPLAY_CACHE_S}
+    section = settings.salesforce.model_copy(update=kept_s)
+    org = DryOrg(section, clock) if dry else Org(section, clock)
+    try:
+        if who is not None:
+            user = await store.directory.find_user(who, removed=True)
+            wanted = replace(wanted, user_id=user.id)
+        if isinstance(org, Org):
+            await org.start()
+            paused = await store.pauses.get(str(section.instance_url))
+            if paused.pause is not None:
+                raise OrgPaused(paused.pause.report, code=paused.pause.code)
+            org.budget.load(await store.usage.get())
+        parts = ReplayParts(
+            settings,
+            store,
+            org,
+            WriteMode(section, store, clock),
+            settings.directory(await store.directory.load()),
+        )
+        yield Replay(parts, change, wanted, limit=limit)
+    finally:
+        if isinstance(org, Org):
+            await _count_calls(org, store)
+            await org.close()
+        await store.close()
+
+
+async def _count_calls(org: Org, store: Store) -> None:
+    """Add the calls of a command to those of the relay, whose share they use."""
+    made = org.budget.pending()
+    if not made:
+        return
+    try:
+        await store.usage.add(socket.gethostname(), made, org.budget.last_reading())
+    except StoreUnavailable as error:
+        logger.warning("note_not_kept", note="usage", error=str(error))
 
 
 # ---------------------------------------------------------------- who we are

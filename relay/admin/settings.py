@@ -180,6 +180,28 @@ def read_value(settings: Settings, key: str, text: str) -> Json:
     return made.model_dump(mode="json")[name]
 
 
+def typed_value(settings: Settings, key: str, value: Json) -> Json:
+    """Return a value as the settings file has it, in the form that JSON holds.
+
+    Args:
+        settings: They say which keys there are.
+        key: One of `OF_FILE`.
+        value: As TOML or JSON gives it.
+
+    Raises:
+        InvalidInput: It does not fit; names what does.
+    """
+    section, name = key.split(".")
+    model = type(getattr(settings, section))
+    try:
+        made = model.model_validate({name: value})
+    except ValueError as error:  # pydantic's own error is one
+        shown = json.dumps(value, default=str)
+        hint = _hint(model.model_fields[name], error)
+        raise InvalidInput(f"{key} = {shown} does not fit", hint) from None
+    return made.model_dump(mode="json")[name]
+
+
 def asks_org(key: str, value: Json) -> bool:
     """Say whether a value is to be checked in Salesforce before it is saved."""
     return key in CHECKS and bool(value)

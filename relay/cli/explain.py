@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from relay.admin.rule_change import read_rules
 from relay.cli.entry import Failure, RelayCommand, run, settings
 from relay.cli.output import clean, facts, json_option, print_json, table
+from relay.cli.replay import past_options, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,20 +29,55 @@ _SAID: Final = {
 
 
 @click.command(cls=RelayCommand)
-@click.argument("file", metavar="FILE.eml", type=click.Path(allow_dash=True))
+@click.argument(
+    "file", metavar="[FILE.eml]", required=False, type=click.Path(allow_dash=True)
+)
 @click.option(
     "--user",
     "who",
     metavar="USER",
-    required=True,
-    help="The user for whom the mail would be logged.",
+    help="The user for whom the mail would be logged; with --rules: only their mail.",
 )
+@click.option(
+    "--rules",
+    metavar="NEW.toml",
+    type=click.Path(path_type=Path),
+    help="Try these rules on mail that was logged or left out.",
+)
+@past_options
 @json_option
-def explain(file: str, who: str, *, as_json: bool) -> None:
+def explain(
+    file: str | None,
+    who: str | None,
+    rules: Path | None,
+    *,
+    as_json: bool,
+    dry: bool,
+    **past: Any,
+) -> None:
     """Show what the relay would log for a mail, and why; nothing is written.
 
     FILE.eml is a saved mail; - reads it from standard input.
+
+    With --rules NEW.toml in its place, show what a change of rules would do to past
+    mail: each mail that would be logged, no longer be logged, or be logged on other
+    records. NEW.toml holds what is to change of [match] and [automatic], address_rules
+    of [user], and [[exclude]] with pattern, skip and user. --dry says first how many
+    API calls that takes.
     """
+    if rules is not None:
+        if file is not None:
+            raise click.UsageError("name a mail or --rules, not both")
+        loaded = settings()
+        change = read_rules(loaded, _text(rules))
+        show(loaded, change, who=who, dry=dry, as_json=as_json, **past)
+        return
+    if file is None:
+        raise click.UsageError("name a saved mail, or rules to try with --rules")
+    if dry or any(value is not None for value in past.values()):
+        raise click.UsageError("--since, --until, --limit and --dry go with --rules")
+    if who is None:
+        raise click.UsageError("Missing option '--user'")
     raw = _read(file)
     _check(file, raw)
     loaded = settings()
@@ -53,6 +91,16 @@ def explain(file: str, who: str, *, as_json: bool) -> None:
         # `mend` is the former name of `hint`, for scripts alone.
         shown = {name: value for name, value in answer.items() if name != "mend"}
         print_answer(shown | {"state": _SAID.get(answer["state"], answer["state"])})
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        problem = f"{path}: {error.strerror}; name a file of rules"
+    except UnicodeDecodeError:
+        problem = f"{path} is no text in UTF-8; name a file of rules"
+    raise Failure(problem)
 
 
 def _read(file: str) -> bytes:

@@ -7,11 +7,12 @@ else (ports, the database, keys) belongs to the file and the environment.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from relay.admin.inputs import address_pattern, known_pattern
+from relay.admin.rule_change import RuleChange, replayable
 from relay.admin.settings import (
     asks_org,
     base,
@@ -24,6 +25,7 @@ from relay.admin.settings import (
 from relay.cli import entry
 from relay.cli.entry import Failure, RelayGroup, actor, checked, open_store, run
 from relay.cli.output import json_option, print_json, table
+from relay.cli.replay import past_options, show
 from relay.core.directory import SkipKind
 from relay.core.errors import InvalidInput, RelayError
 
@@ -88,8 +90,28 @@ def get(key: str, *, as_json: bool) -> None:
     is_flag=True,
     help="Save it although Salesforce cannot be asked whether it fits.",
 )
-def set_(key: str, value: str, *, monitor_only: bool, unchecked: bool) -> None:
+@click.option(
+    "--preview",
+    is_flag=True,
+    help="Save nothing; show what the value would do to past mail.",
+)
+@past_options
+@json_option
+def set_(
+    key: str,
+    value: str,
+    *,
+    monitor_only: bool,
+    unchecked: bool,
+    preview: bool,
+    as_json: bool,
+    dry: bool,
+    **past: Any,
+) -> None:
     """Change a setting; a running relay uses it within a second.
+
+    With --preview a rule of [match] or [automatic] is tried on past mail instead, as
+    relay explain --rules does.
 
     What names fields or records of Salesforce is checked there before it is saved.
 
@@ -103,6 +125,15 @@ def set_(key: str, value: str, *, monitor_only: bool, unchecked: bool) -> None:
             raise click.UsageError("--monitor-only is for sender.policy alone")
         key = f"sender.monitor.{key[len(_POLICY) :]}".rstrip(".")
     checked = read_value(loaded, key, value)
+    if preview:
+        if not replayable(key):
+            problem = f"--preview is for [match] and [automatic]; {key} cannot be tried"
+            raise click.UsageError(problem)
+        show(loaded, RuleChange({key: checked}), dry=dry, as_json=as_json, **past)
+        return
+    if as_json or dry or any(one is not None for one in past.values()):
+        text = "--since, --until, --limit, --dry and --json go with --preview"
+        raise click.UsageError(text)
     if not unchecked and asks_org(key, checked):
         run(_check(loaded, key, checked))
     _keep(loaded, key, checked)

@@ -25,6 +25,7 @@ from relay.store.log import LogQueries
 from relay.store.mails import Mails
 from relay.store.messages import MessageStore
 from relay.store.notices import Notices
+from relay.store.past import PastMails
 from relay.store.postgres import PostgresDatabase
 from relay.store.queue import Queue
 from relay.store.refusals import Refusals
@@ -64,6 +65,7 @@ class Store:
         log: Queries over messages and refusals, for people.
         queue: The worker's claims on messages, and what people do to messages.
         mails: Which messages are copies of one mail.
+        past: Mail that has been dealt with, for looking back.
         ledger: What is written to Salesforce for each mail, and how far it is.
         attachments: The files of mails, and how far they are.
         notices: Mails of the relay to its users, and how far they are.
@@ -88,6 +90,7 @@ class Store:
         self.log = LogQueries(context)
         self.queue = Queue(context)
         self.mails = Mails(context)
+        self.past = PastMails(context)
         self.ledger = ActivityLedger(context)
         self.attachments = Attachments(context)
         self.notices = Notices(context)
