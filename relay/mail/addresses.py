@@ -15,8 +15,9 @@ up, the value is read once more as if they were plain characters: that finds mor
 mailboxes, never fewer, which is also the safe side for a From field that must hold
 exactly one.
 
-At most `MAX_ENTRIES` separators and brackets are read, far more than real mail has;
-`is_cut` says whether that left something out. No expression in here looks at a byte
+At most `MAX_ENTRIES` separators and brackets are read, `MAX_TOKENS` pieces in all and
+`MAX_WORDS` encoded words, far more than real mail has; `is_cut` says whether that may
+have left something out. No expression in here looks at a byte
 more than a fixed number of times. The intake reads lists while a client waits, so the
 plain form that most mail has is taken by one expression; it reads nothing that the
 full reading would read otherwise.
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES: Final = 40_000
 """How many separators and brackets in all fields of one name are read."""
+
+MAX_TOKENS: Final = 200_000
+"""How many pieces in all fields of one name are read: texts, quotes, marks."""
+
+MAX_WORDS: Final = 20_000
+"""How many encoded words of a field are read; what stands behind them is left out."""
 
 # `First Last <local@domain>` or `local@domain`, ASCII, nothing quoted or encoded.
 _EASY: Final = re.compile(
@@ -60,6 +67,8 @@ _PLAIN_TOKEN: Final = re.compile(
     rb"|<(?P<bracket>[^<>]*)>|(?P<end>[,;])|(?P<colon>:)",
     re.DOTALL,
 )
+_ENDS: Final = (b",", b";", b"<")
+_MARKS: Final = (b'"', b"(", b":", b"[")
 _MAX_EASY: Final = 16_384
 _PAREN: Final = re.compile(rb"\\.|[()]", re.DOTALL)
 _SIMPLE: Final = re.compile(rb"[!#-'*+\--9=?A-Z^-~]+@[!#-'*+\--9=?A-Z^-~]+")
@@ -96,7 +105,7 @@ def mailboxes(
         recipients: Read entries as well that are one encoded word, address included.
     """
     found: list[Mailbox] = []
-    left = MAX_ENTRIES
+    left, tokens = MAX_ENTRIES, MAX_TOKENS
     for value in values:
         plain = left > 0 and len(value) < _MAX_EASY
         easy = _read_easy(value) if plain else None
@@ -105,24 +114,27 @@ def mailboxes(
             left -= 2 * len(easy)
             continue
         masked, words = _masked(value, recipients=recipients)
-        reader = _List(left, words, charset, recipients=recipients)
+        reader = _List(left, words, charset, tokens, recipients=recipients)
         try:
             found += reader.read(masked)
         except _UnpairedError:
-            reader = _List(left, words, charset, recipients=recipients)
+            reader = _List(left, words, charset, tokens, recipients=recipients)
             found += reader.read(masked, plain=True)
-        left = reader.left
+        left, tokens = reader.left, reader.tokens
     return tuple(found)
 
 
 def is_cut(values: Iterable[bytes]) -> bool:
     """Say whether fields may hold more entries than `mailboxes` reads of them."""
-    ends = 0
+    ends = tokens = words = 0
     for value in values:
         ends += 1
         if len(value) > MAX_ENTRIES:
-            ends += value.count(b",") + value.count(b";") + value.count(b"<")
-    return ends > MAX_ENTRIES
+            here = sum(map(value.count, _ENDS))
+            ends += here
+            tokens += 2 * (here + sum(map(value.count, _MARKS)))
+            words = max(words, value.count(b"=?"))
+    return ends > MAX_ENTRIES or tokens > MAX_TOKENS or words > MAX_WORDS
 
 
 def _masked(value: bytes, *, recipients: bool) -> tuple[bytes, list[bytes]]:
@@ -151,6 +163,8 @@ def _masked(value: bytes, *, recipients: bool) -> tuple[bytes, list[bytes]]:
         pieces += (value[position : word.start], b"\0%d\0" % len(words))
         words.append(raw)
         position = word.end
+        if len(words) == MAX_WORDS:
+            return b"".join(pieces), words
     pieces.append(value[position:])
     return b"".join(pieces), words
 
@@ -175,9 +189,16 @@ class _List:
     """One address list while it is read."""
 
     def __init__(
-        self, left: int, words: list[bytes], charset: str, *, recipients: bool
+        self,
+        left: int,
+        words: list[bytes],
+        charset: str,
+        tokens: int = MAX_TOKENS,
+        *,
+        recipients: bool,
     ) -> None:
         self.left = left
+        self.tokens = tokens
         self.words = words  # what the marks stand for
         self.charset = charset
         self.recipients = recipients
@@ -196,7 +217,8 @@ class _List:
         """Read a whole list."""
         scan = (_PLAIN_TOKEN if plain else _TOKEN).match
         position, end = 0, len(value)
-        while position < end and self.left > 0:
+        while position < end and self.left > 0 and self.tokens > 0:
+            self.tokens -= 1
             token = scan(value, position)
             if token is None:  # pragma: no cover - the tokens cover every byte
                 break

@@ -52,7 +52,7 @@ _KEPT: Final = frozenset({"text/calendar", "text/vcard", "text/x-vcard"})
 _ENCODINGS: Final = IDENTITY | {"base64", "quoted-printable"}
 _PER_CHARACTER: Final = 4
 """Bytes of the longest character that is met."""
-_FOREIGN_BYTES: Final = 1 << 19
+_FOREIGN_BYTES: Final = 1 << 18
 """How much of a text is read that is not UTF-8: its charset may have to be guessed."""
 _MIN_IMAGE_BYTES: Final = 128
 """Smaller images of a page are dots that hold a place."""
@@ -75,10 +75,14 @@ _PGP: Final = {
 
 @dataclass(slots=True)
 class Body:
-    """What a person reads of a mail, and what hangs on it."""
+    """What a person reads of a mail, and what hangs on it.
+
+    `of_page` says that the text is that of the page, and nothing else.
+    """
 
     text: str = ""
     html: str | None = None
+    of_page: bool = False
     attachments: tuple[Attachment, ...] = ()
     repairs: list[str] = field(default_factory=list)
 
@@ -136,6 +140,7 @@ class _Reader:
         body.text = pieces[0] if len(pieces) == 1 else _join(pieces)
         if pages:
             body.html = "\n".join(pages)
+            body.of_page = len(texts) == 1
         if self.tnef and not body.text.strip():
             body.text = self.tnef.text or html_to_text(self.tnef.html)
             body.text = body.text[:MAX_TEXT]

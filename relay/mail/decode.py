@@ -46,8 +46,8 @@ MAX_CONTENT: Final = 1 << 26
 """Bytes of one content that are held at once; what is longer is cut."""
 
 MAX_LINES: Final = 50_000
-"""How many lines of damaged base64 the decoder checks one by one. From further lines it
-drops every character that is no base64 digit."""
+"""How many lines of damaged base64, and blocks in them, the decoder checks one by one.
+From further lines it drops every character that is no base64 digit."""
 
 _DIGITS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _WHITE: Final = b" \t\r\n\v\f\0"
@@ -216,7 +216,13 @@ class _Base64:
         if not kept:
             return b""
         pieces = []
-        for digits, padding in _RUN.findall(kept):
+        for run in _RUN.finditer(kept):
+            self.lines += 1
+            if self.lines > MAX_LINES:
+                rest = kept[run.start() :].translate(None, b"=")
+                pieces.append(self._whole(rest) or b"")
+                break
+            digits, padding = run.groups()
             if digits:
                 if self.padded:
                     _note(self.repairs, BLOCKS)

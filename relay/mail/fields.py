@@ -23,6 +23,7 @@ MAX_FIELDS: Final = 10_000
 """How many fields of a header block are kept."""
 
 _MAX_PART_FIELDS: Final = 200
+_MAX_PART_BYTES: Final = 1 << 18
 
 # A name, its value with the lines folded into it, or else a line that is no field.
 # A blank before the colon is the obsolete syntax of RFC 5322 section 4.5.
@@ -102,7 +103,8 @@ def joined(raw: bytes, header: Header, name: str) -> list[bytes]:
     what was folded is joined without a blank. Elsewhere the values are as in `header`.
     """
     values: list[bytes] = []
-    for found, value, _ in _LINE.findall(raw[: header.end]):
+    block = raw[: min(header.end, MAX_HEADER_BYTES)]
+    for found, value, _ in _LINE.findall(block):
         if found.decode("ascii").lower() == name:
             values.append(_unfold(_IN_BRACKETS.sub(_join, value)))
     return values
@@ -116,11 +118,15 @@ def scan_part(raw: bytes, start: int) -> tuple[Fields, int]:
     """Read the header of a part that begins at `start`; return it and the body's start.
 
     Here the first line that is no field ends the header: it may be the boundary of the
-    next part. What comes after the 200th field is read as body.
+    next part. What comes after the 200th field, or after 256 KB, is read as body.
     """
     fields: Fields = []
     position = start
-    while (found := _FIELD.match(raw, position)) and len(fields) < _MAX_PART_FIELDS:
+    end = start + _MAX_PART_BYTES
+    while len(fields) < _MAX_PART_FIELDS:
+        found = _FIELD.match(raw, position, end)
+        if not found:
+            break
         fields.append((found[1].decode("ascii").lower(), _unfold(found[2])))
         position = found.end()
     if raw.startswith(b"\r\n", position):

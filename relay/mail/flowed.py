@@ -27,7 +27,7 @@ _ENRICHED_TAG: Final = re.compile(r"<<|<(/?)([A-Za-z0-9-]{1,60})>")
 _LINE_ENDS: Final = re.compile(r"\n+")
 _RICH_SIGNS: Final = {"lt": "<", "nl": "\n", "np": "\n\n"}
 _BEGIN: Final = re.compile(
-    rb"^begin(-base64)? [0-7]{3,4} ([^\r\n]{1,255}?)[ \t]*\r?$", re.MULTILINE
+    rb"^begin(-base64)? [0-7]{3,4} ([^\r\n]{1,300}+)\r?$", re.MULTILINE
 )
 # The lines of a block, and the line that ends it; no line can be both.
 _UU: Final = re.compile(
@@ -139,7 +139,7 @@ def uu_blocks(data: bytes) -> Iterator[Block]:
         yield Block(
             found.start(),
             position,
-            found[2],
+            found[2].strip(),
             first,
             block.end(1),
             "base64" if found[1] else "uuencode",

@@ -24,6 +24,9 @@ from typing import Final
 _TAG: Final = re.compile(r"<(/?)([a-zA-Z][^\s/<>\0]{0,40})|<([!?/])")
 _QUOTE_OR_END: Final = re.compile("[>\"']")
 _BLANK: Final = re.compile(r"[ \t\n\r\f\xa0\u034f\u200b\u200c\ufeff]+")
+# A number that no character has: Python converts no number of so many digits.
+_LONG_NUMBER: Final = re.compile(r"&#(0*+[0-9]{8,}+|[xX]0*+[0-9a-fA-F]{7,}+);?")
+_ZEROS: Final = re.compile(r"(&#[xX]?)0+(?=[0-9a-fA-F])")
 _MANY_LINES: Final = re.compile(r"\n{3,}")
 
 _PARAGRAPHS: Final = {
@@ -132,7 +135,7 @@ class _Walker:
 
     def _text(self, raw: str) -> None:
         """Add text between two tags; blanks outside `<pre>` count as one."""
-        text = unescape(raw) if "&" in raw else raw
+        text = _unescaped(raw) if "&" in raw else raw
         if self.pre:
             first, *others = text.split("\n")
             self._add(first)
@@ -167,6 +170,13 @@ class _Walker:
         elif keep_empty and self.lines:
             self.lines.append("")
         self.blank_due = False
+
+
+def _unescaped(raw: str) -> str:
+    """Return text with the characters that its references name."""
+    if "&#" in raw:
+        raw = _ZEROS.sub(r"\1", _LONG_NUMBER.sub("\ufffd", raw))
+    return unescape(raw)
 
 
 def _after_tag(html: str, position: int) -> int:

@@ -252,10 +252,11 @@ class _Reader:
 
     def _hides(self, part: Part, boundary: bytes) -> bool:
         """Say whether a multipart is encoded as a whole, against the standard."""
+        near = part.start + _GUESS_BYTES
         return (
             part.encoding in _HIDING
             and bool(boundary)
-            and self.raw.find(b"--" + boundary, part.start) < 0
+            and self.raw.find(b"--" + boundary, part.start, near) < 0
         )
 
     def _check(self, boundary: bytes, body: int) -> bytes:

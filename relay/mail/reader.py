@@ -19,6 +19,7 @@ else is read as far as it goes, and `Email.repairs` says what was wrong:
     pgp_encrypted, pgp_signed       kept as it is
     from_missing, from_repeated     no From field, or several
     addresses_cut                   more entries in an address field than are read
+    value_cut                       a field is longer than is read as text
     date_unreadable                 there is a Date field, and no date in it
 """
 
@@ -49,7 +50,7 @@ from relay.mail.forward import (
 from relay.mail.html import html_to_text
 from relay.mail.identity import at_time, is_dated, keys
 from relay.mail.parts import read_tree
-from relay.mail.words import clean, decode, decode_header
+from relay.mail.words import MAX_VALUE, clean, decode, decode_header
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -80,6 +81,7 @@ _MAY_FORWARD: Final = frozenset(
 
 _UNTYPED: Final = frozenset({"application/octet-stream", "message/partial"})
 _TO: Final = ("to", "cc", "bcc", "reply-to")
+_TEXTS: Final = ("subject", "message-id", "in-reply-to", "references")
 _ADDRESSES: Final = ("from", *_TO)
 _IN_BRACKETS: Final = re.compile(rb"<[^<>]*>")
 _READ: Final = {
@@ -118,6 +120,8 @@ def _parse(raw: bytes, budget: _Budget) -> Email:
         repairs.append("from_repeated" if senders else "from_missing")
     if any(is_cut(values[name]) for name in _ADDRESSES if name in values):
         repairs.append("addresses_cut")
+    if any(len(one) > MAX_VALUE for name in _TEXTS for one in values.get(name, ())):
+        repairs.append("value_cut")
     key1, key2 = keys(raw, header)
     people = {name: _recipients(raw, header, name, tree.charset) for name in _TO}
     ids = _idents(values.get("message-id", [])[:1])
@@ -149,7 +153,7 @@ def _parse(raw: bytes, budget: _Budget) -> Email:
         ),
         passed_on=passed_on(header.fields),
     )
-    return _with_forwards(email, tree, budget)
+    return _with_forwards(email, tree, budget, of_page=body.of_page)
 
 
 class _Budget:
@@ -161,17 +165,23 @@ class _Budget:
         self.mails = MAX_INNER_MAILS
 
 
-def _with_forwards(email: Email, tree: Tree, budget: _Budget) -> Email:
-    """Return the mail with those that it forwards."""
+def _with_forwards(
+    email: Email, tree: Tree, budget: _Budget, *, of_page: bool
+) -> Email:
+    """Return the mail with those that it forwards.
+
+    `of_page` says that the text is that of the page, and nothing else.
+    """
     if email.automatic and email.automatic.kind not in _MAY_FORWARD:
         return email
     sender = email.from_[0].address if email.from_ else ""
     found = read_inline(email.text, email.subject, sender)
     if isinstance(found, Unsure) and email.html:
         # The text of some programs has the names alone, the page the addresses.
-        page = html_to_text(with_addresses(email.html))
-        other = read_inline(page, email.subject, sender)
-        found = other if isinstance(other, Forward) else found
+        page = with_addresses(email.html)
+        if not of_page or page != email.html:
+            other = read_inline(html_to_text(page), email.subject, sender)
+            found = other if isinstance(other, Forward) else found
     if isinstance(found, Forward):
         return replace(email, forwards=(found,))
     attached = [part for part in tree.parts if _is_mail(part)]
@@ -285,7 +295,12 @@ def _idents(values: list[bytes]) -> tuple[str, ...]:
     """
     found: list[str] = []
     for value in values:
-        text = decode_header(value)
+        if len(value) > MAX_VALUE:
+            # The first began the thread, the last is what this mail answers.
+            half = MAX_VALUE // 2 - 1
+            text = decode_header(value[:half] + b"<>" + value[-half:])
+        else:
+            text = decode_header(value)
         idents = ["".join(ident.split()) for ident in _IDENT.findall(text)]
         if not idents:
             split = text.replace("<", " ").replace(">", " ").split()

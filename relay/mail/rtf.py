@@ -11,6 +11,7 @@ MS-OXRTFEX (HTML in RTF).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from relay.mail.words import decode
@@ -158,5 +159,12 @@ class _Reader:
             self.pending.append(value)
 
     def _end_bytes(self) -> None:
-        self.out.append(decode(bytes(self.pending), self.page)[0])
-        self.pending.clear()
+        if self.pending:
+            self.out.append(_decoded(bytes(self.pending), self.page))
+            self.pending.clear()
+
+
+@lru_cache(maxsize=1_024)
+def _decoded(data: bytes, page: str) -> str:
+    """Return text; a letter beyond ASCII often stands alone, so each is kept."""
+    return decode(data, page)[0]

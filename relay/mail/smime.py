@@ -33,6 +33,7 @@ _CONTENT: Final = 0xA0
 _LONG: Final = 0x80
 _MAX_LENGTH_BYTES: Final = 5
 _CONSTRUCTED: Final = 0x20
+_MAX_CHUNKS: Final = 100_000
 
 
 class Found(NamedTuple):
@@ -114,8 +115,11 @@ def _after(data: bytes, value: _Value) -> int:
     """Return where a value ends; one with an end mark is walked through."""
     if not value.open:
         return value.end
-    position, depth = value.begin, 1
+    position, depth, chunks = value.begin, 1, 0
     while depth:
+        chunks += 1
+        if chunks > _MAX_CHUNKS:
+            raise _BadASN1Error
         inner = _value(data, position, value.end)
         if inner.tag == 0:
             depth -= 1

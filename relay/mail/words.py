@@ -20,6 +20,9 @@ from relay.mail.decode import whole
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MAX_VALUE: Final = 1 << 16
+"""How many bytes of a value are read as text; what stands behind them is left out."""
+
 _SHORT_BYTES: Final = 32
 _WIDE: Final = frozenset({"utf_16", "utf_16_be", "utf_16_le"})
 """A label of these on text without any NUL is wrong, unless nothing else reads it."""
@@ -81,6 +84,7 @@ def decode_header(value: bytes, charset: str = "") -> str:
     Encoded words are decoded wherever they stand, quoted strings included, since mail
     programs put them there; neighbours of one charset are joined before they are
     decoded, since programs split inside a character. Raw 8-bit bytes are read as well.
+    At most `MAX_VALUE` bytes are read.
 
     Args:
         value: The raw value.
@@ -88,6 +92,7 @@ def decode_header(value: bytes, charset: str = "") -> str:
 
     Source: RFC 2047 section 6.2.
     """
+    value = value[:MAX_VALUE]
     if b"\n" in value or b"\r" in value:
         value = value.replace(b"\r\n", b"").replace(b"\n", b" ").replace(b"\r", b" ")
     if charset and charsets.codec_of(charset) == "utf_8":
