@@ -23,17 +23,18 @@ MAX_FIELDS: Final = 10_000
 """How many fields of a header block are kept."""
 
 _MAX_PART_FIELDS: Final = 200
-_MAX_PART_BYTES: Final = 1 << 18
 
 # A name, its value with the lines folded into it, or else a line that is no field.
 # A blank before the colon is the obsolete syntax of RFC 5322 section 4.5.
 # Notepad and some web mailers put a byte order mark before the first of their fields.
+# The repeats give nothing back: otherwise each folded line would take memory.
 _LINE: Final = re.compile(
-    rb"^(?:(?:\xef\xbb\xbf)*([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)|([^\n]+))",
+    rb"^(?:(?:\xef\xbb\xbf)*+([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)"
+    rb"|([^\n]+))",
     re.MULTILINE,
 )
 _FIELD: Final = re.compile(
-    rb"(?:\xef\xbb\xbf)*([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?"
+    rb"(?:\xef\xbb\xbf)*+([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?"
 )
 _IN_BRACKETS: Final = re.compile(rb"<[^<>]*>")
 _FOLD: Final = re.compile(rb"\r?\n[ \t]+")
@@ -118,15 +119,11 @@ def scan_part(raw: bytes, start: int) -> tuple[Fields, int]:
     """Read the header of a part that begins at `start`; return it and the body's start.
 
     Here the first line that is no field ends the header: it may be the boundary of the
-    next part. What comes after the 200th field, or after 256 KB, is read as body.
+    next part. What comes after the 200th field is read as body.
     """
     fields: Fields = []
     position = start
-    end = start + _MAX_PART_BYTES
-    while len(fields) < _MAX_PART_FIELDS:
-        found = _FIELD.match(raw, position, end)
-        if not found:
-            break
+    while (found := _FIELD.match(raw, position)) and len(fields) < _MAX_PART_FIELDS:
         fields.append((found[1].decode("ascii").lower(), _unfold(found[2])))
         position = found.end()
     if raw.startswith(b"\r\n", position):
