@@ -16,20 +16,19 @@ from relay.match.decide import (
     Question,
     Redraft,
     Rules,
-    TraceLine,
     ask,
     decide,
     drafts,
     logged_elsewhere,
     owner_of,
     owners_of,
-    rule_line,
     trace_of,
     waiting_for_user,
     with_stored,
 )
 from relay.match.logged import Logged, direction, to_log
 from relay.match.plan import LeftOut, OurAddresses, Plan, Verdict, exclusions_of, plan
+from relay.match.trace import TraceLine, rule_line
 
 __all__ = [
     "Answers",

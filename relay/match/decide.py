@@ -17,7 +17,7 @@ own: a rule that came later does not change what happened.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from relay import activity
 from relay.activity import Extras, Mode, Owner, RecordSettings
@@ -35,6 +35,16 @@ from relay.match.plan import (
     plan,
 )
 from relay.match.tags import Tags, not_used, read_tags, with_named
+from relay.match.trace import (
+    TraceLine,
+    kind_lines,
+    left_out_lines,
+    match_lines,
+    people_line,
+    plan_lines,
+    rule_line,
+    user_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,14 +64,6 @@ UNTRIED: Final = (
     'write_as = "auto" will write Tasks in its place'
 )
 """Why shadow mode may plan in another shape than is written later."""
-
-
-class TraceLine(NamedTuple):
-    """One line of the decision trace; `core.model.Step` adds the time."""
-
-    step: str
-    result: str
-    detail: str = ""
 
 
 # ---------------------------------------------------------------- what is known
@@ -183,6 +185,7 @@ class Question:
         otherwise: How the mail ends without people where none of `records` will do.
         left_out: Participants that no copy looks for, with the rule.
         verdicts: For each copy, how a rule ends it; None: the mail's decision counts.
+        endings: For each copy that a rule ends, the lines up to that; else none.
         users: Users whose Salesforce user is to be known, of copies that go on.
         steps: Lines for the trace.
     """
@@ -190,6 +193,7 @@ class Question:
     people: tuple[Person, ...]
     left_out: tuple[LeftOut, ...]
     verdicts: tuple[Verdict | None, ...]
+    endings: tuple[tuple[TraceLine, ...], ...]
     users: tuple[User, ...] = ()
     steps: tuple[TraceLine, ...] = ()
     records: tuple[str, ...] = ()
@@ -233,6 +237,7 @@ class Decision:
         verdict: How every copy ends that no rule has ended; LOGGED once all `drafts`
             are written.
         verdicts: As in the question: what ended single copies.
+        endings: As in the question: the lines of those.
         people: Who was looked for.
         left_out: Who was not, with the rule.
         match: The records chosen, each with its rule; of a logged mail the new ones.
@@ -244,6 +249,7 @@ class Decision:
 
     verdict: Verdict
     verdicts: tuple[Verdict | None, ...] = ()
+    endings: tuple[tuple[TraceLine, ...], ...] = ()
     people: tuple[Person, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     match: Match = NO_MATCH
@@ -269,7 +275,8 @@ def ask(mail: MailFacts, context: Context) -> Question:
     rules = context.rules
     verdict = None if mail.begun else automatic_mail(mail, context)
     if verdict:
-        return Question((), (), (verdict,) * len(mail.users))
+        count = len(mail.users)
+        return Question((), (), (verdict,) * count, ((rule_line(verdict),),) * count)
     plans = [
         plan(
             mail.email,
@@ -284,6 +291,11 @@ def ask(mail: MailFacts, context: Context) -> Question:
     goes_on = [each for each, end in zip(plans, ends, strict=True) if end is None]
     # A logged mail stays logged, whatever the rules say today.
     verdicts = tuple(None if mail.begun else end for end in ends)
+    kind = kind_lines(mail.email)
+    endings = tuple(
+        (*kind, *left_out_lines(each.left_out), rule_line(verdict)) if verdict else ()
+        for each, verdict in zip(plans, verdicts, strict=True)
+    )
     people = {person.key: person for each in goes_on for person in each.people}
     asked = {person.address for person in people.values()}
     left_out = {
@@ -294,17 +306,20 @@ def ask(mail: MailFacts, context: Context) -> Question:
     }
     records = tags.ids if goes_on else ()
     if (mail.begun and rules.shadow) or not (people or records):
-        return Question((), tuple(left_out.values()), verdicts)
+        return Question((), tuple(left_out.values()), verdicts, endings)
     users = {
         user.id: user
         for user, verdict in zip(mail.users, verdicts, strict=True)
         if verdict is None
     }
-    lines = [_people_line(people.values(), goes_on)] if people else []
+    lines = [*kind, *left_out_lines(tuple(left_out.values()))]
+    if people:
+        lines.append(people_line(people.values(), goes_on))
     return Question(
         tuple(people.values()),
         tuple(left_out.values()),
         verdicts,
+        endings,
         tuple(users.values()),
         () if mail.begun else (*lines, *tag_lines(tags)),
         records,
@@ -326,6 +341,7 @@ def decide(
     decision = Decision(
         LOGGED,
         question.verdicts,
+        question.endings,
         question.people,
         question.left_out,
         steps=question.steps,
@@ -348,7 +364,9 @@ def decide(
     decision = _for_whom(question, owners, decision)
     if decision.owner is None:
         return decision
-    decision = replace(decision, drafts=drafts(mail, decision, answers, context))
+    planned = drafts(mail, decision, answers, context)
+    steps = (*decision.steps, *plan_lines(planned))
+    decision = replace(decision, drafts=planned, steps=steps)
     return _shown_only(decision, answers) if context.rules.shadow else decision
 
 
@@ -403,34 +421,10 @@ def tag_lines(tags: Tags) -> tuple[TraceLine, ...]:
     )
 
 
-def _people_line(people: Iterable[Person], plans: Sequence[Plan]) -> TraceLine:
-    listed = [person.address for person in people]
-    beyond = min(each.beyond for each in plans)
-    cut = f"; {beyond} more beyond the limit" if beyond else ""
-    return TraceLine("people", str(len(listed)), ", ".join(listed) + cut)
-
-
-def rule_line(verdict: Verdict) -> TraceLine:
-    """Return the line of a copy that a rule has ended."""
-    ruled_out = verdict.event is Event.RULED_OUT
-    return TraceLine("rules", "skipped" if ruled_out else "unmatched", verdict.detail)
-
-
 def trace_of(decision: Decision, copy: int) -> tuple[TraceLine, ...]:
-    """Return the lines for one copy: those of the rule that ended it, or all."""
-    verdict = decision.verdicts[copy]
-    return (rule_line(verdict),) if verdict else decision.steps
-
-
-def match_lines(match: Match) -> tuple[TraceLine, ...]:
-    """Return a line for each record with its rule, and for each unknown person."""
-    return (
-        *(
-            TraceLine("match", f"{c.object} {c.id} {c.name}".rstrip(), c.rule)
-            for c in (*match.who, *match.what)
-        ),
-        *(TraceLine("match", "no record", p.address) for p in match.unknown),
-    )
+    """Return the lines for one copy: up to the rule that ended it, or all."""
+    ended = decision.endings[copy : copy + 1]
+    return (ended[0] if ended else ()) or decision.steps
 
 
 def _matched(match: Match, question: Question, decision: Decision) -> Decision:
@@ -469,7 +463,8 @@ def _for_whom(
 ) -> Decision:
     """Log for the first copy that has a Salesforce user, or let the mail wait."""
     if owners:
-        return replace(decision, owner=owners[0][1], owners=owners)
+        steps = (*decision.steps, user_line(*owners[0]))
+        return replace(decision, owner=owners[0][1], owners=owners, steps=steps)
     return waiting_for_user(question, decision)
 
 
@@ -507,12 +502,7 @@ def drafts(
 
 def _shown_only(decision: Decision, answers: Answers) -> Decision:
     """Shadow mode: the drafts are kept and shown, none is written."""
-    lines = [
-        TraceLine("plan", f"{each.object} {each.slot}", each.rule)
-        for each in decision.drafts
-    ]
-    if not answers.mode_known:
-        lines.append(TraceLine("mode", "untried", UNTRIED))
+    lines = () if answers.mode_known else (TraceLine("mode", "untried", UNTRIED),)
     count = len(decision.drafts)
     detail = f"shadow mode: {count} records planned, none written"
     return replace(

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import address_key, covers
 from relay.core.content import is_telling
-from relay.match.decide import TraceLine
 from relay.match.plan import RELAY, UNSURE
+from relay.match.trace import TraceLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -278,7 +278,9 @@ class Records(OnceClient[Activity]):
         match change.result:
             case Result.WRITTEN:
                 self._batch.update(mail, row, change.state, salesforce_id=outcome.id)
-                mail.trace("write", f"{row.object} {outcome.id}", row.rule)
+                mail.trace(
+                    "write", f"{row.object} {outcome.id}", f"{row.slot}: {row.rule}"
+                )
             case Result.REFUSED:
                 self._batch.update(mail, row, change.state, error=error)
                 mail.refusals[row.key] = outcome

@@ -7,6 +7,7 @@ are counted of records that share an address) is not in the count.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ from relay.salesforce.connection import Queries
 from relay.salesforce.lookup import Lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from relay.config import SalesforceSettings
     from relay.core.clock import Clock
@@ -50,7 +51,7 @@ class DryOrg:
 
     Attributes:
         lookup: Finds nobody.
-        schema: Has every object that is looked up, each with the field Email.
+        schema: Has every object that is looked up, with each field that is named.
     """
 
     def __init__(self, settings: SalesforceSettings, clock: Clock) -> None:
@@ -71,11 +72,21 @@ class DryOrg:
 
 class _Schema:
     def __init__(self) -> None:
-        fields = {name: {"Email": _EMAIL} for name in _OBJECTS}
+        fields = {name: _Fields({"Email": _EMAIL}) for name in _OBJECTS}
         self._schema = OrgSchema(fields)
 
-    async def get(self, *, fresh: bool = False) -> OrgSchema:  # noqa: ARG002 - as Schema
+    async def get(self, **_: object) -> OrgSchema:
         return self._schema
+
+    async def objects(self) -> Mapping[str, str]:
+        return {}
+
+
+class _Fields(dict[str, FieldInfo]):
+    """Has every field that a setting names."""
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ARG002 - as dict
+        return self[name] if name in self else replace(_EMAIL, name=name)
 
 
 class _Counting(Queries):

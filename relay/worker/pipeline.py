@@ -38,7 +38,7 @@ from relay.core.errors import (
 from relay.core.model import LedgerUpdate
 from relay.core.retry import Then
 from relay.core.states import ActivityState, Event
-from relay.match import ask, decide, drafts, owners_of, rule_line, waiting_for_user
+from relay.match import ask, decide, drafts, owners_of, waiting_for_user
 from relay.outbox.backoff import GIVE_BACK_S, MAX_UNEXPECTED
 from relay.outbox.batch import (
     Batch,
@@ -441,10 +441,13 @@ class Pipeline:
         """Apply the rules to one mail; None where there is nothing to look up."""
         facts = facts_of(mail)
         question = ask(facts, self._decisions.context)
-        for message, verdict in zip(mail.items, question.verdicts, strict=True):
+        for message, verdict, lines in zip(
+            mail.items, question.verdicts, question.endings, strict=True
+        ):
             # Each user's exclusions are for that user's copies alone.
             if verdict:
-                message.trace(*rule_line(verdict))
+                for line in lines:
+                    message.trace(*line)
                 message.settle(verdict.event, verdict.reason, verdict.detail)
         if question.asks:
             return _Asked(mail, facts, question)

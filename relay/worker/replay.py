@@ -452,18 +452,18 @@ class Replay:
 
 
 async def _decided(decisions: Decisions, facts: Sequence[MailFacts]) -> list[Decision]:
-    """Decide all mails by one set of rules; those without people cost no look-up."""
+    """Decide all mails by one set of rules; what needs none costs no look-up."""
     context = decisions.context
     questions = [ask(one, context) for one in facts]
     asked = [
         (one, question)
         for one, question in zip(facts, questions, strict=True)
-        if question.people
+        if question.asks
     ]
     looked_up = (await decisions.decide(asked)).decisions if asked else ()
     answered = iter(looked_up)
     return [
-        next(answered) if question.people else decide(one, question, None, context)
+        next(answered) if question.asks else decide(one, question, None, context)
         for one, question in zip(facts, questions, strict=True)
     ]
 

@@ -21,6 +21,7 @@ from relay.match import (
     MailFacts,
     Redraft,
     Rules,
+    TraceLine,
     ask,
     decide,
     drafts,
@@ -119,7 +120,13 @@ def test_a_mail_is_logged_on_its_people_and_their_opportunities() -> None:
     assert decision.owner is not None
     assert decision.owner.salesforce_id == ADA
     assert [d.object for d in decision.drafts] == ["EmailMessage"]
-    assert [line.step for line in decision.steps] == ["people", *["match"] * 3]
+    assert [line.step for line in decision.steps] == [
+        *("kind", "people", "match", "match", "match", "user", "plan")
+    ]
+    assert decision.steps[-2:] == (
+        TraceLine("user", ADA, "ada@corp.example"),
+        TraceLine("plan", "EmailMessage email", decision.drafts[0].rule),
+    )
     assert trace_of(decision, 0) == decision.steps
 
 
@@ -142,14 +149,14 @@ def test_a_rule_ends_the_copies_of_its_user_alone() -> None:
         Event.LOGGED,
         Event.RULED_OUT,
     ]
-    assert [line.step for line in trace_of(both, 1)] == ["rules"]
+    assert [line.step for line in trace_of(both, 1)] == ["kind", "rules"]
     assert both.drafts
     mail = facts(ANNA, users=(2,))
     question = ask(mail, where)
     assert question.people == ()
     alone = decide(mail, question, None, where)
     assert alone.verdict_of(0).reason == "excluded"
-    assert trace_of(alone, 0)[0].result == "skipped"
+    assert trace_of(alone, 0)[-1].result == "skipped"
 
 
 def test_copies_ask_for_whoever_one_of_them_asks_for() -> None:
@@ -170,7 +177,13 @@ def test_copies_ask_for_whoever_one_of_them_asks_for() -> None:
 def test_the_limit_is_told() -> None:
     """How many addresses were not looked up stands in the trace."""
     question = ask(facts(ANNA, BERT), context(max_people=1))
-    assert question.steps[0].detail == f"{ANNA.email_key}; 1 more beyond the limit"
+    assert question.steps == (
+        TraceLine("kind", "sent"),
+        TraceLine(
+            "left out", "1", f"{BERT.email_key}: beyond the limit of 1 addresses"
+        ),
+        TraceLine("people", "1", f"{ANNA.email_key}; 1 more beyond the limit"),
+    )
 
 
 def test_the_directory_chooses_before_the_settings() -> None:
@@ -239,7 +252,8 @@ def test_a_logged_mail_gets_what_is_missing_as_tasks() -> None:
     decision = decided(mail, found(ANNA, BERT), where)
     assert [d.object for d in decision.drafts] == ["Task"]
     assert decision.drafts[0].fields["WhoId"] == BERT.id
-    assert [line.step for line in decision.steps] == ["complete", "match"]
+    steps = [line.step for line in decision.steps]
+    assert steps == ["complete", "match", "user", "plan"]
     nothing = decided(mail, found(ANNA), where)
     assert (nothing.verdict.event, nothing.drafts) == (Event.LOGGED, ())
     assert nothing.steps[0].result == "nothing is missing"
@@ -400,11 +414,14 @@ def test_a_named_record_is_enough() -> None:
         ("EmailMessage", CASE)
     ]
     assert [(line.step, line.result) for line in decision.steps] == [
+        ("kind", "sent"),
         ("people", "1"),
         ("tags", "1"),
         ("tags", "ignored"),
         ("match", f"Case {CASE} 00001"),
         ("match", "no record"),
+        ("user", ADA),
+        ("plan", "EmailMessage email"),
     ]
 
 
