@@ -6,16 +6,118 @@ match.KEY`): what the store holds stands before the file (`relay.match.Context`)
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from relay.config.values import InternalDomain, Section
+from relay.config.values import Flag, InternalDomain, Section, mistake
+from relay.core.match_rules import FIELD, condition_problem, read_field_rule
+
+AUTO: Final = "auto"
+"""In a list of e-mail fields: every field of type e-mail that can be looked up."""
+NONE: Final = "none"
+MAX_FIELDS: Final = 10
+"""Entries of one list of fields: each makes the queries longer."""
+_PERSON_FIELD: Final = "__pc"
+_PEOPLE: Final = frozenset({"contact", "lead"})
+
+
+def _email_field(value: str) -> str:
+    name = value.strip()
+    if name.lower() == AUTO:
+        return AUTO
+    hint = 'write API names, such as "Email" and "Work_Email__c", or "auto"'
+    if not FIELD.fullmatch(name):
+        raise mistake("is no API name of a field", hint)
+    if name.lower() == "personemail":
+        raise mistake(
+            "is the e-mail of a person account",
+            'write "Email": a person account is found through its Contact',
+        )
+    if name.lower().endswith(_PERSON_FIELD):
+        raise mistake(
+            "is how a person account shows a field of its Contact",
+            f'write "{name[: -len(_PERSON_FIELD)]}__c"',
+        )
+    return name
+
+
+def _field_rule(value: str) -> str:
+    hint = 'write it like "Case.ContactId: open" or "Project__c.Customer_Email__c"'
+    try:
+        rule = read_field_rule(value)
+    except ValueError:
+        raise mistake("is no Object.Field", hint) from None
+    if rule.object.lower() in _PEOPLE:
+        raise mistake(
+            f"names {rule.object}",
+            "Contacts and Leads are found by match.contact_email_fields and "
+            "match.lead_email_fields",
+        )
+    return str(rule)
+
+
+def _account_way(value: str) -> str:
+    way = value.strip()
+    if way.lower() in {"website", "contacts"}:
+        return way.lower()
+    if not FIELD.fullmatch(way):
+        hint = 'write "website", "contacts", or a field, such as "Email_Domain__c"'
+        raise mistake("is no way to an Account", hint)
+    return way
+
+
+def _none_is_empty(value: object) -> object:
+    """Read `none`, alone, as the empty list."""
+    if isinstance(value, str) and value.strip().lower() in {"", NONE}:
+        return ()
+    if isinstance(value, list | tuple) and [str(v).lower() for v in value] == [NONE]:
+        return ()
+    return value
+
+
+def _condition(value: str) -> str:
+    text = value.strip()
+    if problem := condition_problem(text):
+        hint = "write what may stand behind WHERE in SOQL, such as \"Status__c = 'A'\""
+        raise mistake(problem, hint)
+    return text
+
+
+EmailField = Annotated[str, AfterValidator(_email_field)]
+EmailFields = Annotated[
+    tuple[EmailField, ...], Field(min_length=1, max_length=MAX_FIELDS)
+]
+Rule = Annotated[str, AfterValidator(_field_rule)]
+AccountWay = Annotated[str, AfterValidator(_account_way)]
+Condition = Annotated[str, AfterValidator(_condition)]
 
 
 class MatchSettings(Section):
     """How the relay chooses records."""
 
+    objects: Annotated[
+        tuple[Literal["contact", "lead", "person_account"], ...], Field(min_length=1)
+    ] = Field(
+        default=("contact", "lead", "person_account"),
+        description="Which people are looked for, a list: contact, lead, "
+        "person_account.",
+    )
+    contact_email_fields: EmailFields = Field(
+        default=("Email",),
+        description="Fields of Contact that are searched for an address, in order. "
+        "auto: every field of type e-mail, as Salesforce's own mail integration does.",
+    )
+    lead_email_fields: EmailFields = Field(
+        default=("Email",),
+        description="Fields of Lead that are searched for an address, in order; auto "
+        "as for Contacts.",
+    )
+    follow_converted_leads: Flag = Field(
+        default=True,
+        description="Where an address has no Contact but a Lead that was converted, "
+        "log on the Contact that the Lead became.",
+    )
     several: Literal["all", "oldest", "newest", "most_activity", "mine"] = Field(
         default="all",
         description="Where several Contacts or Leads have the same address: log on "
@@ -28,6 +130,63 @@ class MatchSettings(Section):
         description="Open Opportunities in which a Contact has a role: log on all of "
         "them, the newest of each Contact, those that the rep owns (mine), those where "
         "the Contact is the primary one, or none.",
+    )
+    account_opportunities: Flag = Field(
+        default=False,
+        description="Also the open Opportunities of the Contact's Account, whoever has "
+        "a role in them; match.opportunities chooses among all of them.",
+    )
+    accounts: Annotated[
+        tuple[AccountWay, ...], BeforeValidator(_none_is_empty), Field(max_length=5)
+    ] = Field(
+        default=(),
+        description="Where nobody of a mail has a record, log on the one Account with "
+        "the domain of an address; ways to find it, in order: website (the host of "
+        "Account.Website), contacts (addresses of its Contacts), or the name of a "
+        "field of Account that holds the domain. Empty or none: no Account.",
+    )
+    lookups: Annotated[
+        tuple[Rule, ...],
+        BeforeValidator(_none_is_empty),
+        Field(max_length=MAX_FIELDS),
+    ] = Field(
+        default=(),
+        description="Further records of a chosen Contact or its Account, by look-up "
+        'fields, such as "Case.ContactId: open" or "Project__c.Account__c: open '
+        'newest". open: without closed ones; newest: the one that was created last.',
+    )
+    more_objects: Annotated[
+        tuple[Rule, ...],
+        BeforeValidator(_none_is_empty),
+        Field(max_length=MAX_FIELDS),
+    ] = Field(
+        default=(),
+        description="Further records by an e-mail field of their own, such as "
+        '"Case.SuppliedEmail: open" or "Project__c.Customer_Email__c".',
+    )
+    contact_condition: Condition = Field(
+        default="",
+        description="Only Contacts (and person accounts) for which this piece of SOQL "
+        "holds, such as \"Status__c = 'Active'\"; empty: all.",
+    )
+    lead_condition: Condition = Field(
+        default="", description="The same for Leads that are not converted."
+    )
+    opportunity_condition: Condition = Field(
+        default="", description="The same for open Opportunities."
+    )
+    account_condition: Condition = Field(
+        default="", description="The same for the Accounts of match.accounts."
+    )
+    thread: Flag = Field(
+        default=False,
+        description="Log a reply also on the Opportunities, Cases and other related "
+        "records on which an earlier mail of its thread was logged.",
+    )
+    visibility: Literal["relay", "user"] = Field(
+        default="relay",
+        description="user: only records that the rep can read in Salesforce; relay: "
+        "all that the integration user can read.",
     )
     internal_domains: tuple[InternalDomain, ...] = Field(
         default=("auto",),

@@ -290,8 +290,9 @@ class OpportunityRole:
 class Candidate:
     """A Contact or an unconverted Lead found under an address.
 
-    `email_key` is the address key of its Email field; `activity_count` is set only
-    where the rule asked for it.
+    `email_key` is the address key, `field` the first field in the order of the settings
+    that holds it; `activity_count` is set only where the rule asked for it. `lead_id`
+    is the converted Lead that holds the address, where the Contact itself does not.
     """
 
     id: str
@@ -302,6 +303,23 @@ class Candidate:
     account_id: str | None = None
     activity_count: int | None = None
     owner_id: str = ""
+    field: str = "Email"
+    person_account: bool = False
+    lead_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A record beside people, and the rule that leads to it.
+
+    `rule` is the rule of the settings, such as `Case.ContactId: open`.
+    """
+
+    id: str
+    object: str
+    name: str
+    rule: str
+    created_at: datetime = EPOCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +334,7 @@ class NamedRecord:
     object: str
     name: str
     unfit: str = ""
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +346,14 @@ class Found:
     """By Contact id; open opportunities only."""
     records: Mapping[str, NamedRecord] = field(default_factory=dict)
     """By the id that a mail names; what nobody may read is not in it."""
+    account_opportunities: Mapping[str, tuple[OpportunityRole, ...]] = field(
+        default_factory=dict
+    )
+    """By Account id; open ones, whoever has a role. Their `contact_id` is empty."""
+    related: Mapping[str, tuple[Related, ...]] = field(default_factory=dict)
+    """By what leads there: the id of a Contact or Account, an address key, a domain."""
+    readable: Mapping[str, frozenset[str]] | None = None
+    """By Salesforce user, the records that they can read; None: it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,16 +367,25 @@ class Chosen:
     person: Person | None = None
     """Set for Contacts and Leads."""
     through: tuple[str, ...] = ()
-    """For an Opportunity: the contact ids whose roles led to it."""
+    """For an Opportunity or a record that looks people up: the contact ids that led
+    to it."""
+
+
+Note = tuple[str, str]
+"""What is told of a match beside its records: a word, and a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The records chosen for a mail. `unknown` are people without a record."""
+    """The records chosen for a mail. `unknown` are people without a record.
+
+    `notes` tell why a rule that found something chose nothing.
+    """
 
     who: tuple[Chosen, ...]
     what: tuple[Chosen, ...]
     unknown: tuple[Person, ...]
+    notes: tuple[Note, ...] = ()
 
 
 # ------------------------------------------------------------------ activities

@@ -56,6 +56,8 @@ class FieldInfo:
     """Active values of a picklist."""
     references: tuple[str, ...] = ()
     """Objects that a reference may point to."""
+    is_name: bool = False
+    """The records of its object are called by it."""
 
 
 @dataclass(frozen=True, slots=True)

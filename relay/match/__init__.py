@@ -7,7 +7,7 @@ Asking Salesforce is left to `relay.salesforce`, the fields of records to
 `relay.activity`.
 """
 
-from relay.match.choose import Opportunities, Several, choose, missing
+from relay.match.choose import Opportunities, Several, choose, missing, records_of
 from relay.match.decide import (
     Answers,
     Context,
@@ -22,6 +22,7 @@ from relay.match.decide import (
     logged_elsewhere,
     owner_of,
     owners_of,
+    rep_of,
     trace_of,
     waiting_for_user,
     with_stored,
@@ -57,6 +58,8 @@ __all__ = [
     "owner_of",
     "owners_of",
     "plan",
+    "records_of",
+    "rep_of",
     "rule_line",
     "to_log",
     "trace_of",

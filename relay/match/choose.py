@@ -7,16 +7,32 @@ chooses, each with the rule in words; docs/matching.md explains them to an admin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from relay.core.model import Chosen, Match
+from relay.core.addresses import domain_of
+from relay.core.match_rules import read_field_rule
+from relay.core.model import Chosen, Found, Match
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from relay.config.match import MatchSettings
-    from relay.core.model import Candidate, Found, OpportunityRole, Person
+    from relay.core.match_rules import FieldRule
+    from relay.core.model import (
+        Candidate,
+        Note,
+        OpportunityRole,
+        Person,
+        Related,
+    )
+
+
+T = TypeVar("T")
+
+ROLE: Final = "OpportunityContactRole on an open opportunity"
+OF_ACCOUNT: Final = "open opportunity of the Contact's Account"
 
 
 class Several(StrEnum):
@@ -55,6 +71,7 @@ def choose(
 
     Source: Salesforce Help, "Guidelines for Using Email to Salesforce".
     """
+    found = readable_by(people, found, rep)
     who: dict[str, Chosen] = {}
     unknown: list[Person] = []
     for person in people:
@@ -64,12 +81,76 @@ def choose(
         for chosen in records:
             who.setdefault(chosen.id, chosen)
     chosen_people = tuple(who.values())
+    accounts = accounts_of(people, found)
     which = Opportunities(match.opportunities)
-    return Match(
-        chosen_people,
-        open_opportunities(chosen_people, found, which, rep),
-        tuple(unknown),
+    what = (
+        *open_opportunities(chosen_people, found, which, rep, accounts),
+        *looked_up(match.lookups, chosen_people, accounts, found),
+        *by_own_field(match.more_objects, people, found),
     )
+    notes: tuple[Note, ...] = ()
+    if not (chosen_people or what):
+        what, notes = by_domain(match.accounts, unknown, found)
+    distinct: dict[str, Chosen] = {}
+    for chosen in what:
+        distinct.setdefault(chosen.id, chosen)
+    return Match(chosen_people, tuple(distinct.values()), tuple(unknown), notes)
+
+
+def readable_by(people: Sequence[Person], found: Found, rep: str) -> Found:
+    """Leave out what the rep cannot read, where that counts (`match.visibility`)."""
+    if found.readable is None or not rep:
+        # Without a rep nobody can be asked about; such a mail waits for its user.
+        return found
+    ids = found.readable.get(rep, frozenset())
+    candidates = {
+        person.key: tuple(
+            c for c in found.candidates.get(person.key, ()) if c.id in ids
+        )
+        for person in people
+    }
+    return Found(
+        candidates,
+        _Readable(found.roles, lambda role: role.opportunity_id in ids),
+        account_opportunities=_Readable(
+            found.account_opportunities, lambda role: role.opportunity_id in ids
+        ),
+        related=_Readable(found.related, lambda record: record.id in ids),
+    )
+
+
+def records_of(people: Sequence[Person], found: Found) -> set[str]:
+    """Return every record that could be chosen for these people, by id."""
+    ids: set[str] = set()
+    for person in people:
+        keys = [person.key, domain_of(person.key)]
+        for candidate in found.candidates.get(person.key, ()):
+            ids.add(candidate.id)
+            keys += [candidate.id, candidate.account_id or ""]
+        for key in keys:
+            deals = (found.roles.get(key, ()), found.account_opportunities.get(key, ()))
+            ids.update(role.opportunity_id for some in deals for role in some)
+            ids.update(record.id for record in found.related.get(key, ()))
+    return ids
+
+
+class _Readable(Mapping[str, tuple[T, ...]]):
+    """A table without what cannot be read; filtered where it is looked at."""
+
+    def __init__(
+        self, table: Mapping[str, tuple[T, ...]], may: Callable[[T], bool]
+    ) -> None:
+        self._table = table
+        self._may = may
+
+    def __getitem__(self, key: str) -> tuple[T, ...]:
+        return tuple(filter(self._may, self._table[key]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
 
 
 # ---------------------------------------------------------------- people
@@ -100,7 +181,7 @@ def _pick(
     count = len(candidates)
     of = f"of {count} records with this address"
     if count == 1:
-        return candidates, f"{candidates[0].object}.Email"
+        return candidates, _one(candidates[0])
     if several is Several.OLDEST:
         return candidates[:1], f"oldest {of}"
     if several is Several.NEWEST:
@@ -117,28 +198,50 @@ def _pick(
     return candidates, f"all {count} records with this address"
 
 
+def _one(candidate: Candidate) -> str:
+    """Return the rule of the only record under an address."""
+    if candidate.lead_id:
+        return f"Contact that the converted Lead {candidate.lead_id} became"
+    kind = ", a person account" if candidate.person_account else ""
+    return f"{candidate.object}.{candidate.field}{kind}"
+
+
 # ---------------------------------------------------------------- opportunities
 
 
-def open_opportunities(
-    who: Sequence[Chosen], found: Found, which: Opportunities, rep: str = ""
-) -> tuple[Chosen, ...]:
-    """Choose open Opportunities in which chosen Contacts have a role, by id.
+def accounts_of(people: Sequence[Person], found: Found) -> dict[str, str]:
+    """Return the Account of each Contact of these people that has one."""
+    every = (c for person in people for c in found.candidates.get(person.key, ()))
+    return {c.id: c.account_id for c in every if c.account_id}
 
-    Each Contact brings its own: all, the newest by CreatedDate, those that the rep
-    owns, those where it is the primary contact, or none.
+
+def open_opportunities(
+    who: Sequence[Chosen],
+    found: Found,
+    which: Opportunities,
+    rep: str = "",
+    accounts: Mapping[str, str] | None = None,
+) -> tuple[Chosen, ...]:
+    """Choose open Opportunities of chosen Contacts, by id.
+
+    Each Contact brings its own, in which it has a role, and those of its Account where
+    they were asked for: all, the newest by CreatedDate, those that the rep owns, those
+    where it is the primary contact, or none.
     """
     names: dict[str, str] = {}
     rules: dict[str, str] = {}
     through: dict[str, list[str]] = {}
     for chosen in who:
-        roles, rule = _which(found.roles.get(chosen.id, ()), which, rep)
+        roles, rule = _which(
+            _deals_of(chosen.id, found, (accounts or {}).get(chosen.id, "")), which, rep
+        )
         for role in roles:
             names[role.opportunity_id] = role.opportunity_name
-            rules.setdefault(role.opportunity_id, rule)
+            told = rule if role.contact_id else rule.replace(ROLE, OF_ACCOUNT)
+            rules.setdefault(role.opportunity_id, told)
             contacts = through.setdefault(role.opportunity_id, [])
-            if role.contact_id not in contacts:
-                contacts.append(role.contact_id)
+            if chosen.id not in contacts:
+                contacts.append(chosen.id)
     return tuple(
         Chosen(
             opportunity,
@@ -151,11 +254,19 @@ def open_opportunities(
     )
 
 
+def _deals_of(contact: str, found: Found, account: str) -> list[OpportunityRole]:
+    """Return the open Opportunities of a Contact: by role, then by its Account."""
+    roles = found.roles.get(contact, ())
+    known = {role.opportunity_id for role in roles}
+    of_account = found.account_opportunities.get(account, ())
+    return [*roles, *(d for d in of_account if d.opportunity_id not in known)]
+
+
 def _which(
     roles: Iterable[OpportunityRole], which: Opportunities, rep: str
 ) -> tuple[list[OpportunityRole], str]:
     """Return those of one Contact's roles that count, and the rule in words."""
-    rule = "OpportunityContactRole on an open opportunity"
+    rule = ROLE
     every = list(roles)
     if which is Opportunities.NONE:
         return [], ""
@@ -168,6 +279,93 @@ def _which(
         newest = max(every, key=lambda r: (r.created_at, r.opportunity_id))
         return [newest], f"{rule}, the newest of {len(every)}"
     return every, rule
+
+
+# ---------------------------------------------------------------- further records
+
+
+def looked_up(
+    rules: Iterable[str],
+    who: Sequence[Chosen],
+    accounts: Mapping[str, str],
+    found: Found,
+) -> tuple[Chosen, ...]:
+    """Choose records that look up a chosen Contact or its Account (`match.lookups`)."""
+    chosen: list[Chosen] = []
+    for rule in map(read_field_rule, rules):
+        through: dict[str, list[str]] = {}
+        records: dict[str, Related] = {}
+        for person in who:
+            keys = (person.id, accounts.get(person.id, ""))
+            for record in _by_rule(rule, keys, found):
+                records[record.id] = record
+                through.setdefault(record.id, []).append(person.id)
+        chosen += [
+            _chosen(records[sfid], rule, tuple(through[sfid]))
+            for sfid in sorted(records)
+        ]
+    return tuple(chosen)
+
+
+def by_own_field(
+    rules: Iterable[str], people: Sequence[Person], found: Found
+) -> tuple[Chosen, ...]:
+    """Choose records with an e-mail field of their own (`match.more_objects`)."""
+    chosen: list[Chosen] = []
+    for rule in map(read_field_rule, rules):
+        records = {
+            record.id: record
+            for person in people
+            for record in _by_rule(rule, (person.key,), found)
+        }
+        chosen += [_chosen(records[sfid], rule) for sfid in sorted(records)]
+    return tuple(chosen)
+
+
+def _by_rule(rule: FieldRule, keys: Iterable[str], found: Found) -> list[Related]:
+    """Return the records that a rule leads to from one person."""
+    text = str(rule)
+    every = {
+        record.id: record
+        for key in keys
+        for record in found.related.get(key, ())
+        if record.rule == text
+    }
+    if rule.newest and every:
+        return [max(every.values(), key=lambda r: (r.created_at, r.id))]
+    return list(every.values())
+
+
+def _chosen(record: Related, rule: FieldRule, through: tuple[str, ...] = ()) -> Chosen:
+    return Chosen(record.id, record.object, record.name, str(rule), through=through)
+
+
+def by_domain(
+    ways: Iterable[str], unknown: Sequence[Person], found: Found
+) -> tuple[tuple[Chosen, ...], tuple[Note, ...]]:
+    """Choose the one Account with the domain of an address (`match.accounts`).
+
+    Ways are tried in order, for each domain of its own; where one finds several
+    Accounts, none is chosen for that domain.
+
+    Returns:
+        The Accounts, and what is to be told of domains with several.
+    """
+    chosen: dict[str, Chosen] = {}
+    notes: list[Note] = []
+    for domain in sorted({domain_of(person.key) for person in unknown}):
+        for way in ways:
+            accounts = [r for r in found.related.get(domain, ()) if r.rule == way]
+            if len(accounts) > 1:
+                text = f"{len(accounts)} Accounts have the domain {domain} ({way})"
+                notes.append(("ambiguous", f"{text}: none is chosen"))
+                break
+            if accounts:
+                (one,) = accounts
+                rule = f"the only Account with the domain {domain} ({way})"
+                chosen.setdefault(one.id, Chosen(one.id, "Account", one.name, rule))
+                break
+    return tuple(chosen.values()), tuple(notes)
 
 
 # ---------------------------------------------------------------- a logged mail
@@ -185,4 +383,4 @@ def missing(match: Match, ids: Collection[str], people: Collection[str]) -> Matc
         if chosen.id not in ids and not (chosen.person and chosen.person.key in people)
     )
     what = tuple(chosen for chosen in match.what if chosen.id not in ids)
-    return Match(who, what, match.unknown)
+    return Match(who, what, match.unknown, match.notes)

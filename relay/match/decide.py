@@ -34,7 +34,7 @@ from relay.match.plan import (
     exclusions_of,
     plan,
 )
-from relay.match.tags import Tags, not_used, read_tags, with_named
+from relay.match.tags import Tags, not_used, read_tags, readable_records, with_named
 from relay.match.trace import (
     TraceLine,
     kind_lines,
@@ -349,13 +349,14 @@ def decide(
     if not question.asks or answers is None:
         return decision
     owners = owners_of(question.users, answers.users)
-    rep = owners[0][1].salesforce_id if owners else ""
-    match = choose(question.people, answers.found, context.match, rep=rep)
-    match = with_named(match, question.records, answers.found)
+    rep = rep_of(question, answers.users)
+    found = readable_records(answers.found, rep)
+    match = choose(question.people, found, context.match, rep=rep)
+    match = with_named(match, question.records, found)
     if mail.begun:
         decision = _complete(mail, match, decision)
     else:
-        unused = not_used(question.records, answers.found)
+        unused = not_used(question.records, found)
         lines = [TraceLine("tags", "ignored", f"{i}: {why}") for i, why in unused]
         decision = replace(decision, steps=(*decision.steps, *lines))
         decision = _matched(match, question, decision)
@@ -437,11 +438,12 @@ def _matched(match: Match, question: Question, decision: Decision) -> Decision:
         people = ", ".join(person.address for person in match.unknown)
         detail = f"no Contact or open Lead has one of these addresses: {people}"
         verdict = Verdict(Event.NO_MATCH, "no_record", detail)
+    notes = (TraceLine("match", word, text) for word, text in match.notes)
     return replace(
         decision,
         verdict=verdict,
         match=match,
-        steps=(*decision.steps, TraceLine("match", "none", verdict.detail)),
+        steps=(*decision.steps, *notes, TraceLine("match", "none", verdict.detail)),
     )
 
 
@@ -549,6 +551,15 @@ def owners_of(
     return tuple(
         (user, owner) for user in users if (owner := owner_of(user, found)) is not None
     )
+
+
+def rep_of(question: Question, found: Sequence[SalesforceUser]) -> str:
+    """Return the Salesforce user for whom a mail is logged: of its first copy with one.
+
+    Empty where no copy has one; the mail waits then.
+    """
+    owners = owners_of(question.users, found)
+    return owners[0][1].salesforce_id if owners else ""
 
 
 def waiting_for_user(question: Question, decision: Decision) -> Decision:

@@ -16,7 +16,7 @@ Source: Salesforce Help, "Guidelines for Using Email to Salesforce".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Final
 
@@ -95,6 +95,20 @@ def read_tags(texts: Iterable[str]) -> Tags:
     return Tags(tuple(ids), tuple(ignored.items()))
 
 
+def readable_records(found: Found, rep: str) -> Found:
+    """Mark as unfit what the rep cannot read, if that counts (`match.visibility`)."""
+    if found.readable is None or not rep:
+        return found
+    ids = found.readable.get(rep, frozenset())
+    records = {
+        sfid: record
+        if record.unfit or record.id in ids
+        else replace(record, unfit="the rep cannot read this record")
+        for sfid, record in found.records.items()
+    }
+    return replace(found, records=records)
+
+
 def with_named(match: Match, ids: Sequence[str], found: Found) -> Match:
     """Return a match with the records that the mail names.
 
@@ -117,7 +131,8 @@ def with_named(match: Match, ids: Sequence[str], found: Found) -> Match:
         if record.object not in WHO_OBJECTS
     }
     others = (one for one in match.what if one.id not in named)
-    return Match((*match.who, *who), (*named.values(), *others), match.unknown)
+    what = (*named.values(), *others)
+    return Match((*match.who, *who), what, match.unknown, match.notes)
 
 
 def not_used(ids: Sequence[str], found: Found) -> list[tuple[str, str]]:

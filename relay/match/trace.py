@@ -76,6 +76,7 @@ def match_lines(match: Match) -> tuple[TraceLine, ...]:
                 for c in (*match.who, *match.what)
             ),
             *(TraceLine("match", "no record", p.address) for p in match.unknown),
+            *(TraceLine("match", word, text) for word, text in match.notes),
         ]
     )
 

@@ -160,6 +160,8 @@ class Queries:
             for ask, rows in zip(waiting, results, strict=True):
                 if isinstance(rows, list):
                     answered.append((ask, rows))
+                elif rows.code in _NOT_READ and await self._at_fault(kind, ask):
+                    raise _setting_refused(ask, rows)
                 elif _too_much(rows) and (halves := ask.halves()):
                     smaller += halves
                 elif rows.code in _NOT_READ and whole:
@@ -168,7 +170,7 @@ class Queries:
                     # One value that no query can hold is in no record either.
                     logger.warning("value_not_looked_up", code=rows.code)
                 else:
-                    raise refused(kind, rows, pauses=pauses)
+                    raise refused(kind, rows, pauses=pauses, ask=ask)
             left -= len(smaller)
             if left < 0:
                 # It is not one value: the question itself is wrong for this org.
@@ -176,6 +178,13 @@ class Queries:
                 raise refused(kind, failed, pauses=pauses)
             waiting = smaller
         return answered
+
+    async def _at_fault(self, kind: str, ask: Ask) -> bool:
+        """Say whether a query cannot be read for a setting, and not for a value."""
+        if not ask.setting:
+            return False
+        (rows,) = await self.run(kind, [ask.with_harmless_value().query()])
+        return not isinstance(rows, list) and rows.code in _NOT_READ
 
     async def within(
         self,
@@ -224,11 +233,28 @@ def _value_failed(kind: str, failed: Failure) -> SalesforceUnavailable:
     return SalesforceUnavailable(text, code=failed.code)
 
 
-def refused(kind: str, failed: Failure, *, pauses: bool) -> RelayError:
+def _setting_refused(ask: Ask, failed: Failure) -> OrgPaused:
+    """Return the error for a query that Salesforce refuses for what an admin has set.
+
+    Without the answer a mail might be logged on wrong records, or on none: it waits.
+    """
+    text = (
+        f"Salesforce refuses the query with {ask.setting} ({failed.code}: "
+        f"{failed.text}): correct it with 'relay settings set {ask.setting} …', or "
+        f"take it back with 'relay settings unset {ask.setting}'"
+    )
+    return OrgPaused(text, code=failed.code)
+
+
+def refused(
+    kind: str, failed: Failure, *, pauses: bool, ask: Ask | None = None
+) -> RelayError:
     """Return the error for a query that failed; a mail is never at fault for it."""
     error = error_for(failed, doing=kind)
     if not isinstance(error, ActivityRefused):
         return error
+    if ask is not None and ask.setting and pauses:
+        return _setting_refused(ask, failed)
     if pauses:
         return OrgPaused(str(error), code=failed.code)
     return SalesforceUnavailable(str(error), code=failed.code)

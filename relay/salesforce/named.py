@@ -35,6 +35,8 @@ _NAMES: Final = {
 }
 """Standard objects that have another field for their name (Object Reference)."""
 _NAMED: Final = frozenset({"Account", "Campaign", "Contact", "Lead", "Opportunity"})
+_CLOSED: Final = frozenset({"Case", "Opportunity"})
+"""Objects whose records can be closed."""
 _OBJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -103,7 +105,8 @@ def _record(sfid: str, sobject: str, row: Mapping[str, Any]) -> NamedRecord:
     value = row.get(_name_field(sobject))
     name = value if isinstance(value, str) else ""
     if row.get("IsConverted") is not True:
-        return NamedRecord(sfid, sobject, name)
+        closed = row.get("IsClosed") is True
+        return NamedRecord(sfid, sobject, name, is_closed=closed)
     contact = record_id(row.get("ConvertedContactId") or "")
     if contact is None:
         return NamedRecord(sfid, sobject, name, "the Lead is converted, to no Contact")
@@ -113,7 +116,8 @@ def _record(sfid: str, sobject: str, row: Mapping[str, Any]) -> NamedRecord:
 def _template(sobject: str) -> str:
     if sobject == "Lead":
         return _LEADS
-    fields = ", ".join(filter(None, ("Id", _name_field(sobject))))
+    closed = "IsClosed" if sobject in _CLOSED else ""
+    fields = ", ".join(filter(None, ("Id", _name_field(sobject), closed)))
     # The names are ours and those of the global describe, never of a mail.
     return f"SELECT {fields} FROM {sobject} WHERE Id IN {{}}"  # noqa: S608
 

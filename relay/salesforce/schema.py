@@ -20,7 +20,7 @@ from relay.salesforce import errors
 from relay.salesforce.soql import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from relay.core.model import Json
     from relay.salesforce.client import Client, Part
@@ -39,6 +39,8 @@ OBJECTS: Final = (
     "ContentDocumentLink",
     "Account",
 )
+MAX_PARTS: Final = 25
+"""Parts of one composite call (REST API Developer Guide, "Composite")."""
 _NEEDED: Final = frozenset({"Task", "Contact", "User"})
 _ABSENT: Final = frozenset({"NOT_FOUND", "INVALID_TYPE"})
 _STATUSES: Final = Query(
@@ -71,12 +73,16 @@ class Schema:
         self._reading = asyncio.Lock()
         self._prefixes: Mapping[str, str] = {}
         self._prefixes_at_s: float | None = None
+        self._also: frozenset[str] = frozenset()
 
-    async def get(self, *, fresh: bool = False) -> OrgSchema:
+    async def get(
+        self, *, fresh: bool = False, also: Collection[str] = ()
+    ) -> OrgSchema:
         """Return the org's objects and fields.
 
         Args:
             fresh: Ask again, because a write was refused for its fields.
+            also: Further objects that are to be described, now and from now on.
 
         Raises:
             RelayError: They could not be read, and none are remembered.
@@ -85,11 +91,17 @@ class Schema:
         ttl_s = self._connection.settings.describe_ttl_s
         asked_at_s = clock.boottime_s()
         async with self._reading:
+            if new := frozenset(also) - self._also - frozenset(OBJECTS):
+                self._also |= new
+                fresh, asked_at_s = True, clock.boottime_s()
             age_s = asked_at_s - self._read_at_s
             if self._known is not None and (age_s < 0 or (not fresh and age_s < ttl_s)):
                 return self._known
+            names = (*OBJECTS, *sorted(self._also))
             try:
-                self._known = await self._connection.threads.run(_ask)
+                self._known = await self._connection.threads.run(
+                    lambda client: _ask(client, names)
+                )
             except SalesforceUnavailable:
                 if self._known is None or fresh:
                     raise
@@ -152,20 +164,22 @@ def read_objects(body: Json) -> dict[str, str]:
     }
 
 
-def _ask(client: Client) -> OrgSchema:
-    """Ask for the schema.
+def _ask(client: Client, names: Sequence[str] = OBJECTS) -> OrgSchema:
+    """Ask for the schema, all objects in as few calls as there can be.
 
     Raises:
         OrgPaused: An object without which nothing can be logged is not there.
         RelayError: The call failed; see `Client.call`.
     """
-    parts = [("GET", f"sobjects/{name}/describe", None) for name in OBJECTS]
+    parts = [("GET", f"sobjects/{name}/describe", None) for name in names]
     parts.append(("GET", _STATUSES.path, None))
-    results = client.composite("describe", parts)
-    return read(results)
+    results: list[Part | None] = []
+    for at in range(0, len(parts), MAX_PARTS):
+        results += client.composite("describe", parts[at : at + MAX_PARTS])
+    return read(results, names)
 
 
-def read(results: Sequence[Part | None]) -> OrgSchema:
+def read(results: Sequence[Part | None], names: Sequence[str] = OBJECTS) -> OrgSchema:
     """Return the schema from the answers: one per object, then the statuses.
 
     Raises:
@@ -177,7 +191,7 @@ def read(results: Sequence[Part | None]) -> OrgSchema:
     deletables: set[str] = set()
     prefixes: dict[str, str] = {}
     record_types: dict[str, dict[str, str]] = {}
-    for name, part in zip(OBJECTS, results, strict=False):
+    for name, part in zip(names, results, strict=False):
         described = _described(name, part)
         if described is None:
             continue
@@ -199,7 +213,7 @@ def read(results: Sequence[Part | None]) -> OrgSchema:
         fields,
         frozenset(createables),
         prefixes,
-        _closed(results[len(OBJECTS)]),
+        _closed(results[len(names)]),
         record_types,
         frozenset(deletables),
     )
@@ -259,6 +273,7 @@ def _field(item: dict[str, Any]) -> FieldInfo:
         references=tuple(
             each for each in item.get("referenceTo") or () if isinstance(each, str)
         ),
+        is_name=flag("nameField"),
     )
 
 

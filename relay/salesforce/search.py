@@ -24,7 +24,7 @@ from relay.core.free_mail import is_free_mail
 from relay.core.ids import record_id
 from relay.core.unmatched import SearchHit
 from relay.salesforce.connection import refused
-from relay.salesforce.lookup import MAX_EMAIL
+from relay.salesforce.people import MAX_EMAIL
 from relay.salesforce.soql import MAX_ENCODED, Query, encoded, statement
 from relay.telemetry import get_logger
 

@@ -27,6 +27,8 @@ MAX_ENCODED: Final = 12_000
 """Bytes of a percent-encoded statement; leaves room for host, path and headers."""
 MAX_ITEMS: Final = 1_000
 """Members of one IN list; keeps a grouped answer within one page of 2,000 rows."""
+MAX_CONDITIONS: Final = 50
+"""Conditions joined by OR; more of them make a query too complicated."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -98,20 +100,29 @@ def _cost(value: str) -> int:
 
 
 def chunks(
-    values: Sequence[str], overhead: int, limit: int = MAX_ENCODED
+    values: Sequence[str],
+    overhead: int,
+    limit: int = MAX_ENCODED,
+    *,
+    times: int = 1,
+    more: int = 0,
+    items: int = MAX_ITEMS,
 ) -> Iterator[list[str]]:
     """Cut values into lists whose statements stay under the limit once encoded.
 
     Args:
-        values: Members of the IN list; a single one that is too long stands alone.
+        values: Members of the list; a single one that is too long stands alone.
         overhead: Encoded length of the statement around the list.
         limit: Bytes that the encoded statement may have.
+        times: How often the list stands in the statement.
+        more: Encoded length of what stands around each member.
+        items: Members of one list at most.
     """
     part: list[str] = []
     room = limit - overhead
     for value in values:
-        cost = _cost(value)
-        if part and (cost > room or len(part) >= MAX_ITEMS):
+        cost = (_cost(value) + more) * times
+        if part and (cost > room or len(part) >= items):
             yield part
             part, room = [], limit - overhead
         part.append(value)
@@ -128,18 +139,31 @@ class Ask:
     """One query for what has one of these values.
 
     Attributes:
-        template: SOQL with `{}` in the place of the list.
+        template: SOQL with `{}` in the place of the list, or `{0}` in each of several
+            places; with `each`, `{0:literal}` in the place of the conditions.
         values: Members of the list.
         deleted: Find deleted and archived rows as well.
+        each: Condition for one value (`{}`), joined by OR; empty: a list of values.
+        about: What the rows are, for whoever reads them.
+        setting: Key of a setting that stands in the query; where Salesforce refuses
+            the query, the setting may be at fault.
+        harmless: A value that no query is refused for, to find that out.
     """
 
     template: str
     values: tuple[str, ...]
     deleted: bool = False
+    each: str = ""
+    about: object = None
+    setting: str = ""
+    harmless: str = ""
 
     def query(self) -> Query:
         """Return the statement."""
-        return Query(statement(self.template, list(self.values)), deleted=self.deleted)
+        values: object = list(self.values)
+        if self.each:
+            values = " OR ".join(statement(self.each, value) for value in self.values)
+        return Query(statement(self.template, values), deleted=self.deleted)
 
     def halves(self) -> list[Ask]:
         """Return two that ask for half as much each; none if it asks for one value."""
@@ -150,6 +174,10 @@ class Ask:
             replace(self, values=self.values[:middle]),
             replace(self, values=self.values[middle:]),
         ]
+
+    def with_harmless_value(self) -> Ask:
+        """Return the same question about a value that cannot be at fault."""
+        return replace(self, values=(self.harmless,))
 
 
 def asks_for(
@@ -162,11 +190,25 @@ def asks_for(
         values: Each is asked for once.
         deleted: Find deleted and archived rows as well.
     """
-    overhead = len(encoded(template)) + 8
-    return [
-        Ask(template, tuple(part), deleted)
-        for part in chunks(list(dict.fromkeys(values)), overhead)
-    ]
+    return split(Ask(template, tuple(dict.fromkeys(values)), deleted))
+
+
+def split(ask: Ask) -> list[Ask]:
+    """Return a question as queries that are each within what a URL may hold."""
+    overhead = len(encoded(ask.template)) + 8
+    parts = chunks(
+        list(dict.fromkeys(ask.values)),
+        overhead,
+        times=max(1, ask.template.count("{0}")),
+        more=len(encoded(f"{ask.each} OR ")) if ask.each else 0,
+        items=MAX_CONDITIONS if ask.each else MAX_ITEMS,
+    )
+    return [replace(ask, values=tuple(part)) for part in parts]
+
+
+def literal(text: str) -> str:
+    """Return a piece of SOQL as it may stand in a template."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def halves(

@@ -70,6 +70,7 @@ class OrgConfig:
             (EmailMessage without that Task), `absent` (no EmailMessage).
         hidden_fields: By object, fields that field-level security hides.
         custom_fields: See `metadata.custom_field`.
+        custom_objects: See `metadata.custom_object`.
         hidden_rows: By user id, record ids that sharing hides from that user.
         private_activities: A user without View All Data sees the Tasks and Events of
             nobody else, not even those that this user created for another owner.
@@ -106,6 +107,7 @@ class OrgConfig:
         default_factory=lambda: {"Task": ["Type"]}
     )
     custom_fields: list[dict[str, Any]] = field(default_factory=list)
+    custom_objects: list[dict[str, Any]] = field(default_factory=list)
     hidden_rows: dict[str, list[str]] = field(default_factory=dict)
     private_activities: bool = False
     view_all_data: list[str] = field(default_factory=list)

@@ -29,6 +29,25 @@ ACTIVITY: Final = ("Task", "Event")
 """A custom field of Activity appears on both."""
 
 MAX_CUSTOM_TEXT: Final = 255
+_CUSTOM_LENGTHS: Final[Mapping[str, int]] = {
+    "string": MAX_CUSTOM_TEXT,
+    "email": 80,
+    "url": 255,
+    "reference": 18,
+}
+_PREFIX: Final = 3
+_OF_ALL: Final = (
+    *("Id", "IsDeleted", "Name", "OwnerId", "CreatedDate", "CreatedById"),
+    *("LastModifiedDate", "LastModifiedById", "SystemModstamp", "LastActivityDate"),
+)
+"""Fields that every custom object has."""
+_RELATED: Final = (
+    ("Task", "WhatId"),
+    ("Event", "WhatId"),
+    ("EmailMessage", "RelatedToId"),
+    ("ContentDocumentLink", "LinkedEntityId"),
+)
+"""Where a record of a custom object that takes activities may be named."""
 
 _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "ContentVersion": ("PathOnClient", "VersionData"),
@@ -120,6 +139,7 @@ class Schema:
         features: Those of `FEATURES` that are on.
         hidden: By object, fields that the caller may not see.
         custom: Custom fields as (object, field).
+        objects: Custom objects, each with whether it takes activities.
     """
 
     def __init__(
@@ -127,8 +147,9 @@ class Schema:
         features: Iterable[str] = ("email",),
         hidden: Mapping[str, Iterable[str]] | None = None,
         custom: Iterable[tuple[str, FieldInfo]] = (),
+        objects: Iterable[tuple[ObjectInfo, bool]] = (),
     ) -> None:
-        """Apply features, custom fields and field-level security to the facts."""
+        """Apply features, custom objects and fields, and field-level security."""
         self.features = frozenset(features)
         extra: dict[str, dict[str, FieldInfo]] = {}
         for name, info in custom:
@@ -139,6 +160,17 @@ class Schema:
             for name, info in _facts().items()
             if not info.feature or info.feature in self.features
         }
+        for made, activities in objects:
+            on[made.name] = made
+            for name, link in _RELATED if activities else ():
+                if name in on:
+                    known = extra.setdefault(name, {})
+                    field = known.get(link) or on[name].fields[link]
+                    known[link] = replace(field, refs=(*field.refs, made.name))
+        for name, info in custom:
+            if unknown := set(info.refs) - set(on):
+                msg = f"{name}.{info.name} points to no object: {sorted(unknown)}"
+                raise ValueError(msg)
         self.objects: dict[str, ObjectInfo] = {
             name: self._shape(
                 info, extra.get(name, {}), set((hidden or {}).get(name, ()))
@@ -220,8 +252,9 @@ def custom_field(settings: Mapping[str, Any]) -> tuple[str, FieldInfo]:
     Args:
         settings: `object` (Activity for Task and Event together), `name` that ends in
             `__c`, and optionally `type` (string, textarea, boolean, double, date,
-            datetime, picklist), `length`, `label`, `unique`, `external_id`,
-            `case_sensitive`, `required`, `picklist`.
+            datetime, picklist, email, url, reference), `length`, `label`, `unique`,
+            `external_id`, `case_sensitive`, `required`, `picklist`, and of a reference
+            `refs`, the objects that it may point to.
 
     Raises:
         ValueError: The settings describe no custom field.
@@ -231,9 +264,13 @@ def custom_field(settings: Mapping[str, Any]) -> tuple[str, FieldInfo]:
         msg = f"a custom field's name ends in __c: {name!r}"
         raise ValueError(msg)
     kind = str(settings.get("type", "string"))
-    length = int(settings.get("length", MAX_CUSTOM_TEXT if kind == "string" else 0))
+    length = int(settings.get("length", _CUSTOM_LENGTHS.get(kind, 0)))
     if kind == "string" and not 0 < length <= MAX_CUSTOM_TEXT:
         msg = f"a text field has 1 to {MAX_CUSTOM_TEXT} characters: {name!r}"
+        raise ValueError(msg)
+    refs = tuple(map(str, settings.get("refs", ())))
+    if (kind == "reference") != bool(refs):
+        msg = f"a reference has refs, and nothing else does: {name!r}"
         raise ValueError(msg)
     plain = kind != "textarea"
     lookup = bool(settings.get("external_id", False))
@@ -257,6 +294,50 @@ def custom_field(settings: Mapping[str, Any]) -> tuple[str, FieldInfo]:
         external_id=lookup,
         case_sensitive=bool(settings.get("case_sensitive", False)),
         custom=True,
+        refs=refs,
+        relationship=f"{name.removesuffix('__c')}__r" if refs else "",
+    )
+
+
+def custom_object(settings: Mapping[str, Any]) -> ObjectInfo:
+    """Make a custom object from configuration.
+
+    Args:
+        settings: `name` that ends in `__c`, `prefix` (three characters, the first an
+            `a`), and optionally `label`, `activities` (whether it takes Tasks, by
+            default it does). Its fields are custom fields.
+
+    Raises:
+        ValueError: The settings describe no custom object.
+
+    Source: Object Reference, "Custom Objects".
+    """
+    name, prefix = str(settings["name"]), str(settings["prefix"])
+    if not name.endswith("__c"):
+        msg = f"a custom object's name ends in __c: {name!r}"
+        raise ValueError(msg)
+    if len(prefix) != _PREFIX or not prefix.isalnum() or prefix[0] != "a":
+        msg = f"a custom object's key prefix is like a01: {prefix!r}"
+        raise ValueError(msg)
+    if unknown := set(settings) - {"name", "prefix", "label", "activities"}:
+        msg = f"a custom object has no {', '.join(sorted(unknown))}"
+        raise ValueError(msg)
+    account = _facts()["Account"].fields
+    label = str(settings.get("label", name.removesuffix("__c").replace("_", " ")))
+    fields = {each: account[each] for each in _OF_ALL}
+    fields["Name"] = replace(account["Name"], length=80, label=f"{label} Name")
+    return ObjectInfo(
+        name=name,
+        prefix=prefix,
+        label=label,
+        createable=True,
+        updateable=True,
+        deletable=True,
+        undeletable=True,
+        feature="",
+        fields=fields,
+        children={},
+        child_features={},
     )
 
 

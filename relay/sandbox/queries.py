@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from relay.sandbox.errors import SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from relay.sandbox.answers import Call
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 PERMISSIONS: Final = "UserPermissionAccess"
 """What the asking user may do; Object Reference, "UserPermissionAccess"."""
+ACCESS: Final = "UserRecordAccess"
+"""What a user may do with single records; Object Reference, "UserRecordAccess"."""
+MAX_ACCESS: Final = 200
+"""Records in one query for access."""
+_RIGHTS: Final = (
+    *("HasReadAccess", "HasEditAccess", "HasDeleteAccess"),
+    *("HasTransferAccess", "HasAllAccess"),
+)
 _NO_ID: Final = "000000000000000AAA"
 
 
@@ -45,6 +53,8 @@ class OrgSource:
     def rows(self, name: str, *, all_rows: bool) -> Iterable[Row]:
         """Return every row; the evaluator leaves out deleted ones."""
         del all_rows
+        if name == ACCESS:
+            return ()
         if name == PERMISSIONS:
             # One row, computed for the asking user.
             granted = self._state.views_all(self._user_id)
@@ -55,7 +65,32 @@ class OrgSource:
         self, name: str, field: str, values: Collection[str]
     ) -> Iterable[Row] | None:
         """Return rows by an index, where the field has one."""
+        if name == ACCESS:
+            return self._access(values) if field == "RecordId" else None
         return self._state.rows.lookup(name, field, values)
+
+    def _access(self, ids: Collection[str]) -> list[Row]:
+        """Return what each user may do with these records: a row is computed for it."""
+        state = self._state
+        rows: list[Row] = []
+        for record_id in ids:
+            found = self.find(record_id)
+            if found is None or found[1].get("IsDeleted"):
+                continue
+            for user in state.rows.all("User"):
+                may = user["IsActive"] and state.can_see(user["Id"], record_id)
+                rights = dict.fromkeys(_RIGHTS, may)
+                level = "All" if may else "None"
+                rows.append(
+                    {
+                        "Id": _NO_ID,
+                        "UserId": user["Id"],
+                        "RecordId": record_id,
+                        "MaxAccessLevel": level,
+                        **rights,
+                    }
+                )
+        return rows
 
     def find(self, record_id: str) -> tuple[str, Row] | None:
         """Return object and row of an id."""
@@ -65,7 +100,8 @@ class OrgSource:
 
     def visible(self, name: str, row: Row) -> bool:
         """Ask whether sharing lets the user see a row."""
-        del name
+        if name == ACCESS:
+            return True
         return self._state.can_see(self._user_id, row["Id"])
 
     def shuffle(self, rows: list[Any]) -> None:
@@ -77,6 +113,18 @@ class OrgSource:
         if name == "ContentDocumentLink":
             return ("Id", "ContentDocumentId", "LinkedEntityId")
         return ()
+
+    def filter_problem(
+        self, name: str, values: Mapping[str, Collection[str]]
+    ) -> str | None:
+        """Insist on one user and at most 200 records where access is asked for."""
+        if name != ACCESS:
+            return None
+        if len(values.get("UserId", ())) != 1:
+            return "UserRecordAccess needs a filter on UserId with the equals operator"
+        if not 0 < len(values.get("RecordId", ())) <= MAX_ACCESS:
+            return f"UserRecordAccess needs a filter on 1 to {MAX_ACCESS} RecordIds"
+        return None
 
 
 LIFETIME: Final = timedelta(days=2)

@@ -544,7 +544,12 @@ def _described(field: FieldInfo, info: ObjectInfo, rows: Rows) -> dict[str, Any]
 
 def _name_field(info: ObjectInfo) -> str:
     return next(
-        (name for name in ("Name", "Subject", "Title") if name in info.fields), ""
+        (
+            name
+            for name in ("CaseNumber", "Name", "Subject", "Title")
+            if name in info.fields
+        ),
+        "",
     )
 
 

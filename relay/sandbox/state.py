@@ -24,7 +24,13 @@ from relay.sandbox.config import (
     FaultBook,
     OrgConfig,
 )
-from relay.sandbox.metadata import ACTIVITY, Schema, custom_field, record_type_field
+from relay.sandbox.metadata import (
+    ACTIVITY,
+    Schema,
+    custom_field,
+    custom_object,
+    record_type_field,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -70,7 +76,11 @@ class OrgState:
         config = self.config.changed(settings)
         custom = [custom_field(each) for each in config.custom_fields]
         custom += [(name, record_type_field()) for name in config.record_types]
-        schema = Schema(config.features, config.hidden_fields, custom)
+        objects = [
+            (custom_object(each), bool(each.get("activities", True)))
+            for each in config.custom_objects
+        ]
+        schema = Schema(config.features, config.hidden_fields, custom, objects)
         self.config, self.schema = config, schema
         self.shaped_at = self.clock.now().replace(microsecond=0)
         self.rows.reshape(schema)

@@ -10,7 +10,7 @@ without what the refusals named.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from relay.activity import message_identifier
@@ -25,9 +25,10 @@ from relay.match import (
     MailFacts,
     Redraft,
     Rules,
-    Several,
     decide,
     logged_elsewhere,
+    records_of,
+    rep_of,
 )
 from relay.outbox.owner_changes import INACTIVE_OWNER
 from relay.salesforce.errors import Category, rule
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.core.directory import Directory, User
-    from relay.core.model import Draft
+    from relay.core.model import Draft, Found
     from relay.core.org import OrgSchema, SalesforceUser
     from relay.match import Decision, Question
     from relay.outbox.batch import BatchMail
@@ -125,17 +126,20 @@ class Decisions:
                     if user.salesforce_id and not user.time_zone
                 }
             ),
+            match=context.match,
             records=sorted(
                 {sfid for _, question in asked for sfid in question.records}
             ),
-            activity_counts=Several(context.match.several) is Several.MOST_ACTIVITY,
             fresh=frozenset(fresh),
         )
+        found = result.found
+        if context.match.visibility == "user":
+            found = await self._readable(asked, found, result.users)
         schema = await self._org.schema.get()
         self._compare(schema)
         known = await self._mode.known(schema)
         answers = Answers(
-            result.found,
+            found,
             result.users,
             schema,
             known or await self._mode.likely(schema),
@@ -147,6 +151,24 @@ class Decisions:
         if self._settings.salesforce.look_before_write:
             decisions = await self._look_before_write(asked, decisions, schema)
         return Decided(tuple(decisions), answers, context)
+
+    async def _readable(
+        self, asked: Sequence[Asked], found: Found, users: Sequence[SalesforceUser]
+    ) -> Found:
+        """Ask what each rep can read of the records that fit their mails.
+
+        Raises:
+            RelayError: Salesforce could not be asked; nothing is decided.
+        """
+        wanted: dict[str, set[str]] = defaultdict(set)
+        for _, question in asked:
+            rep = rep_of(question, users)
+            if rep:
+                wanted[rep] |= records_of(question.people, found)
+                named = (found.records.get(sfid) for sfid in question.records)
+                wanted[rep] |= {record.id for record in named if record}
+        readable = await self._org.lookup.readable(wanted)
+        return replace(found, readable=readable)
 
     async def users(self, users: Sequence[User]) -> Sequence[SalesforceUser]:
         """Return the Salesforce users of these users alone.

@@ -14,7 +14,7 @@ from relay.core.ids import checksum
 from relay.sandbox.soql import FieldMeta, ObjectMeta
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from relay.sandbox.soql import Row
 
@@ -260,6 +260,11 @@ class MemorySource:
         if name == "ContentDocumentLink":
             return ("Id", "ContentDocumentId", "LinkedEntityId")
         return ()
+
+    def filter_problem(
+        self, name: str, values: Mapping[str, Collection[str]]
+    ) -> str | None:
+        return None
 
 
 def sample() -> MemorySource:

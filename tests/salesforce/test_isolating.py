@@ -8,10 +8,12 @@ from urllib.parse import unquote
 
 import pytest
 
+from relay.config import MatchSettings
 from relay.core.errors import OrgPaused, SalesforceLimited, SalesforceUnavailable
 from relay.core.retry import Retry
 from relay.salesforce.errors import error_of
 from relay.salesforce.model import WriteState
+from relay.salesforce.people import NOBODY
 from tests.fakes.scripted_http import HTML, Reply, ScriptedHTTP, composite, error, rows
 
 SCHEMA = (
@@ -72,6 +74,30 @@ async def test_an_address_that_salesforce_chokes_on_hides_no_other(org_for):
         result = await org_for(server).lookup.find(NINE)
         assert set(result.found.candidates) == {*NINE} - {NINE[5]}
         assert len(server.seen) == 5, "the schema, then 9, 4 and 5, 2 and 3, 1 and 1"
+
+
+async def test_a_condition_is_not_blamed_for_an_address(org_for):
+    """The same question about nobody is answered: the address alone is left out."""
+    answer = choking(NINE[5], "MALFORMED_QUERY", [*NINE, NOBODY])
+    match = MatchSettings(contact_condition="IsEmailBounced = false")
+    with ScriptedHTTP(default=answer) as server:
+        result = await org_for(server).lookup.find(NINE, match=match)
+        assert set(result.found.candidates) == {*NINE} - {NINE[5]}
+
+
+async def test_a_condition_is_blamed_where_no_address_is(org_for):
+    """The question about nobody is refused too: after one try the org pauses."""
+
+    def answer(seen):
+        if "describe" in seen.body.decode():
+            return composite(*SCHEMA)
+        return composite(*[(400, error("MALFORMED_QUERY"))] * len(asked(seen)))
+
+    match = MatchSettings(contact_condition="IsEmailBounced = false")
+    with ScriptedHTTP(default=answer) as server:
+        with pytest.raises(OrgPaused, match=r"with match\.contact_condition"):
+            await org_for(server).lookup.find(NINE, match=match)
+        assert len(server.seen) == 3, "the schema, the question, and about nobody"
 
 
 async def test_a_question_that_takes_too_long_is_asked_in_halves(org_for):

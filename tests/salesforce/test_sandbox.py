@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from relay.config import MatchSettings
 from relay.core.clock import SystemClock
 from relay.core.errors import (
     CredentialsRefused,
@@ -260,7 +261,8 @@ async def test_activities_are_counted_only_when_asked(org, sandbox):
     sandbox.insert_raw("Task", [{"Subject": "x", "WhoId": second.id}] * 3)
     sandbox.insert_raw("Event", [{"Subject": "x", "WhoId": second.id}])
     result = await org.lookup.find(
-        ["olga@fjord.example", "mara@acme.example"], activity_counts=True
+        ["olga@fjord.example", "mara@acme.example"],
+        match=MatchSettings(several="most_activity"),
     )
     counts = {
         c.id: c.activity_count for c in result.found.candidates["olga@fjord.example"]

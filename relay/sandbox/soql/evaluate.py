@@ -260,6 +260,11 @@ class Plan:
 
     def check_required(self) -> None:
         """Refuse a query without one of the filters that its object insists on."""
+        values = {hint.field: hint.values for hint in self._hints}
+        if problem := self.source.filter_problem(self.meta.name, values):
+            raise error_at(
+                "MALFORMED_QUERY", problem, self.query.text, self.query.source.at
+            )
         required = self.source.required_filters(self.meta.name)
         if required and not any(hint.field in required for hint in self._hints):
             named = [name for name in required if name != "Id"] or list(required)

@@ -137,6 +137,15 @@ class Source(Protocol):
         Source: Object Reference, "ContentDocumentLink".
         """
 
+    def filter_problem(
+        self, name: str, values: Mapping[str, Collection[str]]
+    ) -> str | None:
+        """Say why an object does not answer to these filters, or None if it does.
+
+        `values` are those that a field must equal, of fields that the whole condition
+        insists on.
+        """
+
 
 _MAX_LEVELS: Final = 5
 _ADVICE: Final = (

@@ -66,12 +66,13 @@ def test_other_keys_are_told_from_unknown_ones(key: str, text: str) -> None:
 
 def test_the_store_stands_before_the_file() -> None:
     """Each editable key has its value and where it is from."""
-    row, *others = admin.in_force(LOADED, {})
-    assert (row.key, row.source) == ("match.several", "file")
-    values = {one.key: one.value for one in others}
+    rows = {one.key: one for one in admin.in_force(LOADED, {})}
+    assert rows["match.several"].source == "file"
+    values = {key: one.value for key, one in rows.items()}
     assert values["match.internal_domains"] == ["auto"]
     assert set(values) >= set(KEYS)
-    row, *others = admin.in_force(LOADED, {"match.several": "all"})
+    rows = {one.key: one for one in admin.in_force(LOADED, {"match.several": "all"})}
+    row, others = rows.pop("match.several"), rows.values()
     assert row.as_json() == {
         "key": "match.several",
         "value": "all",

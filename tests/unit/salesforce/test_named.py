@@ -7,7 +7,7 @@ from dataclasses import replace
 from relay.core.ids import record_id
 from relay.core.model import NamedRecord
 from relay.core.org import FieldInfo, OrgSchema
-from relay.salesforce import lookup, named
+from relay.salesforce import named
 from relay.salesforce.schema import read_objects
 from relay.salesforce.soql import Ask
 
@@ -40,9 +40,9 @@ def test_one_question_for_each_object():
     asks, unfit = named.plan_named([*ids, sfid("006", 2)], SCHEMA, OTHERS)
     assert [ask.template for ask in asks] == [
         "SELECT Id FROM Asset WHERE Id IN {}",
-        "SELECT Id, CaseNumber FROM Case WHERE Id IN {}",
+        "SELECT Id, CaseNumber, IsClosed FROM Case WHERE Id IN {}",
         "SELECT Id, Name FROM Deal__c WHERE Id IN {}",
-        "SELECT Id, Name FROM Opportunity WHERE Id IN {}",
+        "SELECT Id, Name, IsClosed FROM Opportunity WHERE Id IN {}",
     ]
     assert asks[-1].values == (sfid("006"), sfid("006", 2))
     user = sfid("005")
@@ -90,16 +90,6 @@ def test_rows_become_records():
     unnamed = Ask("SELECT Id FROM Asset WHERE Id IN {}", ())
     (asset,) = named.read_named([(unnamed, [{"Id": sfid("02i")}])]).values()
     assert (asset.object, asset.name) == ("Asset", "")
-
-
-def test_records_join_an_answer():
-    """Without any the answer is the same."""
-    nothing = lookup.read([])
-    assert lookup.with_records(nothing, {}) is nothing
-    record = NamedRecord("006", "Opportunity", "D")
-    assert lookup.with_records(nothing, {"006": record}).found.records == {
-        "006": record
-    }
 
 
 def test_objects_by_prefix():
