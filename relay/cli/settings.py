@@ -16,18 +16,18 @@ from relay.admin.rule_change import RuleChange, replayable
 from relay.admin.settings import (
     asks_org,
     base,
-    check_in_org,
     in_force,
     of_file,
     read_value,
     require_editable,
 )
 from relay.cli import entry
-from relay.cli.entry import Failure, RelayGroup, actor, checked, open_store, run
+from relay.cli.entry import RelayGroup, actor, checked, open_store, run
+from relay.cli.org_check import check_in_salesforce
 from relay.cli.output import json_option, print_json, table
+from relay.cli.presets import preset
 from relay.cli.replay import past_options, show
 from relay.core.directory import SkipKind
-from relay.core.errors import InvalidInput, RelayError
 
 if TYPE_CHECKING:
     from relay.admin.settings import Setting
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 
 _POLICY: Final = "sender.policy."
+_SHORT: Final = 100
+"""Characters of a meaning where all settings are listed."""
 
 
 @click.group(cls=RelayGroup)
@@ -43,20 +45,62 @@ def settings() -> None:
     """Change settings without a restart; they win over the settings file."""
 
 
+settings.add_command(preset)
+
+
 @settings.command("list")
+@click.argument("section", required=False)
+@click.option("--changed", is_flag=True, help="Only those that the store holds.")
 @json_option
-def list_(*, as_json: bool) -> None:
-    """List the settings with their values."""
+def list_(section: str | None, *, changed: bool, as_json: bool) -> None:
+    """List the settings with their values; of a SECTION with their whole meaning."""
     rows = _in_force(entry.settings())
+    known = list(dict.fromkeys(_section(row) for row in rows))
+    if section is not None and section not in known:
+        problem = f"there is no section {section}; write one of {', '.join(known)}"
+        raise click.UsageError(problem)
+    rows = [
+        row
+        for row in rows
+        if section in {None, _section(row)} and (not changed or row.source == "store")
+    ]
     if as_json:
         print_json(row.as_json() for row in rows)
         return
-    table(
-        ["key", "value", "from", "meaning"],
-        ((row.key, _text(row.value), _source(row), row.help) for row in rows),
-        whole=["key"],
-        wrap=True,
-    )
+    if not rows:
+        click.echo("The store holds none: the settings file and defaults are in force.")
+    for name in known:
+        group = [row for row in rows if _section(row) == name]
+        if group:
+            table(
+                ["key", "value", "from", "meaning"],
+                (
+                    (
+                        row.key,
+                        _text(row.value),
+                        _source(row),
+                        row.help if section else _short(row.help),
+                    )
+                    for row in group
+                ),
+                title=f"[{name}]",
+                whole=["key"],
+                wrap=True,
+            )
+            click.echo()
+
+
+def _section(row: Setting) -> str:
+    """Return the section of a setting; what the store alone has is in `store`."""
+    section, dot, _ = row.key.partition(".")
+    return section if dot else "store"
+
+
+def _short(text: str) -> str:
+    """Return the beginning of a meaning, no word broken."""
+    if len(text) <= _SHORT:
+        return text
+    return text[:_SHORT].rpartition(" ")[0].rstrip(",;:") + " …"
 
 
 @settings.command()
@@ -135,7 +179,7 @@ def set_(
         text = "--since, --until, --limit, --dry and --json go with --preview"
         raise click.UsageError(text)
     if not unchecked and asks_org(key, checked):
-        run(_check(loaded, key, checked))
+        run(check_in_salesforce(loaded, key, checked))
     _keep(loaded, key, checked)
     click.echo(f"{key} is {_text(checked)} now.")
     if monitor_only:
@@ -154,28 +198,6 @@ def unset(key: str) -> None:
         click.echo(f"{key} is {_text(row.value)} now, from the file or by default.")
     else:
         click.echo(f"{key} is not set: {row.key} holds, {_text(row.value)}.")
-
-
-async def _check(loaded: Settings, key: str, value: Json) -> None:
-    """Ask Salesforce whether a value fits, where the relay has an org."""
-    if loaded.salesforce.instance_url is None:
-        return
-    from relay.core.clock import SystemClock  # noqa: PLC0415 - for `--help`
-    from relay.salesforce import Org  # noqa: PLC0415 - the HTTP library
-
-    org = Org(loaded.require_salesforce(), SystemClock())
-    try:
-        await check_in_org(org, key, value)
-    except InvalidInput:
-        raise
-    except RelayError as error:
-        problem = (
-            f"{key} was not changed: Salesforce cannot be asked whether it fits "
-            f"({error}); try again, or add --unchecked"
-        )
-        raise Failure(problem) from None
-    finally:
-        await org.close()
 
 
 def _keep(loaded: Settings, key: str, value: Json) -> None:

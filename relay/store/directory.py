@@ -597,6 +597,30 @@ class DirectoryStore(Part):
 
         await edit_directory(self._context, actor, work)
 
+    async def set_settings(
+        self, values: Mapping[str, Json], about: str, actor: str
+    ) -> bool:
+        """Set several settings as one change; False: they are so already.
+
+        Args:
+            values: By key; None takes a setting back to the file or its default.
+            about: What the change is, for the history: the name of a preset.
+            actor: Who changes it.
+        """
+
+        def work(edit: Edit) -> bool:
+            kept = read_settings(edit.connection)
+            old = {key: kept.get(key) for key in values}
+            changed = {k: v for k, v in values.items() if old[k] != v}
+            for key, value in changed.items():
+                replace_value(edit.connection, schema.settings, key, value)
+            if changed:
+                before = {key: old[key] for key in changed}
+                edit.done("settings_set", about, before, changed)
+            return bool(changed)
+
+        return await edit_directory(self._context, actor, work)
+
     async def setting_changed(self, key: str) -> tuple[datetime, str] | None:
         """Return when a setting was changed last, and by whom; None: never."""
         audit = schema.audit

@@ -409,6 +409,24 @@ def _undo_setting(edit: Edit, change: _Change) -> str:
     return f"{change.subject} is {what} again"
 
 
+def _undo_settings(edit: Edit, change: _Change) -> str:
+    """Take a change of several settings back as a whole, or not at all."""
+    kept = read_settings(edit.connection)
+    now = {key: kept.get(key) for key in change.new}
+    for key, value in change.new.items():
+        if now[key] != value:
+            text = (
+                f"{key} is {_said(now[key])} now, and not {_said(value)} as change "
+                f"{change.id} left it: it was changed since (relay history shows by "
+                "whom)"
+            )
+            raise Conflict(text)
+    for key, value in change.old.items():
+        replace_value(edit.connection, schema.settings, key, value)
+    edit.done("settings_set", change.subject, now, change.old)
+    return f"{', '.join(change.old)} are as before {change.subject}"
+
+
 _UNDO: Final[Mapping[str, Callable[[Edit, _Change], str]]] = {
     "user_email": _undo_email,
     "user_add": _undo_add,
@@ -420,4 +438,5 @@ _UNDO: Final[Mapping[str, Callable[[Edit, _Change], str]]] = {
     "exclude_add": _undo_exclusion,
     "exclude_remove": _undo_exclusion,
     "setting_set": _undo_setting,
+    "settings_set": _undo_settings,
 }

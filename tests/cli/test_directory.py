@@ -224,7 +224,7 @@ def test_settings_override_the_file(relay: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (("set", "match.several", "some"), "all, oldest, most_activity"),
+        (("set", "match.several", "some"), "all, oldest, newest, most_activity"),
         (("set", "match.severall", "all"), "known: match.several"),
         (("get", "nonsense"), "known: match.several"),
         (("set", "smtp.listen", "x"), "needs a restart"),
