@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from relay.activity.text import cut, one_line
+from relay.core.bodies import BodyMode
 from relay.core.files import FileDraft
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ class FileRules:
     """What may become a file; see `[salesforce]` in the settings.
 
     `allow` and `deny` hold media types (`application/pdf`, `image/*`) and endings
-    (`.exe`); an empty `allow` allows all, `deny` wins.
+    (`.exe`); an empty `allow` allows all, `deny` wins. `body` says how much of the mail
+    is logged: where no text is, no file is either, and the original is a file only of a
+    mail that is logged in full.
     """
 
     attach: bool = True
@@ -43,6 +46,7 @@ class FileRules:
     deny: tuple[str, ...] = ()
     inline_min_bytes: int = 51_200
     original_eml: bool = False
+    body: BodyMode = BodyMode.FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,9 @@ def plan_files(
     ]
     if rules.original_eml:
         name = file_name(f"{one_line(email.subject) or 'mail'}.eml", ORIGINAL_TYPE, 0)
-        if raw_bytes > rules.max_bytes:
+        if rules.body is not BodyMode.FULL:
+            left_out.append((name, _kept_back(rules.body)))
+        elif raw_bytes > rules.max_bytes:
             left_out.append((name, _too_large(raw_bytes, rules)))
         else:
             drafts += [
@@ -138,6 +144,8 @@ def plan_files(
 
 def _reason(email: Email, file: Attachment, name: str, rules: FileRules) -> str:
     """Return why a file is left out, or nothing."""
+    if not rules.body.has_text:
+        return _kept_back(rules.body)
     if not file.size_bytes:
         return "empty"
     kind = file.content_type.lower()
@@ -159,6 +167,10 @@ def _in_text(email: Email, file: Attachment) -> bool:
     return bool(
         file.content_id and email.html and f"cid:{file.content_id}" in email.html
     )
+
+
+def _kept_back(body: BodyMode) -> str:
+    return f"of this mail is logged: {body}"
 
 
 def _too_large(size: int, rules: FileRules) -> str:

@@ -262,6 +262,8 @@ class _Drafter:
         """Join the addresses without a record, as many as fit whole."""
         limit = self._length("EmailMessage", field)
         line = ""
+        if self._extras.subject_alone:
+            return line
         for box in self._shown(boxes):
             if address_key(box.address) in known:
                 continue
@@ -331,16 +333,23 @@ class _Drafter:
         limit = self._length("Task", "Description") - units(tail)
         if self._body is None:
             email = self._email
-            lines = [
-                _header("From", self._names(email.from_)),
-                _header("To", self._names(email.to)),
-                _header("Cc", self._names(email.cc)),
-                _header("Date", self._sent_at.strftime("%Y-%m-%d %H:%M UTC")),
-                _header("Attachments", ", ".join(a.name for a in email.attachments)),
-            ]
+            alone = self._extras.subject_alone
+            lines = (
+                []
+                if alone
+                else [
+                    _header("From", self._names(email.from_)),
+                    _header("To", self._names(email.to)),
+                    _header("Cc", self._names(email.cc)),
+                    _header("Date", self._sent_at.strftime("%Y-%m-%d %H:%M UTC")),
+                    _header(
+                        "Attachments", ", ".join(a.name for a in email.attachments)
+                    ),
+                ]
+            )
             head = "\n".join(line for line in lines if line)
             self._body = cut(f"{head}\n\n{email.text.strip()}".rstrip(), limit)
-        return self._body + tail
+        return (self._body + tail).lstrip("\n")
 
     def _names(self, boxes: Sequence[Mailbox]) -> str:
         return ", ".join(

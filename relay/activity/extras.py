@@ -50,6 +50,8 @@ class Extras:
         left_out: (object, field) that Salesforce refused although describe allows
             them.
         task_owner: Owner of Tasks in the place of a rep whose user cannot own any.
+        subject_alone: Write no lines of the header into a Description, and no addresses
+            of people without a record.
     """
 
     colleagues: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class Extras:
     fields: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     left_out: frozenset[tuple[str, str]] = frozenset()
     task_owner: str = ""
+    subject_alone: bool = False
 
 
 NO_EXTRAS: Final = Extras()

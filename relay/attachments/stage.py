@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from relay.activity import FileRules, plan_files, without_secrets
 from relay.attachments.delivery import Delivery
 from relay.attachments.rows import LeasedFiles
+from relay.core.bodies import BodyMode
 from relay.core.errors import OrgPaused, StoreUnavailable, TransientError
 from relay.core.states import ActivityState
 from relay.outbox.batch import Isolation
@@ -55,10 +56,17 @@ class Attachments:
 
     # ------------------------------------------------------------ planning
 
-    def plan(self, batch: Batch, mail: BatchMail) -> None:
+    def plan(
+        self, batch: Batch, mail: BatchMail, body: BodyMode = BodyMode.FULL
+    ) -> None:
         """Plan the files of a mail whose records are all written.
 
         They are committed with the settlement of the message.
+
+        Args:
+            batch: Keeps the plan until then.
+            mail: The mail.
+            body: How much of it is logged.
         """
         email = mail.email
         if not self._rules.attach or not (
@@ -70,7 +78,7 @@ class Attachments:
         claimed = mail.items[0].claimed
         plan = plan_files(
             email,
-            self._rules,
+            replace(self._rules, body=body),
             mail_id=mail.mail.id,
             blob_id=claimed.blob_id,
             raw_bytes=claimed.size_bytes,

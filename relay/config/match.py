@@ -10,7 +10,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from relay.config.values import Flag, InternalDomain, Section, mistake
+from relay.config.values import (
+    BodyRule,
+    Flag,
+    InternalDomain,
+    Section,
+    Text,
+    mistake,
+)
 from relay.core.match_rules import FIELD, condition_problem, read_field_rule
 
 AUTO: Final = "auto"
@@ -18,6 +25,11 @@ AUTO: Final = "auto"
 NONE: Final = "none"
 MAX_FIELDS: Final = 10
 """Entries of one list of fields: each makes the queries longer."""
+CONFIDENTIAL_MARKS: Final = (
+    *("[private]", "[personal]", "[confidential]", "[do not log]"),
+    *("[privat]", "[persönlich]", "[vertraulich]", "[privé]", "[confidentiel]"),
+    *("[privado]", "[confidencial]", "[privato]", "[riservato]", "[vertrouwelijk]"),
+)
 _PERSON_FIELD: Final = "__pc"
 _PEOPLE: Final = frozenset({"contact", "lead"})
 
@@ -193,4 +205,43 @@ class MatchSettings(Section):
         description="Domains of your own company, a list: people there are not looked "
         "up, and mail among them alone is not logged. auto: the domains of the active "
         "users' own addresses, except those of free mail, such as gmail.com.",
+    )
+    record_tags: Literal["on", "own_text", "off"] = Field(
+        default="on",
+        description="Record ids that a mail names in its subject or the first 5,000 "
+        "characters of its text: log on those records (on), count them only above "
+        "quoted mail (own_text), or do nothing (off).",
+    )
+    remove_tags: Flag = Field(
+        default=False,
+        description="Take record tags out of subject and text of what is logged: true "
+        "or false.",
+    )
+    confidential: Literal["skip", "log"] = Field(
+        default="skip",
+        description="Mail that is marked as confidential: skip or log it.",
+    )
+    confidential_marks: tuple[Text, ...] = Field(
+        default=CONFIDENTIAL_MARKS,
+        description="Marks of confidential mail in its subject, a list; case and "
+        "blanks do not count.",
+    )
+    confidential_sensitivity: tuple[
+        Literal["personal", "private", "company-confidential"], ...
+    ] = Field(
+        default=("personal", "private", "company-confidential"),
+        description="Values of the field Sensitivity that mark a mail as confidential, "
+        "a list of personal, private and company-confidential.",
+    )
+    body: Literal["full", "text", "without_quotes", "headers", "subject"] = Field(
+        default="full",
+        description="How much of a mail is logged: full, without HTML (text), without "
+        "the mails that it quotes (without_quotes), without text and files (headers), "
+        "or the subject alone.",
+    )
+    body_rules: tuple[BodyRule, ...] = Field(
+        default=(),
+        description="How much is logged of mail with some customers, a list of "
+        "ADDRESS-OR-DOMAIN: MODE. Of several that fit a mail the one holds that lets "
+        "the least through.",
     )

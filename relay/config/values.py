@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from relay.core.addresses import domain_key, fold_ascii
+from relay.core.bodies import BodyMode, read_body_rule
 from relay.core.free_mail import is_free_mail
 from relay.core.mailboxes import WORDS, read_rule
 
@@ -43,6 +44,10 @@ _MOST: Final = 10**15
 _MOST_DAYS: Final = 36_500
 _YEAR_S: Final = 365 * 86_400
 _ADDRESS_RULE_HINT: Final = 'write it like "corp.example.com: plus" or "…: plus dots"'
+_BODY_RULE_HINT: Final = (
+    'write it like "bank.example.com: headers" or "kim@acme.com: subject"; the words '
+    f"are {', '.join(BodyMode)}"
+)
 _HOST_PORT_HINT: Final = 'write host:port, such as "0.0.0.0:25" or "[::1]:25"'
 
 DENIED_FILES: Final = (
@@ -236,6 +241,14 @@ def _address_rule(value: str) -> str:
     return f"{domain}: {' '.join(word for word in WORDS if word in words)}"
 
 
+def _body_rule(value: str) -> str:
+    try:
+        key, mode = read_body_rule(value)
+    except ValueError:
+        raise mistake("is no rule for bodies", _BODY_RULE_HINT) from None
+    return f"{key}: {mode}"
+
+
 # ------------------------------------------------------------------ URLs
 
 
@@ -382,6 +395,7 @@ ListenerPlace = Annotated[Place, BeforeValidator(_place)]
 Network = Annotated[IPNetwork, BeforeValidator(_network)]
 SocketMode = Annotated[str, AfterValidator(_socket_mode)]
 Domain = Annotated[str, AfterValidator(_domain)]
+BodyRule = Annotated[str, AfterValidator(_body_rule)]
 AddressRule = Annotated[str, AfterValidator(_address_rule)]
 InternalDomain = Annotated[str, AfterValidator(_internal_domain)]
 HostName = Annotated[str, AfterValidator(_host_name)]

@@ -239,6 +239,11 @@ class Email:
     """Its date as a clock showed it, without a zone: in the Date field the clock of the
     author, in the text of a forward mostly that of the forwarder."""
 
+    sensitivity: str = ""
+    """The value of its Sensitivity field (RFC 4021 section 2.1.55), as written."""
+    outer_subject: str = ""
+    """The subject of the mail that forwarded it to the relay."""
+
     @property
     def forward(self) -> Forward | None:
         """The mail that this one forwards; of several, the first."""

@@ -7,7 +7,7 @@ and `rtf`), `addresses`, `words` and `charsets` read what people wrote into head
 fields, `dates` and `identity` do what their names say, `automatic` tells mail that no
 person wrote, `forward` reads the mail that is forwarded in a text (with the words of
 `forward_labels` and the dates of `local_dates`), `formats` knows what is no mail, and
-`reader` puts the value together.
+`reader` puts the value together. `quotes` takes the history off a reply.
 
 Promises: any bytes give an `Email` or `UnparsableMessage`; the time taken grows with
 the size of the mail and no faster; text that leaves here has no NUL, no control
@@ -22,6 +22,7 @@ from relay.mail.copies import content_of
 from relay.mail.decode import decoded
 from relay.mail.fields import header_fields
 from relay.mail.identity import content_keys
+from relay.mail.quotes import without_quotes
 from relay.mail.reader import keys_of, parse
 from relay.mail.words import decode_header
 
@@ -37,4 +38,5 @@ __all__ = [
     "masked",
     "parse",
     "recognise",
+    "without_quotes",
 ]

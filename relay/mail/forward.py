@@ -220,6 +220,24 @@ def is_forward(subject: str) -> bool:
     return _prefix(subject)[0] == "forward"
 
 
+def may_be_forward(subject: str) -> bool:
+    """Say whether a subject has a prefix that in some language is that of a forward."""
+    mark = _prefix(subject)[0]
+    return bool(mark) and mark != "reply"
+
+
+def history_start(lines: Sequence[str]) -> int | None:
+    """Return the line at which the mail begins that a reply quotes below its text.
+
+    It is the line above the header of that mail, or the header; None where there is
+    none, or it stands within quote marks, or is that of a forward.
+    """
+    header = _find(lines[:MAX_LINES])
+    if header is None or header.quoted or header.above == "forwarded":
+        return None
+    return header.note_end
+
+
 def with_addresses(html: str) -> str:
     """Return a page with the addresses of its links where people can see them."""
     return _LINK.sub(r"\2 &lt;\1&gt;\3", html) if "mailto:" in html else html

@@ -86,7 +86,7 @@ _ADDRESSES: Final = ("from", *_TO)
 _IN_BRACKETS: Final = re.compile(rb"<[^<>]*>")
 _READ: Final = {
     "from", "to", "cc", "bcc", "reply-to", "subject", "date", "message-id",
-    "in-reply-to", "references",
+    "in-reply-to", "references", "sensitivity",
 }  # fmt: skip
 _IDENT: Final = re.compile(r"<[^<>]+>")
 
@@ -152,6 +152,9 @@ def _parse(raw: bytes, budget: _Budget) -> Email:
             next((part.method for part in tree.parts if part.method), ""),
         ),
         passed_on=passed_on(header.fields),
+        sensitivity=decode_header(values["sensitivity"][0]).strip()
+        if "sensitivity" in values
+        else "",
     )
     return _with_forwards(email, tree, budget, of_page=body.of_page)
 

@@ -23,6 +23,7 @@ from relay import activity
 from relay.activity import Extras, Mode, Owner, RecordSettings
 from relay.core.addresses import address_key
 from relay.core.automatic import DEFAULT_RULES, AutomaticKind, with_null_sender
+from relay.core.bodies import BodyMode, BodyRules
 from relay.core.model import Found, Match
 from relay.core.states import Event
 from relay.match.choose import choose, missing
@@ -34,7 +35,15 @@ from relay.match.plan import (
     exclusions_of,
     plan,
 )
-from relay.match.tags import Tags, not_used, read_tags, readable_records, with_named
+from relay.match.privacy import as_logged, body_mode, confidential
+from relay.match.tags import (
+    NO_TAGS,
+    Tags,
+    not_used,
+    read_tags,
+    readable_records,
+    with_named,
+)
 from relay.match.trace import (
     TraceLine,
     kind_lines,
@@ -47,7 +56,7 @@ from relay.match.trace import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from relay.config.match import MatchSettings
@@ -69,6 +78,10 @@ UNTRIED: Final = (
 # ---------------------------------------------------------------- what is known
 
 
+def _as_it_is(email: Email) -> Email:
+    return email
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What an admin has set, as far as it decides about mails.
@@ -79,6 +92,7 @@ class Rules:
         match: The section `[match]` of the file.
         records: Key field, record types and fields for records.
         shadow: Nothing is written; what would be is shown.
+        without_quotes: Takes the mails that a mail quotes off its text.
         automatic: Rule of each kind of automatic mail, `skip` or `log`, where the
             directory does not say.
     """
@@ -88,6 +102,7 @@ class Rules:
     match: MatchSettings
     records: RecordSettings
     shadow: bool = False
+    without_quotes: Callable[[Email], Email] = _as_it_is
     automatic: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -104,6 +119,7 @@ class Context:
     match: MatchSettings
     ours: OurAddresses
     colleagues: Mapping[str, str]
+    body_rules: BodyRules
 
     @classmethod
     def of(cls, directory: Directory, rules: Rules) -> Context:
@@ -115,7 +131,13 @@ class Context:
             match,
             OurAddresses(directory, rules.relay_domains, match.internal_domains),
             activity.colleagues(directory),
+            BodyRules.of(match.body_rules, directory.address_rules),
         )
+
+    def body_mode(self, email: Email) -> tuple[BodyMode, str]:
+        """Return how much of a mail is logged, and by which rule."""
+        default = BodyMode(self.match.body)
+        return body_mode(email, default, self.body_rules, self.ours)
 
 
 def with_stored(match: MatchSettings, directory: Directory) -> MatchSettings:
@@ -273,7 +295,9 @@ def ask(mail: MailFacts, context: Context) -> Question:
     copy ends by a rule.
     """
     rules = context.rules
-    verdict = None if mail.begun else automatic_mail(mail, context)
+    verdict = None
+    if not mail.begun:
+        verdict = automatic_mail(mail, context) or confidential_mail(mail, context)
     if verdict:
         count = len(mail.users)
         return Question((), (), (verdict,) * count, ((rule_line(verdict),),) * count)
@@ -286,7 +310,7 @@ def ask(mail: MailFacts, context: Context) -> Question:
         )
         for user in mail.users
     ]
-    tags = tags_of(mail)
+    tags = tags_of(mail, context)
     ends = [None if tags.ids and named_counts(each) else each.verdict for each in plans]
     goes_on = [each for each, end in zip(plans, ends, strict=True) if end is None]
     # A logged mail stays logged, whatever the rules say today.
@@ -366,8 +390,8 @@ def decide(
     if decision.owner is None:
         return decision
     planned = drafts(mail, decision, answers, context)
-    steps = (*decision.steps, *plan_lines(planned))
-    decision = replace(decision, drafts=planned, steps=steps)
+    told = (*body_lines(mail, context), *plan_lines(planned))
+    decision = replace(decision, drafts=planned, steps=(*decision.steps, *told))
     return _shown_only(decision, answers) if context.rules.shadow else decision
 
 
@@ -400,9 +424,29 @@ def automatic_mail(mail: MailFacts, context: Context) -> Verdict | None:
     return Verdict(Event.RULED_OUT, str(found.kind), detail)
 
 
-def tags_of(mail: MailFacts) -> Tags:
-    """Return the records that a mail names in its subject and its text."""
-    return read_tags((mail.email.subject, mail.email.text))
+def confidential_mail(mail: MailFacts, context: Context) -> Verdict | None:
+    """Skip a mail that is marked as confidential, where the rule says so."""
+    match = context.match
+    if match.confidential == "log":
+        return None
+    return confidential(
+        mail.email, match.confidential_marks, match.confidential_sensitivity
+    )
+
+
+def tags_of(mail: MailFacts, context: Context) -> Tags:
+    """Return the records that a mail names in its subject and its text.
+
+    Of a forwarded mail the subject and the note of the forwarder count as well, first.
+    """
+    which, email = context.match.record_tags, mail.email
+    if which == "off":
+        return NO_TAGS
+    texts = (email.outer_subject, email.note, email.subject, email.text)
+    tags = read_tags(texts)
+    if tags.ids and which == "own_text":
+        tags = read_tags((*texts[:-1], context.rules.without_quotes(email).text))
+    return tags
 
 
 def named_counts(plan: Plan) -> bool:
@@ -481,8 +525,9 @@ def drafts(
     if decision.owner is None:
         return ()
     rules, refused = context.rules, mail.redraft
+    mode, _ = context.body_mode(mail.email)
     return activity.draft(
-        mail.email,
+        logged_form(mail.email, context),
         decision.match,
         mail_key=mail.key,
         owner=decision.owner,
@@ -498,8 +543,26 @@ def drafts(
             fields=rules.records.fields,
             left_out=refused.left_out if refused else frozenset(),
             task_owner=refused.task_owner if refused else "",
+            subject_alone=mode is BodyMode.SUBJECT,
         ),
     )
+
+
+def logged_form(email: Email, context: Context) -> Email:
+    """Return a mail as it is logged, without what the rules keep back."""
+    mode, _ = context.body_mode(email)
+    return as_logged(
+        email,
+        mode,
+        without_quotes=context.rules.without_quotes,
+        remove_tags=context.match.remove_tags,
+    )
+
+
+def body_lines(mail: MailFacts, context: Context) -> tuple[TraceLine, ...]:
+    """Return the line that says what is kept back; none where all is logged."""
+    mode, rule = context.body_mode(mail.email)
+    return () if mode is BodyMode.FULL else (TraceLine("body", str(mode), rule),)
 
 
 def _shown_only(decision: Decision, answers: Answers) -> Decision:

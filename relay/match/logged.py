@@ -156,6 +156,9 @@ def _forwarded(email: Email, forward: Forward, context: Context) -> Logged:
         forwarded=forward.how,
         forwarder=by,
         note=forward.note,
+        # What the forwarder says counts as well.
+        sensitivity=made.sensitivity or email.sensitivity,
+        outer_subject=email.subject,
     )
     what = f"forwarded mail of {forward.from_.address}, {direction(made)}"
     how = f"{forward.how}, forwarded by {by.address if by else 'nobody'}"

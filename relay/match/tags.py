@@ -76,6 +76,9 @@ class Tags:
         return bool(self.ids or self.ignored)
 
 
+NO_TAGS: Final = Tags()
+
+
 def read_tags(texts: Iterable[str]) -> Tags:
     """Return the records that these texts name, each read to its 5,000th character.
 

@@ -1,9 +1,9 @@
 """The lines of a decision, in the order in which it is made. Pure.
 
-kind → left out → people → tags → look-up → match → user → plan: what `relay show` keeps
-of an attempt and `relay explain` prints are the same lines, made here and nowhere else.
-A line that lists things is bounded: a mail to a thousand people has no trace of a
-thousand addresses.
+kind → left out → people → tags → look-up → match → user → body → plan: what
+`relay show` keeps of an attempt and `relay explain` prints are the same lines, made
+here and nowhere else. A line that lists things is bounded: a mail to a thousand people
+has no trace of a thousand addresses.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from relay.core.errors import OrgPaused
 from relay.core.retry import Retry
 from relay.core.states import ActivityState
 from relay.diagnose.org import setting_problems
+from relay.mail import without_quotes
 from relay.match import (
     Answers,
     Context,
@@ -250,6 +251,7 @@ def rules(settings: Settings) -> Rules:
         match=settings.match,
         records=settings.salesforce,
         shadow=settings.salesforce.write_as == "nothing",
+        without_quotes=without_quotes,
         automatic=settings.automatic.rules(),
     )
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.config import Settings
+    from relay.core.bodies import BodyMode
     from relay.core.directory import Directory, User
     from relay.core.model import Activity, Email, Forward, MailState
     from relay.match import Decision
@@ -98,7 +99,8 @@ async def explain(
     answer = _answer(email, decision) | about
     if decision.drafts:
         answer["write_as"] = str(Mode.TASK if mail.begun else decided.answers.mode)
-        answer["files"] = _files(settings, email, raw)
+        body, _ = decisions.context.body_mode(email)
+        answer["files"] = _files(settings, email, raw, body)
     return answer
 
 
@@ -208,11 +210,13 @@ def _forwarded(one: Forward) -> dict[str, Any]:
     }
 
 
-def _files(settings: Settings, email: Email, raw: bytes) -> list[dict[str, Any]]:
+def _files(
+    settings: Settings, email: Email, raw: bytes, body: BodyMode
+) -> list[dict[str, Any]]:
     """Return what would become a File, and what would not, with the reason."""
     plan = relay.activity.plan_files(
         relay.activity.without_secrets(email, frozenset(settings.smtp.domains)),
-        file_rules(settings.salesforce),
+        replace(file_rules(settings.salesforce), body=body),
         mail_id=0,
         blob_id="",
         raw_bytes=len(raw),

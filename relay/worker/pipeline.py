@@ -595,7 +595,8 @@ class Pipeline:
                 continue
             refused = mail.of(ActivityState.REFUSED)
             if mail.done and mail.checked:
-                self._files.plan(batch, mail)
+                body, _ = self._decisions.context.body_mode(mail.email)
+                self._files.plan(batch, mail, body)
                 mail.settle(Event.LOGGED)
             elif refused and not mail.of(ActivityState.PLANNED, ActivityState.SENT):
                 code, _, text = refused[0].error.partition(" ")

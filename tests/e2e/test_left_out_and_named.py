@@ -32,3 +32,64 @@ def test_a_tag_alone_logs_a_mail(
     assert told[0] == f"{case}, {lead}, {user['Id']}"
     assert any("no record id" in line for line in told)
     assert any("nothing can be logged on a record of User" in line for line in told)
+
+
+def test_a_private_mail_is_skipped(
+    relay: RelayProcess, sandbox: SandboxProcess, ada: str
+) -> None:
+    """A mark in the subject and the Sensitivity field do; a switch logs them again."""
+    sandbox.person("Contact", "kim@customer.example")
+    marked = mail_to("kim@customer.example", Subject="Re: [Private] Lunch")
+    field = mail_to("kim@customer.example", Sensitivity="Company-Confidential")
+    for mail, why in ((marked, "[private] in the subject"), (field, "Sensitivity")):
+        row = relay.settled(relay.send(mail, ada))
+        assert (row["state"], row["reason"]) == ("skipped", "confidential")
+        assert why in row["trace"][-1]["detail"]
+    assert sandbox.rows("EmailMessage") == []
+    relay.run("settings", "set", "match.confidential", "log")
+    relay.heed()
+    again = mail_to("kim@customer.example", Subject="[private] Dinner")
+    assert relay.settled(relay.send(again, ada))["state"] == "logged"
+
+
+@pytest.mark.parametrize("shape", ["email_message", "task"])
+def test_body_modes_in_both_shapes(
+    relay: RelayProcess, sandbox: SandboxProcess, ada: str, shape: str
+) -> None:
+    """A rule for a customer's domain keeps text and files back, and is taken back."""
+    sandbox.post(
+        "/sandbox/config",
+        {"email_mode": "enhanced" if shape == "email_message" else "absent"},
+    )
+    sandbox.person("Contact", "kim@bank.example")
+    relay.run("settings", "set", "match.body_rules", "bank.example: headers")
+    relay.heed()
+
+    def logged(number: int) -> str:
+        mail = mail_to("kim@bank.example", Subject=f"Offer {number}")
+        mail.set_content("Secret words")
+        mail.add_alternative("<p>Secret words</p>", subtype="html")
+        mail.add_attachment(
+            b"x" * 9, maintype="application", subtype="pdf", filename="s.pdf"
+        )
+        row = relay.settled(relay.send(mail, ada))
+        assert row["state"] == "logged"
+        (record,) = (
+            r
+            for name in ("EmailMessage", "Task")
+            for r in sandbox.rows(name)
+            if r["Subject"] == f"Offer {number}"
+        )
+        told = [s["result"] for s in row["trace"] if s["step"] in {"body", "files"}]
+        return f"{record} {told}"
+
+    kept = logged(1)
+    assert "Secret" not in kept
+    assert "kim@bank.example" in kept or shape == "email_message"
+    assert "['headers', 'left out']" in kept
+    assert sandbox.rows("ContentVersion") == []
+    changes = relay.json("history")
+    (edit,) = (c for c in changes if "match.body_rules" in str(c))
+    relay.run("history", "undo", str(edit["id"]))
+    relay.heed()
+    assert "Secret words" in logged(2)

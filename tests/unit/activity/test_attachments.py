@@ -8,6 +8,7 @@ import pytest
 
 from relay.activity import FilePlan, FileRules, plan_files
 from relay.activity.attachments import file_key, file_name
+from relay.core.bodies import BodyMode
 from relay.core.model import Attachment, Email
 from relay.mail import masked, parse
 
@@ -54,6 +55,19 @@ def test_every_record_gets_every_file() -> None:
     ]
     assert len({d.key for d in drafts}) == 4
     assert drafts[0].key == file_key("one", "a.pdf5000")
+
+
+def test_a_mail_that_is_not_logged_in_full_keeps_files_back() -> None:
+    """Where no text is logged, no file is; the original holds all that is kept back."""
+    rules = dataclasses.replace(RULES, original_eml=True, body=BodyMode.HEADERS)
+    assert plan(mail(file()), rules).drafts == ()
+    assert set(reasons(mail(file()), rules).values()) == {
+        "of this mail is logged: headers"
+    }
+    rules = dataclasses.replace(rules, body=BodyMode.TEXT)
+    made = plan(mail(file()), rules)
+    assert [draft.name for draft in made.drafts] == ["a.pdf"]
+    assert [reason for _, reason in made.left_out] == ["of this mail is logged: text"]
 
 
 def test_the_same_content_is_one_file() -> None:

@@ -467,3 +467,66 @@ def test_a_logged_mail_gets_a_named_record_later() -> None:
     done = row(ActivityState.WRITTEN, ToIds=[ANNA.id], RelatedToId=CASE)
     mail = replace(mail, in_salesforce=(done,))
     assert decided(mail, held).drafts == ()
+
+
+@pytest.mark.parametrize(
+    ("which", "records"), [("on", (CASE,)), ("own_text", ()), ("off", ())]
+)
+def test_tags_in_quoted_mail(which: str, records: tuple[str, ...]) -> None:
+    """They count, unless the rule asks for the author's own words."""
+    where = context(
+        match=MatchSettings(record_tags=which),
+        without_quotes=lambda mail: replace(mail, text="Hello"),
+    )
+    mail = facts(BERT)
+    mail = replace(mail, email=replace(mail.email, text=f"Hello\n> ref:{CASE}"))
+    assert ask(mail, where).records == records
+    noted = replace(mail, email=replace(mail.email, note=f"ref:{CASE}"))
+    assert ask(noted, where).records == ((CASE,) if which != "off" else ())
+
+
+# ---------------------------------------------------------------- what is kept back
+
+
+def test_a_confidential_mail_is_skipped_by_a_switch() -> None:
+    """With its reason; a mail that is logged already stays logged."""
+    mail = facts(ANNA)
+    mail = replace(mail, email=replace(mail.email, subject="[Private] Lunch"))
+    question = ask(mail, context())
+    (verdict,) = question.verdicts
+    assert verdict is not None
+    assert (verdict.event, verdict.reason) == (Event.RULED_OUT, "confidential")
+    assert not question.asks
+    where = context(match=MatchSettings(confidential="log"))
+    assert decided(mail, found(ANNA), where).verdict.event is Event.LOGGED
+    begun = replace(mail, in_salesforce=(row(ActivityState.WRITTEN),))
+    assert ask(begun, context()).verdicts == (None,)
+
+
+def test_a_body_mode_is_drafted_and_told() -> None:
+    """The headers alone go to Salesforce, and the trace names the rule."""
+    rule = f"{ANNA.email_key}: headers"
+    where = context(match=MatchSettings(body_rules=(rule,)))
+    decision = decided(facts(ANNA), found(ANNA), where, mode=Mode.TASK)
+    (task,) = decision.drafts
+    assert "From: Ada Rep" in task.fields["Description"]
+    assert "Hello" not in task.fields["Description"]
+    assert [tuple(line) for line in decision.steps if line.step == "body"] == [
+        ("body", "headers", f"match.body_rules, for {ANNA.email_key}")
+    ]
+    where = context(match=MatchSettings(body="subject"))
+    (task,) = decided(facts(ANNA), found(ANNA), where, mode=Mode.TASK).drafts
+    assert task.fields["Description"] == f"relay-key: {task.key}"
+    (mail,) = decided(facts(ANNA, BERT), found(ANNA), where).drafts
+    assert "ToAddress" not in mail.fields
+    assert mail.fields["ToIds"] == [ANNA.id]
+
+
+def test_quoted_mail_is_kept_back() -> None:
+    """By the function that the worker knows; without one a mail stays as it is."""
+    match = MatchSettings(body="without_quotes")
+    mail = facts(ANNA)
+    for cut, text in ((None, "Hello"), (lambda mail: replace(mail, text="Hi"), "Hi")):
+        rules = {"match": match} | ({"without_quotes": cut} if cut else {})
+        (task,) = decided(mail, found(ANNA), context(**rules), mode=Mode.TASK).drafts
+        assert f"\n\n{text}\n\n" in task.fields["Description"]
