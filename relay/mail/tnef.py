@@ -32,6 +32,7 @@ MAX_FILES: Final = 500
 MAX_TEXT_BYTES: Final = 1 << 22
 _MAX_DEPTH: Final = 3
 _MAX_PROPERTIES: Final = 4_000
+_MAX_ATTRIBUTES: Final = 20_000
 _MAX_NAME_BYTES: Final = 1_024
 
 _SIGNATURE: Final = 0x223E9F78
@@ -121,6 +122,7 @@ class _Reader:
     def __init__(self, data: bytes, content: Content) -> None:
         self.data = data
         self.content = content
+        self.left = _MAX_ATTRIBUTES
         self.code_page = "cp1252"
         self.text = b""
         self.rtf = b""
@@ -134,7 +136,8 @@ class _Reader:
         file: File | None = None
         while position + _HEAD.size <= end:
             level, attribute, length = _HEAD.unpack_from(data, position)
-            if level not in {1, 2}:
+            self.left -= 1
+            if level not in {1, 2} or self.left < 0:
                 raise _BrokenOffError
             begin = position + _HEAD.size
             stop = min(begin + length, end)

@@ -433,7 +433,7 @@ def tnef_wide(size: int) -> bytes:
         files = attribute(2, 0x00069002, b"") + attribute(
             2, 0x00069005, properties(value)
         )
-        count = max(2, min(60, size // max(1, len(files)) // 60))
+        count = max(1, min(60, size // len(files)))
         inner = tnef(files * count)
     return HEAD + TNEF + inner[:size]
 
