@@ -27,7 +27,6 @@ import re
 import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -94,7 +93,7 @@ def decoded(
         elif word == "inflate":
             content = _inflated(content)
         elif word == "percent":
-            content = iter([unquote_to_bytes(b"".join(content))])
+            content = _from_percent(content)
         elif found := _SLICE.fullmatch(word):
             content = _sliced(content, int(found[1]), int(found[2]))
     return content
@@ -321,6 +320,13 @@ def _from_quoted(pieces: Iterable[bytes]) -> Iterator[bytes]:
         left = data[cut:]
     if left:
         yield quoted(left)
+
+
+def _from_percent(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Decode `%41` as `=41`, which is done much faster."""
+    return _from_quoted(
+        piece.replace(b"=", b"=3D").replace(b"%", b"=") for piece in pieces
+    )
 
 
 def uu_line(text: bytes) -> bytes:

@@ -27,6 +27,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relay.core.addresses import address_key
@@ -94,7 +95,8 @@ _AROUND: Final = (
 )
 _DECORATED: Final = re.compile(r"[-=*_~\u2010-\u2015\u2500]{2,}")
 _PREFIX: Final = re.compile(
-    r"\s*(?:\[[^\[\]]{1,40}\]\s*)?\[?([^\s:\uff1a\[\]()]{1,14})\s*"
+    r"\s*(?:\[[^\[\]]{1,40}\]\s*)?\[?"
+    r"([^\s:\uff1a\[\]()]{1,14}(?: [^\s:\uff1a\[\]()]{1,14})?)\s*"
     r"(?:\[\d{1,3}\]|\(\d{1,3}\))?\s*[:\uff1a]\s*"
 )
 _MAILTO: Final = re.compile(r"[\[<(]\s*mailto:([^\s\[\]<>()]+)\s*[\])>]", re.IGNORECASE)
@@ -114,6 +116,16 @@ _TARGETS: Final = re.compile(
 )
 _WINDOWS: Final = (1024, 8192)
 """Characters within which the letters of a text are looked for."""
+_ON_ONE_LINE: Final = re.compile(
+    r"[ \t>|]{0,20}(-{3,20} [^-]{3,60} -{3,20})[ \t]{1,9}(\S.*)"
+)
+_COLON: Final = re.compile(r"[:\uff1a](?!\d)")
+_GLUED: Final = re.compile(r"(?<=>)\w{1,20}(?= [^:\uff1a])")
+_MAX_TRIES: Final = 3
+_MAX_BROKEN: Final = 40
+_MAX_COLONS: Final = 200
+_INDENT: Final = "    "
+_NO_PARENS: Final = str.maketrans("()", "  ")
 _BLANKS: Final = re.compile(r"\s+")
 _BY: Final = re.compile(
     r"forwarded (?:message from|by)\b|weitergeleitet von\b|transféré par\b",
@@ -258,6 +270,7 @@ def _read(
     lines: list[str], subject: str, sender: str, levels: int
 ) -> Forward | Unsure | None:
     mark, rest = _prefix(subject)
+    lines = _with_lines(lines)
     header = _find(lines[: MAX_LINES if mark else _UNMARKED_LINES])
     if header is None:
         if mark != "forward":
@@ -316,6 +329,73 @@ def _note(lines: list[str], header: _Header) -> str:
 # ---------------------------------------------------------------- the header
 
 
+def _with_lines(lines: list[str]) -> list[str]:
+    """Put a header that stands on one line on lines of its own.
+
+    Yahoo writes the line above and all fields without any gap in its plain text:
+    `----- Forwarded Message ----- From: A <a@x.example>To: B <b@x.example>Sent: …`. A
+    gateway may have broken that into several lines, the last with the subject.
+    """
+    tries = 0
+    for number, line in enumerate(lines[:MAX_LINES]):
+        found = _ON_ONE_LINE.match(line[:_MAX_FIELD])
+        if not found or _above(found[1]) != "forwarded":
+            continue
+        tries += 1
+        if tries > _MAX_TRIES:
+            break
+        more = [found[2]]
+        for other in lines[number + 1 : number + _MAX_BROKEN]:
+            plain = _plain(other)
+            if not plain or sum(map(len, more)) > _MAX_FIELD:
+                break
+            more.append(plain)
+        fields, used = _fields(more)
+        if len(fields) > 1:
+            quote = _QUOTE.match(line)
+            mark = quote[0] if quote else ""
+            made = [mark + field for field in (found[1], *fields, "")]
+            return [*lines[:number], *made, *lines[number + used :]]
+    return lines
+
+
+def _fields(lines: list[str]) -> tuple[list[str], int]:
+    """Cut lines before each label of a header; return the fields, and lines used."""
+    text = " ".join(lines)
+    text = _GLUED.sub(_with_colon, text)
+    starts: list[int] = []
+    kinds: set[str] = set()
+    for found in islice(_COLON.finditer(text), _MAX_COLONS):
+        end = found.start()
+        for start in range(max(0, end - LONGEST_LABEL), end):
+            known = LABELS.get(text[start:end].strip().casefold())
+            if not known or known[0] in kinds or known[0] == OTHER:
+                continue
+            # Behind an address a label begins; behind the date one without a gap.
+            before = text[:start].rstrip()
+            if before and before[-1] not in '>")' and known[0] != SUBJECT:
+                continue
+            starts.append(start)
+            kinds.add(known[0])
+            break
+        if SUBJECT in kinds:
+            break
+    if not starts or starts[0]:
+        return [], 1
+    used, read = 0, 0
+    while used < len(lines) and read <= starts[-1]:
+        read += len(lines[used]) + 1
+        used += 1
+    ends = [*starts[1:], max(starts[-1], read - 1)]
+    return [text[at:end].strip() for at, end in zip(starts, ends, strict=True)], used
+
+
+def _with_colon(found: re.Match[str]) -> str:
+    """Put the colon behind a label that lacks it, in Polish and Portuguese."""
+    known = LABELS.get(found[0].casefold())
+    return f"{found[0]}:" if known and known[0] != OTHER else found[0]
+
+
 def _find(lines: Sequence[str]) -> _Header | None:
     """Return the first header that stands in a text."""
     above, above_at = "", -_NEAR - 1
@@ -351,7 +431,7 @@ def _header(lines: Sequence[str], start: int, above: str) -> _Header | None:
     end = start
     bare = above == "forwarded"
     while number < len(lines):
-        line = _plain(lines[number])
+        line = _plain(lines[number], _MAX_FIELD)
         label = _label(line, bare=bare) if line else None
         if not line:
             blanks += 1
@@ -422,16 +502,17 @@ class _Label(NamedTuple):
 def _label(line: str, *, bare: bool = False) -> _Label | None:
     """Read a line that begins with a label."""
     head = line[: LONGEST_LABEL + 12]
-    if bare and (label := _bare_label(line, head)):
-        return label
-    ends = [at for at in (head.find(":"), head.find("\uff1a")) if at >= 0]
-    if not ends:
-        return None
-    end = min(ends)
-    known = LABELS.get(head[:end].strip(" *_|\t").casefold())
+    end = _colon(head)
+    known = LABELS.get(head[:end].strip(" *_|\t.").casefold()) if end >= 0 else None
     if known is None:
-        return None
+        return _bare_label(line, head) if bare else None
     return _Label(known[0], known[1], line[end + 1 :].strip(" *_|\t"))
+
+
+def _colon(text: str) -> int:
+    """Return where the first colon stands, of either width; -1: there is none."""
+    ends = [at for at in (text.find(":"), text.find("\uff1a")) if at >= 0]
+    return min(ends, default=-1)
 
 
 def _bare_label(line: str, head: str) -> _Label | None:
@@ -445,9 +526,9 @@ def _bare_label(line: str, head: str) -> _Label | None:
     return None
 
 
-def _plain(raw: str) -> str:
+def _plain(raw: str, limit: int = _MAX_LINE) -> str:
     """Return a line without quote marks, marks of direction and blanks."""
-    line = raw[:_MAX_LINE]
+    line = raw[:limit]
     if not line.isascii():
         line = line.translate(_INVISIBLE)
     quote = _QUOTE.match(line)
@@ -518,9 +599,14 @@ def same_address(one: str, other: str) -> bool:
 
 
 def _quoted_mail(lines: list[str], subject: str, sender: str) -> Forward | None:
-    """Read a forward that only quotes: a line names the author, quotes follow."""
+    """Read a forward that only quotes: a line names the author, quotes follow.
+
+    Outlook for Mac marks no lines, but sets them in by four blanks.
+    """
     for number, line in enumerate(lines[:MAX_LINES]):
-        if not _BARE_QUOTE.match(line) or not line.strip("> \t|"):
+        marked = _BARE_QUOTE.match(line) is not None
+        set_in = line.startswith(_INDENT) and number > 0 and not lines[number - 1]
+        if not (marked or set_in) or not line.strip("> \t|"):
             continue
         first = number
         while first and not lines[first - 1].strip():
@@ -528,10 +614,15 @@ def _quoted_mail(lines: list[str], subject: str, sender: str) -> Forward | None:
         intro = ""
         for above in range(first - 1, max(-1, first - 4), -1):
             intro = f"{lines[above].strip()} {intro}".strip()
-            people = _people(intro.rstrip(":\uff1a ")) if _WROTE.search(intro) else ()
+            people = _named_in(intro) if _WROTE.search(intro) else ()
             if len(people) == 1:
                 rest = lines[first:]
-                text = "\n".join(_BARE_QUOTE.sub("", one, count=1) for one in rest)
+                text = "\n".join(
+                    _BARE_QUOTE.sub("", one, count=1)
+                    if marked
+                    else one.removeprefix(_INDENT)
+                    for one in rest
+                )
                 text = text.strip("\n")
                 author = _named(people[0])
                 key = content_key(author.address, subject, text)
@@ -543,8 +634,15 @@ def _quoted_mail(lines: list[str], subject: str, sender: str) -> Forward | None:
                     keys=inline_keys(key, None, ()),
                     outbound=same_address(author.address, sender),
                 )  # fmt: skip
-        return None
+        if marked:
+            return None
     return None
+
+
+def _named_in(intro: str) -> tuple[Mailbox, ...]:
+    """Return whom the line above a quote names; the address may be in parentheses."""
+    intro = intro.rstrip(":\uff1a ")
+    return _people(intro) or _people(intro.translate(_NO_PARENS))
 
 
 def _named(box: Mailbox) -> Mailbox:

@@ -40,7 +40,7 @@ nn|Frå|Sendt,Dato|Til|Kopi|Emne
 sv|Från|Skickat,Datum,Skickades|Till|Kopia,Cc|Ämne
 fi|Lähettäjä,Keneltä|Lähetetty,Päivämäärä,Pvm,Päiväys|Vastaanottaja,Kenelle|Kopio|Aihe
 is|Frá,Sendandi|Sent,Dagsetning,Dags|Til,Viðtakandi|Afrit|Efni
-et|Saatja,Kellelt|Saadetud,Kuupäev|Adressaat,Saaja,Kellele|Koopia|Teema
+et|Saatja,Kellelt|Saadetud,Kuupäev,Saatmisaeg|Adressaat,Saaja,Kellele|Koopia|Teema
 lv|No,Sūtītājs|Nosūtīts,Datums,Sūtīts|Kam,Adresāts|Kopija|Temats,Tēma
 lt|Nuo,Siuntėjas|Išsiųsta,Data,Išsiuntimo data|Kam,Iki,Gavėjas|Kopija|Tema
 pl|Od,Nadawca|Wysłano,Data,Wysłane,Data wysłania|Do,Adresat|DW,Kopia,Do wiadomości|Temat
@@ -55,7 +55,7 @@ ru|От,От кого,Отправитель|Отправлено,Дата|Ко�
 uk|Від,Від кого,Відправник|Надіслано,Дата,Відправлено|Кому,Одержувач|Копія|Тема
 be|Ад,Ад каго|Адпраўлена,Дата|Каму|Копія|Тэма
 kk|Кімнен,Жіберуші|Жіберілді,Күні|Кімге|Көшірме|Тақырыбы
-ro|De la,De,Expeditor|Trimis,Data,Trimis la,Dată|Către,La,Catre|Cc,Copie|Subiect
+ro|De la,De,Expeditor,Expeditorul|Trimis,Data,Trimis la,Dată|Către,La,Catre,Destinatar,Destinatarul|Cc,Copie|Subiect,Subiectul
 hu|Feladó,Küldő|Elküldve,Dátum,Küldve,Küldés dátuma|Címzett|Másolatot kap,Másolat,Cc|Tárgy
 el|Από,Αποστολέας|Στάλθηκε,Ημερομηνία,Εστάλη,Ημ/νία|Προς,Παραλήπτης|Κοιν,Κοινοποίηση|Θέμα
 tr|Kimden,Gönderen|Gönderildi,Tarih,Gönderme Tarihi,Gönderilme tarihi|Kime,Alıcı|Bilgi,Cc|Konu
@@ -81,7 +81,7 @@ ms|Daripada,Dari|Dihantar,Tarikh|Kepada,Ke|Sk|Subjek,Perkara
 tl|Mula kay,Mula sa|Ipinadala,Petsa|Para kay,Kay|Cc|Paksa
 sw|Kutoka,Kutoka kwa|Imetumwa,Tarehe|Kwa|Nakala|Mada,Somo
 zh|发件人,发送人,寄件人,寄件者,寄件人員|发送时间,日期,发送日期,时间,傳送時間,寄件日期,已傳送,已发送,寄送時間|收件人,收件者|抄送,副本,抄送人|主题,主旨,主題,标题
-ja|差出人,送信者,From|送信日時,日付,日時,送信日|宛先,To|CC,Cc|件名
+ja|差出人,送信者,From,送信元|送信日時,日付,日時,送信日|宛先,To,送信先|CC,Cc|件名
 ko|보낸 사람,보낸사람,발신|보낸 날짜,날짜,보낸날짜,일시|받는 사람,받는사람,받은 사람,수신|참조|제목
 """
 
@@ -96,7 +96,7 @@ _OTHERS: Final = (
 _FORWARDED: Final = """
 Forwarded message|Forwarded Message|Begin forwarded message|Forwarded mail|Start of forwarded message|Forward Header|Forwarded email
 Weitergeleitete Nachricht|Anfang der weitergeleiteten Nachricht|Weitergeleitete Mail|Weitergeleitete E-Mail|Weitergeleitete Nachricht Anfang
-Message transféré|Message réexpédié|Début du message réexpédié|Début du message transféré|Mail transféré|Courriel transféré
+Message transféré|Message réexpédié|Message transmis|Début du message réexpédié|Début du message transféré|Mail transféré|Courriel transféré
 Mensaje reenviado|Inicio del mensaje reenviado|Mensaje reenviado desde|Comienza mensaje reenviado
 Mensagem encaminhada|Mensagem reencaminhada|Início da mensagem reencaminhada|Início da mensagem encaminhada|Mensagem Reenviada|E-mail encaminhado
 Messaggio inoltrato|Inizio messaggio inoltrato|Inizio del messaggio inoltrato|Messaggio Inoltrato
@@ -122,8 +122,8 @@ Prosleđena poruka|Прослеђена порука|Проследјена по
 Переслане повідомлення|Переслане повідомлення розпочато|Початок листа, що пересилається|Пересланий лист|Перенаправлене повідомлення
 Перасланае паведамленне|Перасланы ліст
 Қайта жіберілген хабар|Қайта жолданған хат
-Mesaj redirecționat|Mesaj redirecţionat|Început mesaj redirecționat|Mesaj transmis|Începutul mesajului redirecționat
-Továbbított üzenet|Továbbított levél|Továbbított üzenet kezdete|Továbbított levél eleje
+Mesaj redirecționat|Mesaj redirecţionat|Început mesaj redirecționat|Începe mesajul redirecționat|Mesaj transmis|Începutul mesajului redirecționat
+Továbbított üzenet|Továbbított levél|Továbbított üzenet kezdete|Továbbított levél eleje|Továbbított levél kezdete
 Προωθημένο μήνυμα|Αρχή προωθημένου μηνύματος|Αρχή του προωθημένου μηνύματος|Μήνυμα προώθησης
 İletilen ileti|Yönlendirilen ileti|İletilmiş mesaj|İleti başlangıcı|Yönlendirilmiş ileti başlangıcı|İletilen mesaj
 Yönləndirilmiş mesaj|Yönləndirilən mesaj
@@ -148,7 +148,7 @@ Mesej dimajukan|Mesej yang dimajukan|Mesej dikirim semula
 Ipinasa na mensahe|Naka-forward na mensahe
 Ujumbe uliosambazwa|Ujumbe uliotumwa
 转发的邮件|转发邮件|被转发邮件信息|开始转发的邮件|以下是转发的邮件|已转发邮件|转发邮件信息|轉寄的郵件|轉寄郵件|開始轉寄郵件|轉寄的電子郵件|轉寄的訊息|轉寄訊息|轉發的郵件
-転送メッセージ|転送されたメッセージ|転送されたメール|Forwarded by
+転送メッセージ|転送されたメッセージ|転送されたメール|メッセージを転送|Forwarded by
 전달된 메시지|전달된 메일|전달한 메일|전달한 메시지|메일 전달|전달된 메세지
 """
 _ORIGINAL: Final = """
@@ -238,6 +238,18 @@ PREFIXES: Final = frozenset(
         "轉",
         "ftw",
         "fyi-fw",
+        "redir.",
+        "videresend",
+        "videresendt",
+        "vidarebefordrat",
+        "välitetty",
+        "edelleenlähetetty",
+        "transfert",
+        "inoltro",
+        "reenviar",
+        "iletildi",
+        "إعادة توجيه",
+        "ส่งต่อ",
     ]
 )
 """What stands before the subject of a forwarded mail."""
