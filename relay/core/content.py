@@ -21,8 +21,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MIN_TELLING: Final = 40
 """Characters of a text that tells a mail from others without a date."""
@@ -67,6 +70,24 @@ def is_same(one: Content, other: Content) -> bool:
     if _agree(one, other):
         return True
     return one.key == other.key and (_may_agree(one, other) or _may_agree(other, one))
+
+
+def best(wanted: Content, known: Iterable[tuple[int, Content]]) -> int | None:
+    """Return the number of the mail that is the same one; None: there is none.
+
+    Of several that may be, the one whose words and date agree most, then the oldest.
+    """
+    fitting = [(number, one) for number, one in known if is_same(wanted, one)]
+    if not fitting:
+        return None
+    return min(
+        fitting,
+        key=lambda each: (
+            not _agree(wanted, each[1]),
+            wanted.key != each[1].key,
+            each[0],
+        ),
+    )[0]
 
 
 def is_telling(text: str) -> bool:

@@ -55,6 +55,8 @@ class Claimed:
     stopped relay, an org that is paused); sets the end. None: it has not failed yet."""
     null_sender: bool = False
     """It came by SMTP from the null sender (`MAIL FROM:<>`, RFC 5321 section 4.5.5)."""
+    part: int | None = None
+    """Which of several mails of the message is its own, from 1; None: not divided."""
 
 
 @dataclass(frozen=True, slots=True)

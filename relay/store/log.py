@@ -134,8 +134,11 @@ def _find_id(connection: Connection, text: str) -> tuple[str, str]:
 def _messages() -> Select[Any]:
     # The email of the user comes with it; the raw mail and the trace do not.
     shown = [column for column in schema.messages.c if column is not m.trace]
-    return select(*shown, schema.users.c.email).outerjoin(
-        schema.users, schema.users.c.id == m.user_id
+    mails = schema.mails
+    return (
+        select(*shown, schema.users.c.email, mails.c.incoming)
+        .outerjoin(schema.users, schema.users.c.id == m.user_id)
+        .outerjoin(mails, mails.c.id == m.mail_id)
     )
 
 
@@ -174,6 +177,9 @@ def _message_rows(
             "copy_of": None if (one := first.get(row.mail_id)) == row.id else one,
             "cause": _cause(row.verdict),
             "sent_by": delegates.name(row.user_id, row.header_from),
+            "part_of": row.parent_id,
+            "part": row.part,
+            "direction": _direction(row.incoming),
         }
         for row in rows
     ]
@@ -281,8 +287,18 @@ def _refusal_row(row: Row[Any]) -> dict[str, Json]:
         "copy_of": None,
         "cause": _cause(row.verdict),
         "sent_by": None,
+        "part_of": None,
+        "part": None,
+        "direction": None,
         "count": row.times,
     }
+
+
+def _direction(incoming: bool | None) -> str | None:  # noqa: FBT001 - a column
+    """Return the word for whether a mail was received; None: not known yet."""
+    if incoming is None:
+        return None
+    return "inbound" if incoming else "outbound"
 
 
 def _cause(verdict: str | None) -> str | None:

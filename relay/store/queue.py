@@ -370,6 +370,7 @@ def _claimed(row: Row[Any]) -> Claimed:
         failing_since=maybe_moment(failing_since(row)),
         # Doors without an envelope, such as HTTP, have no HELO either.
         null_sender=not row.mail_from and bool(row.helo),
+        part=row.part,
     )
 
 

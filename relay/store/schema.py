@@ -277,6 +277,22 @@ mails: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("lease_owner", Text),
     Column("lease_until", BigInteger),
+    # What tells it by its words (`core.content`); null: nothing does, or older mail.
+    Column("content_key", String(64)),
+    Column("opening_key", String(64)),
+    Column("sent_at", BigInteger),
+    # As a clock showed it, taken for UTC.
+    Column("sent_clock", BigInteger),
+    Column("recipients", Text),
+    Column("inline", Boolean),
+    # Whether it was received and not sent; null: not known.
+    Column("incoming", Boolean),
+    Index(
+        "ix_mails_opening_key",
+        "opening_key",
+        sqlite_where=text("opening_key IS NOT NULL"),
+        postgresql_where=text("opening_key IS NOT NULL"),
+    ),
 )
 
 messages: Final = Table(
@@ -315,6 +331,17 @@ messages: Final = Table(
     Column("failing_since", BigInteger),  # `Claimed.failing_since`, at its last end.
     # What was found about the author, as JSON; null: mail for postmaster, older mail.
     Column("verdict", Text),
+    # Of several mails in one message each has a message: which came first, which part.
+    Column("parent_id", String(26)),
+    Column("part", Integer),
+    Index(
+        "ix_messages_parent_id",
+        "parent_id",
+        "part",
+        unique=True,
+        sqlite_where=text("parent_id IS NOT NULL"),
+        postgresql_where=text("parent_id IS NOT NULL"),
+    ),
     # Serves claims, listings by state and counts; few indexes keep `put` cheap.
     Index(None, "state", "next_attempt_at", "id"),
     # Finds other messages of a blob before it is removed. The index grows at its end.

@@ -14,7 +14,7 @@ from relay.store import Store, refusals
 
 MESSAGE_NAMES = (
     "id kind state received_at user peer mail_from rcpt from to subject message_id "
-    "reply reason attempts records files copy_of cause sent_by"
+    "reply reason attempts records files copy_of cause sent_by part_of part direction"
 ).split()
 
 
@@ -69,6 +69,9 @@ async def test_a_message_is_shown_with_stable_names(store, make, user):
         "copy_of": None,
         "cause": None,
         "sent_by": None,
+        "part_of": None,
+        "part": None,
+        "direction": None,
     }
     assert row["received_at"] == "2026-03-01T09:00:00.001+00:00"
 
