@@ -425,7 +425,9 @@ def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def explain(settings: Settings, raw: bytes, user_text: str) -> dict[str, Any]:
+async def explain(
+    settings: Settings, raw: bytes, user_text: str, part: int = 1
+) -> dict[str, Any]:
     """Say what would be logged for a mail, and why; write nothing.
 
     Raises:
@@ -450,6 +452,7 @@ async def explain(settings: Settings, raw: bytes, user_text: str) -> dict[str, A
             user=user,
             raw=raw,
             now=clock.now(),
+            part=part,
         )
     finally:
         await org.close()

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from relay.activity.extras import NO_EXTRAS, Extras
+from relay.activity.note import html_with_note, with_note
 from relay.activity.text import LENGTHS, cut, cut_html, one_line, units
 from relay.core import template
 from relay.core.addresses import address_key, ascii_domain, domain_of
+from relay.core.content import in_zone
 from relay.core.masking import mask
 from relay.core.model import Draft, Place
 
@@ -113,11 +115,22 @@ def draft(  # noqa: PLR0913 - what a draft is made of
     return tuple(drafter.tasks())
 
 
-def sent_at(email: Email, received_at: datetime) -> datetime:
-    """Return the Date header, or the time of receipt if that is absent or absurd."""
-    if email.date is None or not _EARLIEST <= email.date <= received_at + _FUTURE:
+def sent_at(
+    email: Email, received_at: datetime, time_zone: str | None = None
+) -> datetime:
+    """Return the date of a mail, or the time of receipt if it is absent or absurd.
+
+    Args:
+        email: The mail.
+        received_at: When it came.
+        time_zone: Of the rep: a date without a zone is read in it.
+    """
+    date = email.date
+    if date is None and email.local_date:
+        date = in_zone(email.local_date, time_zone)
+    if date is None or not _EARLIEST <= date <= received_at + _FUTURE:
         return received_at
-    return email.date
+    return date
 
 
 class _Drafter:
@@ -140,7 +153,7 @@ class _Drafter:
         self._mail_key = mail_key
         self._owner = owner
         self._org = org
-        self._sent_at = sent_at(email, received_at)
+        self._sent_at = sent_at(email, received_at, owner.time_zone)
         self._relay_domains = relay_domains
         self._colleagues = extras.colleagues
         self._extras = extras
@@ -151,6 +164,9 @@ class _Drafter:
 
     def email_message(self) -> Iterable[Draft]:
         who = [chosen for chosen in self._match.who if chosen.person]
+        # FromId names one record; what else the author has gets Tasks.
+        more = [c for c in who if c.person and c.person.place is Place.FROM][1:]
+        who = [chosen for chosen in who if chosen not in more]
         others = list(self._match.what)
         has_lead = any(chosen.object == "Lead" for chosen in who)
         related = None if has_lead else self._take_related(others)
@@ -171,7 +187,7 @@ class _Drafter:
             yield self._task((), record)
         for person in self._match.who:
             # Who is named by a tag has no part in the mail, and is shown none.
-            if not person.person:
+            if not person.person or person in more:
                 yield self._task([person], None)
 
     def _take_related(self, records: list[Chosen]) -> Chosen | None:
@@ -200,7 +216,7 @@ class _Drafter:
         self._add_colleagues(bcc_ids, email.bcc, [*to_ids, *cc_ids])
         return {
             "Status": "3",
-            "Incoming": False,
+            "Incoming": email.incoming,
             "IsClientManaged": True,
             "MessageDate": self._sent_at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
             "MessageIdentifier": message_identifier(
@@ -210,14 +226,14 @@ class _Drafter:
             ),
             "ThreadIdentifier": self._thread(),
             "Subject": self._fit("EmailMessage", "Subject", self._subject),
-            "TextBody": self._fit("EmailMessage", "TextBody", email.text),
+            "TextBody": self._fit("EmailMessage", "TextBody", with_note(email)),
             "HtmlBody": cut_html(
-                email.html or "", self._length("EmailMessage", "HtmlBody")
+                html_with_note(email), self._length("EmailMessage", "HtmlBody")
             ),
             "FromAddress": sender and self._address("FromAddress", sender),
             "FromName": sender
             and self._fit("EmailMessage", "FromName", one_line(sender.name)),
-            "FromId": self._sender_id(sender),
+            "FromId": self._sender_id(sender, who),
             "ToAddress": self._addresses("ToAddress", email.to, known),
             "CcAddress": self._addresses("CcAddress", email.cc, known),
             "ToIds": to_ids,
@@ -226,8 +242,15 @@ class _Drafter:
             "RelatedToId": related.id if related else None,
         }
 
-    def _sender_id(self, sender: Mailbox | None) -> str:
-        """Return the user who sent the mail: by address, else for whom it is logged."""
+    def _sender_id(self, sender: Mailbox | None, who: Sequence[Chosen]) -> str | None:
+        """Return the record of the author.
+
+        Of incoming mail it is a Contact or a Lead, if there is one. Else it is a user:
+        by address, or for whom the mail is logged.
+        """
+        if self._email.incoming:
+            found = (c.id for c in who if c.person and c.person.place is Place.FROM)
+            return next(found, None)
         key = address_key(sender.address) if sender else None
         return self._colleagues.get(key or "", self._owner.salesforce_id)
 
@@ -348,7 +371,7 @@ class _Drafter:
                 ]
             )
             head = "\n".join(line for line in lines if line)
-            self._body = cut(f"{head}\n\n{email.text.strip()}".rstrip(), limit)
+            self._body = cut(f"{head}\n\n{with_note(email).strip()}".rstrip(), limit)
         return (self._body + tail).lstrip("\n")
 
     def _names(self, boxes: Sequence[Mailbox]) -> str:
@@ -525,8 +548,10 @@ def without_secrets(email: Email, domains: frozenset[str]) -> Email:
         email,
         subject=hide(email.subject),
         text=hide(email.text),
+        note=hide(email.note),
         html=email.html and hide(email.html),
         from_=_named(email.from_, hide),
+        forwarder=email.forwarder and _named((email.forwarder,), hide)[0],
         to=_named(email.to, hide),
         cc=_named(email.cc, hide),
         bcc=_named(email.bcc, hide),

@@ -44,12 +44,20 @@ _SAID: Final = {
     type=click.Path(path_type=Path),
     help="Try these rules on mail that was logged or left out.",
 )
+@click.option(
+    "--part",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Of several mails that are attached, which one.",
+)
 @past_options
 @json_option
 def explain(
     file: str | None,
     who: str | None,
     rules: Path | None,
+    part: int,
     *,
     as_json: bool,
     dry: bool,
@@ -84,7 +92,7 @@ def explain(
     loaded.require_salesforce()
     from relay import app  # noqa: PLC0415 - brings every part of the relay
 
-    answer = run(app.explain(loaded, raw, who))
+    answer = run(app.explain(loaded, raw, who, part))
     if as_json:
         print_json([answer])
     else:

@@ -245,3 +245,9 @@ class MatchSettings(Section):
         "ADDRESS-OR-DOMAIN: MODE. Of several that fit a mail the one holds that lets "
         "the least through.",
     )
+    forward_note: Literal["above", "leave_out"] = Field(
+        default="above",
+        description="What a rep writes above a forwarded mail: it stands above the "
+        "text on the record, under a line that says whose note it is (above), or is "
+        "not kept (leave_out).",
+    )

@@ -245,6 +245,11 @@ class Email:
     """The subject of the mail that forwarded it to the relay."""
 
     @property
+    def is_inline(self) -> bool:
+        """Say whether it was copied into the text of another mail."""
+        return self.forwarded == "inline"
+
+    @property
     def forward(self) -> Forward | None:
         """The mail that this one forwards; of several, the first."""
         return self.forwards[0] if self.forwards else None
@@ -450,6 +455,10 @@ class OwnerChange:
     salesforce_id: str
     owner: str
     address: str
+    sender: str | None = None
+    """The record that the EmailMessage names as its sender, if it names one."""
+    incoming: bool = False
+    """The rep is not the sender: it is the record, or else the address alone."""
 
 
 @dataclass(frozen=True, slots=True)

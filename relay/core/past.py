@@ -44,6 +44,8 @@ class PastCopy:
     mail_from: str
     subject: str
     author: str
+    part: int | None = None
+    """Which of several mails of its message it is, from 1; None: not divided."""
 
 
 @dataclass(frozen=True, slots=True)

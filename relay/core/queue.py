@@ -76,3 +76,16 @@ class Settlement:
     started_at: datetime | None = None
     unknown: tuple[Person, ...] = ()
     """For NO_MATCH: the people that no record has."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartOf:
+    """One of several mails in a message: the id of its own message, and for listings.
+
+    `step` goes into its trace.
+    """
+
+    message_id: str
+    subject: str
+    rfc_message_id: str
+    step: Step

@@ -45,5 +45,5 @@ def content_of(email: Email, time_zone: str | None = None) -> Content | None:
         sent_at,
         clock,
         tuple(people[:MAX_RECIPIENTS]),
-        inline=email.forwarded == "inline",
+        inline=email.is_inline,
     )

@@ -27,7 +27,7 @@ from relay.match.decide import (
     waiting_for_user,
     with_stored,
 )
-from relay.match.logged import Logged, direction, to_log
+from relay.match.logged import Logged, direction, part_of, to_log
 from relay.match.plan import LeftOut, OurAddresses, Plan, Verdict, exclusions_of, plan
 from relay.match.trace import TraceLine, rule_line
 
@@ -57,6 +57,7 @@ __all__ = [
     "missing",
     "owner_of",
     "owners_of",
+    "part_of",
     "plan",
     "records_of",
     "rep_of",

@@ -405,7 +405,8 @@ def automatic_mail(mail: MailFacts, context: Context) -> Verdict | None:
     the relay that comes back is skipped whatever the rules say.
     """
     found = mail.email.automatic
-    if mail.null_sender:
+    # Servers send on from the null sender what a person wrote.
+    if mail.null_sender and not (mail.email.forwarded or mail.email.passed_on):
         found = with_null_sender(found)
     if found is None:
         return None
@@ -551,6 +552,8 @@ def drafts(
 def logged_form(email: Email, context: Context) -> Email:
     """Return a mail as it is logged, without what the rules keep back."""
     mode, _ = context.body_mode(email)
+    if context.match.forward_note == "leave_out":
+        email = replace(email, note="")
     return as_logged(
         email,
         mode,

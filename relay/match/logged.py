@@ -27,7 +27,7 @@ from relay.match.plan import RELAY, UNSURE
 from relay.match.trace import TraceLine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from relay.core.directory import User
     from relay.core.model import Email, Forward, Mailbox
@@ -70,6 +70,12 @@ def to_log(email: Email, user: User, context: Context) -> tuple[Logged, ...]:
         line = TraceLine("kind", "forward that is unsure", why)
         found.append(Logged(replace(email, forwards=()), (line,)))
     return tuple(found)
+
+
+def part_of(found: Sequence[Logged], part: int | None) -> Logged:
+    """Return the mail of a part of a message, from 1; the first where there is none."""
+    number = part or 1
+    return found[number - 1] if number <= len(found) else found[0]
 
 
 def direction(email: Email) -> str:

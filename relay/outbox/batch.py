@@ -215,6 +215,14 @@ class ClaimedMessage:
             )
 
 
+def _farness(message: ClaimedMessage) -> int:
+    """Say how far a copy is from the mail as it was sent; 0: it came itself."""
+    email = message.email
+    if email is None or not email.forwarded:
+        return 0
+    return 2 if email.is_inline else 1
+
+
 @dataclass(slots=True)
 class BatchMail:
     """One mail in the batch, with every message of the batch that is a copy of it.
@@ -273,6 +281,16 @@ class BatchMail:
     def sure(self) -> list[Activity]:
         """Return the rows that are, or may be, in Salesforce, or were taken out."""
         return self.of(ActivityState.SENT, ActivityState.WRITTEN, ActivityState.GONE)
+
+    def add(self, message: ClaimedMessage) -> None:
+        """Take in a further copy: those that came themselves before forwarded ones.
+
+        The first copy is what is drafted, and its bytes hold the files. One that was
+        copied into a text comes last.
+        """
+        self.items.append(message)
+        if len(self.items) > 1:
+            self.items.sort(key=_farness)
 
     def change(self, row: Activity, **changes: Any) -> None:
         """Change a row in memory; `Batch.update` changes it in the store too."""

@@ -113,7 +113,7 @@ class OwnerChanges:
         relations = [
             Step(one.key, "EmailMessageRelation", _relation(one, found))
             for one, found in there
-            if not found.has_sender and one.owner.startswith("005")
+            if not found.has_sender and _names_sender(one)
         ]
         steps = Steps(self._parts.org.records)
         if tasks:
@@ -187,11 +187,18 @@ class Steps(Client[Step]):
                 self.unfinished.add(key)
 
 
+def _names_sender(one: OwnerChange) -> bool:
+    """Say whether there is a sender to relate: of incoming mail a record or address."""
+    if one.incoming:
+        return bool(one.sender or one.address)
+    return one.owner.startswith("005")
+
+
 def _relation(one: OwnerChange, found: Filed) -> dict[str, Any]:
     """Return the fields of the relation between an EmailMessage and its sender."""
     return {
         "EmailMessageId": found.id,
         "RelationType": "FromAddress",
-        "RelationId": one.owner,
+        "RelationId": one.sender if one.incoming else one.owner,
         "RelationAddress": one.address or None,
     }

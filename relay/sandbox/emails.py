@@ -143,7 +143,8 @@ def _check_outside_case(
         raise _integrity("Headers", "only incoming emails have headers")
     if given.get("ReplyToEmailMessageId") is not None:
         raise _integrity("ReplyToEmailMessageId", "only emails of a case have it")
-    leads = any(_is_lead(each) for name in _LISTS for each in row.get(name) or [])
+    named = [each for name in _LISTS for each in row.get(name) or []]
+    leads = any(map(_is_lead, [*named, row.get("FromId")]))
     if leads and row.get("RelatedToId") and state.config.refuse_lead_with_related:
         raise _lead_with_related()
 
@@ -192,6 +193,8 @@ def _insert_task(write: Write, row: Mapping[str, Any]) -> dict[str, Any]:
     """Make the Task of a message; it belongs to the caller, not to the sender."""
     state = write.state
     everyone = [each for name in _LISTS for each in row.get(name) or []]
+    if row.get("Incoming") and row.get("FromId"):
+        everyone.insert(0, row["FromId"])
     people = [each for each in everyone if each.startswith(("003", "00Q"))]
     who = people[0] if people else None
     values: dict[str, Any] = {

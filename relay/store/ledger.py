@@ -511,18 +511,22 @@ def _take(
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    found = [
-        OwnerChange(
-            row.key,
-            row.salesforce_id,
-            row.owner,
-            str(load(row.fields).get("FromAddress") or ""),
-        )
-        for row in connection.execute(query)
-    ]
+    found = [_owner_change(row) for row in connection.execute(query)]
     if found:
         _set_due(connection, [one.key for one in found], until)
     return found
+
+
+def _owner_change(row: Any) -> OwnerChange:
+    fields = load(row.fields)
+    return OwnerChange(
+        row.key,
+        row.salesforce_id,
+        row.owner,
+        str(fields.get("FromAddress") or ""),
+        fields.get("FromId"),
+        incoming=bool(fields.get("Incoming")),
+    )
 
 
 def _set_due(connection: Connection, keys: Sequence[str], due: int | None) -> None:

@@ -134,11 +134,8 @@ def _find_id(connection: Connection, text: str) -> tuple[str, str]:
 def _messages() -> Select[Any]:
     # The email of the user comes with it; the raw mail and the trace do not.
     shown = [column for column in schema.messages.c if column is not m.trace]
-    mails = schema.mails
-    return (
-        select(*shown, schema.users.c.email, mails.c.incoming)
-        .outerjoin(schema.users, schema.users.c.id == m.user_id)
-        .outerjoin(mails, mails.c.id == m.mail_id)
+    return select(*shown, schema.users.c.email).outerjoin(
+        schema.users, schema.users.c.id == m.user_id
     )
 
 
@@ -154,6 +151,7 @@ def _message_rows(
     of_mails = {row.mail_id for row in rows} - {None}
     records, files = _records(connection, of_mails), _files(connection, of_mails)
     first = _first(connection, of_mails)
+    directions = _directions(connection, of_mails)
     delegates = _Delegates(connection)
     return [
         {
@@ -179,7 +177,7 @@ def _message_rows(
             "sent_by": delegates.name(row.user_id, row.header_from),
             "part_of": row.parent_id,
             "part": row.part,
-            "direction": _direction(row.incoming),
+            "direction": directions.get(row.mail_id),
         }
         for row in rows
     ]
@@ -294,11 +292,15 @@ def _refusal_row(row: Row[Any]) -> dict[str, Json]:
     }
 
 
-def _direction(incoming: bool | None) -> str | None:  # noqa: FBT001 - a column
-    """Return the word for whether a mail was received; None: not known yet."""
-    if incoming is None:
-        return None
-    return "inbound" if incoming else "outbound"
+def _directions(connection: Connection, mail_ids: set[int]) -> dict[int | None, str]:
+    """Return for each mail, where it is known, whether it was received or sent."""
+    found: dict[int | None, str] = {}
+    c = schema.mails.c
+    for part in chunks(sorted(mail_ids)):
+        query = select(c.id, c.incoming).where(c.id.in_(part))
+        for row in connection.execute(query.where(c.incoming.is_not(None))):
+            found[row.id] = "inbound" if row.incoming else "outbound"
+    return found
 
 
 def _cause(verdict: str | None) -> str | None:

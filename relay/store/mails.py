@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from relay.core.model import Activity, Step
-    from relay.core.queue import LeaseOwner
+    from relay.core.model import Activity
+    from relay.core.queue import LeaseOwner, PartOf
 
 m = schema.messages.c
 mails = schema.mails
@@ -50,19 +50,6 @@ Copy = tuple[str, str, str, str]
 
 NO_CONTENTS: Final[Mapping[str, Content]] = {}
 _LOCK_BITS: Final = 60
-
-
-@dataclass(frozen=True, slots=True)
-class PartOf:
-    """One of several mails in a message: the id of its own message, and for listings.
-
-    `step` goes into its trace.
-    """
-
-    message_id: str
-    subject: str
-    rfc_message_id: str
-    step: Step
 
 
 class Mails(Part):
@@ -118,11 +105,10 @@ class Mails(Part):
         """Give each further mail of a leased message a message of its own, queued.
 
         The message itself is part 1 from then on, `parts` are the others. All or
-        nothing; a message that is divided already, or that `owner` does not lease any
-        more, is left alone.
+        nothing; a message that is divided already is left as it is.
 
         Returns:
-            Whether the message was divided.
+            Whether the message is divided; False: `owner` does not lease it any more.
 
         Raises:
             StoreUnavailable: Nothing was changed; or, where the store did not answer in
@@ -358,7 +344,7 @@ def _divide(
 ) -> bool:
     row = messages_leased(connection, owner, [message_id]).get(message_id)
     if row is None or row.part is not None:
-        return False
+        return row is not None
     connection.execute(update(schema.messages).where(m.id == message_id).values(part=1))
     kept = {name: getattr(row, name) for name in _KEPT}
     connection.execute(

@@ -32,7 +32,7 @@ STATES: Final = (State.LOGGED, State.UNMATCHED, State.SKIPPED, State.DEAD)
 """How a message ends by itself."""
 _COLUMNS: Final = (
     *(m.id, m.mail_id, m.user_id, m.blob_id, m.size_bytes, m.received_at, m.state),
-    *(m.reason, m.detail, m.mail_from, m.subject, m.header_from),
+    *(m.reason, m.detail, m.mail_from, m.subject, m.header_from, m.part),
 )
 
 
@@ -156,4 +156,5 @@ def _copy(row: Row[Any]) -> PastCopy:
         mail_from=row.mail_from,
         subject=row.subject,
         author=row.header_from,
+        part=row.part,
     )

@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0010"
+HEAD: Final = "0011"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(

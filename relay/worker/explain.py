@@ -7,7 +7,7 @@ mail that the relay knows already, no more than is missing.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import relay.activity
@@ -19,7 +19,7 @@ from relay.core.addresses import domain_of
 from relay.core.states import IN_SALESFORCE, Event
 from relay.diagnose.hints import sender_hint
 from relay.intake.rules import read_headers, writers
-from relay.match import MailFacts, ask, decide, trace_of
+from relay.match import MailFacts, ask, decide, direction, to_log, trace_of
 from relay.sender.offline import known_offline
 from relay.sender.policy import rule_for
 from relay.worker.decisions import Decisions
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from relay.core.bodies import BodyMode
     from relay.core.directory import Directory, User
     from relay.core.model import Activity, Email, Forward, MailState
-    from relay.match import Decision
+    from relay.match import Decision, Logged
     from relay.outbox.mode import WriteMode
     from relay.salesforce import Org
     from relay.store import Store
@@ -48,7 +48,7 @@ STATES: Final = {
 """The state in which the worker would leave the message."""
 
 
-async def explain(
+async def explain(  # noqa: PLR0913 - what a decision rests on
     settings: Settings,
     store: Store,
     org: Org,
@@ -58,17 +58,31 @@ async def explain(
     user: User,
     raw: bytes,
     now: datetime,
+    part: int = 1,
 ) -> dict[str, Any]:
     """Say what would become of a mail of this user.
+
+    Args:
+        settings: The settings.
+        store: What was logged before.
+        org: Salesforce.
+        mode: In which shape this org logs mail.
+        directory: The people.
+        user: For whom the mail would come.
+        raw: The mail.
+        now: When it would come.
+        part: Of several mails that it forwards, which one, from 1.
 
     Returns:
         `state` (`logged`, `unmatched`, `skipped`, `queued`, `refused`), `reason` (a
         sentence) and `code` (its word in the log), `subject`, `people` (address, name,
         place), `left_out` (address, rule), `records` (object, id, name, rule),
-        `unknown` (addresses), `write_as`, `activities` (object, slot, key, rule,
-        fields), `files` (name, and why it is left out), `repairs` (what was wrong with
-        the mail), `forwards` (the mails that it forwards; `forward_unsure` says why
-        one that looks like it is none), and `trace` (step, result, detail). `sender`
+        `direction` (`inbound`, `outbound`), `part` and `parts` (of how many mails in
+        the message), `note` (of whoever forwarded it), `unknown` (addresses),
+        `write_as`, `activities` (object, slot, key, rule, fields), `files` (name, and
+        why it is left out), `repairs` (what was wrong with the mail), `forwards` (the
+        mails that it forwards; `forward_unsure` says why one that looks like it is
+        none), and `trace` (step, result, detail). `sender`
         has the policy that is asked of the author, and what the file shows of them
         (`known`). `refused` is what the sender would read during SMTP; Salesforce is
         not asked then, and `hint` (once named `mend`) says what to do.
@@ -78,25 +92,31 @@ async def explain(
         StoreUnavailable: The mail's ledger could not be read.
         SalesforceUnavailable, OrgPaused: Salesforce could not be asked.
     """
-    email = relay.mail.parse(raw)
+    read = relay.mail.parse(raw)
     decisions = Decisions(settings, org, mode, lambda: directory)
+    found = to_log(read, user, decisions.context)
+    chosen = found[min(max(part, 1), len(found)) - 1]
+    email = chosen.email
     key1, key2 = relay.mail.keys_of(email, now)
     mail = MailFacts(email, key1, now, (user,))
+    parts = {"part": found.index(chosen) + 1, "parts": len(found)}
+    whole = _Whole(read, chosen, parts)
     question = ask(mail, decisions.context)
     sent = _Sent(raw, user, directory)
     if refused := sent.refused():
-        return _answer(email, decide(mail, question, None, decisions.context)) | refused
+        return _answer(whole, decide(mail, question, None, decisions.context)) | refused
     about = sent.sender(settings, now)
-    state = await store.mails.find(key1, key2)
+    content = relay.mail.content_of(email, user.time_zone)
+    state = await store.mails.find(key1, key2, content)
     if state:
         mail = replace(mail, key=state.key, in_salesforce=in_salesforce(state))
         question = ask(mail, decisions.context)
     if not question.asks:
         decision = decide(mail, question, None, decisions.context)
-        return _answer(email, decision) | about
+        return _answer(whole, decision) | about
     decided = await decisions.decide([(mail, question)])
     (decision,) = decided.decisions
-    answer = _answer(email, decision) | about
+    answer = _answer(whole, decision) | about
     if decision.drafts:
         answer["write_as"] = str(Mode.TASK if mail.begun else decided.answers.mode)
         body, _ = decisions.context.body_mode(email)
@@ -107,6 +127,15 @@ async def explain(
 def in_salesforce(state: MailState) -> tuple[Activity, ...]:
     """Return the records of a mail that are, or may be, in Salesforce."""
     return tuple(row for row in state.activities if row.state in IN_SALESFORCE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A message as it was read, and the mail in it that is logged."""
+
+    read: Email
+    chosen: Logged
+    parts: dict[str, int]
 
 
 class _Sent:
@@ -157,8 +186,9 @@ class _Sent:
         }
 
 
-def _answer(email: Email, decision: Decision) -> dict[str, Any]:
+def _answer(whole: _Whole, decision: Decision) -> dict[str, Any]:
     """Show a decision, under names that stay."""
+    read, email = whole.read, whole.chosen.email
     verdict = decision.verdict_of(0)
     match = decision.match
     return {
@@ -191,9 +221,14 @@ def _answer(email: Email, decision: Decision) -> dict[str, Any]:
         ],
         "files": [],
         "repairs": list(email.repairs),
-        "forwards": [_forwarded(one) for one in email.forwards],
-        "forward_unsure": email.forward_unsure,
-        "trace": [line._asdict() for line in trace_of(decision, 0)],
+        "forwards": [_forwarded(one) for one in read.forwards],
+        "forward_unsure": read.forward_unsure,
+        "direction": direction(email),
+        "note": email.note,
+        **whole.parts,
+        "trace": [
+            line._asdict() for line in (*whole.chosen.steps, *trace_of(decision, 0))
+        ],
     }
 
 

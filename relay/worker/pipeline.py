@@ -1,14 +1,15 @@
 """The way of a mail from the queue into Salesforce, from top to bottom.
 
-claim → read → join → recover → ask → look up and decide → write → settle, each step a
-function, in this order. Look-ups and writes are made for a whole batch together; what
-happens to one mail never delays its neighbours.
+claim → read → choose → join → recover → ask → look up and decide → write → settle, each
+step a function, in this order. Look-ups and writes are made for a whole batch together;
+what happens to one mail never delays its neighbours.
 
 Four commits stand on the way. `claim` counts the attempt before it is made. `join`
 takes the lease of each mail. The outbox commits a record as *sent* before its request
 leaves. `_settle` commits what Salesforce answered, the files to send, and how each
 message ends, all or none. A crash between two of them leaves a state from which the
-next worker goes on.
+next worker goes on. A message that holds several mails is divided with a commit before
+`join`, once.
 
 A mail of which nothing is in Salesforce yet is planned whole. One that has been logged
 before (another copy of it has come, or a person wants it tried again) gets what its
@@ -35,10 +36,20 @@ from relay.core.errors import (
     TransientError,
     UnparsableMessage,
 )
-from relay.core.model import LedgerUpdate
+from relay.core.ids import new_message_id
+from relay.core.model import LedgerUpdate, Step
+from relay.core.queue import PartOf
 from relay.core.retry import Then
 from relay.core.states import ActivityState, Event
-from relay.match import ask, decide, drafts, owners_of, waiting_for_user
+from relay.match import (
+    ask,
+    decide,
+    drafts,
+    owners_of,
+    part_of,
+    to_log,
+    waiting_for_user,
+)
 from relay.outbox.backoff import GIVE_BACK_S, MAX_UNEXPECTED
 from relay.outbox.batch import (
     Batch,
@@ -72,7 +83,7 @@ if TYPE_CHECKING:
     from relay.core.errors import RelayError
     from relay.core.model import Draft
     from relay.core.queue import Claimed, LeaseOwner, Settlement
-    from relay.match import Decision, MailFacts, Question
+    from relay.match import Decision, Logged, MailFacts, Question
     from relay.outbox.circuit_breaker import CircuitBreaker, PausingError
     from relay.outbox.engine import Parts
     from relay.outbox.mode import WriteMode
@@ -270,6 +281,7 @@ class Pipeline:
                 as a whole; nothing was written, and a smaller batch isolates it.
         """
         await self._read(messages)
+        await self._choose(batch.owner, [m for m in messages if m.settlement is None])
         mails = await self._join(batch, [m for m in messages if m.settlement is None])
         error: TransientError | None = None
         try:
@@ -316,6 +328,64 @@ class Pipeline:
                 repairs = ", ".join(read.repairs)
                 message.trace("parse", "ok", f"repaired: {repairs}" if repairs else "")
 
+    # ------------------------------------------------------------ choose
+
+    async def _choose(
+        self, owner: LeaseOwner, messages: Sequence[ClaimedMessage]
+    ) -> None:
+        """Choose which mail of each message is logged: itself, or one it forwards.
+
+        A message that holds several is divided with a commit of its own, before any of
+        them is worked on. This worker goes on with the first, and whoever claims the
+        others with them.
+
+        Raises:
+            StoreUnavailable: A message may be divided; it knows by itself.
+        """
+        context = self._decisions.context
+        for message in messages:
+            if message.email is None or message.user is None:
+                continue  # pragma: no cover - such a message is settled
+            found = to_log(message.email, message.user, context)
+            part = message.claimed.part
+            if part is None and len(found) > 1:
+                part = 1
+                if not await self._divide(owner, message, found):
+                    detail = "the lease of this message ran out"
+                    message.settle(Event.GIVE_BACK, "lease_lost", detail, self._in(0))
+                    continue
+            if (part or 1) > len(found):
+                detail = (
+                    f"mail {part} of a message in which {len(found)} are found by now; "
+                    "forward that mail by itself"
+                )
+                message.trace("kind", "unsure", detail)
+                message.settle(Event.NO_MATCH, "forward_unsure", detail)
+                continue
+            chosen = part_of(found, part)
+            if part:
+                message.trace("part", f"{part} of {len(found)} mails in the message")
+            for line in chosen.steps:
+                message.trace(*line)
+            message.email = chosen.email
+
+    async def _divide(
+        self, owner: LeaseOwner, message: ClaimedMessage, found: Sequence[Logged]
+    ) -> bool:
+        """Give each further mail of a message a message of its own."""
+        id_ = message.claimed.id
+        step = Step(self._clock.now(), "part", f"of message {id_}")
+        parts = [
+            PartOf(
+                new_message_id(self._clock),
+                one.email.subject,
+                one.email.message_id or "",
+                step,
+            )
+            for one in found[1:]
+        ]
+        return await self._store.mails.divide(owner, id_, parts)
+
     # ------------------------------------------------------------ join
 
     async def _join(
@@ -336,7 +406,19 @@ class Pipeline:
         ]
         if not copies:
             return []
-        states = await self._store.mails.join(batch.owner, copies)
+        told = [(m.claimed, m.email, m.user) for m in messages if m.email and m.user]
+        states = await self._store.mails.join(
+            batch.owner,
+            copies,
+            contents={
+                claimed.id: content
+                for claimed, email, user in told
+                if (content := relay.mail.content_of(email, user.time_zone))
+            },
+            incoming={claimed.id for claimed, email, _ in told if email.incoming},
+            # It may have been joined before forwards were read.
+            anew={claimed.id for claimed, email, _ in told if email.forwarded},
+        )
         for message in messages:
             state = states.get(message.claimed.id)
             if state is None:
@@ -353,7 +435,7 @@ class Pipeline:
             if mail is None:
                 rows = {row.key: row for row in state.activities}
                 mail = batch.mails[state.id] = BatchMail(state, [], rows)
-            mail.items.append(message)
+            mail.add(message)
             if count := len(state.activities):
                 detail = f"{count} records planned or written before"
                 message.trace("join", "known mail", detail)

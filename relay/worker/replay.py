@@ -27,7 +27,7 @@ import relay.mail
 from relay.core.errors import OrgPaused, SalesforceUnavailable
 from relay.core.model import Email
 from relay.core.states import IN_SALESFORCE, ActivityState
-from relay.match import MailFacts, ask, decide, trace_of
+from relay.match import MailFacts, ask, decide, part_of, to_log, trace_of
 from relay.worker.decisions import Decisions
 from relay.worker.explain import STATES
 from relay.worker.reading import read_emails
@@ -355,20 +355,20 @@ class Replay:
     ) -> tuple[Difference, ...]:
         emails = await self._read(mails, executor)
         facts: list[tuple[PastMail, MailFacts]] = []
+        by_new_rules: list[MailFacts] = []
         gone = unreadable = 0
         for mail in mails:
-            read = next(
-                (emails[c.blob_id] for c in mail.copies if c.blob_id in emails), None
-            )
-            if read is None:
+            copy = next((c for c in mail.copies if c.blob_id in emails), None)
+            read = emails[copy.blob_id] if copy else None
+            if copy is None:
                 gone += 1
             elif not isinstance(read, Email):
                 unreadable += 1
             else:
-                facts.append((mail, self._facts(mail, read)))
-        only = [one for _, one in facts]
-        before = await _decided(self._before, only)
-        after = await _decided(self._after, only)
+                facts.append((mail, self._facts(mail, copy, read, self._before)))
+                by_new_rules.append(self._facts(mail, copy, read, self._after))
+        before = await _decided(self._before, [one for _, one in facts])
+        after = await _decided(self._after, by_new_rules)
         found = [
             difference
             for (mail, one), old, new in zip(facts, before, after, strict=True)
@@ -408,10 +408,17 @@ class Replay:
             return int(org.calls)
         return sum(n for kind, n in stats.calls.items() if kind != "login")
 
-    def _facts(self, mail: PastMail, email: Email) -> MailFacts:
-        """Return what was known of a mail when it came: nothing was logged yet."""
+    def _facts(
+        self, mail: PastMail, copy: PastCopy, read: Email, decisions: Decisions
+    ) -> MailFacts:
+        """Return what was known of a mail when it came: nothing was logged yet.
+
+        Which of us wrote it, and which mail is logged, the rules say as well.
+        """
         users = self._parts.directory.users
         first = mail.first
+        found = to_log(read, users[copy.user_id], decisions.context)
+        email = part_of(found, copy.part).email
         return MailFacts(
             email,
             mail.key or relay.mail.keys_of(email, first.received_at)[0],

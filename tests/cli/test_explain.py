@@ -35,7 +35,7 @@ def asked(relay: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, str]
     """Answer in place of the org, and keep what was asked."""
     seen: list[tuple[bytes, str]] = []
 
-    async def explain(_: Settings, raw: bytes, who: str) -> dict[str, Any]:
+    async def explain(_: Settings, raw: bytes, who: str, part: int) -> dict[str, Any]:
         seen.append((raw, who))
         return ANSWER
 

@@ -54,9 +54,9 @@ def due(store, mail):
     """Return what makes an owner change due, for an EmailMessage that was written."""
     numbers = count(1)
 
-    async def due(owner, *ids):
+    async def due(owner, *ids, **more):
         keys = {f"k{next(numbers)}": sfid for sfid in ids}
-        fields = {"FromAddress": ADA}
+        fields = {"FromAddress": ADA} | more
         drafts = [
             Draft(key, key, "EmailMessage", fields, "r", owner=owner) for key in keys
         ]
@@ -174,6 +174,20 @@ async def test_a_sender_without_a_relation_gets_one(sandbox, due, sent, turn):
     await due(queue(sandbox), await sent())
     assert await turn() == []
     assert senders(sandbox) == [(ada, ADA)]
+
+
+async def test_the_sender_of_an_incoming_mail_is_no_rep(sandbox, due, sent, turn):
+    """The relation is to the record that wrote it, or to its address alone."""
+    ada, mara = user(sandbox, ADA), "mara@acme.example"
+    (contact, *_) = sandbox.dump("Contact")["Contact"]
+    incoming = {"Incoming": True, "FromAddress": mara}
+    await due(ada, await sent(**incoming), **incoming, FromId=contact["Id"])
+    assert await turn() == []
+    assert senders(sandbox) == [(contact["Id"], mara)]
+    await due(queue(sandbox), await sent(**incoming), **incoming)
+    await due(ada, await sent(Incoming=True), Incoming=True, FromAddress="")
+    assert await turn() == []
+    assert senders(sandbox) == [(contact["Id"], mara), (None, mara)]
 
 
 async def test_a_relation_that_is_there_is_not_made_again(sandbox, due, sent, turn):

@@ -85,8 +85,19 @@ def test_a_lead_among_the_recipients_stands_alone(bench):
     bench.update_refused(
         "FIELD_INTEGRITY_EXCEPTION", "EmailMessage", row, RelatedToId=bench.opportunity
     )
+    sender = {"FromId": bench.lead, "RelatedToId": bench.opportunity, "Incoming": True}
+    refused(bench, "FIELD_INTEGRITY_EXCEPTION", **sender)
     bench.org.configure({"refuse_lead_with_related": False})
     assert mail(bench, **both)
+
+
+def test_the_task_of_an_incoming_mail_is_its_senders(bench):
+    """Who wrote a mail that was received stands before its recipients."""
+    row = mail(bench, Incoming=True, FromId=bench.contact, ToIds=[bench.user("ada")])
+    task = bench.org.rows.get("Task", row["ActivityId"])
+    assert task["WhoId"] == bench.contact
+    sent = mail(bench, FromId=bench.contact)
+    assert bench.org.rows.get("Task", sent["ActivityId"])["WhoId"] is None
 
 
 def test_relations_come_with_the_mail(bench):
