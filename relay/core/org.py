@@ -30,10 +30,16 @@ class SalesforceUser:
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What one look-up found: people and their open opportunities, and users."""
+    """What one look-up found: people and their open opportunities, and users.
+
+    `asked_in` are the fields in which addresses were looked for (`Contact.Email`),
+    `cached` the address keys whose answer was remembered.
+    """
 
     found: Found
     users: tuple[SalesforceUser, ...] = ()
+    asked_in: tuple[str, ...] = ()
+    cached: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

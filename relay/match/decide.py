@@ -48,6 +48,7 @@ from relay.match.trace import (
     TraceLine,
     kind_lines,
     left_out_lines,
+    lookup_lines,
     match_lines,
     people_line,
     plan_lines,
@@ -242,6 +243,8 @@ class Answers:
         schema: What describe says.
         mode: In which shape a mail is logged.
         mode_known: False where only a first write will show that.
+        asked_in: The fields in which the addresses were looked for.
+        cached: Address keys whose answer was remembered.
     """
 
     found: Found
@@ -249,6 +252,8 @@ class Answers:
     schema: OrgSchema
     mode: Mode
     mode_known: bool = True
+    asked_in: tuple[str, ...] = ()
+    cached: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +377,14 @@ def decide(
     )
     if not question.asks or answers is None:
         return decision
+    lines = lookup_lines(
+        question.people,
+        question.records,
+        answers.found,
+        asked_in=answers.asked_in,
+        cached=answers.cached,
+    )
+    decision = replace(decision, steps=(*decision.steps, *lines))
     owners = owners_of(question.users, answers.users)
     rep = rep_of(question, answers.users)
     found = readable_records(answers.found, rep)
@@ -381,8 +394,8 @@ def decide(
         decision = _complete(mail, match, decision)
     else:
         unused = not_used(question.records, found)
-        lines = [TraceLine("tags", "ignored", f"{i}: {why}") for i, why in unused]
-        decision = replace(decision, steps=(*decision.steps, *lines))
+        ignored = [TraceLine("tags", "ignored", f"{i}: {why}") for i, why in unused]
+        decision = replace(decision, steps=(*decision.steps, *ignored))
         decision = _matched(match, question, decision)
     if not (decision.match.who or decision.match.what):
         return decision

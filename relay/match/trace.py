@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from relay.core.states import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from relay.activity import Owner
     from relay.core.directory import User
-    from relay.core.model import Draft, Email, Match, Person
+    from relay.core.model import Draft, Email, Found, Match, Person
     from relay.match.plan import LeftOut, Plan, Verdict
 
 MOST: Final = 50
 """Things that one line lists, and lines of one kind; further ones are counted."""
+
+FROM_CACHE: Final = "from the cache"
 
 
 class TraceLine(NamedTuple):
@@ -60,6 +62,59 @@ def people_line(people: Iterable[Person], plans: Sequence[Plan]) -> TraceLine:
     beyond = min(each.beyond for each in plans)
     cut = f"; {beyond} more beyond the limit" if beyond else ""
     return TraceLine("people", str(len(addresses)), _listed(addresses, ", ") + cut)
+
+
+def lookup_lines(
+    people: Sequence[Person],
+    records: Sequence[str],
+    found: Found,
+    *,
+    asked_in: Sequence[str] = (),
+    cached: Collection[str] = (),
+) -> tuple[TraceLine, ...]:
+    """Say what Salesforce was asked for a mail, and how many records answered.
+
+    Args:
+        people: Whom it was asked for.
+        records: Ids that it was asked for.
+        found: Everything that was found, for other mails of the batch too.
+        asked_in: The fields in which the addresses were looked for.
+        cached: Address keys whose answer was remembered.
+    """
+    lines: list[TraceLine] = []
+    if people:
+        by_address = [c for p in people for c in found.candidates.get(p.key, ())]
+        count = len(by_address) + sum(len(found.related.get(p.key, ())) for p in people)
+        detail = _count(len(people), "address", "addresses")
+        if asked_in:
+            detail += f" in {_listed(asked_in, ', ')}"
+        lines.append(TraceLine("look-up", _count(count, "record"), detail))
+        if remembered := sum(person.key in cached for person in people):
+            detail = f"{_count(remembered, 'address', 'addresses')} asked a moment ago"
+            lines.append(TraceLine("look-up", FROM_CACHE, detail))
+        roles = sum(len(found.roles.get(c.id, ())) for c in by_address)
+        if roles:
+            count_text = _count(roles, "Opportunity", "Opportunities")
+            lines.append(TraceLine("look-up", count_text, "by contact role"))
+        led = {i for c in by_address for i in (c.id, c.account_id) if i}
+        deals = sum(len(found.account_opportunities.get(i, ())) for i in led)
+        if deals:
+            count_text = _count(deals, "Opportunity", "Opportunities")
+            lines.append(TraceLine("look-up", count_text, "of their Accounts"))
+        further = sum(len(found.related.get(i, ())) for i in led)
+        if further:
+            lines.append(
+                TraceLine("look-up", _count(further, "record"), "by match.lookups")
+            )
+    if records:
+        read = sum(sfid in found.records for sfid in records)
+        detail = f"{_count(len(records), 'id')} that the mail names"
+        lines.append(TraceLine("look-up", _count(read, "record"), detail))
+    return tuple(lines)
+
+
+def _count(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
 def user_line(user: User, owner: Owner) -> TraceLine:

@@ -123,6 +123,8 @@ class Lookup:
     ) -> LookupResult:
         """Answer from memory what is remembered, ask for the rest, and join both."""
         known, left, mark = self._cache.split(question, rules, fresh)
+        cached = frozenset(question.addresses) - frozenset(left.addresses)
+        known = replace(known, asked_in=rules.address_fields, cached=cached)
         if not (left or question.records):
             return known
         asked_at_s = self._connection.clock.boottime_s()
@@ -149,7 +151,11 @@ class Lookup:
             answer = replace(answer, found=found)
         self._cache.keep(left, rules, answer, asked_at_s, mark)
         both = joined((known, answer))
-        return replace(both, found=replace(both.found, records=records))
+        return replace(
+            known,
+            found=replace(both.found, records=records),
+            users=both.users,
+        )
 
     async def _plan_named(
         self, ids: Sequence[str], schema: OrgSchema

@@ -86,6 +86,15 @@ class LookupRules:
     opportunity_condition: str = ""
     account_condition: str = ""
 
+    @property
+    def address_fields(self) -> tuple[str, ...]:
+        """Return the fields in which an address is looked for, such as Lead.Email."""
+        return (
+            *(f"Contact.{name}" for name in self.contact_fields),
+            *(f"Lead.{name}" for name in self.lead_fields),
+            *(f"{each.rule.object}.{each.rule.field}" for each in self.by_address),
+        )
+
 
 def resolve(match: MatchSettings, schema: OrgSchema) -> LookupRules:
     """Return the questions that these settings ask in this org."""

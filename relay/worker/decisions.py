@@ -145,6 +145,8 @@ class Decisions:
             schema,
             known or await self._mode.likely(schema),
             mode_known=known is not None,
+            asked_in=result.asked_in,
+            cached=result.cached,
         )
         decisions = [
             decide(mail, question, answers, context) for mail, question in asked

@@ -19,7 +19,7 @@ from tests.fakes.processes import RelayProcess, mail_to
 if TYPE_CHECKING:
     from tests.fakes.processes import SandboxProcess
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 RULES = """\
 [match]

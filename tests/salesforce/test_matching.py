@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from relay.config import MatchSettings
+from relay.config import MatchSettings, SalesforceSettings
 from relay.core.errors import OrgPaused
 from relay.salesforce.fits import problem_of
+from relay.salesforce.lookup import Lookup
 
 PROJECT = {"name": "Project__c", "prefix": "a01"}
 FIELDS = [
@@ -367,3 +370,23 @@ async def test_a_look_up_by_default_is_one_call(find, world):
         accounts=("website",),
     )
     assert len(calls(world)) == 2
+
+
+async def test_an_answer_says_where_it_was_looked_for(org, world):
+    """The trace names the fields, and which address was remembered."""
+    remembers = SalesforceSettings(cache_s=60.0, cache_negative_s=60.0)
+    connection = replace(org.lookup._connection, settings=remembers)
+    lookup = Lookup(connection, org.schema)
+    rules = MatchSettings(
+        contact_email_fields=("Email", "Work_Email__c"),
+        more_objects=("Project__c.Email__c",),
+    )
+    first = await lookup.find((MARA,), match=rules)
+    assert first.asked_in == (
+        *("Contact.Email", "Contact.Work_Email__c", "Lead.Email"),
+        "Project__c.Email__c",
+    )
+    assert first.cached == frozenset()
+    again = await lookup.find((MARA, GRACE), match=rules)
+    assert (again.asked_in, again.cached) == (first.asked_in, frozenset({MARA}))
+    assert (await lookup.find((MARA,), match=rules)).cached == frozenset({MARA})

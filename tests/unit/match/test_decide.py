@@ -121,7 +121,8 @@ def test_a_mail_is_logged_on_its_people_and_their_opportunities() -> None:
     assert decision.owner.salesforce_id == ADA
     assert [d.object for d in decision.drafts] == ["EmailMessage"]
     assert [line.step for line in decision.steps] == [
-        *("kind", "people", "match", "match", "match", "user", "plan")
+        *("kind", "people", "look-up", "look-up", "match", "match", "match"),
+        *("user", "plan"),
     ]
     assert decision.steps[-2:] == (
         TraceLine("user", ADA, "ada@corp.example"),
@@ -253,10 +254,10 @@ def test_a_logged_mail_gets_what_is_missing_as_tasks() -> None:
     assert [d.object for d in decision.drafts] == ["Task"]
     assert decision.drafts[0].fields["WhoId"] == BERT.id
     steps = [line.step for line in decision.steps]
-    assert steps == ["complete", "match", "user", "plan"]
+    assert steps == ["look-up", "complete", "match", "user", "plan"]
     nothing = decided(mail, found(ANNA), where)
     assert (nothing.verdict.event, nothing.drafts) == (Event.LOGGED, ())
-    assert nothing.steps[0].result == "nothing is missing"
+    assert nothing.steps[-1].result == "nothing is missing"
 
 
 def test_rules_of_today_leave_a_logged_mail_logged() -> None:
@@ -418,6 +419,8 @@ def test_a_named_record_is_enough() -> None:
         ("people", "1"),
         ("tags", "1"),
         ("tags", "ignored"),
+        ("look-up", "0 records"),
+        ("look-up", "1 record"),
         ("match", f"Case {CASE} 00001"),
         ("match", "no record"),
         ("user", ADA),

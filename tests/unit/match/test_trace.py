@@ -7,7 +7,14 @@ from dataclasses import replace
 from relay.config import MatchSettings, SalesforceSettings
 from relay.core.automatic import Automatic, AutomaticKind
 from relay.core.directory import SkipKind
-from relay.core.model import Chosen, Draft, Match
+from relay.core.model import (
+    Chosen,
+    Draft,
+    Match,
+    NamedRecord,
+    OpportunityRole,
+    Related,
+)
 from relay.match import (
     Context,
     LeftOut,
@@ -20,14 +27,16 @@ from relay.match import (
     trace_of,
 )
 from relay.match.trace import (
+    FROM_CACHE,
     MOST,
     kind_lines,
     left_out_lines,
+    lookup_lines,
     match_lines,
     people_line,
     plan_lines,
 )
-from tests.fakes.values import NOON, boxes, directory, email
+from tests.fakes.values import NOON, boxes, contact, directory, email, found
 
 RULES = Rules(
     frozenset({"in.relay.example"}), 50, MatchSettings(), SalesforceSettings()
@@ -81,6 +90,46 @@ def test_long_lists_are_bounded() -> None:
         True,
     )
     assert people_line((), [Plan()]) == TraceLine("people", "0", "")
+
+
+def test_a_look_up_says_what_was_asked_and_answered() -> None:
+    """Of this mail alone: the answers of a batch hold those of other mails too."""
+    anna = contact(1, "anna@x.example", account_id="001A")
+    other = contact(2, "other@x.example")
+    held = found(anna, other, roles=((anna, "006A"), (other, "006B")))
+    deal = OpportunityRole("006C", "Deal", "")
+    held = replace(
+        held,
+        account_opportunities={"001A": (deal,)},
+        related={
+            anna.id: (Related("500A", "Case", "", "match.lookups"),),
+            "anna@x.example": (Related("500B", "Case", "", "match.more_objects"),),
+        },
+        records={"500C": NamedRecord("500C", "Case", "")},
+    )
+    mail = email(to=boxes("anna@x.example", "nobody@x.example"))
+    where = Context.of(directory(), RULES)
+    people = ask(MailFacts(mail, "k", NOON, (where.directory.users[1],)), where).people
+    fields = ("Contact.Email", "Lead.Email")
+    lines = lookup_lines(
+        people,
+        ("500C", "500D"),
+        held,
+        asked_in=fields,
+        cached={"anna@x.example", "other@x.example"},
+    )
+    assert [(line.result, line.detail) for line in lines] == [
+        ("2 records", "2 addresses in Contact.Email, Lead.Email"),
+        (FROM_CACHE, "1 address asked a moment ago"),
+        ("1 Opportunity", "by contact role"),
+        ("1 Opportunity", "of their Accounts"),
+        ("1 record", "by match.lookups"),
+        ("1 record", "2 ids that the mail names"),
+    ]
+    assert lookup_lines(people[1:], (), held) == (
+        TraceLine("look-up", "0 records", "1 address"),
+    )
+    assert lookup_lines((), (), held) == ()
 
 
 def test_records_beyond_the_bound_are_counted() -> None:
