@@ -37,6 +37,10 @@ KEY_LINE: Final = "relay-key: "
 MAX_SHARED_CONTACTS: Final = 50
 """Contacts on one Task with Shared Activities (Object Reference, "TaskRelation")."""
 
+MAX_RELATIONS: Final = 50
+"""Contacts and Leads whom one EmailMessage names. Its Task can name no more
+(Object Reference, "TaskRelation"); further people get Tasks of their own."""
+
 COMPLETED: Final = "Completed"
 NO_SUBJECT: Final = "(no subject)"
 _NEVER: Final = frozenset({("EmailMessage", "Headers")})
@@ -81,11 +85,12 @@ def draft(  # noqa: PLR0913 - what a draft is made of
 ) -> tuple[Draft, ...]:
     """Return every record that the mail needs, in a fixed order.
 
-    In EmailMessage mode: the EmailMessage, then a Task for each further record (all of
-    them where a Lead takes part), and for each person who is named by a tag alone. In
-    Task mode: a Task for each Contact and Lead (contacts share one where Shared
-    Activities is on), each Contact beside a record of the mail or an Opportunity of its
-    own as far as there are any, then a Task for each record that is left.
+    In EmailMessage mode: the EmailMessage, then, as in Task mode, what it does not
+    name: people beyond `MAX_RELATIONS`, or who have no part in the mail, and further
+    records (all of them where a Lead takes part). In Task mode: a Task for each Contact
+    and Lead (contacts share one where Shared Activities is on), each Contact beside a
+    record of the mail or an Opportunity of its own as far as there are any, then a Task
+    for each record that is left.
 
     Args:
         email: The mail.
@@ -163,10 +168,11 @@ class _Drafter:
     # ------------------------------------------------------------ EmailMessage
 
     def email_message(self) -> Iterable[Draft]:
-        who = [chosen for chosen in self._match.who if chosen.person]
+        everyone = self._match.who
+        who = [chosen for chosen in everyone if _takes_part(chosen)]
         # FromId names one record; what else the author has gets Tasks.
-        more = [c for c in who if c.person and c.person.place is Place.FROM][1:]
-        who = [chosen for chosen in who if chosen not in more]
+        authors = [c.id for c in who if c.person and c.person.place is Place.FROM][1:]
+        who = [chosen for chosen in who if chosen.id not in authors][:MAX_RELATIONS]
         others = list(self._match.what)
         has_lead = any(chosen.object == "Lead" for chosen in who)
         related = None if has_lead else self._take_related(others)
@@ -183,12 +189,9 @@ class _Drafter:
             chosen,
             owner=self._extras.task_owner or self._owner.salesforce_id,
         )
-        for record in others:
-            yield self._task((), record)
-        for person in self._match.who:
-            # Who is named by a tag has no part in the mail, and is shown none.
-            if not person.person or person in more:
-                yield self._task([person], None)
+        named_ = {each.id for each in who}
+        further = [each for each in everyone if each.id not in named_]
+        yield from self._tasks(further, others)
 
     def _take_related(self, records: list[Chosen]) -> Chosen | None:
         """Take the first record that an EmailMessage may relate to."""
@@ -211,8 +214,9 @@ class _Drafter:
         )
         self._add_colleagues(to_ids, email.to)
         self._add_colleagues(cc_ids, email.cc, to_ids)
-        # A customer in Bcc was hidden from the others, and stays so.
-        bcc_ids: list[str] = []
+        # A customer in Bcc was hidden from the others, and stays so unless an admin
+        # wants such people looked for (`match.more_headers`).
+        bcc_ids = [c.id for c in who if c.person and c.person.place is Place.BCC]
         self._add_colleagues(bcc_ids, email.bcc, [*to_ids, *cc_ids])
         return {
             "Status": "3",
@@ -300,8 +304,11 @@ class _Drafter:
     # ------------------------------------------------------------ Task
 
     def tasks(self) -> Iterable[Draft]:
-        contacts = [c for c in self._match.who if c.object == "Contact"]
-        left = list(self._match.what)
+        return self._tasks(self._match.who, list(self._match.what))
+
+    def _tasks(self, who: Sequence[Chosen], left: list[Chosen]) -> Iterable[Draft]:
+        """Draft a Task for each of these people, and for each record that is left."""
+        contacts = [c for c in who if c.object == "Contact"]
         if self._org.shared_activities and len(contacts) > 1:
             for start in range(0, len(contacts), MAX_SHARED_CONTACTS):
                 group = contacts[start : start + MAX_SHARED_CONTACTS]
@@ -309,7 +316,7 @@ class _Drafter:
         else:
             for contact in contacts:
                 yield self._task([contact], _take(left, [contact]))
-        for lead in self._match.who:
+        for lead in who:
             if lead.object == "Lead":
                 yield self._task([lead], None)
         for record in left:
@@ -464,6 +471,15 @@ class _Drafter:
             "attachments": ", ".join(a.name for a in email.attachments),
             "user_id": self._owner.salesforce_id,
         }
+
+
+def _takes_part(chosen: Chosen) -> bool:
+    """Say whether a record's person is one whom an EmailMessage names.
+
+    Who is named by a tag, or in Reply-To alone, neither wrote the mail nor got it.
+    """
+    person = chosen.person
+    return person is not None and person.place is not Place.REPLY_TO
 
 
 def _take(left: list[Chosen], contacts: Sequence[Chosen]) -> Chosen | None:

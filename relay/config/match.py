@@ -251,3 +251,8 @@ class MatchSettings(Section):
         "text on the record, under a line that says whose note it is (above), or is "
         "not kept (leave_out).",
     )
+    more_headers: tuple[Literal["bcc", "reply_to"], ...] = Field(
+        default=(),
+        description="Fields whose people count beside those of To and Cc, a list of "
+        "bcc and reply_to. A customer in Bcc is then shown on a record.",
+    )

@@ -126,10 +126,10 @@ class SalesforceSettings(Section):
         description="Longest pause of an org that cannot be used, in seconds; then "
         "the relay tries one mail.",
     )
-    max_addresses_per_mail: Count = Field(
-        default=50,
-        description="Addresses of one mail that the relay looks up, a count; it "
-        "leaves out further ones and shows them.",
+    max_addresses_per_mail: CountOrZero = Field(
+        default=0,
+        description="Addresses of one mail that the relay looks up at most, a count; "
+        "it leaves out further ones and shows them. 0: all.",
     )
     key_field: KeyField = Field(
         default="Relay_Key__c",

@@ -254,9 +254,10 @@ class UserSettings(Section):
     )
     address_rules: tuple[AddressRule, ...] = Field(
         default=DEFAULT_ADDRESS_RULES,
-        description="Which spellings are one mailbox, a list of DOMAIN: plus, dots or "
-        "both. plus: what stands behind a + says nothing; dots: dots before the @ say "
-        "nothing. Without a rule an address is only itself.",
+        description="Which spellings are one mailbox, a list of DOMAIN: plus, dots, "
+        "alias OTHER-DOMAIN. plus: what stands behind a + says nothing; dots: dots "
+        "before the @ say nothing; alias: the same people have addresses in both "
+        "domains. Without a rule an address is only itself.",
     )
 
 

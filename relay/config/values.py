@@ -29,7 +29,7 @@ from pydantic_core import PydanticCustomError
 from relay.core.addresses import domain_key, fold_ascii
 from relay.core.bodies import BodyMode, read_body_rule
 from relay.core.free_mail import is_free_mail
-from relay.core.mailboxes import WORDS, read_rule
+from relay.core.mailboxes import read_rule
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -43,7 +43,9 @@ _MOST: Final = 10**15
 """A count or a size in bytes above this is a slip: no disk is so large."""
 _MOST_DAYS: Final = 36_500
 _YEAR_S: Final = 365 * 86_400
-_ADDRESS_RULE_HINT: Final = 'write it like "corp.example.com: plus" or "…: plus dots"'
+_ADDRESS_RULE_HINT: Final = (
+    'write it like "corp.example.com: plus", "…: plus dots" or "…: alias corp.com"'
+)
 _BODY_RULE_HINT: Final = (
     'write it like "bank.example.com: headers" or "kim@acme.com: subject"; the words '
     f"are {', '.join(BodyMode)}"
@@ -233,12 +235,14 @@ def _internal_domain(value: str) -> str:
 
 def _address_rule(value: str) -> str:
     try:
-        domain, words = read_rule(value)
+        rule = read_rule(value)
     except ValueError:
         raise mistake("is no rule for addresses", _ADDRESS_RULE_HINT) from None
-    if not is_domain(domain):
+    if not is_domain(rule.domain):
         raise mistake("has no domain before the colon", _ADDRESS_RULE_HINT)
-    return f"{domain}: {' '.join(word for word in WORDS if word in words)}"
+    if rule.alias and not is_domain(rule.alias):
+        raise mistake("has no domain behind alias", _ADDRESS_RULE_HINT)
+    return str(rule)
 
 
 def _body_rule(value: str) -> str:

@@ -263,21 +263,31 @@ WHO_OBJECTS: Final = frozenset({"Contact", "Lead"})
 
 
 class Place(StrEnum):
-    """Where in a mail a person stands; `FROM` counts for incoming mail alone."""
+    """Where in a mail a person stands.
+
+    `FROM` counts for incoming mail alone, `BCC` and `REPLY_TO` where the rules say so.
+    """
 
     FROM = "from"
     TO = "to"
     CC = "cc"
+    BCC = "bcc"
+    REPLY_TO = "reply_to"
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An outside participant of a mail: whom to look for. `key` is an address key."""
+    """An outside participant of a mail: whom to look for. `key` is an address key.
+
+    `spellings` are further keys of the same mailbox, by the rule of its domain: who is
+    not found under the address as it is written may be found under those.
+    """
 
     key: str
     address: str
     name: str
     place: Place
+    spellings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

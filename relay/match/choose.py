@@ -104,9 +104,7 @@ def readable_by(people: Sequence[Person], found: Found, rep: str) -> Found:
         return found
     ids = found.readable.get(rep, frozenset())
     candidates = {
-        person.key: tuple(
-            c for c in found.candidates.get(person.key, ()) if c.id in ids
-        )
+        person.key: tuple(c for c in candidates_of(person, found) if c.id in ids)
         for person in people
     }
     return Found(
@@ -124,7 +122,7 @@ def records_of(people: Sequence[Person], found: Found) -> set[str]:
     ids: set[str] = set()
     for person in people:
         keys = [person.key, domain_of(person.key)]
-        for candidate in found.candidates.get(person.key, ()):
+        for candidate in candidates_of(person, found):
             ids.add(candidate.id)
             keys += [candidate.id, candidate.account_id or ""]
         for key in keys:
@@ -156,6 +154,14 @@ class _Readable(Mapping[str, tuple[T, ...]]):
 # ---------------------------------------------------------------- people
 
 
+def candidates_of(person: Person, found: Found) -> tuple[Candidate, ...]:
+    """Return the records of a person's address as written, else of another spelling."""
+    for key in (person.key, *person.spellings):
+        if candidates := found.candidates.get(key):
+            return candidates
+    return ()
+
+
 def by_address(
     person: Person, found: Found, several: Several, rep: str = ""
 ) -> tuple[Chosen, ...]:
@@ -166,11 +172,13 @@ def by_address(
     Where that does not decide, the oldest is taken.
     """
     candidates = sorted(
-        found.candidates.get(person.key, ()), key=lambda c: (c.created_at, c.id)
+        candidates_of(person, found), key=lambda c: (c.created_at, c.id)
     )
     if not candidates:
         return ()
     picked, rule = _pick(candidates, several, rep)
+    if not found.candidates.get(person.key):
+        rule = f"{rule}, in another spelling of the address"
     return tuple(Chosen(c.id, c.object, c.name, rule, person) for c in picked)
 
 
@@ -211,7 +219,7 @@ def _one(candidate: Candidate) -> str:
 
 def accounts_of(people: Sequence[Person], found: Found) -> dict[str, str]:
     """Return the Account of each Contact of these people that has one."""
-    every = (c for person in people for c in found.candidates.get(person.key, ()))
+    every = (c for person in people for c in candidates_of(person, found))
     return {c.id: c.account_id for c in every if c.account_id}
 
 

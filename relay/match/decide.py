@@ -29,6 +29,7 @@ from relay.core.states import Event
 from relay.match.choose import choose, missing
 from relay.match.plan import (
     EXCLUDED_MAIL,
+    FORWARD_UNSURE,
     OurAddresses,
     Plan,
     Verdict,
@@ -89,7 +90,7 @@ class Rules:
 
     Attributes:
         relay_domains: Domains of relay addresses: secret, and never a customer's.
-        max_people: Addresses of one mail that are looked up at most.
+        max_people: Addresses of one mail that are looked up at most; 0: all.
         match: The section `[match]` of the file.
         records: Key field, record types and fields for records.
         shadow: Nothing is written; what would be is shown.
@@ -229,8 +230,10 @@ class Question:
 
     @property
     def addresses(self) -> list[str]:
-        """Return the address keys of the people."""
-        return [person.key for person in self.people]
+        """Return the address keys of the people, in every spelling."""
+        return [
+            key for person in self.people for key in (person.key, *person.spellings)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +315,7 @@ def ask(mail: MailFacts, context: Context) -> Question:
             context.ours,
             exclusions_of(context.directory, user.id),
             limit=rules.max_people,
+            more_headers=context.match.more_headers,
         )
         for user in mail.users
     ]
@@ -466,9 +470,11 @@ def tags_of(mail: MailFacts, context: Context) -> Tags:
 def named_counts(plan: Plan) -> bool:
     """Say whether a record that the mail names is enough to log it for this user.
 
-    It is, where there is nobody to look for. What is excluded stays out.
+    It is, where there is nobody to look for. What is excluded stays out, and so does a
+    forward of which nobody can tell what it is.
     """
-    return plan.verdict is None or plan.verdict.reason != EXCLUDED_MAIL
+    ends = {EXCLUDED_MAIL, FORWARD_UNSURE}
+    return plan.verdict is None or plan.verdict.reason not in ends
 
 
 def tag_lines(tags: Tags) -> tuple[TraceLine, ...]:

@@ -1,9 +1,10 @@
 """Whom to look for: the outside people of a mail.
 
-To and Cc count, as with Salesforce's own address for copies; the users' own addresses,
-internal domains, relay addresses and excluded people do not. Bcc does not count either:
-the other recipients did not see that address, so the relay does not show it on a
-record.
+To and Cc count, as with Salesforce's own address for copies, and From of mail that was
+received; the users' own addresses, internal domains, relay addresses and excluded
+people do not. Bcc counts only where an admin says so: the other recipients did not see
+that address, and the relay would show it on a record. So does Reply-To, whose owner may
+have no part in the mail.
 
 Each rule is a function of its own. A rule for a whole mail returns the verdict with
 which the mail ends; a rule for a person returns why that person is left out.
@@ -11,10 +12,10 @@ which the mail ends; a rule for a person returns why that person is left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from relay.core.addresses import address_key, covers, domain_of
+from relay.core.addresses import address_key, domain_of
 from relay.core.directory import SkipKind
 from relay.core.free_mail import is_free_mail
 from relay.core.mailboxes import NO_RULES
@@ -34,6 +35,8 @@ RELAY: Final = "relay address"
 EXCLUDED: Final = "excluded by"
 EXCLUDED_MAIL: Final = "excluded"
 """The reason of a mail that an exclusion has ended."""
+FORWARD_UNSURE: Final = "forward_unsure"
+"""The reason of a forward of which nobody can tell what it is."""
 BEYOND: Final = "beyond the limit of"
 
 
@@ -130,7 +133,9 @@ class OurAddresses:
             return RELAY
         if self.address_rules.mailbox(key) in self._mailboxes:
             return OWN
-        return f"{INTERNAL} {domain}" if domain in self._domains else ""
+        if self._domains.isdisjoint((domain, self.address_rules.domain(domain))):
+            return ""
+        return f"{INTERNAL} {domain}"
 
 
 def domains_of_users(directory: Directory) -> frozenset[str]:
@@ -146,7 +151,8 @@ def plan(
     ours: OurAddresses,
     exclusions: Sequence[Exclusion],
     *,
-    limit: int = 50,
+    limit: int = 0,
+    more_headers: Collection[str] = (),
 ) -> Plan:
     """Say whom to look for in Salesforce, or why there is no look-up.
 
@@ -154,30 +160,64 @@ def plan(
         email: The mail.
         ours: Addresses that are no customer's.
         exclusions: Those that count for the user of this copy.
-        limit: Addresses looked up at most; the first ones of To, then of Cc.
+        limit: Addresses looked up at most; the first ones of To, then of Cc. 0: all.
+        more_headers: Further fields whose people count (`match.more_headers`).
     """
-    everyone = participants(email)
+    everyone = participants(email, more_headers)
     rules = ours.address_rules
+    excluded = Excluded(exclusions, rules)
     verdict = (
         forward_unsure(email)
         or nobody_named(everyone)
-        or mail_excluded(email, everyone, exclusions, rules)
+        or mail_excluded(email, everyone, excluded)
     )
     if verdict:
         return Plan(verdict=verdict)
     people: list[Person] = []
     left_out: list[LeftOut] = []
     for person in everyone:
-        rule = ours.rule(person.key) or address_excluded(person, exclusions, rules)
-        if not rule and len(people) >= limit:
+        rule = ours.rule(person.key) or address_excluded(person, excluded)
+        if not rule and limit and len(people) >= limit:
             rule = f"{BEYOND} {limit} addresses"
         if rule:
             left_out.append(LeftOut(person.address, rule))
         else:
-            people.append(person)
+            others = rules.spellings(person.key)
+            people.append(replace(person, spellings=others) if others else person)
     if not people:
         return Plan((), tuple(left_out), nobody_left(left_out))
     return Plan(tuple(people), tuple(left_out))
+
+
+class Excluded:
+    """The exclusions of a user, indexed for the addresses of a mail.
+
+    Who is left out is left out in every spelling of the mailbox.
+    """
+
+    def __init__(
+        self, exclusions: Iterable[Exclusion], rules: AddressRules = NO_RULES
+    ) -> None:
+        """Read the exclusions once: a mail may have thousands of addresses."""
+        self._mailbox = rules.mailbox
+        self._by_pattern: dict[tuple[SkipKind, str], Exclusion] = {}
+        for rule in exclusions:
+            pattern = rules.mailbox(rule.pattern)
+            self._by_pattern.setdefault((rule.skip, pattern), rule)
+
+    def first(self, skip: SkipKind, keys: Iterable[str]) -> Exclusion | None:
+        """Return the exclusion that covers the first of these addresses that any does.
+
+        `*@domain` covers that domain alone; a sub-domain may be another owner's.
+        """
+        if not self._by_pattern:
+            return None
+        for mailbox in map(self._mailbox, keys):
+            for pattern in (mailbox, f"*@{domain_of(mailbox)}"):
+                rule = self._by_pattern.get((skip, pattern))
+                if rule:
+                    return rule
+        return None
 
 
 def exclusions_of(directory: Directory, user_id: int) -> list[Exclusion]:
@@ -194,7 +234,7 @@ def forward_unsure(email: Email) -> Verdict | None:
         return None
     what = UNSURE.get(email.forward_unsure, email.forward_unsure)
     detail = f"{what}; forward that mail as an attachment, to the relay address alone"
-    return Verdict(Event.NO_MATCH, "forward_unsure", detail)
+    return Verdict(Event.NO_MATCH, FORWARD_UNSURE, detail)
 
 
 def nobody_named(everyone: Sequence[Person]) -> Verdict | None:
@@ -206,15 +246,12 @@ def nobody_named(everyone: Sequence[Person]) -> Verdict | None:
 
 
 def mail_excluded(
-    email: Email,
-    everyone: Sequence[Person],
-    exclusions: Iterable[Exclusion],
-    rules: AddressRules = NO_RULES,
+    email: Email, everyone: Sequence[Person], excluded: Excluded
 ) -> Verdict | None:
     """Skip a mail with a participant whose mail is not to be logged."""
     senders = (key for box in email.from_ if (key := address_key(box.address)))
     keys = [person.key for person in everyone]
-    rule = _first(exclusions, SkipKind.MAIL, [*keys, *senders], rules)
+    rule = excluded.first(SkipKind.MAIL, [*keys, *senders])
     if rule is None:
         return None
     return Verdict(Event.RULED_OUT, EXCLUDED_MAIL, f"{EXCLUDED} {rule.pattern}")
@@ -237,24 +274,30 @@ def nobody_left(left_out: Sequence[LeftOut]) -> Verdict:
 # ---------------------------------------------------------------- rules for a person
 
 
-def address_excluded(
-    person: Person, exclusions: Iterable[Exclusion], rules: AddressRules = NO_RULES
-) -> str:
+def address_excluded(person: Person, excluded: Excluded) -> str:
     """Leave out an address that is not to be looked up."""
-    rule = _first(exclusions, SkipKind.ADDRESS, (person.key,), rules)
+    rule = excluded.first(SkipKind.ADDRESS, (person.key,))
     return f"{EXCLUDED} {rule.pattern}" if rule else ""
 
 
 # ---------------------------------------------------------------- parts
 
 
-def participants(email: Email) -> tuple[Person, ...]:
+def participants(email: Email, more: Collection[str] = ()) -> tuple[Person, ...]:
     """Return everybody in To and Cc, an address once, To first.
 
     Whoever wrote an incoming mail comes before them.
+
+    Args:
+        email: The mail.
+        more: Further fields that count, by their places: `bcc`, `reply_to`.
     """
     people: dict[str, Person] = {}
     places = [(Place.TO, email.to), (Place.CC, email.cc)]
+    if Place.BCC in more:
+        places.append((Place.BCC, email.bcc))
+    if Place.REPLY_TO in more:
+        places.append((Place.REPLY_TO, email.reply_to))
     if email.incoming:
         places.insert(0, (Place.FROM, email.from_[:1]))
     for place, boxes in places:
@@ -268,25 +311,3 @@ def participants(email: Email) -> tuple[Person, ...]:
 def _person(box: Mailbox, place: Place) -> Person | None:
     key = address_key(box.address)
     return Person(key, box.address, box.name, place) if key else None
-
-
-def _first(
-    exclusions: Iterable[Exclusion],
-    skip: SkipKind,
-    keys: Iterable[str],
-    rules: AddressRules,
-) -> Exclusion | None:
-    """Return the first exclusion of a kind that covers one of the addresses.
-
-    Who is left out is left out in every spelling of the mailbox.
-    """
-    of_kind = [
-        (rules.mailbox(rule.pattern), rule) for rule in exclusions if rule.skip is skip
-    ]
-    if not of_kind:
-        return None
-    for mailbox in map(rules.mailbox, keys):
-        for pattern, rule in of_kind:
-            if covers(pattern, mailbox):
-                return rule
-    return None

@@ -97,3 +97,19 @@ async def test_a_list_of_objects_that_cannot_be_read(org, sandbox):
     org.schema._prefixes_at_s -= 10_000
     found = (await org.lookup.find([], records=[made["Case"]])).found.records
     assert set(found) == {made["Case"]}
+
+
+@pytest.mark.parametrize(("count", "calls_at_most"), [(220, 1), (3000, 7)])
+async def test_a_mail_to_many_is_looked_up_in_few_calls(
+    org, sandbox, count, calls_at_most
+):
+    """Every address is asked for, in statements that fit; the last one is found."""
+    last = f"person.number{count - 1}@customer.example"
+    sandbox.insert_raw("Contact", [{"LastName": "Last", "Email": last}])
+    await org.schema.get()
+    before = len(sandbox.calls.as_json())
+    result = await org.lookup.find(
+        [f"person.number{n}@customer.example" for n in range(count)]
+    )
+    assert list(result.found.candidates) == [last]
+    assert len(sandbox.calls.as_json()) - before <= calls_at_most

@@ -19,6 +19,7 @@ from relay.activity import (
     units,
     without_secrets,
 )
+from relay.activity.draft import MAX_RELATIONS, MAX_SHARED_CONTACTS
 from relay.config import MatchSettings
 from relay.core.model import (
     Attachment,
@@ -544,8 +545,8 @@ def test_a_named_person_has_no_part_in_the_mail() -> None:
     lead_, contact_ = ("Lead", "00Qa"), ("Contact", "003x")
     assert tagged(lead_, contact_, ("Case", "500a"), who=(ANNA,)) == [
         ("EmailMessage", [ANNA.id], "500a"),
-        ("Task", "00Qa", None),
         ("Task", "003x", None),
+        ("Task", "00Qa", None),
     ]
     assert tagged(lead_, contact_) == [("Task", "003x", None), ("Task", "00Qa", None)]
 
@@ -558,3 +559,49 @@ def test_what_an_email_message_cannot_relate_to_gets_a_task() -> None:
         ("EmailMessage", [ANNA.id], "500a"),
         ("Task", None, "a00"),
     ]
+
+
+# ---------------------------------------------------------------- many people
+
+
+def to_many(count: int, org: Org, mode: Mode) -> tuple[Draft, ...]:
+    """Draft a mail to so many Contacts."""
+    people = [contact(1, f"c{n}@x.example", id=f"003{n:015d}") for n in range(count)]
+    return drafts(*people, org=org, mode=mode)
+
+
+@pytest.mark.parametrize("count", [220, 3000])
+def test_a_mail_to_many_stays_within_the_limits(count: int) -> None:
+    """50 to an EmailMessage and to a shared Task, and everybody exactly once."""
+    for org in (Org(shared_activities=True), Org()):
+        first, *tasks = to_many(count, org, Mode.EMAIL_MESSAGE)
+        assert len(first.fields["ToIds"]) == MAX_RELATIONS
+        groups = [t.fields.get("TaskWhoIds") or [t.fields["WhoId"]] for t in tasks]
+        assert max(map(len, groups)) == (
+            MAX_SHARED_CONTACTS if org.shared_activities else 1
+        )
+        ids = [*first.fields["ToIds"], *(i for group in groups for i in group)]
+        assert sorted(ids) == sorted({f"003{n:015d}" for n in range(count)})
+        assert units(first.fields["ToAddress"]) <= 4000
+    every = to_many(count, Org(shared_activities=True), Mode.TASK)
+    assert len(every) == -(-count // MAX_SHARED_CONTACTS)
+
+
+def test_people_of_bcc_and_reply_to() -> None:
+    """Who is in Bcc stays there; whom an answer goes to got no mail."""
+    people = [
+        Person("anna@one.example", "anna@one.example", "", Place.BCC),
+        Person("bert@two.example", "bert@two.example", "", Place.REPLY_TO),
+    ]
+    mail, task = draft(
+        email(bcc=boxes("anna@one.example"), reply_to=boxes("bert@two.example")),
+        choose(people, found(ANNA, BERT), MatchSettings()),
+        mail_key="m",
+        owner=Owner(ADA),
+        mode=Mode.EMAIL_MESSAGE,
+        org=Org(),
+        received_at=NOON,
+    )
+    assert mail.fields["BccIds"] == [ANNA.id]
+    assert "ToIds" not in mail.fields
+    assert (task.object, task.fields["WhoId"]) == ("Task", BERT.id)

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from relay.config import MatchSettings
-from relay.core.model import Match, OpportunityRole, Person, Place
+from relay.core.model import Found, Match, OpportunityRole, Person, Place
 from relay.match import choose, missing
 from tests.fakes.values import contact, found, lead
 
@@ -164,3 +164,22 @@ def test_what_is_done_is_not_missing() -> None:
     assert (ids(left), [c.id for c in left.what]) == ([bert.id], [OTHER_DEAL])
     assert ids(missing(match, (), {ANNA.key})) == [bert.id]
     assert missing(match, (), ()) == match
+
+
+def test_an_address_in_another_spelling() -> None:
+    """The exact spelling wins; the rule says that it was another one."""
+    written, short = "mara+x@gmail.com", "mara@gmail.com"
+    mara = Person(written, written, "", Place.TO, (short,))
+    one, other = contact(1, written), contact(2, short)
+
+    def chosen(held: Found) -> list[tuple[str, str]]:
+        match = choose([mara], held, MatchSettings())
+        return [(c.id, c.rule) for c in match.who]
+
+    (exact,) = chosen(found(one, other))
+    assert exact[0] == one.id
+    assert "spelling" not in exact[1]
+    (spelt,) = chosen(found(other))
+    assert spelt[0] == other.id
+    assert spelt[1].endswith(", in another spelling of the address")
+    assert chosen(found()) == []

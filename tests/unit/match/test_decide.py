@@ -11,6 +11,7 @@ from relay.activity import Mode
 from relay.config import MatchSettings, SalesforceSettings
 from relay.core.automatic import Automatic, AutomaticKind
 from relay.core.directory import SkipKind
+from relay.core.mailboxes import AddressRules
 from relay.core.model import Activity, Found, NamedRecord
 from relay.core.org import FieldInfo, OrgSchema, SalesforceUser
 from relay.core.states import ActivityState, Event
@@ -533,3 +534,20 @@ def test_quoted_mail_is_kept_back() -> None:
         rules = {"match": match} | ({"without_quotes": cut} if cut else {})
         (task,) = decided(mail, found(ANNA), context(**rules), mode=Mode.TASK).drafts
         assert f"\n\n{text}\n\n" in task.fields["Description"]
+
+
+def test_every_spelling_is_asked_for_at_once() -> None:
+    """One question has the address as written and as its rule reads it."""
+    people = directory().read_by(AddressRules.of(["one.example: plus"]))
+    mail = replace(facts(), email=email(to=boxes("anna+x@one.example")))
+    question = ask(mail, context(people))
+    assert question.addresses == ["anna+x@one.example", "anna@one.example"]
+    assert decided(mail, found(ANNA), context(people)).drafts
+
+
+def test_a_tag_opens_no_unsure_forward() -> None:
+    """Nobody can tell what would be logged."""
+    mail = replace(
+        facts(BERT), email=email(forward_unsure="no_header", text=f"ref:{CASE}")
+    )
+    assert not ask(mail, context()).asks

@@ -8,6 +8,7 @@ import pytest
 
 from relay.core.directory import Directory, Role, SkipKind, User
 from relay.core.mailboxes import AddressRules
+from relay.core.model import Place
 from relay.core.states import Event
 from relay.match import OurAddresses, Plan, Verdict, exclusions_of, plan
 from tests.fakes.values import boxes, directory, email
@@ -53,6 +54,36 @@ def test_bcc_and_reply_to_are_not_looked_for() -> None:
         reply_to=boxes("other@three.example"),
     )
     assert keys(mail) == ["a@one.example"]
+    named = plan(mail, ours_of(), (), more_headers=("reply_to", "bcc")).people
+    assert [(person.key, person.place) for person in named] == [
+        ("a@one.example", Place.TO),
+        ("secret@two.example", Place.BCC),
+        ("other@three.example", Place.REPLY_TO),
+    ]
+
+
+def ours_of(*rules: str) -> OurAddresses:
+    """Return our addresses, with these rules for spellings."""
+    people = directory(accepted=("ada@corp.example",))
+    return OurAddresses(people.read_by(AddressRules.of(rules)), ("in.relay.example",))
+
+
+def test_everybody_is_looked_for() -> None:
+    """There is no limit unless an admin sets one."""
+    mail = email(to=boxes(*(f"c{n}@x.example" for n in range(3000))))
+    assert len(plan(mail, ours_of(), ()).people) == 3000
+
+
+def test_another_spelling_of_a_customer() -> None:
+    """By the rule of the domain; the address as it is written comes first."""
+    rules = ("gmail.com: plus dots", "two.example: alias corp.example")
+    mail = email(to=boxes("Mara+x@gmail.com", "kim@x.example", "lee@two.example"))
+    result = plan(mail, ours_of(*rules), ())
+    assert [(p.key, p.spellings) for p in result.people] == [
+        ("mara+x@gmail.com", ("mara@gmail.com",)),
+        ("kim@x.example", ()),
+    ]
+    assert [one.rule for one in result.left_out] == ["internal domain two.example"]
 
 
 @pytest.mark.parametrize(
