@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check test-all coverage lock deps example clean
+.PHONY: help install demo test mutants check test-all coverage lock deps example clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo '                (ARGS=--once ends after the table)'
 	@echo 'make test       all test suites that fit in a few minutes'
 	@echo 'make check      format, lint, types, layer contracts, sample config, docs'
+	@echo 'make mutants    read 20,000 mutated mails (MUTANTS=, MUTANTS_SEED=)'
 	@echo 'make test-all   everything, with long property and crash runs, on the wheel'
 	@echo 'make coverage   make test with a report of what no test reaches; fails below its floors'
 	@echo 'make deps       system programs that some tests use (PostgreSQL, swaks, …)'
@@ -81,6 +82,9 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev $(VENV)/.deps
 	$(PYTEST) -n auto --dist worksteal -m "not slow" $(ARGS)
+
+mutants: $(VENV)/.dev
+	$(PYTEST) -n 0 -m slow tests/fuzz/test_mutants.py $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
