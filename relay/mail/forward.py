@@ -83,12 +83,7 @@ _MAX_MORE: Final = {FROM: 3, DATE: 1, SUBJECT: 3, TO: 400, CC: 400, OTHER: 3}
 
 _QUOTE: Final = re.compile(r"[ \t]*(?:[>|] ?)+")
 _BARE_QUOTE: Final = re.compile(r"[ \t]*[>|] ?")
-_INVISIBLE: Final = str.maketrans(
-    dict.fromkeys(
-        "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
-    )
-    | {"\u00a0": " ", "\u202f": " "}
-)
+_INVISIBLE: Final = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _RULE: Final = re.compile(r"[-_=*\u2010-\u2015\u2500]{8,}")
 _AROUND: Final = (
     " \t-_=*~#<>|:\uff1a\u2010\u2011\u2012\u2013\u2014\u2015\u2500\u3010\u3011[]"
@@ -530,7 +525,7 @@ def _plain(raw: str, limit: int = _MAX_LINE) -> str:
     """Return a line without quote marks, marks of direction and blanks."""
     line = raw[:limit]
     if not line.isascii():
-        line = line.translate(_INVISIBLE)
+        line = _INVISIBLE.sub("", line).replace("\u00a0", " ").replace("\u202f", " ")
     quote = _QUOTE.match(line)
     if quote:
         line = line[quote.end() :]
