@@ -60,14 +60,15 @@ def decided(
     raw: bytes,
     mode: Mode = Mode.EMAIL_MESSAGE,
     known: Callable[[list[str]], Found] = held,
+    where: Context = CONTEXT,
 ) -> list[tuple[Email, Decision]]:
     """Return what is logged of a mail to Ada's address, and what becomes of it."""
     found = []
-    for one in to_log(parse(raw), USERS[1], CONTEXT):
+    for one in to_log(parse(raw), USERS[1], where):
         facts = MailFacts(one.email, "m", NOON, (USERS[1],))
-        question = ask(facts, CONTEXT)
+        question = ask(facts, where)
         answers = Answers(known(question.addresses), (), SCHEMA, mode)
-        found.append((one.email, decide(facts, question, answers, CONTEXT)))
+        found.append((one.email, decide(facts, question, answers, where)))
     return found
 
 
