@@ -85,10 +85,52 @@ class PresetRow:
         }
 
 
+_NOBODY_ELSE: Final[Mapping[str, Rule]] = {
+    "match.contact_condition": Rule("", "every Contact counts"),
+    "match.lead_condition": Rule("", "every Lead counts"),
+    "match.opportunity_condition": Rule("", "every open Opportunity counts"),
+    "match.account_opportunities": Rule(
+        value=False, ground="Opportunities come by contact role alone"
+    ),
+    "match.accounts": Rule([], "no Account is found by the domain of an address"),
+    "match.lookups": Rule([], "no records are found through the person"),
+    "match.more_objects": Rule([], "Contacts and Leads alone are looked for"),
+    "match.confidential": Rule("log", "no mark keeps a mail out"),
+    "match.body": Rule("full", "the whole text is kept"),
+    "match.body_rules": Rule([], "for everybody"),
+}
+"""Rules of the relay that neither model has."""
+
 _E2S: Final[Mapping[str, Rule]] = {
-    "match.several": Rule("all", "all, the oldest or the most active; all is usual"),
+    "match.objects": Rule(
+        ["contact", "lead", "person_account"], "Contacts and Leads, by To and Cc"
+    ),
+    "match.contact_email_fields": Rule(["Email"], "custom e-mail fields never match"),
+    "match.lead_email_fields": Rule(["Email"], "custom e-mail fields never match"),
+    "match.follow_converted_leads": Rule(
+        value=False, ground="a Lead that was converted is not looked for"
+    ),
+    "match.several": Rule(
+        "all", "its choices: all, oldest, most_activity; set the one you have there"
+    ),
     "match.opportunities": Rule("all", "all open ones in which a Contact has a role"),
+    "match.thread": Rule(value=False, ground="each mail is looked up by itself"),
+    "match.visibility": Rule("user", "it works with the rights of the user"),
     "match.internal_domains": Rule([], "every address in To and Cc is looked up"),
+    "match.record_tags": Rule("on", "(ref: ID) in the first 5,000 characters"),
+    "match.remove_tags": Rule(value=False, ground="tags stay in the text"),
+    **_NOBODY_ELSE,
+}
+
+_INBOX: Final[Mapping[str, Rule]] = {
+    "match.objects": Rule(
+        ["contact", "lead", "person_account"], "Contacts, Leads and person accounts"
+    ),
+    "match.contact_email_fields": Rule(["auto"], "every field of type e-mail"),
+    "match.lead_email_fields": Rule(["auto"], "every field of type e-mail"),
+    "match.several": Rule("all", "each record with the address"),
+    "match.visibility": Rule("user", "it works with the rights of the user"),
+    **_NOBODY_ELSE,
 }
 
 PRESETS: Final[Mapping[str, Preset]] = {
@@ -100,9 +142,17 @@ PRESETS: Final[Mapping[str, Preset]] = {
             "Salesforce's own Email to Salesforce.",
             _E2S,
             (
-                "for mail that fits no record there is no open Task: relay unmatched",
-                "mail that a program wrote is skipped as before: automatic.KIND",
+                "mail that fits no record makes no open Task: relay unmatched list",
+                "what is excluded is skipped, and does not wait to be assigned",
+                "mail that a program wrote is skipped: automatic.KIND",
+                "EmailMessages where the org has them, else Tasks: salesforce.write_as",
             ),
+        ),
+        Preset(
+            "inbox",
+            "Salesforce's integration for mailboxes: every e-mail field.",
+            _INBOX,
+            ("Opportunities, tags and your own domains stay as they are",),
         ),
     )
 }
