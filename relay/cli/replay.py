@@ -15,6 +15,7 @@ import click
 
 from relay.cli.entry import Failure, checked, run
 from relay.cli.output import clean, json_line, when
+from relay.core.filters import read_time
 from relay.core.past import PastFilter
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ LIMITS: Final = (
 
 
 def _time(text: str) -> datetime:
-    from relay.admin.inputs import since  # noqa: PLC0415 - `relay --help` has none
+    return read_time(text, datetime.now(UTC))
 
-    return since(text, datetime.now(UTC))
+
+def _end(text: str) -> datetime:
+    return read_time(text, datetime.now(UTC), end=True)
 
 
 def past_options(command: FC) -> FC:
@@ -62,8 +65,8 @@ def past_options(command: FC) -> FC:
         click.option(
             "--until",
             metavar="T",
-            callback=checked(_time),
-            help="Only mail received before then.",
+            callback=checked(_end),
+            help="Only mail received before then; a day is included.",
         ),
         click.option(
             "--since",
