@@ -35,6 +35,7 @@ from relay.smtp.replies import reply_line
 from relay.store import Store
 from relay.telemetry import get_logger, metrics
 from relay.telemetry.health import Health, HealthServer
+from relay.upkeep import Rematch
 from relay.web import ReleasePages, WebServer
 from relay.worker import Worker, WriteMode
 from relay.worker import explain as explain_mail
@@ -72,6 +73,7 @@ class App:
         intake: Accepts mails, or None without a role that takes them.
         smtp: The SMTP side, or None without the role.
         worker: The draining side, or None without the role.
+        rematch: Looks for records that appeared, beside the worker, or None.
         notices: Sends notices beside the worker, or None without a smarthost.
         org: The Salesforce org, or None without the role.
     """
@@ -102,6 +104,7 @@ class App:
         self.smtp: SMTPServer | None = None
         self.worker: Worker | None = None
         self.notices: NoticeService | None = None
+        self.rematch: Rematch | None = None
         self.org: Org | None = None
         self.health = health
         self.web: WebServer | None = None
@@ -176,6 +179,16 @@ class App:
                 directory=self.directory,
             )
             await self.worker.start(self._alive())
+            self.rematch = Rematch(
+                settings,
+                self._store,
+                self.org,
+                self.clock,
+                self.owner,
+                directory=self.directory,
+                paused=lambda: self.worker is None or self.worker.pause is not None,
+            )
+            self.rematch.start()
             await self._start_notices()
         if self.roles & {"smtp", "web"}:
             self._tasks.append(asyncio.create_task(self._tidy()))
@@ -280,6 +293,8 @@ class App:
             await self._close_intake(self.intake)
         if self.notices:
             await self.notices.drain(self.settings.smtp.drain_s)
+        if self.rematch:
+            await self.rematch.drain()
         if self.worker:
             await self.worker.drain(self.settings.smtp.drain_s)
         if self.health:

@@ -14,6 +14,7 @@ from relay.config.values import (
     BodyRule,
     Flag,
     InternalDomain,
+    Number,
     Section,
     Text,
     mistake,
@@ -199,6 +200,12 @@ class MatchSettings(Section):
         default="relay",
         description="user: only records that the rep can read in Salesforce; relay: "
         "all that the integration user can read.",
+    )
+    rematch_s: Number = Field(
+        default=900,
+        description="How often the relay looks whether records appeared for mail that "
+        "did not match, in seconds; one API call, and none while all mail matches. 0: "
+        "never.",
     )
     internal_domains: tuple[InternalDomain, ...] = Field(
         default=("auto",),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.core.model import Json
+    from relay.core.unmatched import Alias
 
 
 class Role(StrEnum):
@@ -264,6 +265,8 @@ class Directory:
     ended_tokens: Mapping[str, int] = field(default_factory=dict)
     delegates: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     address_rules: AddressRules = NO_RULES
+    aliases: Mapping[str, Alias] = field(default_factory=dict)
+    """Remembered addresses of records, by address key."""
     _live: _Tokens = field(init=False, repr=False, compare=False)
     _ended: _Tokens = field(init=False, repr=False, compare=False)
 

@@ -496,6 +496,20 @@ class Unsent:
 
 
 @dataclass(frozen=True, slots=True)
+class Resolution:
+    """A record on which a person wants a mail logged.
+
+    `key` is the address key of whom it stands for; empty: for nobody in particular.
+    """
+
+    record_id: str
+    object: str
+    name: str
+    actor: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MailState:
     """A mail as the store knows it: identity, and its ledger rows."""
 
@@ -504,6 +518,8 @@ class MailState:
     activities: tuple[Activity, ...]
     leased: bool
     """False: another live worker is busy with this mail; give the message back."""
+    resolved: tuple[Resolution, ...] = ()
+    """Records on which a person wants the mail."""
 
 
 # ------------------------------------------------------------------ log

@@ -96,3 +96,18 @@ class UnmatchedMessage:
     mail_id: int | None
     blob_id: str
     people: tuple[Person, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """An address that belongs to a record, as a person said; `key` is its address key.
+
+    It counts where no record has the address in an e-mail field.
+    """
+
+    key: str
+    record_id: str
+    object: str
+    name: str
+    added_by: str
+    added_at: datetime

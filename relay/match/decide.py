@@ -37,6 +37,7 @@ from relay.match.plan import (
     plan,
 )
 from relay.match.privacy import as_logged, body_mode, confidential
+from relay.match.resolved import alias_ids, gone, with_aliases, with_resolved
 from relay.match.tags import (
     NO_TAGS,
     Tags,
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 
     from relay.config.match import MatchSettings
     from relay.core.directory import Directory, User
-    from relay.core.model import Activity, Draft, Email, Person
+    from relay.core.model import Activity, Draft, Email, Person, Resolution
     from relay.core.org import OrgSchema, SalesforceUser
     from relay.match.plan import LeftOut
 
@@ -181,6 +182,7 @@ class MailFacts:
             deleted there.
         redraft: Set where Salesforce refused an earlier draft in this attempt.
         null_sender: Every copy came with `MAIL FROM:<>`.
+        resolved: Records on which a person wants the mail.
     """
 
     email: Email
@@ -190,6 +192,7 @@ class MailFacts:
     in_salesforce: tuple[Activity, ...] = ()
     redraft: Redraft | None = None
     null_sender: bool = False
+    resolved: tuple[Resolution, ...] = ()
 
     @property
     def begun(self) -> bool:
@@ -320,7 +323,8 @@ def ask(mail: MailFacts, context: Context) -> Question:
         for user in mail.users
     ]
     tags = tags_of(mail, context)
-    ends = [None if tags.ids and named_counts(each) else each.verdict for each in plans]
+    named = [*(one.record_id for one in mail.resolved), *tags.ids]
+    ends = [None if named and named_counts(each) else each.verdict for each in plans]
     goes_on = [each for each, end in zip(plans, ends, strict=True) if end is None]
     # A logged mail stays logged, whatever the rules say today.
     verdicts = tuple(None if mail.begun else end for end in ends)
@@ -337,7 +341,8 @@ def ask(mail: MailFacts, context: Context) -> Question:
         for one in each.left_out
         if one.address not in asked
     }
-    records = tags.ids if goes_on else ()
+    named += alias_ids(people.values(), context.directory.aliases)
+    records = tuple(dict.fromkeys(named)) if goes_on else ()
     if (mail.begun and rules.shadow) or not (people or records):
         return Question((), tuple(left_out.values()), verdicts, endings)
     users = {
@@ -348,6 +353,9 @@ def ask(mail: MailFacts, context: Context) -> Question:
     lines = [*kind, *left_out_lines(tuple(left_out.values()))]
     if people:
         lines.append(people_line(people.values(), goes_on))
+    if mail.resolved:
+        chosen = ", ".join(f"{one.object} {one.record_id}" for one in mail.resolved)
+        lines.append(TraceLine("resolved", str(len(mail.resolved)), chosen))
     return Question(
         tuple(people.values()),
         tuple(left_out.values()),
@@ -393,13 +401,19 @@ def decide(
     rep = rep_of(question, answers.users)
     found = readable_records(answers.found, rep)
     match = choose(question.people, found, context.match, rep=rep)
-    match = with_named(match, question.records, found)
+    match = with_aliases(match, question.people, context.directory.aliases, found)
+    tags = tags_of(mail, context).ids if question.records else ()
+    match = with_named(match, tags, found)
+    match = with_resolved(match, mail.resolved, found)
     if mail.begun:
         decision = _complete(mail, match, decision)
     else:
-        unused = not_used(question.records, found)
-        ignored = [TraceLine("tags", "ignored", f"{i}: {why}") for i, why in unused]
-        decision = replace(decision, steps=(*decision.steps, *ignored))
+        ignored = [
+            *(("tags", *one) for one in not_used(tags, found)),
+            *(("resolved", *one) for one in gone(mail.resolved, found)),
+        ]
+        told = [TraceLine(step, "ignored", f"{i}: {why}") for step, i, why in ignored]
+        decision = replace(decision, steps=(*decision.steps, *told))
         decision = _matched(match, question, decision)
     if not (decision.match.who or decision.match.what):
         return decision
@@ -407,8 +421,8 @@ def decide(
     if decision.owner is None:
         return decision
     planned = drafts(mail, decision, answers, context)
-    told = (*body_lines(mail, context), *plan_lines(planned))
-    decision = replace(decision, drafts=planned, steps=(*decision.steps, *told))
+    steps = (*decision.steps, *body_lines(mail, context), *plan_lines(planned))
+    decision = replace(decision, drafts=planned, steps=steps)
     return _shown_only(decision, answers) if context.rules.shadow else decision
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from relay.salesforce.access import Access
 from relay.salesforce.auth import TokenProvider
 from relay.salesforce.budget import Budget, CallStats
+from relay.salesforce.changes import Changes
 from relay.salesforce.client import Client
 from relay.salesforce.connection import Connection, Queries, Threads
 from relay.salesforce.files import UPLOADS, Files
@@ -40,6 +41,7 @@ class Org:
         records: Creates, updates, deletes and finds records.
         files: Uploads files and finds them.
         search: Records near people that no record has.
+        changes: People that were created or changed since a mark.
 
     Args:
         settings: Where the org is, and as whom.
@@ -68,6 +70,7 @@ class Org:
         self.access = Access(self._connection)
         self.lookup = Lookup(self._connection, self.schema)
         self.search = Search(self._connection, self.schema)
+        self.changes = Changes(self._connection, self.schema)
         self.records = Records(
             self._connection, self.schema, self.access, self.lookup.forget
         )

@@ -24,6 +24,7 @@ from relay.core.directory import (
 )
 from relay.core.errors import Conflict, NotFound
 from relay.core.mailboxes import DEFAULT_ADDRESS_RULES, AddressRules, senders
+from relay.core.unmatched import Alias
 from relay.store import schema
 from relay.store.values import dump, iso, load, maybe_moment, moment
 
@@ -204,6 +205,28 @@ class Edit:
         skip = self.connection.scalar(select(table.c.skip).where(this))
         return None if skip is None else [pattern, skip]
 
+    def alias(self, key: str) -> Json:
+        """Return what an address belongs to, as the audit keeps it; None: nothing."""
+        table = schema.aliases
+        row = self.connection.execute(select(table).where(table.c.key == key)).first()
+        return None if row is None else [row.record_id, row.object, row.name]
+
+    def set_alias(self, key: str, value: Json) -> None:
+        """Let an address belong to a record as `alias` returns it; None: to none."""
+        table = schema.aliases
+        self.connection.execute(delete(table).where(table.c.key == key))
+        if value is not None:
+            record_id, sobject, name = value
+            new = insert(table).values(
+                key=key,
+                record_id=record_id,
+                object=sobject,
+                name=name,
+                added_at=self.now,
+                added_by=self.actor,
+            )
+            self.connection.execute(new)
+
     def is_from_salesforce(self, user_id: int, key: str) -> bool:
         """Say whether an accepted address is one that Salesforce alone named."""
         return self._source(user_id, key) == Source.SALESFORCE
@@ -303,6 +326,7 @@ def read_directory(connection: Connection, now: int) -> Directory:
         ended_tokens=read_ended_tokens(connection),
         delegates=delegates,
         address_rules=rules,
+        aliases=read_aliases(connection),
     )
 
 
@@ -378,6 +402,22 @@ def read_exclusions(connection: Connection) -> list[Exclusion]:
         Exclusion(row.pattern, row.user_id, SkipKind(row.skip), row.confirmed)
         for row in connection.execute(select(table).order_by(table.c.id))
     ]
+
+
+def read_aliases(connection: Connection) -> dict[str, Alias]:
+    """Return the remembered addresses of records, by address key."""
+    query = select(schema.aliases).order_by(schema.aliases.c.key)
+    return {
+        row.key: Alias(
+            row.key,
+            row.record_id,
+            row.object,
+            row.name,
+            row.added_by,
+            moment(row.added_at),
+        )
+        for row in connection.execute(query)
+    }
 
 
 def read_settings(connection: Connection) -> dict[str, Json]:

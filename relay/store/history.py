@@ -15,10 +15,11 @@ from sqlalchemy import delete, insert, select, update
 from relay.core.addresses import address_key, fold_ascii
 from relay.core.directory import SkipKind, Source, User
 from relay.core.errors import Conflict, NotFound
+from relay.core.states import IN_SALESFORCE
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.edits import edit_directory, read_settings, read_users
-from relay.store.values import iso, load, replace_value, stamp
+from relay.store.values import chunks, iso, load, replace_value, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +40,8 @@ _FOR_GOOD: Final = {
     "api_token_remove": "the relay kept a digest of the token alone; make a new one: "
     "relay token add NAME",
     "api_token_add": "remove the token by its name: relay token remove NAME",
+    "unmatched_unresolve": "choose the records again: relay "
+    "unmatched resolve ID RECORD",
     "address_claim": "a code that was mailed expires by itself",
 }
 """Changes that cannot be taken back, with what helps."""
@@ -427,6 +430,36 @@ def _undo_settings(edit: Edit, change: _Change) -> str:
     return f"{', '.join(change.old)} are as before {change.subject}"
 
 
+def _undo_alias(edit: Edit, change: _Change) -> str:
+    """Let an address belong to its record again."""
+    key = change.subject
+    now = edit.alias(key)
+    if now != change.new:
+        raise change.moved_on(now or "nobody's", key)
+    edit.set_alias(key, change.old)
+    edit.done("alias_add" if change.old else "alias_remove", key, now, change.old)
+    if change.old is None:
+        return f"{key} belongs to no record any more"
+    return f"{key} belongs to {change.old[1]} {change.old[0]} again"
+
+
+def _undo_resolve(edit: Edit, change: _Change) -> str:
+    """Forget on which records a person wanted mails, and what was remembered then."""
+    a, r = schema.activities.c, schema.resolutions.c
+    sure = [state.value for state in IN_SALESFORCE]
+    for mails in chunks(change.new["mails"]):
+        edit.refuse_if(
+            select(a.id).where(a.mail_id.in_(mails), a.state.in_(sure)).limit(1),
+            "the mail is in Salesforce by now; relay undo ID takes it out again",
+        )
+    for numbers in chunks(change.new["resolutions"]):
+        edit.connection.execute(delete(schema.resolutions).where(r.id.in_(numbers)))
+    for key in change.new["remembered"]:
+        edit.set_alias(key, (change.old or {}).get(key))
+    edit.done("unmatched_unresolve", change.subject, change.new, None)
+    return f"nobody has chosen records for {change.subject}"
+
+
 _UNDO: Final[Mapping[str, Callable[[Edit, _Change], str]]] = {
     "user_email": _undo_email,
     "user_add": _undo_add,
@@ -439,4 +472,7 @@ _UNDO: Final[Mapping[str, Callable[[Edit, _Change], str]]] = {
     "exclude_remove": _undo_exclusion,
     "setting_set": _undo_setting,
     "settings_set": _undo_settings,
+    "unmatched_resolve": _undo_resolve,
+    "alias_add": _undo_alias,
+    "alias_remove": _undo_alias,
 }

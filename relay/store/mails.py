@@ -30,6 +30,7 @@ from relay.store import schema
 from relay.store.context import Part
 from relay.store.ledger import activity_of
 from relay.store.settlement import messages_leased
+from relay.store.unmatched import resolutions_of
 from relay.store.values import chunks, dump, load, maybe_moment, stamp, text
 
 if TYPE_CHECKING:
@@ -404,7 +405,10 @@ def _mail_states(
         query = select(activities).where(activities.c.mail_id.in_(part))
         for row in connection.execute(query.order_by(activities.c.id)):
             rows[row.mail_id].append(activity_of(row))
+    chosen = resolutions_of(connection, leases)
     return {
-        mail_id: MailState(mail_id, key, tuple(rows[mail_id]), leased)
+        mail_id: MailState(
+            mail_id, key, tuple(rows[mail_id]), leased, chosen.get(mail_id, ())
+        )
         for mail_id, (key, leased) in leases.items()
     }

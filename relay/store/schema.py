@@ -600,6 +600,8 @@ resolutions: Final = Table(
     Column("record_id", String(18), nullable=False),
     Column("object", Text, nullable=False),
     Column("name", Text, nullable=False),
+    # The address key of whom it stands for; empty: for nobody in particular.
+    Column("key", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     UniqueConstraint("mail_id", "record_id"),

@@ -16,20 +16,34 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import delete, func, insert, select
 
 from relay.core.addresses import address_key
-from relay.core.model import Person, Place
-from relay.core.states import State
+from relay.core.errors import Conflict, NotFound
+from relay.core.model import Person, Place, Resolution
+from relay.core.states import Event, State
 from relay.core.unmatched import SearchHit, UnmatchedMessage
 from relay.store import schema
 from relay.store.context import Part
+from relay.store.edits import edit_directory, read_aliases
+from relay.store.queue import apply_event
 from relay.store.settlement import write_people
-from relay.store.values import SECOND, chunks, dump, load, moment, replace_value, stamp
+from relay.store.values import (
+    SECOND,
+    chunks,
+    dump,
+    load,
+    moment,
+    replace_value,
+    stamp,
+    text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection, Row, Select
 
-    from relay.core.unmatched import UnmatchedFilter
+    from relay.core.model import Json
+    from relay.core.unmatched import Alias, UnmatchedFilter
+    from relay.store.edits import Edit
 
 NO_RECORD: Final = "no_record"
 """The reason of a message that was looked up and has no record."""
@@ -84,6 +98,115 @@ class Unmatched(Part):
             count += part
         return count
 
+    # ------------------------------------------------------------ decisions
+
+    async def resolve(
+        self,
+        ids: Collection[str],
+        records: Sequence[Resolution],
+        actor: str,
+        *,
+        remember: Mapping[str, Resolution] | None = None,
+    ) -> list[str]:
+        """Have mails logged on records that a person chose; return the requeued ids.
+
+        Decision, remembered addresses and requeue are one transaction: a crash leaves
+        all or nothing, and the worker goes on from there. Copies of the mails that are
+        unmatched as well come along. To choose a record again changes nothing.
+
+        Args:
+            ids: Messages that are unmatched.
+            records: On which their mails are wanted.
+            actor: Who chose.
+            remember: By address key, the record that it belongs to from now on.
+
+        Raises:
+            Conflict: One of the messages is not unmatched; nothing was changed.
+        """
+
+        def work(edit: Edit) -> list[str]:
+            rows = _locked(edit.connection, ids)
+            mails = sorted({row.mail_id for row in rows if row.mail_id is not None})
+            added = [
+                number
+                for mail_id in mails
+                for one in records
+                if (number := _add(edit, mail_id, one)) is not None
+            ]
+            kept = [_remember(edit, key, one) for key, one in (remember or {}).items()]
+            apply_event(edit.connection, Event.REQUEUE, rows, actor, edit.now)
+            subject = rows[0].id if len(rows) == 1 else f"{len(rows)} messages"
+            new = {
+                "records": [f"{one.object} {one.record_id}" for one in records],
+                "mails": mails,
+                "resolutions": added,
+                "remembered": [key for key, _ in kept],
+            }
+            old = {key: before for key, before in kept if before}
+            edit.done("unmatched_resolve", subject, old or None, new)
+            return [row.id for row in rows]
+
+        done = await edit_directory(self._context, actor, work)
+        self._context.ring()
+        return done
+
+    async def requeue(self, ids: Collection[str], actor: str) -> list[str]:
+        """Have those of the messages matched anew that are still unmatched."""
+        now = self._context.now()
+
+        def work(connection: Connection) -> list[str]:
+            rows: list[Row[Any]] = []
+            for part in chunks(sorted(set(ids))):
+                query = select(schema.messages).where(
+                    m.id.in_(part), m.state == State.UNMATCHED
+                )
+                rows += connection.execute(query.order_by(m.id).with_for_update()).all()
+            apply_event(connection, Event.REQUEUE, rows, actor, now)
+            return [row.id for row in rows]
+
+        done = await self._context.write(work)
+        if done:
+            self._context.ring()
+        return done
+
+    async def ids_by_addresses(self, keys: Collection[str]) -> list[str]:
+        """Return the unmatched messages in which one of these people takes part."""
+        await self.fill()
+
+        def work(connection: Connection) -> list[str]:
+            found: set[str] = set()
+            for part in chunks(sorted(set(keys))):
+                query = (
+                    select(p.message_id)
+                    .join(schema.messages, m.id == p.message_id)
+                    .where(p.key.in_(part), m.state == State.UNMATCHED)
+                )
+                found.update(connection.scalars(query))
+            return sorted(found)
+
+        return await self._context.read(work)
+
+    async def aliases(self) -> list[Alias]:
+        """Return the remembered addresses of records, by address."""
+        return list((await self._context.read(read_aliases)).values())
+
+    async def forget_alias(self, key: str, actor: str) -> None:
+        """Let an address belong to no record any more.
+
+        Raises:
+            NotFound: It belongs to none.
+        """
+
+        def work(edit: Edit) -> None:
+            before = edit.alias(key)
+            if before is None:
+                problem = f"no record is remembered for {key!r}"
+                raise NotFound(problem)
+            edit.set_alias(key, None)
+            edit.done("alias_remove", key, before, None)
+
+        await edit_directory(self._context, actor, work)
+
     # ------------------------------------------------------------ searches
 
     async def searched(
@@ -129,6 +252,75 @@ class Unmatched(Part):
                 )
 
         await self._context.write(work)
+
+
+# ------------------------------------------------------------------ decisions
+
+
+def _add(edit: Edit, mail_id: int, one: Resolution) -> int | None:
+    """Keep a choice for a mail; None: it was made before."""
+    r = schema.resolutions.c
+    known = select(r.id).where(r.mail_id == mail_id, r.record_id == one.record_id)
+    if edit.connection.scalar(known) is not None:
+        return None
+    new = insert(schema.resolutions).values(
+        mail_id=mail_id,
+        record_id=one.record_id,
+        object=one.object,
+        name=text(one.name),
+        key=text(one.key),
+        actor=one.actor,
+        at=edit.now,
+    )
+    return int(edit.connection.scalar(new.returning(r.id)) or 0)
+
+
+def _remember(edit: Edit, key: str, one: Resolution) -> tuple[str, Json]:
+    """Let an address belong to a record; return it with what it belonged to before."""
+    before = edit.alias(key)
+    edit.set_alias(key, [one.record_id, one.object, text(one.name)])
+    return key, before
+
+
+def resolutions_of(
+    connection: Connection, mail_ids: Collection[int]
+) -> dict[int, tuple[Resolution, ...]]:
+    """Return on which records people want mails, in the order of their choice."""
+    r = schema.resolutions.c
+    found: dict[int, tuple[Resolution, ...]] = {}
+    for part in chunks(sorted(mail_ids)):
+        query = select(schema.resolutions).where(r.mail_id.in_(part)).order_by(r.id)
+        for row in connection.execute(query):
+            one = Resolution(row.record_id, row.object, row.name, row.actor, row.key)
+            found[row.mail_id] = (*found.get(row.mail_id, ()), one)
+    return found
+
+
+def _locked(connection: Connection, ids: Collection[str]) -> list[Row[Any]]:
+    """Return messages and their copies that are unmatched, locked.
+
+    Raises:
+        Conflict: One of them is not unmatched any more; nothing is to be changed.
+    """
+    wanted = sorted(set(ids))
+    rows: dict[str, Row[Any]] = {}
+    for part in chunks(wanted):
+        query = select(schema.messages).where(m.id.in_(part)).order_by(m.id)
+        for row in connection.execute(query.with_for_update()):
+            rows[row.id] = row
+    for ident in wanted:
+        if ident not in rows or rows[ident].state != State.UNMATCHED:
+            state = rows[ident].state if ident in rows else "unknown"
+            problem = f"{ident} is {state} by now, not unmatched; nothing was changed"
+            raise Conflict(problem)
+    mails = sorted({row.mail_id for row in rows.values() if row.mail_id is not None})
+    for part in chunks(mails):
+        query = select(schema.messages).where(
+            m.mail_id.in_(part), m.state == State.UNMATCHED
+        )
+        for row in connection.execute(query.order_by(m.id).with_for_update()):
+            rows[row.id] = row
+    return [rows[ident] for ident in sorted(rows)]
 
 
 # ------------------------------------------------------------------ reading

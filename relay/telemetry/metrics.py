@@ -258,6 +258,10 @@ FILES_NOW: Final = Gauge(
     multiprocess_mode=_LOOKED_UP,
 )
 
+REMATCHED: Final = Counter(
+    "relay_rematched_total",
+    "Unmatched messages that were queued again because a record appeared.",
+)
 NOTICES_SENT: Final = Counter(
     "relay_notices_sent_total",
     "Attempts to send a notice to a user, by kind and by what came of them.",

@@ -286,6 +286,7 @@ def facts_of(mail: BatchMail) -> MailFacts:
         tuple(mail.sure),
         refused,
         null_sender=all(item.claimed.null_sender for item in mail.items),
+        resolved=mail.mail.resolved,
     )
 
 

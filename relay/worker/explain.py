@@ -109,7 +109,12 @@ async def explain(  # noqa: PLR0913 - what a decision rests on
     content = relay.mail.content_of(email, user.time_zone)
     state = await store.mails.find(key1, key2, content)
     if state:
-        mail = replace(mail, key=state.key, in_salesforce=in_salesforce(state))
+        mail = replace(
+            mail,
+            key=state.key,
+            in_salesforce=in_salesforce(state),
+            resolved=state.resolved,
+        )
         question = ask(mail, decisions.context)
     if not question.asks:
         decision = decide(mail, question, None, decisions.context)

@@ -48,6 +48,7 @@ def end(relay: Any, *people: Person, subject: str = "The offer") -> str:
 
     async def job(store: Store) -> None:
         (claimed,) = await store.queue.claim(OWNER, 1, 60)
+        await store.mails.join(OWNER, [(ident, ident, ident + "2", "")])
         detail = "no Contact or open Lead has one of these addresses"
         await store.ledger.advance(
             OWNER,
@@ -99,7 +100,7 @@ def test_show_has_candidates_with_scores_and_reasons(relay: Any, org: Any) -> No
     assert scores == sorted(scores, reverse=True)
     text = relay("unmatched", "show", ident).stdout
     assert "Mara L. <lindqvist@acme.example>" in text
-    assert "address is the last name" in " ".join(person["candidates"][0]["reasons"])
+    assert "first name and initial fit" in " ".join(person["candidates"][0]["reasons"])
     assert "same domain as" in " ".join(text.split())
 
 
@@ -135,3 +136,160 @@ def test_a_message_that_is_not_unmatched_is_named(relay: Any, ada: Any) -> None:
     line = relay.error("unmatched", "show", ident, status=1)
     assert f"{ident} is queued, not unmatched" in line
     assert "Nothing is unmatched" in relay("unmatched", "list").stdout
+
+
+# ------------------------------------------------------------ deciding
+
+
+def record(org: Any, name: str, field: str, value: str) -> str:
+    """Return the id of a record of the org."""
+    return next(str(r["Id"]) for r in org.rows.all(name) if r[field] == value)
+
+
+def messages(relay: Any) -> dict[str, str]:
+    """Return the states of all messages."""
+    return {row["id"]: row["state"] for row in relay.json("log")}
+
+
+@pytest.fixture
+def mara(org: Any) -> str:
+    return record(org, "Contact", "Email", "mara@acme.example")
+
+
+def joined(relay: Any, ident: str) -> tuple[Any, ...]:
+    """Return the records chosen for a message's mail, as a worker reads them."""
+
+    async def job(store: Store) -> tuple[Any, ...]:
+        (claimed,) = await store.queue.claim(OWNER, 1, 60)
+        assert claimed.id == ident
+        states = await store.mails.join(OWNER, [(ident, ident, ident + "2", "")])
+        return states[ident].resolved
+
+    return relay.in_store(job)
+
+
+def test_resolve_keeps_the_choice_and_queues_the_message(
+    relay: Any, org: Any, mara: str
+) -> None:
+    """15 characters are enough; the address is remembered where that is asked for."""
+    ident = end(relay, MARA)
+    (row,) = relay.json("unmatched", "resolve", ident, mara[:15], "--remember")
+    assert row["records"] == [f"Contact {mara}"]
+    assert row["remembered"] == [MARA.key]
+    assert messages(relay) == {ident: "queued"}
+    (kept,) = relay.json("unmatched", "remembered")
+    assert (kept["address"], kept["id"], kept["name"]) == (
+        MARA.key,
+        mara,
+        "Mara Lindqvist",
+    )
+    (chosen,) = joined(relay, ident)
+    assert (chosen.record_id, chosen.name) == (mara, "Mara Lindqvist")
+    assert MARA.key in relay("unmatched", "remembered").stdout
+    relay("unmatched", "forget", MARA.key)
+    assert relay.json("unmatched", "remembered") == []
+    (change,) = relay.json("history", "--limit", "1")
+    relay("history", "undo", str(change["id"]))
+    assert len(relay.json("unmatched", "remembered")) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["ID"], 2, "name the record"),
+        (["MARA"], 2, "either message ids or filters"),
+        (["ID", "003000000000001AAB"], 2, "is no record id"),
+        (["ID", "003000000000999"], 1, "no record 003000000000999"),
+        (["ID", "USER"], 2, "nothing can be logged on a record of User"),
+        (["ID", "MARA", "--reason", "no_record"], 2, "either message ids or filters"),
+        (["ID", "MARA", "ACME", "--remember"], 2, "an address belongs to one record"),
+        (["TWO", "MARA", "--remember"], 2, "--for ADDRESS"),
+        (["ID", "MARA", "--remember", "--for", "z@z.example"], 2, "takes no part"),
+        (["WAITING", "MARA"], 1, "is queued, not unmatched"),
+    ],
+)
+def test_slips_of_resolve_change_nothing(
+    relay: Any, org: Any, mara: str, words: list[str], status: int, said: str
+) -> None:
+    """Each is one line that names the mend; the message stays as it is."""
+    other = Person("b@b.example", "b@b.example", "", Place.CC)
+    names = {
+        "ID": end(relay, MARA),
+        "TWO": end(relay, MARA, other),
+        "WAITING": relay.put("Waiting")[0],
+        "MARA": mara,
+        "ACME": record(org, "Account", "Name", "Acme Tools"),
+        "USER": record(org, "User", "Username", "ada@corp.example"),
+    }
+    before = messages(relay)
+    line = relay.error(
+        "unmatched",
+        "resolve",
+        *(names.get(word, word) for word in words),
+        status=status,
+    )
+    assert said in line
+    assert messages(relay) == before
+
+
+def test_many_are_shown_before_they_are_changed(
+    relay: Any, org: Any, mara: str
+) -> None:
+    """By a filter: the count first; without a terminal only with --yes."""
+    ids = {end(relay, MARA, subject=f"Offer {n}") for n in range(7)}
+    other = end(relay, Person("z@z.example", "z@z.example", "", Place.TO))
+    asked = relay("unmatched", "resolve", mara, "--domain", "acme.example", status=1)
+    assert "7 messages to resolve:" in asked.stderr
+    assert "… and 2 more" in asked.stderr
+    assert "--yes" in asked.stderr
+    assert set(messages(relay).values()) == {"unmatched"}
+    done = relay.json("unmatched", "resolve", mara, "--domain", "acme.example", "--yes")
+    assert {row["id"] for row in done} == ids
+    assert messages(relay)[other] == "unmatched"
+    none = relay.error("unmatched", "rematch", "--address", "q@q.example", status=1)
+    assert "no unmatched message fits" in none
+
+
+def test_ignore_leaves_the_people_out(relay: Any, org: Any) -> None:
+    """For the user of the message; the message is decided anew."""
+    ident = end(relay, MARA)
+    (row,) = relay.json("unmatched", "ignore", ident)
+    assert row == {"id": ident, "left_out": [MARA.key]}
+    (rule,) = relay.json("exclude", "list")
+    assert (rule["pattern"], rule["user"], rule["skip"]) == (
+        MARA.key,
+        "ada@corp.example",
+        "address",
+    )
+    assert messages(relay) == {ident: "queued"}
+
+
+def test_a_whole_domain_is_left_out_with_a_warning(relay: Any, org: Any) -> None:
+    """Free mail, and a domain with records, need a second look."""
+    ident = end(relay, MARA, Person("z@gmail.com", "z@gmail.com", "", Place.CC))
+    relay("unmatched", "show", ident)
+    words = ("unmatched", "ignore", ident, "--whole-domain", "--org")
+    asked = relay(*words, status=1)
+    assert "gmail.com is free mail" in asked.stderr
+    assert "there are records in acme.example" in asked.stderr
+    assert relay.json("exclude", "list") == []
+    relay(*words, "--yes")
+    rules = {(row["pattern"], row["user"]) for row in relay.json("exclude", "list")}
+    assert rules == {("*@gmail.com", None), ("*@acme.example", None)}
+
+
+def test_only_those_of_the_filter_are_left_out(relay: Any, org: Any) -> None:
+    """Who else takes part may still be matched."""
+    nobody = end(relay)
+    end(relay, MARA, Person("z@z.example", "z@z.example", "", Place.CC))
+    relay("unmatched", "ignore", "--domain", "z.example", "--yes")
+    assert [row["pattern"] for row in relay.json("exclude", "list")] == ["z@z.example"]
+    line = relay.error("unmatched", "ignore", nobody, status=2)
+    assert "nobody in these messages" in line
+
+
+def test_rematch_by_hand(relay: Any, ada: Any) -> None:
+    """Needs no Salesforce: the worker asks."""
+    ident = end(relay, MARA)
+    assert relay.json("unmatched", "rematch", ident) == [{"id": ident}]
+    assert messages(relay) == {ident: "queued"}

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete
 
-from relay.core.model import Person, Place
+from relay.core.errors import Conflict, NotFound
+from relay.core.model import Draft, LedgerUpdate, Person, Place, Resolution
 from relay.core.queue import Settlement
-from relay.core.states import Event
+from relay.core.states import ActivityState, Event
 from relay.core.unmatched import SearchHit, UnmatchedFilter
 from relay.store import schema, unmatched
 
@@ -134,3 +135,131 @@ async def test_searches_are_kept_for_a_while(store, clock):
     clock.move(8 * 86_400)
     await store.unmatched.keep_search({CARL: ()})
     assert await store.unmatched.searched([BOB, CARL], 1e9) == {CARL.key: ()}
+
+
+# ------------------------------------------------------------ decisions
+
+ACME = Resolution("001000000000001AAA", "Account", "Acme", "test")
+MARA = Resolution("003000000000001AAA", "Contact", "Mara", "test", BOB.key)
+
+
+@pytest.fixture
+def copies(store, owner, put):
+    """End copies of one mail as unmatched; return their ids."""
+
+    async def copies(count, key="k"):
+        ids = await put(count)
+        claimed = await store.queue.claim(owner, count, 60)
+        await store.mails.join(owner, [(one.id, key, f"{key}2", "") for one in claimed])
+        await store.ledger.advance(
+            owner,
+            settlements=[
+                Settlement(
+                    *(one.id, one.attempt, Event.NO_MATCH, "no_record"), unknown=(BOB,)
+                )
+                for one in claimed
+            ],
+        )
+        return ids
+
+    return copies
+
+
+async def state(store, ident):
+    return (await store.log.show(ident))["state"]
+
+
+async def test_a_choice_is_kept_with_its_mail_and_queues_every_copy(
+    store, owner, copies
+):
+    """One transaction; the worker that joins the mail sees it."""
+    first, second = await copies(2)
+    assert await store.unmatched.resolve([first], [ACME, MARA], "test") == [
+        first,
+        second,
+    ]
+    assert [await state(store, one) for one in (first, second)] == ["queued"] * 2
+    claimed = await store.queue.claim(owner, 2, 60)
+    states = await store.mails.join(owner, [(c.id, "k", "k2", "") for c in claimed])
+    assert {one.resolved for one in states.values()} == {(ACME, MARA)}
+    assert (await store.mails.find("k", "k2")).resolved == (ACME, MARA)
+    # The attempts name who decided.
+    shown = await store.log.show(first)
+    assert shown["trace"][-1]["detail"] == "by test"
+
+
+async def test_a_message_that_is_not_unmatched_changes_nothing(store, copies):
+    """All or none; to choose twice is to choose once."""
+    (other,) = await copies(1, key="other")
+    (first,) = await copies(1)
+    await store.unmatched.resolve([first], [ACME], "test")
+    with pytest.raises(Conflict, match=f"{first} is queued by now"):
+        await store.unmatched.resolve([other, first], [MARA], "test")
+    with pytest.raises(Conflict, match="is unknown by now"):
+        await store.unmatched.resolve(["0" * 26], [MARA], "test")
+    assert await state(store, other) == "unmatched"
+    assert (await store.mails.find("other", "other2")).resolved == ()
+
+
+async def test_a_choice_can_be_taken_back(store, copies):
+    """With what was remembered; not once the mail is in Salesforce."""
+    (first,) = await copies(1)
+    await store.unmatched.resolve([first], [MARA], "test", remember={BOB.key: MARA})
+    assert [one.record_id for one in await store.unmatched.aliases()] == [
+        MARA.record_id
+    ]
+    assert (await store.directory.load()).aliases[BOB.key].name == "Mara"
+    (row,) = await store.history.find(limit=1)
+    assert row["action"] == "unmatched_resolve"
+    await store.history.undo(row["id"], "test")
+    assert (await store.mails.find("k", "k2")).resolved == ()
+    assert await store.unmatched.aliases() == []
+    (back,) = await store.history.find(limit=1)
+    with pytest.raises(Conflict, match="relay unmatched resolve"):
+        await store.history.undo(back["id"], "test")
+
+
+async def test_a_choice_of_a_logged_mail_stays(store, owner, copies):
+    """Its records are taken out by another way."""
+    (first,) = await copies(1)
+    await store.unmatched.resolve([first], [MARA], "test")
+    (row,) = await store.history.find(limit=1)
+    (claimed,) = await store.queue.claim(owner, 1, 60)
+    states = await store.mails.join(owner, [(claimed.id, "k", "k2", "")])
+    mail = states[claimed.id]
+    draft = Draft("task:x", "key", "Task", {}, "resolved")
+    await store.ledger.advance(owner, plans=[(mail.id, [draft])])
+    await store.ledger.advance(
+        owner, ledger=[LedgerUpdate("key", ActivityState.SENT, sent_at=None)]
+    )
+    with pytest.raises(Conflict, match="relay undo ID"):
+        await store.history.undo(row["id"], "test")
+
+
+async def test_remembered_addresses_are_edits(store, copies):
+    """Forgetting one is an edit of its own, and can be taken back."""
+    (first,) = await copies(1)
+    await store.unmatched.resolve([first], [MARA], "test", remember={BOB.key: MARA})
+    with pytest.raises(NotFound, match="no record is remembered"):
+        await store.unmatched.forget_alias("x@y.example", "test")
+    await store.unmatched.forget_alias(BOB.key, "test")
+    assert (await store.directory.load()).aliases == {}
+    (row,) = await store.history.find(limit=1)
+    said = await store.history.undo(row["id"], "test")
+    assert said == f"{BOB.key} belongs to Contact {MARA.record_id} again"
+    (again,) = await store.history.find(limit=1)
+    await store.history.undo(again["id"], "test")
+    assert await store.unmatched.aliases() == []
+    with pytest.raises(Conflict, match="was taken back already"):
+        await store.history.undo(row["id"], "test")
+
+
+async def test_messages_are_found_by_their_addresses(store, end):
+    """Those that are unmatched now, whatever the number of addresses."""
+    first, second = await end(BOB), await end(BOB, CARL)
+    await end()
+    keys = [BOB.key, "nobody@x.example"]
+    assert await store.unmatched.ids_by_addresses(keys) == [first, second]
+    assert await store.unmatched.requeue([first, first], "relay") == [first]
+    assert await store.unmatched.requeue([first], "relay") == []
+    assert await store.unmatched.ids_by_addresses(keys) == [second]

@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.Column("record_id", sa.String(18), nullable=False),
         sa.Column("object", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_resolutions"),
