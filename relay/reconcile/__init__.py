@@ -2,5 +2,6 @@
 
 `records.Reconciliation` walks the ledger and the time in which records were made, and
 returns a `report.Report` of differences. With `fix`, missing records are queued to be
-written again. Nothing is printed here.
+written again. `undo.undo` takes a logged mail
+out of Salesforce again. Nothing is printed here.
 """

@@ -478,9 +478,17 @@ def named(connection: Connection, event: Event, ids: Sequence[str]) -> list[Row[
 
 
 def apply_event(
-    connection: Connection, event: Event, rows: list[Row[Any]], actor: str, now: int
+    connection: Connection,
+    event: Event,
+    rows: list[Row[Any]],
+    actor: str,
+    now: int,
+    *,
+    trace: str = "[]",
 ) -> list[tuple[str, State, State]]:
     """Change messages as a person asked, with their attempts and the audit.
+
+    `trace` has the steps of what was done for it.
 
     Raises:
         IllegalTransition: One of them cannot take the event.
@@ -491,7 +499,7 @@ def apply_event(
         old = State(row.state)
         new = next_state(old, event)
         changed.append((row.id, old, new))
-        records.append(attempt_record(row, now, event, new, actor=actor))
+        records.append(attempt_record(row, now, event, new, actor=actor, trace=trace))
     values: dict[str, Any] = {"reason": event.value, "detail": f"by {actor}"}
     if event in DUE_AGAIN:
         values |= {

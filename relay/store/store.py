@@ -32,6 +32,7 @@ from relay.store.refusals import Refusals
 from relay.store.sender import SenderFacts
 from relay.store.shared import Leases, OrgPauses, SharedFacts, UsageCounts
 from relay.store.spool import Spool, private_temporary_folder
+from relay.store.undo import Undo
 from relay.store.unmatched import Unmatched
 from relay.telemetry import get_logger
 
@@ -75,6 +76,7 @@ class Store:
         history: Who changed what, and taking it back.
         sender: What sender trust must not forget.
         unmatched: What did not match, its people, and what was decided.
+        undo: Logged mails whose records are taken out of Salesforce.
         shared: Small facts that all relays on one database share, by key.
         leases: Named rights that one process of all relays has at a time.
         pauses: The pause of the org, one for all relays.
@@ -100,6 +102,7 @@ class Store:
         self.history = History(context)
         self.sender = SenderFacts(context)
         self.unmatched = Unmatched(context)
+        self.undo = Undo(context)
         self.shared = SharedFacts(context)
         self.leases = Leases(context)
         self.pauses = OrgPauses(context)

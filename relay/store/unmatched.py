@@ -13,7 +13,7 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 
 from relay.core.addresses import address_key
 from relay.core.errors import Conflict, NotFound
@@ -150,9 +150,15 @@ class Unmatched(Part):
         self._context.ring()
         return done
 
-    async def requeue(self, ids: Collection[str], actor: str) -> list[str]:
-        """Have those of the messages matched anew that are still unmatched."""
+    async def requeue(
+        self, ids: Collection[str], actor: str, *, delay_s: float = 0.0
+    ) -> list[str]:
+        """Have those of the messages matched anew that are still unmatched.
+
+        `delay_s` gives running relays the time to read an edit on which it depends.
+        """
         now = self._context.now()
+        due = now + int(delay_s * SECOND)
 
         def work(connection: Connection) -> list[str]:
             rows: list[Row[Any]] = []
@@ -162,6 +168,12 @@ class Unmatched(Part):
                 )
                 rows += connection.execute(query.order_by(m.id).with_for_update()).all()
             apply_event(connection, Event.REQUEUE, rows, actor, now)
+            for part in chunks(row.id for row in rows if delay_s):
+                connection.execute(
+                    update(schema.messages)
+                    .where(m.id.in_(part))
+                    .values(next_attempt_at=due)
+                )
             return [row.id for row in rows]
 
         done = await self._context.write(work)

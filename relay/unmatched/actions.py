@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from relay.salesforce import Org
     from relay.store import Store
 
+HEEDED_S: Final = 2.0
+"""An edit holds in every running relay within a second; a message that depends on it
+waits so long."""
 MAX_RECORDS: Final = 20
 """Records of one decision."""
 
@@ -240,4 +243,4 @@ async def ignore(
     """
     for pattern, user_id in plan.rules:
         await store.directory.add_exclusion(pattern, user_id, SkipKind.ADDRESS, actor)
-    return await store.unmatched.requeue(ids, actor)
+    return await store.unmatched.requeue(ids, actor, delay_s=HEEDED_S)

@@ -1,0 +1,86 @@
+"""What did not match, over real SMTP: resolve, remember, rematch, ignore, undo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fakes.children import wait_for
+from tests.fakes.processes import mail_to
+
+if TYPE_CHECKING:
+    from tests.fakes.processes import RelayProcess, SandboxProcess
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def living(sandbox: SandboxProcess, name: str) -> list[dict[str, Any]]:
+    """Return the records of an object that are not deleted."""
+    return sandbox.rows(name)
+
+
+def mara(sandbox: SandboxProcess) -> str:
+    people = living(sandbox, "Contact")
+    return str(next(r["Id"] for r in people if r["Email"] == "mara@acme.example"))
+
+
+def test_a_mail_is_resolved_remembered_and_undone(
+    relay: RelayProcess, sandbox: SandboxProcess, ada: str
+) -> None:
+    """Unmatched, then logged on the record named; the next mail finds it; undone."""
+    first = relay.send(mail_to("m.lindqvist@private.example"), ada)
+    assert relay.settled(first)["state"] == "unmatched"
+    (row,) = relay.json("unmatched", "list")
+    assert (row["id"], row["best"]["name"]) == (first, "Mara Lindqvist")
+    contact = mara(sandbox)
+    relay.json("unmatched", "resolve", first, contact, "--remember")
+    shown = relay.settled(first)
+    assert shown["state"] == "logged"
+    assert any("resolved by" in step["detail"] for step in shown["trace"])
+    (made,) = living(sandbox, "EmailMessage")
+    assert made["ToIds"] == [contact]
+    relay.heed()
+    second = relay.send(mail_to("m.lindqvist@private.example"), ada)
+    assert relay.settled(second)["state"] == "logged"
+    assert len(living(sandbox, "EmailMessage")) == 2
+
+    plan = relay.json("undo", first, "--dry-run")
+    assert {one["fate"] for one in plan} == {"delete"}
+    assert len(living(sandbox, "EmailMessage")) == 2
+    relay.json("undo", first, "--yes")
+    (left,) = living(sandbox, "EmailMessage")
+    assert left["Id"] != made["Id"]
+    assert [task["Id"] for task in living(sandbox, "Task")] == [left["ActivityId"]]
+    gone = relay.settled(first)
+    assert gone["state"] == "discarded"
+    assert any(step["step"] == "undo" for step in gone["trace"])
+    # A copy of the mail that comes later brings nothing back.
+    assert relay.run("undo", first, "--yes", status=1).stderr.startswith(b"relay: ")
+
+
+def test_a_record_that_appears_is_found_by_itself(
+    idle: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """Without a command: the relay asks what is new."""
+    with idle.config.open("a") as config:
+        config.write("[match]\nrematch_s = 1\n")
+    ada = idle.add_user("Ada Rep", "ada@corp.example")
+    idle.start()
+    ident = idle.send(mail_to("zoe@new.example"), ada)
+    assert idle.settled(ident)["state"] == "unmatched"
+    sandbox.person("Contact", "zoe@new.example")
+    wait_for(
+        lambda: idle.json("show", ident)[0]["state"] == "logged",
+        message="the mail is not matched anew",
+        timeout_s=60,
+    )
+
+
+def test_ignored_mail_ends_as_skipped(relay: RelayProcess, ada: str) -> None:
+    """By the exclusion that was made of its address."""
+    ident = relay.send(mail_to("law@firm.example"), ada)
+    assert relay.settled(ident)["state"] == "unmatched"
+    relay.json("unmatched", "ignore", ident)
+    row = relay.settled(ident)
+    assert (row["state"], row["reason"]) == ("skipped", "excluded")
