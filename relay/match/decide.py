@@ -571,7 +571,7 @@ def drafts(
         relay_domains=rules.relay_domains,
         extras=Extras(
             # Salesforce may have refused a colleague's id; none of them is needed.
-            colleagues={} if refused else context.colleagues,
+            colleagues={} if refused else {**context.colleagues, **own_of(decision)},
             key_fields=activity.key_fields(rules.records, answers.schema),
             record_types=activity.record_types(rules.records, answers.schema),
             fields=rules.records.fields,
@@ -580,6 +580,18 @@ def drafts(
             subject_alone=mode is BodyMode.SUBJECT,
         ),
     )
+
+
+def own_of(decision: Decision) -> dict[str, str]:
+    """Return the Salesforce ids of the users it is logged for, by their own addresses.
+
+    The directory learns of them with the first mail of each.
+    """
+    return {
+        key: owner.salesforce_id
+        for user, owner in decision.owners
+        if (key := address_key(user.email))
+    }
 
 
 def logged_form(email: Email, context: Context) -> Email:
