@@ -26,7 +26,7 @@ from relay.core.automatic import DEFAULT_RULES, AutomaticKind, with_null_sender
 from relay.core.bodies import BodyMode, BodyRules
 from relay.core.model import Found, Match
 from relay.core.states import Event
-from relay.match.choose import choose, missing
+from relay.match.choose import Opportunities, choose, missing
 from relay.match.plan import (
     EXCLUDED_MAIL,
     FORWARD_UNSURE,
@@ -46,6 +46,7 @@ from relay.match.tags import (
     readable_records,
     with_named,
 )
+from relay.match.thread import earlier_mails, with_thread
 from relay.match.trace import (
     TraceLine,
     kind_lines,
@@ -209,6 +210,8 @@ class Question:
     Attributes:
         people: To look for, in the order of the mail.
         records: Ids of records that the mail names, 18 characters each.
+        threads: Message-IDs of earlier mails, whose related records it takes over.
+        inherited: Those records; filled in by whoever asks the store for them.
         otherwise: How the mail ends without people where none of `records` will do.
         left_out: Participants that no copy looks for, with the rule.
         verdicts: For each copy, how a rule ends it; None: the mail's decision counts.
@@ -225,6 +228,8 @@ class Question:
     steps: tuple[TraceLine, ...] = ()
     records: tuple[str, ...] = ()
     otherwise: Verdict | None = None
+    threads: tuple[str, ...] = ()
+    inherited: tuple[str, ...] = ()
 
     @property
     def asks(self) -> bool:
@@ -365,6 +370,7 @@ def ask(mail: MailFacts, context: Context) -> Question:
         () if mail.begun else (*lines, *tag_lines(tags)),
         records,
         None if people else next(each.verdict for each in goes_on),
+        earlier_mails(mail.email) if context.match.thread and people else (),
     )
 
 
@@ -405,6 +411,8 @@ def decide(
     tags = tags_of(mail, context).ids if question.records else ()
     match = with_named(match, tags, found)
     match = with_resolved(match, mail.resolved, found)
+    which = Opportunities(context.match.opportunities)
+    match = with_thread(match, question.inherited, found, which)
     if mail.begun:
         decision = _complete(mail, match, decision)
     else:

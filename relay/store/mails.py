@@ -30,6 +30,7 @@ from relay.store import schema
 from relay.store.context import Part
 from relay.store.ledger import activity_of
 from relay.store.settlement import messages_leased
+from relay.store.threads import related_records
 from relay.store.unmatched import resolutions_of
 from relay.store.values import chunks, dump, load, maybe_moment, stamp, text
 
@@ -122,6 +123,18 @@ class Mails(Part):
         if done:
             self._context.ring()
         return done
+
+    async def threads(self, message_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Return the related records on which these mails were logged.
+
+        By Message-ID, in angle brackets as in the header; ids of 18 characters, sorted.
+        Contacts and Leads are not among them. A mail that is not in the store, or was
+        not logged on any, is left out.
+
+        Raises:
+            StoreUnavailable: The store cannot be read.
+        """
+        return await self._context.read(lambda c: related_records(c, message_ids))
 
 
 @dataclass(frozen=True, slots=True)

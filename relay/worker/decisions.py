@@ -36,7 +36,14 @@ from relay.salesforce.errors import Category, rule
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Collection,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
 
     from relay.config import Settings
     from relay.core.directory import Directory, User
@@ -48,6 +55,7 @@ if TYPE_CHECKING:
     from relay.salesforce import FoundRecord, Org
 
     Asked = tuple[MailFacts, Question]
+    Threads = Callable[[Collection[str]], Awaitable[Mapping[str, tuple[str, ...]]]]
 
 NOTHING: Final = frozenset[str]()
 
@@ -83,8 +91,19 @@ class Decisions:
         org: Org,
         mode: WriteMode,
         directory: Callable[[], Directory],
+        threads: Threads | None = None,
     ) -> None:
-        """Keep the parts; the directory is read when a mail is decided."""
+        """Keep the parts; the directory is read when a mail is decided.
+
+        Args:
+            settings: The file and the environment.
+            org: Salesforce.
+            mode: In which shape the org logs mail.
+            directory: Returns users and rules as they are now.
+            threads: Returns, by Message-ID, the related records on which earlier mails
+                were logged; None: nobody knows.
+        """
+        self._threads = threads
         self._settings = settings
         self._org = org
         self._mode = mode
@@ -114,6 +133,7 @@ class Decisions:
             RelayError: Salesforce could not be asked; nothing is decided.
         """
         context = self.context
+        asked = await self._with_threads(asked)
         result = await self._org.lookup.find(
             sorted({key for _, question in asked for key in question.addresses}),
             user_emails=emails_of(
@@ -129,7 +149,11 @@ class Decisions:
             ),
             match=context.match,
             records=sorted(
-                {sfid for _, question in asked for sfid in question.records}
+                {
+                    sfid
+                    for _, question in asked
+                    for sfid in (*question.records, *question.inherited)
+                }
             ),
             fresh=frozenset(fresh),
         )
@@ -155,6 +179,23 @@ class Decisions:
             decisions = await self._look_before_write(asked, decisions, schema)
         return Decided(tuple(decisions), answers, context)
 
+    async def _with_threads(self, asked: Sequence[Asked]) -> Sequence[Asked]:
+        """Fill in the records of the mails' threads, by one question to the store.
+
+        Raises:
+            StoreUnavailable: Nothing is decided.
+        """
+        wanted = {one for _, question in asked for one in question.threads}
+        if not wanted or self._threads is None:
+            return asked
+        logged = await self._threads(wanted)
+
+        def filled(question: Question) -> Question:
+            ids = {i for one in question.threads for i in logged.get(one, ())}
+            return replace(question, inherited=tuple(sorted(ids)))
+
+        return [(mail, filled(question)) for mail, question in asked]
+
     async def _readable(
         self, asked: Sequence[Asked], found: Found, users: Sequence[SalesforceUser]
     ) -> Found:
@@ -168,7 +209,8 @@ class Decisions:
             rep = rep_of(question, users)
             if rep:
                 wanted[rep] |= records_of(question.people, found)
-                named = (found.records.get(sfid) for sfid in question.records)
+                ids = (*question.records, *question.inherited)
+                named = map(found.records.get, ids)
                 wanted[rep] |= {record.id for record in named if record}
         readable = await self._org.lookup.readable(wanted)
         return replace(found, readable=readable)

@@ -25,6 +25,7 @@ from relay.sender.policy import rule_for
 from relay.worker.decisions import Decisions
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from relay.config import Settings
@@ -93,7 +94,11 @@ async def explain(  # noqa: PLR0913 - what a decision rests on
         SalesforceUnavailable, OrgPaused: Salesforce could not be asked.
     """
     read = relay.mail.parse(raw)
-    decisions = Decisions(settings, org, mode, lambda: directory)
+
+    async def threads(message_ids: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        return await store.mails.threads(message_ids)
+
+    decisions = Decisions(settings, org, mode, lambda: directory, threads)
     found = to_log(read, user, decisions.context)
     chosen = found[min(max(part, 1), len(found)) - 1]
     email = chosen.email

@@ -144,7 +144,9 @@ class Pipeline:
         self._files = files
         self._executor = executor
         self._writer = RecordWriter(parts, mode)
-        self._decisions = Decisions(parts.settings, parts.org, mode, directory)
+        self._decisions = Decisions(
+            parts.settings, parts.org, mode, directory, parts.store.mails.threads
+        )
 
     # ------------------------------------------------------------ claim
 

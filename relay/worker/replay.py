@@ -275,8 +275,9 @@ class Replay:
         self._limit = limit
         # An estimate has the parts of Org that look up people, and needs no others.
         org: Any = parts.org
-        self._before = Decisions(settings, org, parts.mode, lambda: now)
-        self._after = Decisions(settings, org, parts.mode, lambda: then)
+        threads = parts.store.mails.threads
+        self._before = Decisions(settings, org, parts.mode, lambda: now, threads)
+        self._after = Decisions(settings, org, parts.mode, lambda: then, threads)
         self._max_bytes = settings.worker.batch_bytes
         self._summary = Summary()
         self._kinds: Counter[Kind] = Counter()

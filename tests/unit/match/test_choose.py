@@ -10,8 +10,8 @@ from typing import Literal
 import pytest
 
 from relay.config import MatchSettings
-from relay.core.model import Found, Match, OpportunityRole, Person, Place
-from relay.match import choose, missing
+from relay.core.model import Found, Match, OpportunityRole, Person, Place, Related
+from relay.match import choose, missing, records_of
 from tests.fakes.values import contact, found, lead
 
 ANNA = Person("anna@one.example", "Anna@one.example", "Anna", Place.TO)
@@ -120,6 +120,163 @@ def test_opportunities_are_chosen_for_each_contact(
     assert [int(c.id[14]) for c in match.what] == expected
     if which == "mine":
         assert choose([ANNA, BERT], held, rules).what == ()
+
+
+# ---------------------------------------------------------------- further records
+
+
+CASE = "500000000000001AAA"
+OTHER_CASE = "500000000000002AAA"
+ACCOUNT = "001000000000001AAA"
+
+
+def record(sfid: str, rule: str, day: int = 1) -> Related:
+    """Return a record that was created on that day."""
+    sobject = {"500": "Case", "001": "Account"}[sfid[:3]]
+    return Related(sfid, sobject, "R", rule, datetime(2026, 1, day, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"field": "Work__c"}, "Contact.Work__c"),
+        ({"person_account": True}, "Contact.Email, a person account"),
+        (
+            {"lead_id": "00Q000000000001EAA"},
+            "Contact that the converted Lead 00Q000000000001EAA became",
+        ),
+    ],
+)
+def test_the_rule_says_how_one_record_was_found(
+    changes: dict[str, object], rule: str
+) -> None:
+    """By which field, as what, through whom."""
+    match = choose([ANNA], found(contact(1, ANNA.key, **changes)), ALL)
+    assert match.who[0].rule == rule
+
+
+def test_opportunities_of_the_account_count_as_well() -> None:
+    """Each once; the rule says which way led there, and the choice is among all."""
+    anna = contact(1, ANNA.key, account_id=ACCOUNT)
+    private = contact(2, BERT.key)
+    deals = tuple(
+        OpportunityRole(sfid, "Deal", "", created_at=datetime(2026, 1, day, tzinfo=UTC))
+        for sfid, day in ((DEAL, 1), (OTHER_DEAL, 2))
+    )
+    held = replace(
+        found(anna, private, roles=((anna, DEAL),)),
+        account_opportunities={ACCOUNT: deals},
+    )
+    match = choose([ANNA, BERT], held, ALL)
+    assert [(c.id, c.rule, c.through) for c in match.what] == [
+        (DEAL, "OpportunityContactRole on an open opportunity", (anna.id,)),
+        (OTHER_DEAL, "open opportunity of the Contact's Account", (anna.id,)),
+    ]
+    newest = choose([ANNA], held, MatchSettings(opportunities="newest"))
+    assert [(c.id, c.rule) for c in newest.what] == [
+        (OTHER_DEAL, "open opportunity of the Contact's Account, the newest of 2")
+    ]
+
+
+def test_records_that_look_up_a_contact_or_its_account() -> None:
+    """Of chosen Contacts alone, in the order of the rules, a record once."""
+    older = contact(1, ANNA.key, account_id=ACCOUNT)
+    younger = contact(2, ANNA.key)
+    held = replace(
+        found(older, younger),
+        related={
+            older.id: (record(CASE, "Case.ContactId"), record(CASE, "Case.Other")),
+            ACCOUNT: (record(OTHER_CASE, "Case.AccountId"),),
+            younger.id: (record("500000000000003AAA", "Case.ContactId"),),
+        },
+    )
+    rules = MatchSettings(
+        several="oldest", lookups=("Case.AccountId", "Case.ContactId", "Case.Other")
+    )
+    match = choose([ANNA], held, rules)
+    assert [(c.id, c.rule, c.through) for c in match.what] == [
+        (OTHER_CASE, "Case.AccountId", (older.id,)),
+        (CASE, "Case.ContactId", (older.id,)),
+    ]
+
+
+def test_the_newest_record_of_each_contact() -> None:
+    """A rule with `newest` takes one of several."""
+    anna, rule = contact(1, ANNA.key), "Case.ContactId: newest"
+    related = {anna.id: (record(CASE, rule, 2), record(OTHER_CASE, rule, 1))}
+    held = replace(found(anna), related=related)
+    match = choose([ANNA], held, MatchSettings(lookups=(rule,)))
+    assert [c.id for c in match.what] == [CASE]
+
+
+def test_a_record_with_an_address_of_its_own_is_enough() -> None:
+    """Although nobody has a record; the person is still told as unknown."""
+    rule = "Case.SuppliedEmail: open"
+    held = replace(found(), related={ANNA.key: (record(CASE, rule),)})
+    match = choose([ANNA, BERT], held, MatchSettings(more_objects=(rule,)))
+    assert [(c.id, c.rule) for c in match.what] == [(CASE, rule)]
+    assert (match.who, match.unknown) == ((), (ANNA, BERT))
+
+
+WAYS = MatchSettings(accounts=("Domain__c", "website"))
+OTHER_ACCOUNT = "001000000000002AAA"
+
+
+def test_the_one_account_with_the_domain() -> None:
+    """Where nobody has a record; the first way that finds any decides."""
+    related = {
+        "one.example": (record(ACCOUNT, "website"), record(OTHER_ACCOUNT, "contacts"))
+    }
+    match = choose([ANNA, BERT], replace(found(), related=related), WAYS)
+    assert [(c.id, c.object, c.rule) for c in match.what] == [
+        (ACCOUNT, "Account", "the only Account with the domain one.example (website)")
+    ]
+    assert choose([ANNA], replace(found(), related=related), ALL).what == ()
+    held = replace(found(contact(1, BERT.key)), related=related)
+    assert choose([ANNA, BERT], held, WAYS).what == ()
+
+
+def test_of_several_accounts_none_is_chosen() -> None:
+    """It would be a guess; a later way is not tried, and the trace tells it."""
+    related = {
+        "one.example": (
+            record(ACCOUNT, "Domain__c"),
+            record(OTHER_ACCOUNT, "Domain__c"),
+            record(ACCOUNT, "website"),
+        )
+    }
+    match = choose([ANNA], replace(found(), related=related), WAYS)
+    assert match.what == ()
+    assert match.notes == (
+        (
+            "ambiguous",
+            "2 Accounts have the domain one.example (Domain__c): none is chosen",
+        ),
+    )
+
+
+def test_what_the_rep_cannot_read_is_not_chosen() -> None:
+    """People, Opportunities and further records; without a rep nobody is asked."""
+    anna, bert = contact(1, ANNA.key), contact(2, BERT.key)
+    rules = MatchSettings(lookups=("Case.ContactId",))
+    held = replace(
+        found(anna, bert, roles=((anna, DEAL), (anna, OTHER_DEAL))),
+        related={
+            anna.id: (
+                record(CASE, "Case.ContactId"),
+                record(OTHER_CASE, "Case.ContactId"),
+            )
+        },
+    )
+    every = records_of([ANNA, BERT], held)
+    assert every == {anna.id, bert.id, DEAL, OTHER_DEAL, CASE, OTHER_CASE}
+    seen = replace(held, readable={REP: frozenset({anna.id, DEAL, CASE})})
+    match = choose([ANNA, BERT], seen, rules, rep=REP)
+    assert ids(match) == [anna.id]
+    assert [c.id for c in match.what] == [DEAL, CASE]
+    assert match.unknown == (BERT,)
+    assert choose([ANNA, BERT], seen, rules, rep=OTHER_REP).who == ()
+    assert choose([ANNA, BERT], seen, rules) == choose([ANNA, BERT], held, rules)
 
 
 def test_open_opportunities_of_chosen_contacts() -> None:

@@ -105,6 +105,9 @@ class Mails:
         self.mails = mails
         self.unreadable: set[str] = set()
 
+    async def threads(self, _: object) -> dict[str, tuple[str, ...]]:
+        return {}
+
     async def count(self, _: PastFilter) -> int:
         return len(self.mails)
 
@@ -156,7 +159,7 @@ class Shape:
 
 def run(org: Any, mails: Mails, change: RuleChange, **more: Any) -> Replay:
     """Return a run over these mails."""
-    store: Any = SimpleNamespace(past=mails, messages=mails)
+    store: Any = SimpleNamespace(past=mails, messages=mails, mails=mails)
     shape: Any = Shape()
     settings = more.pop("settings", Settings())
     parts = ReplayParts(settings, store, org, shape, directory())
