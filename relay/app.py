@@ -270,7 +270,7 @@ class App:
         pages = ReleasePages(links, self.store, self.directory) if links else None
         self.web = WebServer(
             place,
-            self.settings.smtp,
+            self.settings,
             self.store,
             intake,
             self.clock,

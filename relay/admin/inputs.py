@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import MAX_ADDRESS, address_key, domain_of
 from relay.core.errors import InvalidInput, NotFound
-from relay.core.filters import read_time
+from relay.core.filters import read_span, read_time
 from relay.core.ids import record_id
 from relay.core.passwords import hash_password, new_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from relay.core.directory import User
 
@@ -55,6 +55,38 @@ def since(text: str, now: datetime) -> datetime:
         InvalidInput: It is neither.
     """
     return read_time(text, now)
+
+
+def until(text: str, now: datetime) -> datetime:
+    """Return the time that `30d` from now, a day (its end) or an ISO 8601 time names.
+
+    Raises:
+        InvalidInput: It is none, or over.
+    """
+    hint = "write 30d, or a day that is to come"
+    try:
+        span = read_span(text)
+        at = read_time(text, now, end=True) if span is None else now + span
+    except OverflowError:
+        raise InvalidInput(f"{text!r} is no time", hint) from None
+    if at <= now:
+        raise InvalidInput(f"{text!r} is over", hint)
+    return at
+
+
+def silence(text: str) -> timedelta:
+    """Return how long `14d` or `2w` is.
+
+    Raises:
+        InvalidInput: It is no such time.
+    """
+    try:
+        span = read_span(text)
+    except OverflowError:
+        span = None
+    if span is None:
+        raise InvalidInput(f"{text!r} is no length of time", "write 14d, 2w or 12h")
+    return span
 
 
 def message_id(text: str) -> str:

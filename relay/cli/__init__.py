@@ -53,6 +53,7 @@ COMMANDS = {
         "sender", "sender", "Look at what proves the senders of mail."
     ),
     "notices": LazyCommand("notices", "notices", "Show the notices to users."),
+    "status": LazyCommand("status", "status", "Show how much waits, and for what."),
     "log": LazyCommand("log", "log", "List messages and refusals."),
     "show": LazyCommand("log", "show", "Show what happened to one message."),
     "unmatched": LazyCommand(

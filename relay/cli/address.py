@@ -27,6 +27,7 @@ from relay.cli.entry import (
     settings,
 )
 from relay.cli.output import json_option, print_json, table, when
+from relay.console.people import accepted
 from relay.core.directory import Source
 from relay.core.errors import ConfigError
 
@@ -120,20 +121,7 @@ def list_addresses(who: str | None, *, as_json: bool) -> None:
     async def job() -> list[dict[str, Any]]:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who) if who else None
-            users = {one.id: one.email for one in await store.directory.users()}
-            accepted = await store.directory.addresses(found.id if found else None)
-            return [
-                {
-                    "user": users.get(one.user_id, ""),
-                    "address": one.address,
-                    "added_at": one.added_at,
-                    "added_by": one.added_by,
-                    "confirmed": one.confirmed,
-                    "source": one.source.value,
-                    "delegate": one.delegate or None,
-                }
-                for one in accepted
-            ]
+            return await accepted(store, found.id if found else None)
 
     rows = run(job())
     if as_json:

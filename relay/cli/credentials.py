@@ -7,13 +7,23 @@ hands mail over by HTTP with an API token. Both are shown once and kept as diges
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.admin.inputs import new_api_token, new_app_password, person_name
-from relay.cli.entry import RelayGroup, actor, checked, open_store, run, settings
+from relay.admin.inputs import new_api_token, new_app_password, person_name, until
+from relay.cli.entry import (
+    Failure,
+    RelayGroup,
+    actor,
+    checked,
+    open_store,
+    run,
+    settings,
+)
 from relay.cli.output import json_option, print_json, table, when
+from relay.core.access import OF_ROLE, Scope
 from relay.core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -159,7 +169,7 @@ def _warn_without_listener(loaded: Settings) -> None:
 
 @click.group(cls=RelayGroup)
 def token() -> None:
-    """Manage tokens for programs that send mail to POST /messages."""
+    """Manage tokens for programs that send mail by HTTP, or use the API."""
 
 
 @token.command("add")
@@ -168,26 +178,73 @@ def token() -> None:
     "--user",
     "who",
     metavar="USER",
-    help="Only for this user; else each request names the user.",
+    help="Only for this user, within the user's role; else a request names the user.",
+)
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice([scope.value for scope in Scope]),
+    multiple=True,
+    help="What it may do, once for each right; default: mail:submit.",
+)
+@click.option(
+    "--expires",
+    "expires_at",
+    metavar="T",
+    callback=checked(lambda text: until(text, datetime.now(UTC))),
+    help="From when it is refused: 30d, or a day such as 2027-01-31; default: never.",
 )
 @json_option
-def add_token(name: str, who: str | None, *, as_json: bool) -> None:
+def add_token(
+    name: str,
+    who: str | None,
+    scopes: tuple[str, ...],
+    expires_at: datetime | None,
+    *,
+    as_json: bool,
+) -> None:
     """Make a token and print it; it is not shown again."""
+    scopes = tuple(dict.fromkeys(scopes)) or (Scope.MAIL_SUBMIT.value,)
     secret = new_api_token()
     loaded = settings()
 
     async def job() -> str | None:
         async with open_store(loaded) as store:
             user = None if who is None else await store.directory.find_user(who)
-            user_id = None if user is None else user.id
-            await store.credentials.add_api_token(name, secret.digest, user_id, actor())
+            if user is not None:
+                _within_role(user, scopes)
+            await store.credentials.add_api_token(
+                name,
+                secret.digest,
+                None if user is None else user.id,
+                actor(),
+                scopes=scopes,
+                expires_at=expires_at,
+            )
             return None if user is None else user.email
 
     email = run(job())
     if as_json:
-        print_json([{"name": name, "user": email, "token": secret.text}])
+        made = {"name": name, "user": email, "token": secret.text}
+        print_json([made | {"scopes": list(scopes), "expires_at": expires_at}])
         return
     click.echo(secret.text)
+
+
+def _within_role(user: User, scopes: tuple[str, ...]) -> None:
+    """Refuse rights that the user's role does not have: they would never hold.
+
+    Raises:
+        Failure: Names them, and what the role may have.
+    """
+    allowed = OF_ROLE[user.role]
+    beyond = [scope for scope in scopes if scope not in allowed]
+    if beyond:
+        text = (
+            f"{user.email} is a {user.role}, whose token may not have "
+            f"{', '.join(beyond)}; it may have: {', '.join(sorted(allowed))}"
+        )
+        raise Failure(text)
 
 
 @token.command("list")
@@ -208,17 +265,22 @@ def list_tokens(*, as_json: bool) -> None:
         print_json(rows)
         return
     table(
-        ["name", "user", "added", "by", "last used"],
+        ["name", "user", "may", "expires", "added", "by", "last used"],
         (
             (
                 row["name"],
                 row["user"] or "any",
+                " ".join(row["scopes"]),
+                _expiry(row["expires_at"]),
                 when(row["added_at"]),
                 row["added_by"],
                 when(row["used_at"]) if row["used_at"] else "never",
             )
             for row in rows
         ),
+        whole=["name"],
+        drop=["by", "added", "last used"],
+        fold=["may"],
         empty="No tokens; make one with: relay token add NAME",
     )
 
@@ -237,6 +299,12 @@ def remove_token(name: str) -> None:
     click.echo(f"{name} is removed.")
 
 
+def _expiry(at: datetime | None) -> str:
+    if at is None:
+        return "never"
+    return f"{when(at)}{' (over)' if at <= datetime.now(UTC) else ''}"
+
+
 def _token_row(one: APIToken, emails: dict[int, str]) -> dict[str, Any]:
     return {
         "name": one.name,
@@ -244,4 +312,6 @@ def _token_row(one: APIToken, emails: dict[int, str]) -> dict[str, Any]:
         "added_at": one.added_at,
         "added_by": one.added_by,
         "used_at": one.used_at,
+        "scopes": list(one.scopes),
+        "expires_at": one.expires_at,
     }

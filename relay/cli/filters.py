@@ -16,7 +16,7 @@ from relay.cli.entry import checked
 from relay.core.filters import STATES, Filter, parse, read_condition, read_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -33,35 +33,54 @@ _LISTS: Final = {
 }
 
 
-def filter_options(command: F) -> F:
-    """Give a command the argument FILTER and its options; it gets `wanted`, a `Filter`.
+def filter_options(
+    *,
+    words: bool = True,
+    texts: Mapping[str, str] | None = None,
+    states: Mapping[str, str] | None = None,
+) -> Callable[[F], F]:
+    """Give a command the options of a filter; it gets `wanted`, a `Filter`.
 
     An option that is given twice means any of both.
+
+    Args:
+        words: Also the argument FILTER.
+        texts: Other helps, by the attribute of `Filter`.
+        states: Other metavars.
     """
 
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        now = datetime.now(UTC)
-        wanted = Filter(
-            **{name: tuple(kwargs.pop(f"only_{name}")) for name in _LISTS},
-            since=kwargs.pop("since"),
-            until=kwargs.pop("until"),
-        )
-        for text in kwargs.pop("words"):
-            wanted = parse(text, now).merged(wanted)
-        return command(*args, wanted=wanted, **kwargs)
+    def decorate(command: F) -> F:
+        @functools.wraps(command)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            now = datetime.now(UTC)
+            wanted = Filter(
+                **{name: tuple(kwargs.pop(f"only_{name}")) for name in _LISTS},
+                since=kwargs.pop("since"),
+                until=kwargs.pop("until"),
+            )
+            for text in kwargs.pop("words") if words else ():
+                wanted = parse(text, now).merged(wanted)
+            return command(*args, wanted=wanted, **kwargs)
 
-    options: list[Callable[[Any], Any]] = [
-        click.argument("words", metavar="[FILTER]…", nargs=-1, callback=_readable),
-        *(_option(name, text) for name, text in _LISTS.items()),
-        time_option("--since", f"Only since then: {TIMES}."),
-        time_option("--until", f"Only before then: {TIMES}; a day is included."),
-    ]
-    decorated: Any = wrapped
-    for option in reversed(options):
-        decorated = option(decorated)
-    found: F = decorated
-    return found
+        argument = click.argument(
+            "words", metavar="[FILTER]…", nargs=-1, callback=_readable
+        )
+        options: list[Callable[[Any], Any]] = [
+            *([argument] if words else []),
+            *(
+                _option(name, (texts or {}).get(name, text), (states or {}).get(name))
+                for name, text in _LISTS.items()
+            ),
+            time_option("--since", f"Only since then: {TIMES}."),
+            time_option("--until", f"Only before then: {TIMES}; a day is included."),
+        ]
+        decorated: Any = wrapped
+        for option in reversed(options):
+            decorated = option(decorated)
+        found: F = decorated
+        return found
+
+    return decorate
 
 
 def time_option(name: str, text: str) -> Callable[[Any], Any]:
@@ -73,14 +92,14 @@ def time_option(name: str, text: str) -> Callable[[Any], Any]:
     return click.option(name, metavar="T", callback=checked(read), help=text)
 
 
-def _option(name: str, text: str) -> Callable[[Any], Any]:
+def _option(name: str, text: str, metavar: str | None) -> Callable[[Any], Any]:
     kind = click.Choice(STATES) if name == "state" else None
     return click.option(
         f"--{name.replace('_', '-')}",
         f"only_{name}",
         multiple=True,
         type=kind,
-        metavar=None if kind else name.rpartition("_")[2].upper(),
+        metavar=metavar or (None if kind else name.rpartition("_")[2].upper()),
         callback=_each(name),
         help=text,
     )

@@ -13,8 +13,8 @@ from relay.cli.entry import (
     open_store,
     run,
     settings,
-    since_option,
 )
+from relay.cli.filters import TIMES, time_option
 from relay.cli.output import json_option, print_json, table, when
 
 if TYPE_CHECKING:
@@ -27,7 +27,16 @@ _WORDS: Final = 2
 
 @click.command(cls=RelayCommand)
 @click.argument("words", metavar="[USER | undo ID]", nargs=-1)
-@since_option("Only since then: 10m, 2h, 3d, or a time such as 2026-01-31.")
+@click.option(
+    "--change",
+    default="",
+    metavar="WORD",
+    help="Only this kind of change: address, user, setting, exclude, message …, or "
+    "one such as address_add.",
+)
+@click.option("--by", default="", metavar="NAME", help="Only changes by this person.")
+@time_option("--since", f"Only since then: {TIMES}.")
+@time_option("--until", f"Only before then: {TIMES}; a day is included.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -36,7 +45,10 @@ _WORDS: Final = 2
 @json_option
 def history(
     words: tuple[str, ...],
+    change: str,
+    by: str,
     since: datetime | None,
+    until: datetime | None,
     limit: int | None,
     *,
     as_json: bool,
@@ -65,6 +77,9 @@ def history(
             return await store.history.find(
                 user.id if user else None,
                 since=since,
+                until=until,
+                by=by,
+                change=change,
                 limit=limit or (None if as_json else _LATEST),
             )
 

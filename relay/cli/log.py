@@ -48,7 +48,7 @@ _STATE_WIDTH: Final = max(len(state) for state in State)
 
 
 @click.command(cls=RelayCommand)
-@filter_options
+@filter_options()
 @click.option("--refused", is_flag=True, help="Only refusals.")
 @click.option(
     "--probes", is_flag=True, help="Also the refusals that `relay check` caused."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.admin.settings import check_in_org
 from relay.cli.entry import Failure
 from relay.core.errors import InvalidInput, RelayError
 
@@ -22,12 +21,10 @@ async def check_in_salesforce(loaded: Settings, key: str, value: Json) -> None:
     """
     if loaded.salesforce.instance_url is None:
         return
-    from relay.core.clock import SystemClock  # noqa: PLC0415 - for `--help`
-    from relay.salesforce import Org  # noqa: PLC0415 - the HTTP library
+    from relay.console import rules  # noqa: PLC0415 - the HTTP library
 
-    org = Org(loaded.require_salesforce(), SystemClock())
     try:
-        await check_in_org(org, key, value)
+        await rules.check_in_salesforce(loaded, key, value)
     except InvalidInput:
         raise
     except RelayError as error:
@@ -36,5 +33,3 @@ async def check_in_salesforce(loaded: Settings, key: str, value: Json) -> None:
             f"({error}); try again, or add --unchecked"
         )
         raise Failure(problem) from None
-    finally:
-        await org.close()

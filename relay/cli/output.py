@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from relay.core.ascii_json import plain
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -42,21 +44,13 @@ json_option = click.option(
 
 def json_line(row: Mapping[str, Any]) -> str:
     """Return one object as one line of ASCII; times become ISO 8601 in UTC."""
-    return json.dumps(row, default=_plain, separators=(", ", ": "))
+    return json.dumps(row, default=plain, separators=(", ", ": "))
 
 
 def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print an object per line."""
     for row in rows:
         click.echo(json_line(row))
-
-
-def _plain(value: object) -> str | list[Any]:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="milliseconds")
-    if isinstance(value, (set, frozenset, tuple)):
-        return sorted(value)
-    return str(value)
 
 
 def clean(value: object) -> str:

@@ -27,6 +27,7 @@ from relay.cli.org_check import check_in_salesforce
 from relay.cli.output import json_option, print_json, table
 from relay.cli.presets import preset
 from relay.cli.replay import past_options, show
+from relay.console.people import exclusions
 from relay.core.directory import SkipKind
 
 if TYPE_CHECKING:
@@ -311,18 +312,9 @@ def list_exclusions(*, as_json: bool) -> None:
     """List the exclusions."""
     loaded = entry.settings()
 
-    async def job() -> list[dict[str, object]]:
+    async def job() -> list[dict[str, Any]]:
         async with open_store(loaded) as store:
-            everybody = await store.directory.users(removed=True)
-            users = {one.id: one.email for one in everybody}
-            return [
-                {
-                    "pattern": one.pattern,
-                    "user": users.get(one.user_id) if one.user_id else None,
-                    "skip": one.skip.value,
-                }
-                for one in await store.directory.exclusions()
-            ]
+            return await exclusions(store)
 
     rows = run(job())
     if as_json:

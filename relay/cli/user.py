@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -13,6 +13,7 @@ from relay.admin.inputs import (
     person_name,
     relay_address,
     salesforce_user_id,
+    silence,
 )
 from relay.cli.activation import activate_user, tell_if_off
 from relay.cli.concerns import confirmed, yes_option
@@ -20,11 +21,13 @@ from relay.cli.credentials import app_password
 from relay.cli.entry import RelayGroup, actor, checked, open_store, run, settings
 from relay.cli.notices import notify
 from relay.cli.output import facts, json_option, print_json, state_style, table, when
+from relay.console.people import UserView, relay_row, users
 from relay.core.directory import Role
 
 if TYPE_CHECKING:
     from relay.config import Settings
     from relay.core.directory import RelayAddress, User
+    from relay.core.model import LastMails
 
 who = click.argument("who", metavar="USER")
 _OWNER: Final = checked(lambda text: salesforce_user_id(text) if text else "")
@@ -93,36 +96,55 @@ def add(
 
 @user.command("list")
 @click.option("--removed", is_flag=True, help="Also those who were removed.")
+@click.option(
+    "--silent",
+    metavar="T",
+    callback=checked(silence),
+    help="Only active users for whom nothing was logged for so long: 14d, 2w.",
+)
 @json_option
-def list_(*, removed: bool, as_json: bool) -> None:
+def list_(*, removed: bool, silent: timedelta | None, as_json: bool) -> None:
     """List all users."""
     loaded = settings()
 
-    async def job() -> list[User]:
+    async def job() -> list[UserView]:
         async with open_store(loaded) as store:
             await tell_if_off(store)
-            return await store.directory.users(removed=removed)
+            return await users(
+                store, loaded, removed=removed, silent=silent, now=datetime.now(UTC)
+            )
 
-    rows = [_row(loaded, one) for one in run(job())]
+    rows = [_row(loaded, one.user, one.last) for one in run(job())]
     if as_json:
         print_json(rows)
         return
     table(
-        ["name", "email", "role", "state", "salesforce id", "relay address"],
+        [
+            "name",
+            "email",
+            "role",
+            "state",
+            "last logged (UTC)",
+            "salesforce id",
+            "relay address",
+        ],
         (
             (
                 row["name"],
                 row["email"],
                 row["role"],
                 row["state"],
+                when(row["last_logged_at"]) if row["last_logged_at"] else "never",
                 row["salesforce_id"] or "by e-mail",
                 _address_of(row),
             )
             for row in rows
         ),
         whole=["relay address"],
-        drop=["salesforce id", "role", "name"],
-        empty="No users yet: relay user add NAME --email ADDRESS",
+        drop=["salesforce id", "last logged (UTC)", "role", "name"],
+        empty="Nobody was silent for so long."
+        if silent
+        else "No users yet: relay user add NAME --email ADDRESS",
         styles={"state": lambda cell: "" if cell == "active" else state_style("dead")},
     )
 
@@ -148,7 +170,7 @@ def show(who: str, *, as_json: bool) -> None:
     found, accepted, relays = run(job())
     row = _row(loaded, found)
     old = _old_addresses(loaded, found)
-    uses = [_use(loaded, one) for one in relays]
+    uses = [relay_row(loaded.smtp.domains, one) for one in relays]
     if as_json:
         more = {"accepted": accepted, "old_addresses": old, "relay_addresses": uses}
         print_json([row | more])
@@ -383,7 +405,7 @@ user.add_command(activate_user)
 user.add_command(notify)
 
 
-def _row(loaded: Settings, one: User) -> dict[str, Any]:
+def _row(loaded: Settings, one: User, last: LastMails | None = None) -> dict[str, Any]:
     """Return the stable names of design section 7."""
     return {
         "name": one.name,
@@ -395,6 +417,8 @@ def _row(loaded: Settings, one: User) -> dict[str, Any]:
         "state": one.state,
         "activated_at": one.activated_at,
         "notify": one.notify,
+        "last_received_at": last.received_at if last else None,
+        "last_logged_at": last.logged_at if last else None,
     } | ({"removed_at": one.removed_at} if one.removed_at else {})
 
 
@@ -410,22 +434,6 @@ def _old_addresses(loaded: Settings, one: User) -> list[dict[str, Any]]:
         {"address": f"{old.token}@{domain}".rstrip("@"), "until": old.until}
         for old in one.old_tokens
     ]
-
-
-def _use(loaded: Settings, one: RelayAddress) -> dict[str, Any]:
-    """Return a relay address with its counts; they are some seconds old."""
-    domain = loaded.smtp.domains[0] if loaded.smtp.domains else ""
-    state = "ended" if one.ended else "old" if one.until else "current"
-    return {
-        "address": f"{one.token}@{domain}".rstrip("@"),
-        "state": state,
-        "created_at": one.created_at,
-        "until": one.until,
-        "accepted": one.accepted,
-        "last_accepted_at": one.accepted_at,
-        "refused": one.refused,
-        "last_refused_at": one.refused_at,
-    }
 
 
 def _print_address(loaded: Settings, one: User, hint: str, *, as_json: bool) -> None:

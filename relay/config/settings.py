@@ -207,12 +207,19 @@ class WorkerSettings(Section):
 
 
 class WebSettings(Section):
-    """Mail over HTTP: POST /messages."""
+    """The API, and mail over HTTP: POST /messages."""
 
     listen: OptionalListener = Field(
         default=None,
-        description="Address of POST /messages, host:port, plain HTTP: loopback, or "
-        "behind a proxy with TLS; empty: none.",
+        description="Address of the API and of POST /messages, host:port, plain HTTP: "
+        "loopback, or behind a proxy with TLS; empty: none.",
+    )
+    api_requests_per_minute: int = Field(
+        default=600,
+        ge=1,
+        le=1_000_000,
+        description="Requests to the API of one token in a minute, for each process; "
+        "more are answered 429.",
     )
     public_url: OptionalOrigin = Field(
         default=None,

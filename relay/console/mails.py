@@ -5,12 +5,18 @@ A mail is a message or a refusal; both stand in one timeline.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from relay.core.filters import REFUSED
 from relay.core.model import LogFilter
+from relay.core.states import sources
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
     from relay.core.filters import Filter
+    from relay.core.states import Event, State
     from relay.store import Store
 
 
@@ -50,3 +56,51 @@ async def log_filter(
         causes=wanted.cause,
         rfc_message_ids=wanted.message_id,
     )
+
+
+# ------------------------------------------------------------------ a person's hand
+
+Change = tuple[str, "State", "State"]
+"""A message, the state it was in, and the one it is in."""
+
+
+def possible(event: Event, wanted: LogFilter) -> LogFilter | None:
+    """Restrict a filter to the messages that an event is possible for; None: to none.
+
+    A state that is asked for and cannot take the event is passed over.
+    """
+    fit = sorted(state.value for state in sources(event))
+    asked = [state for state in wanted.states if state != REFUSED]
+    states = [state for state in asked if state in fit] if wanted.states else fit
+    return replace(wanted, states=tuple(states), refused=False) if states else None
+
+
+async def count(store: Store, event: Event, wanted: LogFilter) -> int:
+    """Return to how many messages `apply` would do it now."""
+    return sum([len(part) async for part in _fitting(store, event, wanted)])
+
+
+async def apply(
+    store: Store, event: Event, wanted: LogFilter, actor: str
+) -> list[Change]:
+    """Do it to all messages that fit and that it is possible for; return the changes.
+
+    Many messages take many transactions. One that moved on in between is passed over,
+    and mail for postmaster is not requeued.
+
+    Raises:
+        StoreUnavailable: Those before were changed, the others were not.
+    """
+    changes: list[Change] = []
+    async for ids in _fitting(store, event, wanted):
+        changes += await store.queue.apply_still(event, ids, actor)
+    return changes
+
+
+async def _fitting(
+    store: Store, event: Event, wanted: LogFilter
+) -> AsyncIterator[Sequence[str]]:
+    asked = possible(event, wanted)
+    if asked is not None:
+        async for part in store.log.ids(asked):
+            yield part

@@ -6,7 +6,8 @@ left to the caller's slower way, which escapes it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,18 @@ try:
     _dump: Callable[[object], bytes] | None = orjson.dumps
 except ImportError:  # the extra `fast` is not installed
     _dump = None
+
+
+def plain(value: object) -> str | list[Any]:
+    """Return what JSON has no form for as it is shown: times are ISO 8601 in UTC.
+
+    For `json.dumps(…, default=plain)`: listings and the API write values alike.
+    """
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds")
+    if isinstance(value, (set, frozenset, tuple)):
+        return sorted(value)
+    return str(value)
 
 
 def ascii_json(value: object) -> str | None:

@@ -134,9 +134,10 @@ class AppPassword:
 
 @dataclass(frozen=True, slots=True)
 class APIToken:
-    """A token with which a program hands mail over by HTTP.
+    """A token with which a program uses the API; `core.access` says what it may.
 
     With `user_id` it is for that user alone. `used_at` is its last use, to the hour.
+    `scopes` are names of `Scope`; from `expires_at` on it is refused (None: never).
     """
 
     name: str
@@ -144,6 +145,8 @@ class APIToken:
     added_at: datetime
     added_by: str
     used_at: datetime | None = None
+    scopes: tuple[str, ...] = ("mail:submit",)
+    expires_at: datetime | None = None
 
 
 class SkipKind(StrEnum):

@@ -204,6 +204,12 @@ def _value(text: str, at: int) -> tuple[str, int, bool]:
     return value, at + 1, True
 
 
+def read_span(text: str) -> timedelta | None:
+    """Return how long `10m`, `2h`, `3d` or `1w` is; None: it is no such text."""
+    found = _AGO.fullmatch(text.strip().lower())
+    return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
+
+
 def read_time(text: str, now: datetime, *, end: bool = False) -> datetime:
     """Return the time that a text names, in UTC.
 
@@ -216,11 +222,10 @@ def read_time(text: str, now: datetime, *, end: bool = False) -> datetime:
         InvalidInput: It names no time.
     """
     text = text.strip()
-    ago = _AGO.fullmatch(text.lower())
     day = _DAY.fullmatch(text)
     try:
-        if ago:
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        if (ago := read_span(text)) is not None:
+            return now - ago
         if day:
             date = now.astimezone(UTC).date() - timedelta(_DAYS[day[1].lower()])
             clock = time.fromisoformat(day[2]) if day[2] else time()

@@ -560,6 +560,28 @@ class LogFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Messages that wait in one state, for one reason.
+
+    `next_at` is when the first of them is tried again, where it is by itself.
+    """
+
+    state: State
+    reason: str
+    count: int
+    oldest_at: datetime
+    next_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LastMails:
+    """When a user's last mail was received, and the last one that was logged."""
+
+    received_at: datetime | None
+    logged_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class LogPage:
     """Some rows of the journal; `after_id`: further ones come behind it.
 

@@ -17,14 +17,17 @@ from relay.core.errors import Conflict, NotFound
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.edits import edit_directory, read_app_passwords
-from relay.store.values import SECOND, moment
+from relay.store.values import SECOND, iso, maybe_moment, moment, stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
     from typing import Any
 
     from sqlalchemy import Connection, Row
 
     from relay.core.directory import AppPassword
+    from relay.core.model import Json
     from relay.store.edits import Edit
 
 MOST: Final = 10
@@ -146,9 +149,24 @@ class Credentials(Part):
         return _token(row)
 
     async def add_api_token(
-        self, name: str, hashed: str, user_id: int | None, actor: str
+        self,
+        name: str,
+        hashed: str,
+        user_id: int | None,
+        actor: str,
+        *,
+        scopes: Sequence[str] = ("mail:submit",),
+        expires_at: datetime | None = None,
     ) -> None:
         """Keep a token as its digest.
+
+        Args:
+            name: Names it for people, and in the history.
+            hashed: Its digest.
+            user_id: For whom alone it is; None: for nobody.
+            actor: Who makes it.
+            scopes: What it may (`core.access`).
+            expires_at: From when it is refused; None: never.
 
         Raises:
             NotFound: There is no such user.
@@ -169,9 +187,11 @@ class Credentials(Part):
                     hash=hashed,
                     added_at=edit.now,
                     added_by=edit.actor,
+                    scopes=" ".join(scopes),
+                    expires_at=None if expires_at is None else stamp(expires_at),
                 )
             )
-            edit.done("api_token_add", name, None, whose)
+            edit.done("api_token_add", name, None, _new(whose, scopes, expires_at))
 
         await edit_directory(self._context, actor, work)
 
@@ -194,6 +214,14 @@ class Credentials(Part):
         await edit_directory(self._context, actor, work)
 
 
+def _new(whose: str | None, scopes: Sequence[str], expires: datetime | None) -> Json:
+    """Return a new token as the history keeps it: whose it is, and what it may."""
+    if tuple(scopes) == ("mail:submit",) and expires is None:
+        return whose
+    until = None if expires is None else iso(stamp(expires))
+    return {"user": whose, "scopes": list(scopes), "expires_at": until}
+
+
 def _token(row: Row[Any]) -> APIToken:
     return APIToken(
         name=row.name,
@@ -201,4 +229,6 @@ def _token(row: Row[Any]) -> APIToken:
         added_at=moment(row.added_at),
         added_by=row.added_by,
         used_at=None if row.used_at is None else moment(row.used_at),
+        scopes=tuple(row.scopes.split()),
+        expires_at=maybe_moment(row.expires_at),
     )

@@ -181,16 +181,7 @@ class DirectoryStore(Part):
         """
 
         def work(edit: Edit) -> User:
-            user = edit.user(user_id)
-            if user.active != active:
-                new: dict[str, Any] = {"active": active}
-                if active and user.activated_at is None:
-                    new["activated_at"] = edit.now
-                users = schema.users
-                edit.connection.execute(
-                    update(users).where(users.c.id == user_id).values(new)
-                )
-                edit.done("user_active", user, user.active, active)
+            _change_active(edit, user_id, active=active)
             return edit.user(user_id)
 
         return await edit_directory(self._context, actor, work)
@@ -251,30 +242,46 @@ class DirectoryStore(Part):
             NotFound: There is no such user.
             Conflict: Another user has the address; nothing was changed.
         """
-        key = address_key(email) or fold_ascii(email)
 
         def work(edit: Edit) -> User:
-            user = edit.user(user_id)
-            if user.email == email:
-                return user
-            users = schema.users
-            edit.refuse_if(
-                select(users.c.id).where(
-                    users.c.email_key == key, users.c.id != user_id
-                ),
-                f"there is a user with the address {email!r} already",
-            )
-            edit.connection.execute(
-                update(users)
-                .where(users.c.id == user_id)
-                .values(email=email, email_key=key)
-            )
-            former = address_key(user.email) or fold_ascii(user.email)
-            edit.add_address(user_id, key, Source.OWN)
-            if former != key and not keep_old:
-                edit.remove_address(user_id, former)
-            new: Json = {"email": email, "keep_old": keep_old}
-            edit.done("user_email", user, {"email": user.email}, new)
+            _change_email(edit, user_id, email, keep_old=keep_old)
+            return edit.user(user_id)
+
+        return await edit_directory(self._context, actor, work)
+
+    async def update_user(
+        self,
+        user_id: int,
+        changes: Mapping[str, Any],
+        actor: str,
+        *,
+        keep_old: bool = False,
+    ) -> User:
+        """Change several things of a user together, all or none, each in the history.
+
+        Args:
+            user_id: Whose.
+            changes: By the names of `User`: `name`, `email`, `role`, `active`,
+                `salesforce_id`, `time_zone`, `notify`.
+            actor: Who changes them.
+            keep_old: With another `email`: the former one may send on.
+
+        Raises:
+            NotFound: There is no such user.
+            Conflict: Another user has the address; nothing was changed.
+        """
+
+        def work(edit: Edit) -> User:
+            edit.user(user_id)
+            for name, value in changes.items():
+                if name == "email":
+                    _change_email(edit, user_id, value, keep_old=keep_old)
+                elif name == "active":
+                    _change_active(edit, user_id, active=value)
+                elif name in _COLUMNS:
+                    _change_column(edit, user_id, name, value)
+                else:
+                    raise ValueError(name)
             return edit.user(user_id)
 
         return await edit_directory(self._context, actor, work)
@@ -376,15 +383,7 @@ class DirectoryStore(Part):
         self, user_id: int, column: str, value: Any, actor: str
     ) -> User:
         def work(edit: Edit) -> User:
-            user = edit.user(user_id)
-            old = getattr(user, column)
-            if old != value:
-                edit.connection.execute(
-                    update(schema.users)
-                    .where(schema.users.c.id == user_id)
-                    .values({column: value})
-                )
-                edit.done(f"user_{column}", user, old, value)
+            _change_column(edit, user_id, column, value)
             return edit.user(user_id)
 
         return await edit_directory(self._context, actor, work)
@@ -641,6 +640,54 @@ class DirectoryStore(Part):
             return [audit_row(row) for row in connection.execute(query)]
 
         return await self._context.read(read)
+
+
+_COLUMNS: Final = frozenset({"name", "role", "salesforce_id", "time_zone", "notify"})
+"""What stands in a column of the user, and nowhere else."""
+
+
+def _change_email(edit: Edit, user_id: int, email: str, *, keep_old: bool) -> None:
+    user = edit.user(user_id)
+    if user.email == email:
+        return
+    key = address_key(email) or fold_ascii(email)
+    users = schema.users
+    edit.refuse_if(
+        select(users.c.id).where(users.c.email_key == key, users.c.id != user_id),
+        f"there is a user with the address {email!r} already",
+    )
+    edit.connection.execute(
+        update(users).where(users.c.id == user_id).values(email=email, email_key=key)
+    )
+    former = address_key(user.email) or fold_ascii(user.email)
+    edit.add_address(user_id, key, Source.OWN)
+    if former != key and not keep_old:
+        edit.remove_address(user_id, former)
+    new: Json = {"email": email, "keep_old": keep_old}
+    edit.done("user_email", user, {"email": user.email}, new)
+
+
+def _change_active(edit: Edit, user_id: int, *, active: bool) -> None:
+    user = edit.user(user_id)
+    if user.active == active:
+        return
+    new: dict[str, Any] = {"active": active}
+    if active and user.activated_at is None:
+        new["activated_at"] = edit.now
+    users = schema.users
+    edit.connection.execute(update(users).where(users.c.id == user_id).values(new))
+    edit.done("user_active", user, user.active, active)
+
+
+def _change_column(edit: Edit, user_id: int, column: str, value: Any) -> None:
+    user = edit.user(user_id)
+    old = getattr(user, column)
+    if old != value:
+        users = schema.users
+        edit.connection.execute(
+            update(users).where(users.c.id == user_id).values({column: value})
+        )
+        edit.done(f"user_{column}", user, old, value)
 
 
 def _relay_address(row: Row[Any], now: int) -> RelayAddress:

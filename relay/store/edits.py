@@ -8,6 +8,8 @@ Rows of the audit are never changed. Editors are serialised by the lock on the r
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import delete, insert, select, update
@@ -29,7 +31,7 @@ from relay.store import schema
 from relay.store.values import dump, iso, load, maybe_moment, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Row
 
@@ -37,6 +39,16 @@ if TYPE_CHECKING:
     from relay.store.context import StoreContext
 
 T = TypeVar("T")
+
+
+class Stale(Conflict):
+    """Somebody changed the directory in between; nothing was changed."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("somebody changed it in between; read it again")
+
+
 ADDRESS_RULES: Final = "user.address_rules"
 """The setting that says which spellings are one mailbox."""
 
@@ -88,17 +100,42 @@ def audit_row(row: Row[Any]) -> dict[str, Json]:
 # ------------------------------------------------------------------ edits
 
 
+_AS_OF: Final[ContextVar[int | None]] = ContextVar("as_of", default=None)
+
+
+@contextmanager
+def as_of(revision: int) -> Iterator[None]:
+    """Let the next edit in the block be made only if the directory is still so.
+
+    Who decided by what they saw passes the revision they saw; `Stale` says that
+    somebody was faster.
+    """
+    token = _AS_OF.set(revision)
+    try:
+        yield
+    finally:
+        _AS_OF.reset(token)
+
+
 async def edit_directory(
     context: StoreContext, actor: str, work: Callable[[Edit], T]
 ) -> T:
     """Run an edit in one transaction; return what `work` returns.
 
     Raises:
+        Stale: The directory is not what `as_of` says; nothing was changed.
         StoreUnavailable: Nothing was changed, or the transaction was not answered in
             time and may still be committed.
     """
-    now = context.now()
-    return await context.write(lambda connection: work(Edit(connection, actor, now)))
+    now, expected = context.now(), _AS_OF.get()
+
+    def edit(connection: Connection) -> T:
+        one = Edit(connection, actor, now)
+        if expected is not None and one.revision != expected:
+            raise Stale
+        return work(one)
+
+    return await context.write(edit)
 
 
 class Edit:
@@ -113,7 +150,8 @@ class Edit:
         self.now = now
         self.undoes: int | None = None
         # Locks out other editors on PostgreSQL; SQLite has one writer at a time anyway.
-        connection.execute(select(schema.meta.c.revision).with_for_update())
+        locked = select(schema.meta.c.revision).with_for_update()
+        self.revision = connection.scalar(locked)
 
     def done(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
 from relay.core.addresses import address_key, fold_ascii
 from relay.core.directory import SkipKind, Source, User
@@ -18,7 +18,12 @@ from relay.core.errors import Conflict, NotFound
 from relay.core.states import IN_SALESFORCE
 from relay.store import schema
 from relay.store.context import Part
-from relay.store.edits import edit_directory, read_settings, read_users
+from relay.store.edits import (
+    edit_directory,
+    read_settings,
+    read_users,
+    write_audit,
+)
 from relay.store.values import chunks, iso, load, replace_value, stamp
 
 if TYPE_CHECKING:
@@ -55,11 +60,27 @@ class History(Part):
         user_id: int | None = None,
         *,
         since: datetime | None = None,
+        until: datetime | None = None,
+        by: str = "",
+        change: str = "",
+        before_id: int | None = None,
+        only_id: int | None = None,
         limit: int | None = None,
     ) -> list[dict[str, Json]]:
         """Return changes, oldest first; of one user, or of everybody and everything.
 
-        With `limit` these are the latest. The names are stable: `id at actor action
+        Args:
+            user_id: Of whom; None: of all.
+            since: Made from then on.
+            until: Made before then.
+            by: Part of the name of who made them, whatever its case.
+            change: What was changed: an action such as `address_add`, or its first
+                word, such as `address`.
+            before_id: Older than this change.
+            only_id: This change alone.
+            limit: So many at most, the latest.
+
+        The names are stable: `id at actor action
         user before after undoes undone_by`; `user` is the address of the user as it
         is now, or what else was changed.
         """
@@ -68,6 +89,19 @@ class History(Part):
             query = query.where(h.user_id == user_id)
         if since is not None:
             query = query.where(h.at >= stamp(since))
+        if until is not None:
+            query = query.where(h.at < stamp(until))
+        if by:
+            query = query.where(
+                func.lower(h.actor).contains(by.lower(), autoescape=True)
+            )
+        if change:
+            begins = h.action.startswith(f"{change}_", autoescape=True)
+            query = query.where(or_(h.action == change, begins))
+        if before_id is not None:
+            query = query.where(h.id < before_id)
+        if only_id is not None:
+            query = query.where(h.id == only_id)
         if limit is not None:
             query = query.limit(limit)
 
@@ -95,6 +129,17 @@ class History(Part):
             ]
 
         return await self._context.read(read)
+
+    async def note(
+        self, action: str, subject: str, actor: str, user_id: int | None
+    ) -> None:
+        """Write what somebody did that changed nothing, such as reading a mail."""
+        now = self._context.now()
+        await self._context.write(
+            lambda connection: write_audit(
+                connection, now, actor, action, (subject, None, None), user_id=user_id
+            )
+        )
 
     async def undo(self, change_id: int, actor: str) -> str:
         """Take a change back; return in words what holds again.

@@ -14,13 +14,13 @@ from sqlalchemy import func, select
 from relay.core.addresses import address_key, domain_of
 from relay.core.errors import NotFound
 from relay.core.filters import REFUSED
-from relay.core.model import LogPage
-from relay.core.states import ActivityState
+from relay.core.model import LastMails, LogPage, Waiting
+from relay.core.states import ActivityState, State
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.queue import BY_PEOPLE
 from relay.store.search import WINDOW, page
-from relay.store.values import chunks, iso, load
+from relay.store.values import chunks, iso, load, maybe_moment, moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -35,6 +35,8 @@ a = schema.activities.c
 t = schema.attempts.c
 
 REFUSED_KIND = "refusal"
+WAITING = (State.QUEUED, State.CLAIMED, State.HELD, State.UNMATCHED, State.DEAD)
+"""States of messages that somebody or something is to deal with."""
 _IDS = 1000
 """Ids that are read at once."""
 _NAMED = 5
@@ -104,6 +106,117 @@ class LogQueries(Part):
             NotFound: There is no such message and no such refusal.
         """
         return await self._context.read(lambda connection: _show(connection, row_id))
+
+    async def owner(self, row_id: str) -> tuple[str, int | None]:
+        """Return the kind of a row, `message` or `refusal`, and whose mail it is.
+
+        Raises:
+            NotFound: There is no such message and no such refusal.
+        """
+
+        def read(connection: Connection) -> tuple[str, int | None]:
+            for column, user_id, kind in (
+                (m.id, m.user_id, "message"),
+                (r.id, r.user_id, REFUSED_KIND),
+            ):
+                query = select(column, user_id).where(column == row_id)
+                row = connection.execute(query).first()
+                if row is not None:
+                    return kind, row[1]
+            text = f"there is no message and no refusal {row_id!r}"
+            raise NotFound(text)
+
+        return await self._context.read(read)
+
+    async def blob_id(self, message_id: str) -> str:
+        """Return under which id the bytes of a message are kept.
+
+        Raises:
+            NotFound: There is no such message.
+        """
+        query = select(m.blob_id).where(m.id == message_id)
+        found: str | None = await self._context.read(lambda c: c.scalar(query))
+        if found is None:
+            text = f"there is no message {message_id!r}"
+            raise NotFound(text)
+        return found
+
+    async def attempts(self, message_id: str) -> list[dict[str, Json]]:
+        """Return every attempt and every act of a person, oldest first.
+
+        Rows are only added: a retry leaves those from before it. The names are stable:
+        `number at started_at event state reason detail actor trace`.
+        """
+        query = select(schema.attempts).where(t.message_id == message_id)
+
+        def read(connection: Connection) -> list[dict[str, Json]]:
+            return [
+                {
+                    "number": row.number,
+                    "at": iso(row.ended_at),
+                    "started_at": iso(row.started_at),
+                    "event": row.event,
+                    "state": row.state,
+                    "reason": row.reason,
+                    "detail": row.detail,
+                    "actor": row.actor,
+                    "trace": load(row.trace),
+                }
+                for row in connection.execute(query.order_by(t.id))
+            ]
+
+        return await self._context.read(read)
+
+    async def waiting(self, user_id: int | None = None) -> list[Waiting]:
+        """Return how many messages wait in each state, for what, and since when."""
+        own = [] if user_id is None else [m.user_id + 0 == user_id]
+        query = (
+            select(
+                m.state,
+                m.reason,
+                func.count().label("number"),
+                func.min(m.received_at).label("oldest"),
+                func.min(m.next_attempt_at).label("next"),
+            )
+            .where(m.state.in_([state.value for state in WAITING]), *own)
+            .group_by(m.state, m.reason)
+        )
+
+        def read(connection: Connection) -> list[Waiting]:
+            found = [
+                Waiting(
+                    State(row.state),
+                    row.reason,
+                    row.number,
+                    moment(row.oldest),
+                    moment(row.next) if row.state == State.QUEUED else None,
+                )
+                for row in connection.execute(query)
+            ]
+            return sorted(found, key=lambda one: (WAITING.index(one.state), one.reason))
+
+        return await self._context.read(read)
+
+    async def last_mails(self) -> dict[int, LastMails]:
+        """Return when each user's last mail came, and the last that was logged."""
+        u = schema.users.c
+        of_user = m.user_id == u.id
+        # As an expression: the index of the user leads to it, that of the state not.
+        logged = m.state.concat("") == State.LOGGED
+        order = m.id.desc()
+        last = select(m.received_at).where(of_user).order_by(order).limit(1)
+        last_logged = last.where(logged)
+        query = select(
+            u.id,
+            last.scalar_subquery().label("last"),
+            last_logged.scalar_subquery().label("logged"),
+        )
+        return await self._context.read(
+            lambda connection: {
+                row.id: LastMails(maybe_moment(row.last), maybe_moment(row.logged))
+                for row in connection.execute(query)
+            }
+        )
 
     async def find_id(self, text: str) -> tuple[str, str]:
         """Return the id that begins so, and its kind: `message` or `refusal`.

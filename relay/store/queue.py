@@ -240,6 +240,32 @@ class Queue(Part):
             len(ids),
         )
 
+    async def apply_still(
+        self, event: Event, ids: Sequence[str], actor: str
+    ) -> list[tuple[str, State, State]]:
+        """Do it to those of these messages that it is possible for now.
+
+        The others are passed over: they were found a moment ago, and have moved on.
+        Mail for postmaster, which is never logged, is not requeued.
+        """
+
+        def find(connection: Connection) -> list[Row[Any]]:
+            if event not in BY_PEOPLE:
+                return []
+            found: list[Row[Any]] = []
+            for part in chunks(dict.fromkeys(ids)):
+                query = select(schema.messages).where(
+                    m.id.in_(part),
+                    m.state.in_([state.value for state in sources(event)]),
+                )
+                if event is Event.REQUEUE:
+                    query = query.where(m.user_id.is_not(None))
+                query = query.order_by(m.id).with_for_update()
+                found += connection.execute(query)
+            return found
+
+        return await self._apply_to(event, find, actor, len(ids))
+
     async def _apply_by_state(
         self, event: Event, state: State | None, actor: str
     ) -> list[tuple[str, State, State]]:

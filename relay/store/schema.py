@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -155,6 +155,25 @@ api_tokens: Final = Table(
     Column("added_at", BigInteger, nullable=False),
     Column("added_by", Text, nullable=False),
     Column("used_at", BigInteger),
+    # With spaces between. A token from before there were others may hand mail over.
+    Column("scopes", Text, nullable=False, server_default=text("'mail:submit'")),
+    # Null: never.
+    Column("expires_at", BigInteger),
+)
+
+api_answers: Final = Table(
+    "api_answers",
+    metadata,
+    # Of the token's name and the Idempotency-Key.
+    Column("key", String(64), primary_key=True),
+    # Of method, path and body: another request is not answered with this answer.
+    Column("request", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # Null: the request is being worked on.
+    Column("status", Integer),
+    Column("headers", Text, nullable=False, server_default=_EMPTY),
+    Column("body", Text, nullable=False, server_default=_EMPTY),
+    Index(None, "created_at"),
 )
 
 exclusions: Final = Table(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from relay.core.errors import ConfigError, StoreUnavailable
 from relay.store import migrate
+from relay.store.answers import Answers
 from relay.store.attachments import Attachments
 from relay.store.claims import Claims
 from relay.store.context import StoreContext, in_thread
@@ -72,6 +73,7 @@ class Store:
         notices: Mails of the relay to its users, and how far they are.
         directory: Users, addresses, exclusions and settings.
         credentials: App passwords and API tokens.
+        answers: What the API answered lately, for requests that are sent again.
         claims: Addresses that users have yet to prove.
         history: Who changed what, and taking it back.
         sender: What sender trust must not forget.
@@ -98,6 +100,7 @@ class Store:
         self.notices = Notices(context)
         self.directory = DirectoryStore(context)
         self.credentials = Credentials(context)
+        self.answers = Answers(context)
         self.claims = Claims(context)
         self.history = History(context)
         self.sender = SenderFacts(context)

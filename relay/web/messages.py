@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
@@ -18,10 +19,16 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from relay.core.access import MEANING, Scope, known
+from relay.core.directory import APIToken
 from relay.core.errors import NotFound, StoreUnavailable
 from relay.core.model import Step
 from relay.intake import Accepted, CRLFPieces, Origin, Rejection
 from relay.sender import CAUSES
+from relay.web.api import create_api
+from relay.web.api import problems as api_problems
+from relay.web.api.app import APIRoute
+from relay.web.api.wire import Context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +36,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from relay.config import SMTPSettings
+    from relay.config import Settings, SMTPSettings
+    from relay.core.access import Caller
     from relay.core.clock import Clock
-    from relay.core.directory import APIToken, User
+    from relay.core.directory import User
     from relay.intake import IncomingMail, Intake, Refused
     from relay.store import Store
 
@@ -58,6 +66,7 @@ _STATUS |= {
     if one.reason not in {"no_from", "several_from", "from_too_long"}
 }
 _RETRY_S: Final = 30
+_NEVER: Final = (datetime(1970, 1, 1, tzinfo=UTC), "")
 _PEER: Final = "http"
 """The peer of a mail that came this way, in the journal and in the trace."""
 
@@ -73,22 +82,27 @@ class Problem(Exception):  # noqa: N818 - an answer, no failure of ours
 
 
 def create_app(
-    settings: SMTPSettings,
+    settings: Settings,
     store: Store,
     intake: Intake,
     clock: Clock,
     pages: Sequence[Route] = (),
 ) -> Starlette:
     """Return the application; `pages` are for people."""
-    messages = _Messages(settings, store, intake, clock)
+    door = MailDoor(settings.smtp, store, intake, clock)
+    api = create_api(Context(store, settings, clock), door.submit)
     return Starlette(
-        routes=[Route("/messages", messages.post, methods=["POST"]), *pages],
+        routes=[
+            Route("/messages", door.post, methods=["POST"]),
+            APIRoute(api),
+            *pages,
+        ],
         exception_handlers={Problem: _problem, HTTPException: _http},
     )
 
 
-class _Messages:
-    """The one resource there is."""
+class MailDoor:
+    """Takes mails: `POST /messages`, and the same under the API."""
 
     def __init__(
         self, settings: SMTPSettings, store: Store, intake: Intake, clock: Clock
@@ -106,6 +120,25 @@ class _Messages:
         except StoreUnavailable as error:
             reason = "store_unavailable"
             raise Problem(_STATUS[reason], reason, _LATER[reason]) from error
+        return await self._take(request, user, token.name)
+
+    async def submit(self, request: Request, who: Caller) -> Response:
+        """Take one mail for a caller of the API; its errors are problems of the API."""
+        name = who.name.removeprefix("api:")
+        token = APIToken(name, who.user.id if who.user else None, *_NEVER)
+        try:
+            return await self._take(request, await self._user(request, token), name)
+        except Problem as error:
+            hint = error.body.pop("hint")
+            word = error.body.pop("error")
+            error.body.pop("mend")
+            detail = f"the mail was not taken: {word.replace('_', ' ')}"
+            headers = {"Retry-After": str(_RETRY_S)} if error.status == 503 else {}  # noqa: PLR2004
+            raise api_problems.Problem(
+                error.status, word, detail, hint, headers=headers, **error.body
+            ) from error
+
+    async def _take(self, request: Request, user: User, token: str) -> Response:
         outcome = await self._mail(request, user, token)
         if isinstance(outcome, Accepted):
             ident = outcome.recipients[0].message_id
@@ -127,6 +160,12 @@ class _Messages:
         if found is None:
             text = "send Authorization: Bearer TOKEN; relay token add makes one"
             raise Problem(401, "unauthorized", text)
+        if found.expires_at is not None and found.expires_at <= self._clock.now():
+            text = f"the token {found.name} has expired; relay token add makes one"
+            raise Problem(401, "token_expired", text)
+        if Scope.MAIL_SUBMIT not in known(found.scopes):
+            text = f"the token {found.name} may not {MEANING[Scope.MAIL_SUBMIT]}"
+            raise Problem(403, "not_allowed", text)
         return found
 
     async def _user(self, request: Request, token: APIToken) -> User:
@@ -150,7 +189,7 @@ class _Messages:
         )
 
     async def _mail(
-        self, request: Request, user: User, token: APIToken
+        self, request: Request, user: User, token: str
     ) -> Accepted | Refused:
         kind = request.headers.get("content-type", "").partition(";")[0].strip()
         if kind.lower() not in _TYPES:
@@ -161,10 +200,10 @@ class _Messages:
         rejection = self._intake.check_size(expected)
         if rejection is not None:
             raise _not_begun(rejection)
-        whence = f"token {token.name}, from {_peer(request)}"
+        whence = f"token {token}, from {_peer(request)}"
         step = Step(self._clock.now(), _PEER, "accepted", whence)
         mail = self._intake.begin(
-            Origin(_PEER, step, door=_PEER, door_detail=f"token {token.name}"),
+            Origin(_PEER, step, door=_PEER, door_detail=f"token {token}"),
             [self._intake.relay_address(user)],
             expected_bytes=expected,
         )

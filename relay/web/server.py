@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from starlette.routing import Route
 
-    from relay.config import HostPort, SMTPSettings
+    from relay.config import HostPort, Settings
     from relay.core.clock import Clock
     from relay.intake import Intake
     from relay.store import Store
@@ -25,7 +25,7 @@ class WebServer:
     def __init__(
         self,
         listen: HostPort,
-        settings: SMTPSettings,
+        settings: Settings,
         store: Store,
         intake: Intake,
         clock: Clock,
@@ -37,19 +37,19 @@ class WebServer:
 
         Args:
             listen: Where.
-            settings: Limits of a mail.
+            settings: The whole configuration.
             store: Tokens and users.
             intake: Accepts the mails.
             clock: For the trace.
             pages: Routes for people with a browser.
             bound: A listening socket that was inherited.
         """
-        app = create_app(settings, store, intake, clock, pages)
+        self.app = create_app(settings, store, intake, clock, pages)
         self._server = EmbeddedServer(
-            app,
+            self.app,
             listen,
             key="web.listen",
-            stop_s=int(settings.drain_s),
+            stop_s=int(settings.smtp.drain_s),
             bound=bound,
         )
 

@@ -30,6 +30,8 @@ def test_user_add_prints_the_relay_address_alone(relay: Any) -> None:
         "state": "active",
         "activated_at": user["activated_at"],
         "notify": None,
+        "last_received_at": None,
+        "last_logged_at": None,
     }
     assert user["relay_address"].endswith("@in.relay.example")
 
@@ -405,7 +407,9 @@ def test_a_removed_user_is_shown_with_their_mail(relay: Any, ada: Any) -> None:
         "state": "removed",
         "relay_address": None,
         "removed_at": gone["removed_at"],
+        "last_received_at": gone["last_received_at"],
     }
+    assert gone["last_received_at"]
     assert "removed" in relay("user", "list", "--removed").stdout
     (row,) = relay.json("log", "--user", "Ada Byron")
     assert (row["id"], row["user"]) == (message, "ada@corp.example")

@@ -1,0 +1,135 @@
+"""Puts the API together: routes, errors, and the document that describes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, FastAPI, Security
+from fastapi.security import HTTPBearer
+from starlette.routing import BaseRoute, Match
+
+from relay import __version__
+from relay.web.api import models
+from relay.web.api.gate import Gate
+from relay.web.api.mails import mails_router
+from relay.web.api.people import addresses_router, exclusions_router, users_router
+from relay.web.api.problems import TYPE, install
+from relay.web.api.rules import rules_router
+from relay.web.api.wire import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from relay.core.access import Caller
+
+PREFIX: Final = "/api/"
+_PROBLEMS: Final = {
+    400: "The request cannot be read.",
+    401: "No token, or one that has expired.",
+    403: "The token may not do this.",
+    404: "There is no such thing.",
+    405: "This path takes other methods.",
+    408: "The mail came too slowly.",
+    409: "What there is stands in the way.",
+    412: "It was changed since it was read.",
+    413: "The body is too large.",
+    415: "The body is of another kind.",
+    422: "A value does not fit.",
+    428: "The change names no ETag.",
+    429: "Too many requests; Retry-After says how long to wait.",
+    500: "The relay has a fault.",
+    503: "The store does not answer now; Retry-After says how long to wait.",
+    507: "The disk is full.",
+}
+_ABOUT: Final = """Every answer that is no success is `application/problem+json` with a
+stable word in `error` and what helps in `hint`. Lists have `items` and `next`, which is
+the `cursor` of the next page. What is edited has an `ETag`, and its change names it in
+`If-Match`. A POST may carry an `Idempotency-Key`: sent again within a day, it gets the
+first answer and does nothing. See docs/api.md."""
+
+
+def create_api(
+    context: Context, submit: Callable[[Request, Caller], Awaitable[Response]]
+) -> ASGIApp:
+    """Return the API behind its gate.
+
+    Args:
+        context: Store, settings and clock.
+        submit: Takes one mail in for a caller.
+    """
+    api = FastAPI(
+        title="Relay",
+        version=__version__,
+        description=_ABOUT,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+    )
+    api.state.context = context
+    install(api)
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {"description": text, "content": {TYPE: {"schema": _REF}}}
+        for status, text in _PROBLEMS.items()
+    }
+    token = HTTPBearer(
+        auto_error=False, scheme_name="token", description="relay token add NAME"
+    )
+    every = APIRouter(
+        prefix="/api/v1", responses=responses, dependencies=[Security(token)]
+    )
+    for router in (
+        users_router(context),
+        addresses_router(context),
+        exclusions_router(context),
+        mails_router(context, submit),
+        rules_router(context),
+    ):
+        every.include_router(router)
+    api.include_router(every)
+    made = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = made()
+        schemas = document["components"]["schemas"]
+        for model in (models.ProblemBody, models.FieldProblem):
+            found = model.model_json_schema(ref_template=_SCHEMA)
+            found.pop("$defs", None)
+            schemas[model.__name__] = found
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        return document
+
+    api.openapi = openapi  # type: ignore[method-assign]
+    return Gate(
+        api,
+        context.store,
+        context.clock,
+        per_minute=context.settings.web.api_requests_per_minute,
+    )
+
+
+_SCHEMA: Final = "#/components/schemas/{model}"
+_REF: Final = {"$ref": "#/components/schemas/ProblemBody"}
+
+
+class APIRoute(BaseRoute):
+    """Hands everything under `/api/` to the API, paths unchanged."""
+
+    def __init__(self, api: ASGIApp) -> None:
+        """Take the API."""
+        self.api = api
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Say whether a request is for the API."""
+        ours = scope["type"] == "http" and scope["path"].startswith(PREFIX)
+        return (Match.FULL if ours else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer it."""
+        await self.api(scope, receive, send)

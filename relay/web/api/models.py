@@ -1,0 +1,426 @@
+"""What goes over the wire, as the OpenAPI document describes it.
+
+Answers have exactly these names; a name stays once it was released. What is sent may
+have no other name: a slip of the pen is told, and not passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from relay.core.access import Scope
+from relay.core.directory import Role, SkipKind
+
+Time = Field(json_schema_extra={"format": "date-time"})
+
+
+class Shown(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_serialization_defaults_required=True
+    )
+
+
+class Sent(BaseModel):
+    """A body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class FieldProblem(Shown):
+    """A value that does not fit."""
+
+    where: str
+    problem: str
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457: every answer that is no success."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong, for people.")
+    error: str = Field(description="What is wrong, as a stable word.")
+    hint: str = Field(description="What helps.")
+    errors: list[FieldProblem] | None = Field(default=None, exclude=True)
+
+
+class Me(Shown):
+    """Who asks."""
+
+    name: str
+    scopes: list[Scope]
+    user: str | None
+    role: Role | None
+
+
+# ------------------------------------------------------------------ people
+
+
+class User(Shown):
+    """A person who logs."""
+
+    id: int
+    name: str
+    email: str
+    role: Role
+    active: bool
+    salesforce_id: str | None
+    relay_address: str | None = Field(
+        description="Null: none is set, or another's, which a monitor may not know."
+    )
+    state: str
+    activated_at: str | None = Time
+    notify: str | None
+    time_zone: str | None
+    removed_at: str | None = Time
+    last_received_at: str | None = Time
+    last_logged_at: str | None = Time
+
+
+class Users(Shown):
+    """A page of users, by their numbers."""
+
+    items: list[User]
+    next: str | None
+
+
+class NewUser(Sent):
+    """A user to be added."""
+
+    name: str = Field(max_length=200)
+    email: str = Field(max_length=300)
+    role: Literal["rep", "admin", "monitor"] = "rep"
+    salesforce_id: str | None = Field(default=None, max_length=18)
+    activate: bool = True
+    confirm: bool = Field(
+        default=False, description="Do it although something speaks against it."
+    )
+
+
+class UserChange(Sent):
+    """What is to change of a user; what is left out stays."""
+
+    name: str | None = Field(default=None, max_length=200)
+    email: str | None = Field(default=None, max_length=300)
+    keep_old: bool = Field(
+        default=False, description="Mail from the former address is accepted on."
+    )
+    role: Literal["rep", "admin", "monitor"] | None = None
+    active: bool | None = None
+    salesforce_id: str | None = Field(default=None, max_length=18)
+    notify: Literal["all", "problems", "none"] | None = None
+    confirm: bool = False
+
+
+class RelayAddress(Shown):
+    """A relay address of a user, of today or of before, and how it was used."""
+
+    address: str
+    state: Literal["current", "old", "ended"]
+    created_at: str = Time
+    until: str | None = Time
+    accepted: int
+    last_accepted_at: str | None = Time
+    refused: int
+    last_refused_at: str | None = Time
+
+
+class RelayAddresses(Shown):
+    """The relay addresses of a user, the current one first."""
+
+    items: list[RelayAddress]
+
+
+class Rotation(Sent):
+    """A new relay address."""
+
+    at_once: bool = Field(default=False, description="End every old one now.")
+
+
+class AcceptedAddress(Shown):
+    """An address, or `*@domain`, that may send for a user."""
+
+    user: str
+    address: str
+    added_at: str = Time
+    added_by: str
+    confirmed: bool
+    source: Literal["own", "admin", "salesforce", "claim"]
+    delegate: str | None
+
+
+class AcceptedAddresses(Shown):
+    """A page of accepted addresses, in their order."""
+
+    items: list[AcceptedAddress]
+    next: str | None
+
+
+class NewAcceptedAddress(Sent):
+    """An address that shall send for a user."""
+
+    address: str = Field(max_length=300)
+    delegate: str | None = Field(default=None, max_length=200)
+    confirm: bool = False
+
+
+class Exclusion(Shown):
+    """An address, or `*@domain`, that is left out; `user` null: for everybody."""
+
+    pattern: str
+    user: str | None
+    skip: SkipKind
+
+
+class Exclusions(Shown):
+    """A page of exclusions."""
+
+    items: list[Exclusion]
+    next: str | None
+
+
+class NewExclusion(Sent):
+    """An address to leave out."""
+
+    pattern: str = Field(max_length=300)
+    user: str | None = Field(default=None, max_length=300)
+    skip: Literal["mail", "address"] = "mail"
+
+
+# ------------------------------------------------------------------ settings
+
+
+class Setting(Shown):
+    """A setting with the value that holds now."""
+
+    key: str
+    value: Any
+    source: Literal["store", "file", "default"]
+    help: str
+
+
+class Settings(Shown):
+    """The settings that hold without a restart."""
+
+    items: list[Setting]
+
+
+class NewValue(Sent):
+    """The value of a setting: a text, a number, a switch, or a list of texts."""
+
+    value: str | int | float | bool | list[str]
+    unchecked: bool = Field(
+        default=False, description="Do not ask Salesforce whether it fits."
+    )
+
+
+# ------------------------------------------------------------------ mails
+
+
+class Record(Shown):
+    """A record that was written."""
+
+    object: str
+    id: str | None
+    key: str
+    rule: str
+
+
+class File(Shown):
+    """A file of a mail."""
+
+    name: str
+    size_bytes: int
+    state: str
+    id: str | None
+    document_id: str | None
+    record_id: str | None
+    key: str
+    error: str
+
+
+class Mail(BaseModel):
+    """A message or a refusal."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    id: str
+    kind: Literal["message", "refusal"]
+    state: str
+    received_at: str = Time
+    user: str | None
+    peer: str
+    mail_from: str
+    rcpt: str
+    from_: str = Field(alias="from")
+    to: str
+    subject: str
+    message_id: str = Field(description="What the Message-ID header says.")
+    reply: str | None
+    reason: str
+    attempts: int
+    records: list[Record]
+    files: list[File]
+    copy_of: str | None
+    cause: str | None
+    sent_by: str | None
+
+
+class Mails(Shown):
+    """A page of messages and refusals; it may be short, and go on all the same."""
+
+    items: list[Mail]
+    next: str | None
+
+
+class Step(Shown):
+    """One line of a decision trace."""
+
+    at: str = Time
+    step: str
+    result: str
+    detail: str
+
+
+class WholeMail(Mail):
+    """A message or a refusal with its trace."""
+
+    hint: str = Field(description="What helps; may be empty.")
+    trace: list[Step]
+    verdict: Any = None
+    planned: Any = None
+    count: int = Field(default=1, description="How often it was refused.")
+
+
+class Attempt(Shown):
+    """An attempt to log a message, or what a person did to it."""
+
+    number: int
+    at: str = Time
+    started_at: str = Time
+    event: str
+    state: str
+    reason: str
+    detail: str
+    actor: str
+    trace: list[Step]
+
+
+class Attempts(Shown):
+    """Every attempt, oldest first; rows are only added."""
+
+    items: list[Attempt]
+
+
+class Submitted(Shown):
+    """A mail that is safe."""
+
+    id: str
+    state: Literal["queued", "held"]
+
+
+class Changed(Shown):
+    """A message that a person has moved on."""
+
+    id: str
+    event: str
+    was: str
+    state: str
+
+
+class Action(Sent):
+    """What is to be done to all messages that a filter fits."""
+
+    action: Literal["retry", "hold", "release", "discard"]
+    filter: str = Field(max_length=2000, min_length=1)
+    expected: int = Field(
+        ge=0, description="How many they are, as …/messages/count says."
+    )
+
+
+class ActionDone(Shown):
+    """How many messages were changed."""
+
+    action: str
+    changed: int
+
+
+class Count(Shown):
+    """How many messages an action would change now."""
+
+    action: str
+    count: int
+
+
+# ------------------------------------------------------------------ history, status
+
+
+class Change(Shown):
+    """An edit: who, what, before, after."""
+
+    id: int
+    at: str = Time
+    actor: str
+    action: str
+    user: str
+    before: Any
+    after: Any
+    undoes: int | None
+    undone_by: int | None
+
+
+class Changes(Shown):
+    """A page of edits, the latest first."""
+
+    items: list[Change]
+    next: str | None
+
+
+class Undone(Shown):
+    """A change that was taken back."""
+
+    text: str
+    change: Change
+
+
+class Logging(Shown):
+    """Whether relay addresses accept mail at all."""
+
+    active: bool
+    since: str | None = Time
+    by: str
+
+
+class Pause(Shown):
+    """Why no work is done for the org."""
+
+    reason: str
+    code: str
+    text: str
+    since: str = Time
+    until: str = Time
+    hint: str
+
+
+class Waiting(Shown):
+    """Messages that wait, by state and reason."""
+
+    state: str
+    reason: str
+    count: int
+    oldest_at: str = Time
+    next_at: str | None = Time
+
+
+class Status(Shown):
+    """The relay at a glance."""
+
+    at: str = Time
+    logging: Logging
+    pause: Pause | None
+    waiting: list[Waiting]

@@ -1,0 +1,126 @@
+"""Questions across all mail and people, and what is done to all that a filter fits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+
+def test_what_waits_is_counted(relay: Any, ada: Any) -> None:
+    """By state and reason, with the oldest; an empty relay says so."""
+    assert "Nothing waits." in relay("status").stdout
+    (old,) = relay.put("Old", minutes_ago=90)
+    relay.put("New")
+    relay("hold", old)
+    (row,) = relay.json("status")
+    assert [(one["state"], one["count"]) for one in row["waiting"]] == [
+        ("queued", 1),
+        ("held", 1),
+    ]
+    assert row["logging"]["active"] is True
+    text = relay("status").stdout
+    assert "logging is on" in text
+    assert "held" in text
+    assert "salesforce pause" in text
+
+
+def test_silent_users_are_found(relay: Any, ada: Any) -> None:
+    """Who was activated a while ago and had nothing logged; the rest is left out."""
+    assert [row["email"] for row in relay.json("user", "list", "--silent", "0s")] == [
+        ada["email"]
+    ]
+    assert relay.json("user", "list", "--silent", "14d") == []
+    assert "Nobody was silent" in relay("user", "list", "--silent", "14d").stdout
+    relay("user", "disable", ada["email"])
+    assert relay.json("user", "list", "--silent", "0s") == []
+    assert "14d" in relay.error("user", "list", "--silent", "soon", status=2)
+
+
+def test_the_last_mail_of_a_user_is_shown(relay: Any, ada: Any) -> None:
+    """When it came, though nothing was logged yet."""
+    relay.put("One")
+    (row,) = relay.json("user", "list")
+    assert row["last_received_at"]
+    assert row["last_logged_at"] is None
+    assert "never" in relay("user", "list").stdout
+
+
+def test_the_history_is_asked(relay: Any, ada: Any) -> None:
+    """Who changed whose accepted addresses, by kind, person and time."""
+    relay("address", "add", ada["email"], "ada@home.example")
+    relay("user", "rename", ada["email"], "Ada L")
+
+    def found(*arguments: str) -> list[str]:
+        return [row["action"] for row in relay.json("history", *arguments)]
+
+    assert found("--change", "address") == ["address_add"]
+    assert found(ada["email"], "--change", "user_name") == ["user_name"]
+    assert found("--by", "nobody") == []
+    assert found("--until", "1h") == []
+    assert len(found("--since", "1h", "--by", "cli:")) == 3
+
+
+def test_all_that_fit_are_confirmed_first(relay: Any, ada: Any) -> None:
+    """The number is said, and nothing is done without --yes where nobody answers."""
+    first, second, other = relay.put("Offer 1", "Offer 2", "Other")
+    refusal = relay.error("hold", "--text", "offer", status=1)
+    assert "fits 2 messages" in refusal
+    assert "--yes" in refusal
+    assert relay.json("log", "--state", "held") == []
+    rows = relay.json("hold", "--text", "offer", "--yes")
+    assert [row["id"] for row in rows] == [first, second]
+    rows = relay.json("discard", "state:held reason:hold", "--yes")
+    assert [row["state"] for row in rows] == ["discarded", "discarded"]
+    assert "nothing changed" in relay("retry", "reason:none", "--yes").stdout
+    assert "nothing changed" in relay("retry", "reason:none").stdout
+    # A state alone is done at once, as ever.
+    assert [row["id"] for row in relay.json("hold", "--state", "queued")] == [other]
+    assert [row["id"] for row in relay.json("release", "--state", "held")] == [other]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "part"),
+    [
+        (["retry", "state:lost"], 2, "is no state"),
+        (["retry", "--state", "held"], 1, "cannot be retried"),
+        (["retry", "--state", "refused"], 1, "cannot be retried"),
+        (["hold", "0" * 26, "--text", "x"], 2, "either message ids or --state"),
+        (["hold", "--user", "nobody@corp.example"], 1, "no user"),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    relay: Any, ada: Any, arguments: list[str], status: int, part: str
+) -> None:
+    """A filter that means nothing changes nothing."""
+    assert part in relay.error(*arguments, status=status)
+
+
+def test_tokens_have_rights_and_an_end(relay: Any, ada: Any) -> None:
+    """What a token may and until when is shown; by default it hands mail over."""
+    (plain,) = relay.json("token", "add", "plain")
+    assert (plain["scopes"], plain["expires_at"]) == (["mail:submit"], None)
+    relay(
+        *("token", "add", "crm", "--scope", "log:read", "--scope", "users:read"),
+        *("--expires", "30d"),
+    )
+    _, crm = relay.json("token", "list")
+    assert crm["scopes"] == ["log:read", "users:read"]
+    ends = datetime.fromisoformat(crm["expires_at"])
+    assert abs(ends - datetime.now(UTC) - timedelta(days=30)) < timedelta(minutes=5)
+    shown = relay("token", "list").stdout
+    assert "log:read users:read" in shown
+    assert "never" in shown
+    assert "is over" in relay.error(
+        "token", "add", "x", "--expires", "yesterday", status=2
+    )
+    assert "no time" in relay.error("token", "add", "x", "--expires", "z", status=2)
+    assert "--scope" in relay.error("token", "add", "x", "--scope", "all", status=2)
+    refusal = relay.error(
+        *("token", "add", "x", "--user", ada["email"], "--scope", "users:write"),
+        status=1,
+    )
+    assert "users:write" in refusal
+    (row,) = [r for r in relay.json("history") if r["user"] == "crm"]
+    assert row["after"]["scopes"] == ["log:read", "users:read"]
