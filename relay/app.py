@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from relay.admin.settings import check_in_org
 from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError, OrgPaused, StoreUnavailable
 from relay.core.queue import LeaseOwner
@@ -498,7 +499,7 @@ async def replaying(
 
     Raises:
         NotFound: No such user.
-        InvalidInput: The change does not fit together.
+        InvalidInput: The change does not fit together, or does not fit the org.
         OrgPaused: The org is paused.
         StoreUnavailable: The store cannot be read.
     """
@@ -519,6 +520,9 @@ async def replaying(
             if paused.pause is not None:
                 raise OrgPaused(paused.pause.report, code=paused.pause.code)
             org.budget.load(await store.usage.get())
+            # A field that is not there would be left out, and nothing would differ.
+            for key, value in change.settings.items():
+                await check_in_org(org, key, value)
         parts = ReplayParts(
             settings,
             store,

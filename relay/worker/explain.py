@@ -19,7 +19,15 @@ from relay.core.addresses import domain_of
 from relay.core.states import IN_SALESFORCE, Event
 from relay.diagnose.hints import sender_hint
 from relay.intake.rules import read_headers, writers
-from relay.match import MailFacts, ask, decide, direction, to_log, trace_of
+from relay.match import (
+    MailFacts,
+    TraceLine,
+    ask,
+    decide,
+    direction,
+    to_log,
+    trace_of,
+)
 from relay.sender.offline import known_offline
 from relay.sender.policy import rule_for
 from relay.worker.decisions import Decisions
@@ -105,9 +113,9 @@ async def explain(  # noqa: PLR0913 - what a decision rests on
     key1, key2 = relay.mail.keys_of(email, now)
     mail = MailFacts(email, key1, now, (user,))
     parts = {"part": found.index(chosen) + 1, "parts": len(found)}
-    whole = _Whole(read, chosen, parts)
-    question = ask(mail, decisions.context)
     sent = _Sent(raw, user, directory)
+    whole = _Whole(read, chosen, parts, sent.line())
+    question = ask(mail, decisions.context)
     if refused := sent.refused():
         return _answer(whole, decide(mail, question, None, decisions.context)) | refused
     about = sent.sender(settings, now)
@@ -146,6 +154,14 @@ class _Whole:
     read: Email
     chosen: Logged
     parts: dict[str, int]
+    sender: TraceLine
+
+    @property
+    def steps(self) -> tuple[TraceLine, ...]:
+        """Return the lines that stand before the decision, in the words of the log."""
+        repairs = ", ".join(self.read.repairs)
+        parse = TraceLine("parse", "ok", f"repaired: {repairs}" if repairs else "")
+        return (self.sender, parse, *self.chosen.steps)
 
 
 class _Sent:
@@ -178,6 +194,15 @@ class _Sent:
             hint = sender_hint(self._directory, user, found.address)
             refused |= {"hint": hint, "mend": hint}
         return refused
+
+    def line(self) -> TraceLine:
+        """Return the first line of the trace, as the intake writes it."""
+        if refused := self.refused():
+            return TraceLine("sender", REFUSED, refused["reason"])
+        author, name = self._listed[0][0], self._user.name
+        delegate = self._directory.delegate_of(self._user.id, author.key)
+        whose = f"{name} (sent by {delegate})" if delegate else name
+        return TraceLine("sender", "accepted", f"{author.address} for {whose}")
 
     def sender(self, settings: Settings, now: datetime) -> dict[str, Any]:
         """Return what is asked of the author, and what the file shows of them."""
@@ -236,9 +261,7 @@ def _answer(whole: _Whole, decision: Decision) -> dict[str, Any]:
         "direction": direction(email),
         "note": email.note,
         **whole.parts,
-        "trace": [
-            line._asdict() for line in (*whole.chosen.steps, *trace_of(decision, 0))
-        ],
+        "trace": [line._asdict() for line in (*whole.steps, *trace_of(decision, 0))],
     }
 
 

@@ -214,6 +214,12 @@ def _one_key(past: Past) -> None:
     assert summary["other_records"] == 1
     done = past.relay.run("settings", "get", "match.several")
     assert done.stdout.decode().strip() == "all"
+    gone = ("settings", "set", "match.contact_email_fields", "Email,Gone__c")
+    said = past.relay.run(*gone, "--preview", status=2).stderr.decode()
+    assert "does not fit the org: Contact.Gone__c" in said
+    apply = ("settings", "preset", "apply", "email-to-salesforce", "--preview")
+    *_, summary = past.relay.json(*apply)
+    assert (summary["looked_at"], summary["stopped"]) == (6, "")
     text = past.relay.run(*preview).stdout.decode()
     assert "on other records" in text
     assert f"now:           logged on Contact {past.older}" in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from relay.config import Settings
@@ -51,6 +53,11 @@ async def test_a_stranger_is_refused_with_the_text_of_smtp(sender):
     assert answer["state"] == "refused"
     assert answer["reason"] == judge([sender.encode()], ADA, ACCEPTED).text
     assert answer["activities"] == []
+    assert answer["trace"][0] == {
+        "step": "sender",
+        "result": "refused",
+        "detail": answer["reason"],
+    }
 
 
 async def test_no_command_lets_a_stranger_in():
@@ -70,3 +77,41 @@ async def test_mail_of_a_disabled_user_is_refused():
     answer = await told(mail("ada@corp.example"), off)
     assert answer["state"] == "refused"
     assert "relay user enable ada@corp.example" in answer["reason"]
+
+
+async def test_the_trace_begins_with_the_sender_and_the_reading():
+    """The first lines are those of the intake and of the worker, word for word."""
+    people = Directory(
+        1,
+        {ADA.id: ADA},
+        {},
+        {ADA.id: ACCEPTED | {"pa@corp.example"}},
+        (),
+        delegates={ADA.id: {"pa@corp.example": "Pat"}},
+    )
+
+    async def lines(raw):
+        answer = await explain(
+            Settings(),
+            SimpleNamespace(mails=SimpleNamespace(find=nothing)),
+            None,
+            None,
+            directory=people,
+            user=ADA,
+            raw=raw.replace(b"c@x.example", b"ada@corp.example"),
+            now=SystemClock().now(),
+        )
+        return [tuple(line.values()) for line in answer["trace"]]
+
+    own = await lines(mail("Ada <ada@corp.example>"))
+    assert own[:2] == [
+        ("sender", "accepted", "ada@corp.example for Ada"),
+        ("parse", "ok", ""),
+    ]
+    assert own[-1][:2] == ("rules", "skipped")
+    (sender, *_) = await lines(mail("pa@corp.example"))
+    assert sender[2] == "pa@corp.example for Ada (sent by Pat)"
+
+
+async def nothing(*_):
+    """Find no mail in the store."""
