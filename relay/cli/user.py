@@ -185,6 +185,7 @@ def show(who: str, *, as_json: bool) -> None:
             ("notices", row["notify"] or "as notices.level says"),
             ("salesforce id", row["salesforce_id"] or "looked up by the e-mail"),
             ("relay address", row["relay_address"] or "none: set smtp.domains"),
+            ("… for a record", _record_address(loaded, found)),
             *(
                 ("old address", f"{one['address']} works until {when(one['until'])}")
                 for one in old
@@ -403,6 +404,13 @@ def _print_changed(loaded: Settings, one: User, what: str, *, as_json: bool) -> 
 user.add_command(app_password)
 user.add_command(activate_user)
 user.add_command(notify)
+
+
+def _record_address(loaded: Settings, found: User) -> str:
+    """Return how a relay address names a record, for people."""
+    address = relay_address(loaded.smtp.domains, found) or ""
+    local, _, domain = address.partition("@")
+    return f"{local}+ID@{domain}, ID of 18 characters" if address else "none"
 
 
 def _row(loaded: Settings, one: User, last: LastMails | None = None) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from relay.core.addresses import fold_ascii
+from relay.core.ids import unfolded_id
 from relay.core.mailboxes import NO_RULES, AddressRules, entry_for, senders
 
 if TYPE_CHECKING:
@@ -173,6 +175,21 @@ class Exclusion:
 
 ORG_SWITCH: Final = "active"
 """Key of the setting by which an admin switches logging on and off for everybody."""
+
+
+def token_of(local: str) -> str:
+    """Return what stands before the plus of a relay address, in small letters."""
+    return fold_ascii(local).partition("+")[0]
+
+
+def record_in(rcpt: str) -> str:
+    """Return the record id that a relay address names behind its plus, or nothing.
+
+    Args:
+        rcpt: The address as the peer gave it, in any case.
+    """
+    _, plus, tail = rcpt.rpartition("@")[0].partition("+")
+    return (unfolded_id(tail) or "") if plus else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ _RECORD_ID: Final = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 MESSAGE_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 """The form of a message id: 26 characters, sorted by time of receipt."""
 
+_SHORT: Final = 15
+_LONG: Final = 18
 _RANDOM_BITS = 80
 _LAST_MS: Final = (1 << 48) - 1
 _SHIFTS: Final = range(120, -1, -10)
@@ -69,3 +71,24 @@ def record_id(text: str) -> str | None:
     if len(text) == len(whole) and whole != text:
         return None
     return whole
+
+
+def unfolded_id(text: str) -> str | None:
+    """Return the record id of 18 characters, also if its case was lost; None: none.
+
+    Mail systems may write an address in small letters or in capitals alone. Then the
+    checksum says which letters were capital; in any other text it must hold.
+    """
+    if not text.isascii() or len(text) != _LONG or not _RECORD_ID.fullmatch(text):
+        return None
+    if text not in {text.lower(), text.upper()}:
+        return record_id(text)
+    bits = [_CHECKSUM.find(each) for each in text[_SHORT:].upper()]
+    if min(bits) < 0:
+        return None
+    id15 = "".join(
+        each.upper() if bits[at // 5] >> at % 5 & 1 else each.lower()
+        for at, each in enumerate(text[:_SHORT])
+    )
+    # A bit that is set for a digit is no checksum of these characters.
+    return record_id(id15 + text[_SHORT:].upper())

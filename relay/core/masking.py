@@ -36,7 +36,11 @@ _AT: Final = "(?:@|&#0*64;|&#x0*40;|&commat;|%40|=40)"
 _DOT: Final = r"(?:\.|&#0*46;|&#x0*2e;|&period;|%2e|=2e)"
 _GAP: Final = f"(?:{_BREAK}){{0,4}}"
 _ENTITY: Final = r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]\w{1,30});"
-_LOCAL: Final = re.compile(rf"(?:[\w.+~-]|{_BREAK}|{_TAG}|{_ENTITY})+", re.IGNORECASE)
+_PLUS: Final = "[%=]2b"
+"""The plus before a record id, as URLs and quoted-printable encode it."""
+_LOCAL: Final = re.compile(
+    rf"(?:[\w.+~-]|{_BREAK}|{_TAG}|{_ENTITY}|{_PLUS})+", re.IGNORECASE
+)
 _PIECE: Final = re.compile(rf"{_BREAK}|{_TAG}|{_ENTITY}|.", re.IGNORECASE | re.DOTALL)
 _ATOM: Final = re.compile(r"[\w.+~-]")
 _BREAKS: Final = re.compile(_BREAK, re.IGNORECASE)

@@ -12,8 +12,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from relay.core.addresses import fold_ascii
-from relay.core.directory import AddressUse
+from relay.core.directory import AddressUse, token_of
 from relay.core.errors import RelayError
 from relay.telemetry import get_logger
 
@@ -59,7 +58,7 @@ class AddressUses:
         await self._write()
 
     def _add(self, rcpt: str, use: AddressUse) -> None:
-        token = fold_ascii(rcpt.rpartition("@")[0])
+        token = token_of(rcpt.rpartition("@")[0])
         directory = self._directory()
         if directory.owner_of(token) is None and not directory.former_owner_of(token):
             return

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import domain_key, fold_ascii
 from relay.core.authentication import Outcome, Policy
+from relay.core.directory import record_in, token_of
 from relay.intake.judging import Writers
 from relay.intake.refusals import Rejection
 from relay.mail import decode_header, header_fields
@@ -111,24 +112,28 @@ class Rules:
         """Return whose relay address an envelope address is, or why it is refused.
 
         `rcpt` is the address in canonical form, `local` and `domain` are its parts. A
+        relay address may name a record: `token+id@`, by the id of 18 characters. A
         disabled user is answered like an unknown one: only the refusal shows the
         difference, never the reply.
         """
-        local = fold_ascii(local)
+        token = token_of(local)
         if not domain:
             return Addressee(rcpt, None)
         if domain_key(domain) not in self._domains:
             return Rejection("unknown_recipient", f"{domain} is not in smtp.domains")
-        if local == _POSTMASTER:
+        if fold_ascii(local) == _POSTMASTER:
             return Addressee(rcpt, None)
-        user_id = directory.owner_of(local)
+        user_id = directory.owner_of(token)
         user = None if user_id is None else directory.users.get(user_id)
         if user is None:
-            return _nobody(directory, local)
+            return _nobody(directory, token)
         if not user.active:
             return _disabled(user)
         if not directory.logging_is_on:
             return _logging_off(user)
+        if "+" in local and not record_in(rcpt):
+            detail = "what stands behind the plus is no record id of 18 characters"
+            return Rejection("unknown_recipient", detail)
         return Addressee(rcpt, user.id)
 
     def size(

@@ -60,7 +60,7 @@ from relay.match.trace import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from relay.config.match import MatchSettings
@@ -184,6 +184,8 @@ class MailFacts:
         redraft: Set where Salesforce refused an earlier draft in this attempt.
         null_sender: Every copy came with `MAIL FROM:<>`.
         resolved: Records on which a person wants the mail.
+        named: For each copy, the record that its relay address names, if it does;
+            empty: no copy's does.
     """
 
     email: Email
@@ -194,6 +196,7 @@ class MailFacts:
     redraft: Redraft | None = None
     null_sender: bool = False
     resolved: tuple[Resolution, ...] = ()
+    named: tuple[str, ...] = ()
 
     @property
     def begun(self) -> bool:
@@ -209,7 +212,8 @@ class Question:
 
     Attributes:
         people: To look for, in the order of the mail.
-        records: Ids of records that the mail names, 18 characters each.
+        records: Ids of records to look up, 18 characters each.
+        named: Those of them that the mail names, by address or tag.
         threads: Message-IDs of earlier mails, whose related records it takes over.
         inherited: Those records; filled in by whoever asks the store for them.
         otherwise: How the mail ends without people where none of `records` will do.
@@ -230,6 +234,7 @@ class Question:
     otherwise: Verdict | None = None
     threads: tuple[str, ...] = ()
     inherited: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
     @property
     def asks(self) -> bool:
@@ -328,9 +333,18 @@ def ask(mail: MailFacts, context: Context) -> Question:
         for user in mail.users
     ]
     tags = tags_of(mail, context)
-    named = [*(one.record_id for one in mail.resolved), *tags.ids]
-    ends = [None if named and named_counts(each) else each.verdict for each in plans]
+    wanted = bool(mail.resolved or tags.ids)
+    addressed = mail.named or ("",) * len(plans)
+    ends = [
+        None if (named or wanted) and named_counts(each) else each.verdict
+        for each, named in zip(plans, addressed, strict=True)
+    ]
     goes_on = [each for each, end in zip(plans, ends, strict=True) if end is None]
+    by_address = [
+        named
+        for named, end in zip(addressed, ends, strict=True)
+        if named and end is None
+    ]
     # A logged mail stays logged, whatever the rules say today.
     verdicts = tuple(None if mail.begun else end for end in ends)
     kind = kind_lines(mail.email)
@@ -346,8 +360,11 @@ def ask(mail: MailFacts, context: Context) -> Question:
         for one in each.left_out
         if one.address not in asked
     }
-    named += alias_ids(people.values(), context.directory.aliases)
-    records = tuple(dict.fromkeys(named)) if goes_on else ()
+    named_ids = tuple(dict.fromkeys((*by_address, *tags.ids)))
+    resolved = (one.record_id for one in mail.resolved)
+    aliases = alias_ids(people.values(), context.directory.aliases)
+    records = tuple(dict.fromkeys((*resolved, *named_ids, *aliases)))
+    records = records if goes_on else ()
     if (mail.begun and rules.shadow) or not (people or records):
         return Question((), tuple(left_out.values()), verdicts, endings)
     users = {
@@ -367,10 +384,11 @@ def ask(mail: MailFacts, context: Context) -> Question:
         verdicts,
         endings,
         tuple(users.values()),
-        () if mail.begun else (*lines, *tag_lines(tags)),
+        () if mail.begun else (*lines, *tag_lines(tags, named_ids, by_address)),
         records,
         None if people else next(each.verdict for each in goes_on),
         earlier_mails(mail.email) if context.match.thread and people else (),
+        named=named_ids,
     )
 
 
@@ -408,8 +426,7 @@ def decide(
     found = readable_records(answers.found, rep)
     match = choose(question.people, found, context.match, rep=rep)
     match = with_aliases(match, question.people, context.directory.aliases, found)
-    tags = tags_of(mail, context).ids if question.records else ()
-    match = with_named(match, tags, found)
+    match = with_named(match, question.named, found)
     match = with_resolved(match, mail.resolved, found)
     which = Opportunities(context.match.opportunities)
     match = with_thread(match, question.inherited, found, which)
@@ -417,7 +434,7 @@ def decide(
         decision = _complete(mail, match, decision)
     else:
         ignored = [
-            *(("tags", *one) for one in not_used(tags, found)),
+            *(("tags", *one) for one in not_used(question.named, found)),
             *(("resolved", *one) for one in gone(mail.resolved, found)),
         ]
         told = [TraceLine(step, "ignored", f"{i}: {why}") for step, i, why in ignored]
@@ -499,11 +516,14 @@ def named_counts(plan: Plan) -> bool:
     return plan.verdict is None or plan.verdict.reason not in ends
 
 
-def tag_lines(tags: Tags) -> tuple[TraceLine, ...]:
-    """Return what the tags of a mail name, and what in them was ignored."""
-    lines = [TraceLine("tags", str(len(tags.ids)), ", ".join(tags.ids))]
+def tag_lines(
+    tags: Tags, ids: Sequence[str], by_address: Collection[str]
+) -> tuple[TraceLine, ...]:
+    """Return what a mail names, and what in its tags was ignored."""
+    named = (f"{i} (relay address)" if i in by_address else i for i in ids)
+    lines = [TraceLine("tags", str(len(ids)), ", ".join(named))]
     return (
-        *(lines if tags.ids else []),
+        *(lines if ids else []),
         *(TraceLine("tags", "ignored", f"{text}: {why}") for text, why in tags.ignored),
     )
 

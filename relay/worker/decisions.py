@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.activity import message_identifier
 from relay.core.addresses import address_key
+from relay.core.directory import record_in
 from relay.core.errors import OrgPaused
 from relay.core.retry import Retry
 from relay.core.states import ActivityState
@@ -329,6 +330,7 @@ def facts_of(mail: BatchMail) -> MailFacts:
         refused,
         null_sender=all(item.claimed.null_sender for item in mail.items),
         resolved=mail.mail.resolved,
+        named=tuple(record_in(item.claimed.rcpt) for item in mail.items if item.user),
     )
 
 

@@ -93,3 +93,38 @@ def test_body_modes_in_both_shapes(
     relay.run("history", "undo", str(edit["id"]))
     relay.heed()
     assert "Secret words" in logged(2)
+
+
+def test_a_relay_address_with_a_record(
+    relay: RelayProcess, sandbox: SandboxProcess, ada: str
+) -> None:
+    """The mail is logged there; a wrong id is refused, and what quotes it is masked."""
+    case = sandbox.create("Case", Subject="Broken")
+    token, _, domain = ada.partition("@")
+    named = f"{token}+{case.lower()}@{domain}"
+    mail = mail_to("ben@corp.example", cc=[named])
+    mail.set_content(f"Hello, I copy {named}\n")
+    row = relay.settled(relay.send(mail, named))
+    assert row["state"] == "logged"
+    (message,) = sandbox.rows("EmailMessage")
+    assert message["RelatedToId"] == case
+    assert token not in str(message)
+    told = [s["detail"] for s in row["trace"] if s["step"] == "tags"]
+    assert told == [f"{case} (relay address)"]
+    with relay.smtp() as client:
+        client.helo()
+        client.mail("ada@corp.example")
+        assert client.rcpt(f"{token}+{case[:-1]}x@{domain}")[0] == 550
+    (refusal,) = relay.log("--refused")
+    assert "no record id" in str(refusal)
+
+
+def test_another_spelling_of_a_customer(
+    relay: RelayProcess, sandbox: SandboxProcess, ada: str
+) -> None:
+    """`mara+x@gmail.com` is the Contact `mara@gmail.com`; the last of 220 counts."""
+    mara = sandbox.person("Contact", "mara@gmail.com")
+    others = [f"c{n}@customer.example" for n in range(219)]
+    mail = mail_to(*others, cc=["Mara+x@gmail.com"])
+    assert relay.settled(relay.send(mail, ada))["state"] == "logged"
+    assert mara in {r["RelationId"] for r in sandbox.rows("EmailMessageRelation")}

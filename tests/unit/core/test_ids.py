@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.core.ids import MESSAGE_ID, checksum, new_message_id, record_id
+from relay.core.ids import MESSAGE_ID, checksum, new_message_id, record_id, unfolded_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VECTORS = [
     ("001R0000006hfeZ", "IAQ"),
@@ -82,3 +86,31 @@ def test_message_ids_sort_by_time() -> None:
         clock.moment += timedelta(milliseconds=1)
     assert made == sorted(made)
     assert new_message_id(FixedClock(datetime(2199, 1, 1, tzinfo=UTC))) > made[-1]
+
+
+@pytest.mark.parametrize("fold", [str, str.lower, str.upper])
+@pytest.mark.parametrize(
+    "id15", ["001R0000006hfeZ", "a0DHs00000AbCdE", "006000000000001"]
+)
+def test_an_id_in_any_case(id15: str, fold: Callable[[str], str]) -> None:
+    """The checksum says which letters are capital."""
+    whole = id15 + checksum(id15)
+    assert unfolded_id(fold(whole)) == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "001R0000006hfeZ",
+        "006000000000001BAA",  # a bit for a digit
+        "001R0000006hfeZ9AQ",
+        "001R0000006hfeZIAQ1",
+        "001R0000006hfeZIAB",
+        "001R0000006hfe/IAQ",
+        "001R0000006hfe\u00df0AA",
+    ],
+)
+def test_what_is_no_id_in_any_case(text: str) -> None:
+    """15 characters have no checksum, and a wrong one is a slip."""
+    assert unfolded_id(text) is None

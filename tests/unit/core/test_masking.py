@@ -109,3 +109,14 @@ def test_no_more_than_an_address_is_masked() -> None:
     """A run without end is masked for as long as a local part can be."""
     told = MASK.text("a" * 1000 + "@in.relay.example")
     assert told.partition("@")[0] == "a" * (1000 - MAX_LOCAL) + "x" * MAX_LOCAL
+
+
+@pytest.mark.parametrize("plus", ["+", "%2B", "=2b", "&#43;", "&plus;"])
+def test_an_address_that_names_a_record(plus: str) -> None:
+    """Token and id go, however the plus between them is written."""
+    named = f"to {TOKEN}{plus}006Hs00001LTtvpIAD@in.relay.example, kim@x.example"
+    told = MASK.text(named)
+    assert TOKEN not in told
+    assert "006Hs" not in told
+    assert len(told) == len(named)
+    assert told.endswith("@in.relay.example, kim@x.example")

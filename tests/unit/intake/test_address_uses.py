@@ -35,7 +35,8 @@ async def test_uses_are_written_together_after_a_while(monkeypatch):
     monkeypatch.setattr(address_uses, "_WRITE_AFTER_S", 0)
     store = Kept()
     uses = AddressUses(store, SetClock(), lambda: PEOPLE)
-    for rcpt in ("log-ada@in.example", "LOG-Ada@log.example"):
+    named = "log-ada+006Hs00001LTtvpIAD@in.example"
+    for rcpt in (named, "LOG-Ada@log.example"):
         uses.accepted(rcpt)
     uses.refused("log-cleo@in.example")
     uses.accepted("guess@in.example")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from relay.config import SMTPSettings
+from relay.core.directory import record_in
 from relay.intake.refusals import Rejection
 from relay.intake.rules import Addressee, Rules, read_headers, writers
 from relay.sender import read_author
@@ -41,6 +42,32 @@ def test_recipients(rules, local, domain, user_id):
     assert rules.recipient(path.address, local, domain, PEOPLE) == Addressee(
         path.address, user_id
     )
+
+
+ID = "006Hs00001LTtvpIAD"
+
+
+@pytest.mark.parametrize("local", [f"log-ada+{ID}", f"LOG-ADA+{ID.lower()}"])
+def test_a_relay_address_may_name_a_record(rules, local):
+    """In any case: the id is kept with the address, its checksum holds."""
+    path = Path(local, "in.example")
+    answer = rules.recipient(path.address, local, "in.example", PEOPLE)
+    assert answer == Addressee(path.address, 1)
+    assert record_in(answer.rcpt) == ID
+    assert record_in("log-ada@in.example") == ""
+
+
+@pytest.mark.parametrize("tail", ["", ID[:15], ID[:-1] + "X", "offer", f"{ID}+{ID}"])
+def test_what_is_no_record_is_refused(rules, tail):
+    """As an unknown recipient, so that a stranger learns nothing; the journal does."""
+    local = f"log-ada+{tail}"
+    answer = rules.recipient(f"{local}@in.example", local, "in.example", PEOPLE)
+    assert (answer.reason, answer.user_id) == ("unknown_recipient", None)
+    assert "no record id" in answer.detail
+    guess = rules.recipient(
+        f"guess+{ID}@in.example", f"guess+{ID}", "in.example", PEOPLE
+    )
+    assert replace(guess, detail="") == replace(answer, detail="")
 
 
 @pytest.mark.parametrize(

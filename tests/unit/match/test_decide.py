@@ -551,3 +551,21 @@ def test_a_tag_opens_no_unsure_forward() -> None:
         facts(BERT), email=email(forward_unsure="no_header", text=f"ref:{CASE}")
     )
     assert not ask(mail, context()).asks
+
+
+def test_a_relay_address_names_a_record() -> None:
+    """It counts first, for the copy that came to it; an exclusion keeps it out."""
+    mail = replace(facts(users=(1, 2)), email=email(to=boxes("ben@corp.example")))
+    named = replace(mail, named=("", CASE))
+    question = ask(named, context())
+    assert question.records == (CASE,)
+    assert [v and v.reason for v in question.verdicts] == ["internal_only", None]
+    assert question.steps[-1].detail == f"{CASE} (relay address)"
+    decision = decided(named, Found({}, {}, NAMED), users=(BEN_USER,))
+    assert decision.verdict.event is Event.LOGGED
+    assert [d.fields.get("RelatedToId") for d in decision.drafts] == [CASE]
+    where = context(directory(("ben@corp.example", SkipKind.MAIL)))
+    assert not ask(named, where).asks
+
+
+BEN_USER = SalesforceUser(BEN, "Ben", "ben@corp.example", is_active=True)
