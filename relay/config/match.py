@@ -109,6 +109,13 @@ Condition = Annotated[str, AfterValidator(_condition)]
 class MatchSettings(Section):
     """How the relay chooses records."""
 
+    several: Literal["all", "oldest", "newest", "most_activity", "mine"] = Field(
+        default="all",
+        description="Where several Contacts or Leads have the same address: log on "
+        "all of them, the oldest, the newest, the one with the most Tasks and Events "
+        "(most_activity; costs two more queries), or the oldest that the rep owns "
+        "(mine; the oldest of all where the rep owns none).",
+    )
     objects: Annotated[
         tuple[Literal["contact", "lead", "person_account"], ...], Field(min_length=1)
     ] = Field(
@@ -130,13 +137,6 @@ class MatchSettings(Section):
         default=True,
         description="Where an address has no Contact but a Lead that was converted, "
         "log on the Contact that the Lead became.",
-    )
-    several: Literal["all", "oldest", "newest", "most_activity", "mine"] = Field(
-        default="all",
-        description="Where several Contacts or Leads have the same address: log on "
-        "all of them, the oldest, the newest, the one with the most Tasks and Events "
-        "(most_activity; costs two more queries), or the oldest that the rep owns "
-        "(mine; the oldest of all where the rep owns none).",
     )
     opportunities: Literal["all", "newest", "mine", "primary", "none"] = Field(
         default="all",
