@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from relay.cli.entry import (
+    FAILED,
     Failure,
     RelayGroup,
     actor,
@@ -369,6 +370,72 @@ def _sorted(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     ids = [word for word in words if word.startswith("01") and word == word.lower()]
     return ids, [word for word in words if word not in ids]
+
+
+@unmatched.command("create")
+@click.argument("ids", metavar="[ID]…", nargs=-1)
+@filters
+@click.option("--lead", "sobject", flag_value="Lead", help="Make Leads.")
+@click.option("--contact", "sobject", flag_value="Contact", help="Make Contacts.")
+@click.option("--account", metavar="ID", help="The Account of the Contacts.")
+@click.option(
+    "--for",
+    "person",
+    metavar="ADDRESS",
+    callback=checked(_address),
+    help="Make a record of this one alone.",
+)
+@yes_option
+@json_option
+def create_unmatched(
+    ids: tuple[str, ...],
+    sobject: str | None,
+    account: str | None,
+    person: str | None,
+    *,
+    yes: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Make Leads or Contacts of people without a record, and match their mail anew.
+
+    Off unless match.unmatched_create is true. Duplicate rules of the org hold, its
+    assignment rules do not: the record belongs to the user of the message.
+    """
+    loaded = settings()
+    if sobject is None:
+        problem = "say what to make: --lead or --contact"
+        raise click.UsageError(problem)
+    from relay.core.clock import SystemClock  # noqa: PLC0415
+    from relay.match import with_stored  # noqa: PLC0415
+    from relay.unmatched import Created, Maker  # noqa: PLC0415 - heavy libraries
+
+    async def job() -> list[Created]:
+        async with open_store(loaded) as store, _need_org(loaded) as org:
+            directory = loaded.directory(await store.directory.load())
+            if not with_stored(loaded.match, directory).unmatched_create:
+                problem = (
+                    "match.unmatched_create is false: relay settings set "
+                    "match.unmatched_create true"
+                )
+                raise Failure(problem)
+            messages = await _chosen(store, ids, given, "make records for", yes=yes)
+            maker = Maker(loaded.salesforce, store, org, SystemClock(), directory)
+            only = person or given["address"]
+            return await maker.create(
+                messages, sobject, actor(), account=account, only=only
+            )
+
+    made = run(job())
+    if as_json:
+        print_json(one.as_json() for one in made)
+    else:
+        for one in made:
+            said = f"{one.object} {one.id}".rstrip()
+            why = f": {clean(one.detail)}" if one.detail else ""
+            click.echo(f"{clean(one.address)}: {one.how} {said}{why}.")
+    if any(one.how == "refused" for one in made):
+        sys.exit(FAILED)
 
 
 @unmatched.command("ignore")

@@ -201,6 +201,11 @@ class MatchSettings(Section):
         description="user: only records that the rep can read in Salesforce; relay: "
         "all that the integration user can read.",
     )
+    unmatched_create: Flag = Field(
+        default=False,
+        description="Whether `relay unmatched create` may make Leads and Contacts of "
+        "people without a record.",
+    )
     rematch_s: Number = Field(
         default=900,
         description="How often the relay looks whether records appeared for mail that "

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from relay.core.model import Person
+    from relay.core.model import Json, Person
+    from relay.core.states import ActivityState
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +113,21 @@ class Alias:
     name: str
     added_by: str
     added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRecord:
+    """A Lead or Contact that is made for an address; `key` is unique for ever.
+
+    `state` is that of the ledger: *sent* without an answer means that the outcome is
+    unknown.
+    """
+
+    key: str
+    address: str
+    object: str
+    fields: Mapping[str, Json]
+    state: ActivityState
+    salesforce_id: str | None = None
+    sent_at: datetime | None = None
+    error: str = ""

@@ -34,7 +34,7 @@ from relay.core.retry import Retry
 from relay.salesforce import errors, transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import requests
     from simple_salesforce.api import Salesforce
@@ -258,6 +258,7 @@ class Client:
         writes: bool = False,
         not_after_s: float | None = None,
         timeout_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> list[Part | None]:
         """Make one composite call; return the answers in the order asked.
 
@@ -270,6 +271,7 @@ class Client:
             writes: As in `call`.
             not_after_s: As in `call`.
             timeout_s: As in `call`.
+            headers: Of each part: those of the request itself do not reach them.
 
         Returns:
             None for a part that the answer leaves out.
@@ -277,7 +279,7 @@ class Client:
         Raises:
             RelayError: As `call`; of the request as a whole.
         """
-        data = request_body(self.prefix, parts)
+        data = request_body(self.prefix, parts, headers)
         answer = self.call(
             kind,
             "composite",
@@ -409,17 +411,29 @@ def _outcome(failed: Failure, *, unknown: bool) -> str:
 # ------------------------------------------------------------------ composite
 
 
-def request_body(prefix: str, parts: Sequence[tuple[str, str, bytes | None]]) -> bytes:
+def request_body(
+    prefix: str,
+    parts: Sequence[tuple[str, str, bytes | None]],
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
     """Return the body of a composite call; bodies of parts are taken as they are."""
-    return b"".join(_pieces(prefix, parts))
+    return b"".join(_pieces(prefix, parts, headers))
 
 
 def _pieces(
-    prefix: str, parts: Sequence[tuple[str, str, bytes | None]]
+    prefix: str,
+    parts: Sequence[tuple[str, str, bytes | None]],
+    headers: Mapping[str, str] | None,
 ) -> Iterator[bytes]:
     yield b'{"allOrNone":false,"compositeRequest":['
     for number, (method, path, data) in enumerate(parts):
-        head = {"method": method, "url": prefix + path, "referenceId": f"p{number}"}
+        head: dict[str, Json] = {
+            "method": method,
+            "url": prefix + path,
+            "referenceId": f"p{number}",
+        }
+        if headers:
+            head["httpHeaders"] = dict(headers)
         yield (b"," if number else b"") + transport.write_json(head)[:-1]
         if data is not None:
             yield b',"body":'

@@ -73,6 +73,7 @@ class Records:
         *,
         not_after_boottime_s: float | None,
         unique_fields: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> list[WriteOutcome]:
         """Create records; return an outcome for each, in no particular order.
 
@@ -81,12 +82,15 @@ class Records:
             not_after_boottime_s: Boot time after which nothing may be sent any more.
             unique_fields: By key, the field that holds it and takes it once only: that
                 it is there already then means *written*.
+            headers: What the platform is told beside it, such as Sforce-Auto-Assign.
 
         Raises:
             SalesforceUnavailable: Nothing was written.
             OrgPaused: Nothing was written, and nothing can be for now.
         """
-        return await self._write(records, "POST", not_after_boottime_s, unique_fields)
+        return await self._write(
+            records, "POST", not_after_boottime_s, unique_fields, headers
+        )
 
     async def update(
         self, records: Sequence[tuple[str, str, str, Mapping[str, Json]]]
@@ -270,6 +274,7 @@ class Records:
         method: str,
         not_after_s: float | None,
         unique: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None = None,
     ) -> list[WriteOutcome]:
         def packed(_: Client) -> tuple[list[list[list[Encoded]]], list[WriteOutcome]]:
             encoded, refused = write.encode(records)
@@ -285,7 +290,9 @@ class Records:
 
         results = await asyncio.gather(
             *(
-                self._connection.threads.run(sending(write.Job(call, method, unique)))
+                self._connection.threads.run(
+                    sending(write.Job(call, method, unique, headers))
+                )
                 for call in calls
             ),
             return_exceptions=True,

@@ -73,11 +73,13 @@ class Job:
         collections: At most five, of at most 200 records each.
         method: POST creates, PATCH updates.
         unique: By key of the record, the field that holds it and takes it once only.
+        headers: What the platform is told beside it, such as Sforce-Auto-Assign.
     """
 
     collections: list[list[Encoded]]
     method: str = "POST"
     unique: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
 
 
 # ------------------------------------------------------------------ packing
@@ -220,6 +222,7 @@ class _Sending:
                 not_after_s=self._not_after_s,
                 # Collections are worked off one after the other.
                 timeout_s=self._timeout_s * len(parts),
+                headers=self._job.headers,
             )
         except ActivityRefused as error:
             self._refused(collections, error)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import TYPE_CHECKING, Any, Final
 
+from relay.core.ids import record_id
 from relay.sandbox.errors import SandboxError, parser_error
 from relay.sandbox.records import Caller
 
@@ -62,12 +63,17 @@ class Call:
 
     def caller(self) -> Caller:
         """Return the user, with what the headers say about rules of the org."""
-        duplicates = self.headers.get("sforce-duplicate-rule-header", "")
-        assign = self.headers.get("sforce-auto-assign", "true")
+        duplicates = _flags(self.headers.get("sforce-duplicate-rule-header", ""))
+        assign = self.headers.get("sforce-auto-assign", "TRUE").strip()
+        if assign.upper() not in {"TRUE", "FALSE"} and not (
+            (rule := record_id(assign)) and rule.startswith(_ASSIGNMENT_RULE)
+        ):
+            text = "Sforce-Auto-Assign is TRUE, FALSE or the id of an assignment rule"
+            raise SandboxError("INVALID_INPUT", text)
         return Caller(
             self.user_id,
-            allow_duplicates="allowsave=true" in duplicates.lower().replace(" ", ""),
-            auto_assign=assign.strip().lower() != "false",
+            allow_duplicates=duplicates.get("allowsave") == "true",
+            auto_assign=assign.upper() != "FALSE",
         )
 
     def json_object(self) -> dict[str, Any]:
@@ -79,6 +85,28 @@ class Call:
         if not isinstance(self.body, dict):
             raise parser_error("The HTTP entity body is required to be a JSON object")
         return self.body
+
+
+_ASSIGNMENT_RULE: Final = "01Q"
+_DUPLICATE_FLAGS: Final = frozenset(
+    {"allowsave", "includerecorddetails", "runascurrentuser"}
+)
+
+
+def _flags(header: str) -> dict[str, str]:
+    """Read Sforce-Duplicate-Rule-Header (REST guide, "Duplicate Rule Header").
+
+    Raises:
+        SandboxError: It names what there is not, or a value is neither true nor false.
+    """
+    found = {}
+    for part in filter(None, (one.strip() for one in header.split(";"))):
+        name, _, value = (one.strip().lower() for one in part.partition("="))
+        if name not in _DUPLICATE_FLAGS or value not in {"true", "false"}:
+            text = f"Sforce-Duplicate-Rule-Header: {part[:40]} is not understood"
+            raise SandboxError("INVALID_INPUT", text)
+        found[name] = value
+    return found
 
 
 def failure(error: SandboxError) -> Answer:

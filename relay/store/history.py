@@ -45,6 +45,7 @@ _FOR_GOOD: Final = {
     "api_token_remove": "the relay kept a digest of the token alone; make a new one: "
     "relay token add NAME",
     "api_token_add": "remove the token by its name: relay token remove NAME",
+    "record_create": "the record is in Salesforce; delete it there",
     "unmatched_unresolve": "choose the records again: relay "
     "unmatched resolve ID RECORD",
     "address_claim": "a code that was mailed expires by itself",

@@ -14,15 +14,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.addresses import address_key
 from relay.core.errors import Conflict, NotFound
 from relay.core.model import Person, Place, Resolution
-from relay.core.states import Event, State
-from relay.core.unmatched import SearchHit, UnmatchedMessage
+from relay.core.states import ActivityState, Event, State
+from relay.core.unmatched import MadeRecord, SearchHit, UnmatchedMessage
 from relay.store import schema
 from relay.store.context import Part
-from relay.store.edits import edit_directory, read_aliases
+from relay.store.edits import edit_directory, read_aliases, write_audit
 from relay.store.queue import apply_event
 from relay.store.settlement import write_people
 from relay.store.values import (
@@ -30,6 +31,7 @@ from relay.store.values import (
     chunks,
     dump,
     load,
+    maybe_moment,
     moment,
     replace_value,
     stamp,
@@ -219,6 +221,80 @@ class Unmatched(Part):
 
         await edit_directory(self._context, actor, work)
 
+    # ------------------------------------------------------------ new records
+
+    async def made(self, key: str) -> MadeRecord | None:
+        """Return what is known of the record that was made for an address."""
+        return await self._context.read(lambda c: _made(c, key))
+
+    async def mark_making(
+        self, wanted: MadeRecord, known: MadeRecord | None, actor: str
+    ) -> bool:
+        """Commit a record as *sent* before its request leaves.
+
+        Args:
+            wanted: What is about to be created; its key is unique for ever.
+            known: The row as it was read; None: there was none.
+            actor: Who asked for it.
+
+        Returns:
+            False where somebody else was faster: nothing may be sent.
+        """
+        now = self._context.now()
+        n = schema.made_records.c
+        values = {
+            "object": wanted.object,
+            "fields": dump(dict(wanted.fields)),
+            "state": ActivityState.SENT.value,
+            "sent_at": now,
+            "salesforce_id": None,
+            "error": "",
+            "actor": actor,
+        }
+
+        def work(connection: Connection) -> bool:
+            if known is None:
+                make = sqlite if connection.dialect.name == "sqlite" else postgresql
+                new = make.insert(schema.made_records).values(
+                    key=wanted.key, address=wanted.address, created_at=now, **values
+                )
+                added = new.on_conflict_do_nothing().returning(n.key)
+                return connection.scalar(added) is not None
+            before = None if known.sent_at is None else stamp(known.sent_at)
+            again = (
+                update(schema.made_records)
+                .where(n.key == wanted.key, n.state == known.state.value)
+                .where(n.sent_at.is_not_distinct_from(before))
+                .values(values)
+                .returning(n.key)
+            )
+            return connection.scalar(again) is not None
+
+        return await self._context.write(work)
+
+    async def end_making(
+        self, key: str, state: ActivityState, salesforce_id: str | None, error: str
+    ) -> None:
+        """Write down what became of a record that was sent."""
+        n = schema.made_records.c
+        now = self._context.now()
+
+        def work(connection: Connection) -> None:
+            row = connection.execute(
+                update(schema.made_records)
+                .where(n.key == key, n.state == ActivityState.SENT.value)
+                .values(
+                    state=state.value, salesforce_id=salesforce_id, error=text(error)
+                )
+                .returning(n.object, n.address, n.actor)
+            ).first()
+            if row is not None and state is ActivityState.WRITTEN:
+                new = {"object": row.object, "id": salesforce_id}
+                change = (row.address, None, new)
+                write_audit(connection, now, row.actor, "record_create", change)
+
+        await self._context.write(work)
+
     # ------------------------------------------------------------ searches
 
     async def searched(
@@ -292,6 +368,24 @@ def _remember(edit: Edit, key: str, one: Resolution) -> tuple[str, Json]:
     before = edit.alias(key)
     edit.set_alias(key, [one.record_id, one.object, text(one.name)])
     return key, before
+
+
+def _made(connection: Connection, key: str) -> MadeRecord | None:
+    n = schema.made_records.c
+    query = select(schema.made_records).where(n.key == key)
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    return MadeRecord(
+        row.key,
+        row.address,
+        row.object,
+        load(row.fields),
+        ActivityState(row.state),
+        row.salesforce_id,
+        maybe_moment(row.sent_at),
+        row.error,
+    )
 
 
 def resolutions_of(

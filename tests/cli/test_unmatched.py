@@ -293,3 +293,127 @@ def test_rematch_by_hand(relay: Any, ada: Any) -> None:
     ident = end(relay, MARA)
     assert relay.json("unmatched", "rematch", ident) == [{"id": ident}]
     assert messages(relay) == {ident: "queued"}
+
+
+# ------------------------------------------------------------ new records
+
+ZOE = Person("zoe.pine@new.example", "zoe.pine@new.example", "Pine, Zoë", Place.TO)
+LOST = {"kind": "reset", "body": "zoe.pine@new.example"}
+
+
+@pytest.fixture
+def allowed(relay: Any, org: Any) -> Any:
+    """Allow new records; the rep's Salesforce user is known."""
+    relay("settings", "set", "match.unmatched_create", "true")
+    user = record(org, "User", "Username", "ada@corp.example")
+    relay("user", "set", "Ada Byron", "--salesforce-id", user)
+    yield org
+    org.faults.load([])
+
+
+def people_of(org: Any, name: str) -> list[dict[str, Any]]:
+    """Return the records with Zoe's address."""
+    return [row for row in org.rows.all(name) if row["Email"] == ZOE.key]
+
+
+def test_records_are_made_only_where_that_is_allowed(relay: Any, org: Any) -> None:
+    """The line names the setting."""
+    ident = end(relay, ZOE)
+    line = relay.error("unmatched", "create", ident, "--lead", status=1)
+    assert "relay settings set match.unmatched_create true" in line
+    assert "--lead or --contact" in relay.error("unmatched", "create", ident, status=2)
+    assert people_of(org, "Lead") == []
+
+
+def test_a_lead_is_made_once_for_the_rep(relay: Any, allowed: Any) -> None:
+    """With what is required; no assignment rule takes it away; then matched anew."""
+    other = record(allowed, "User", "Username", "ben@corp.example")
+    allowed.configure({"lead_assignment_owner": other})
+    again = end(relay, ZOE)
+    ident = end(relay, ZOE)
+    (row,) = relay.json("unmatched", "create", ident, "--lead")
+    (made,) = people_of(allowed, "Lead")
+    assert row == {
+        "address": ZOE.address,
+        "object": "Lead",
+        "id": made["Id"],
+        "how": "created",
+        "detail": "",
+    }
+    assert (made["FirstName"], made["LastName"], made["Company"]) == (
+        *("Zoë", "Pine"),
+        "New",
+    )
+    assert made["OwnerId"] == record(allowed, "User", "Username", "ada@corp.example")
+    assert messages(relay)[ident] == "queued"
+    changes = {one["action"]: one for one in relay.json("history")}
+    assert changes["record_create"]["after"] == {"object": "Lead", "id": made["Id"]}
+    (row,) = relay.json("unmatched", "create", again, "--contact")
+    assert (row["how"], row["id"]) == ("known", made["Id"])
+    assert people_of(allowed, "Contact") == []
+
+
+def test_a_contact_of_an_account(relay: Any, allowed: Any) -> None:
+    """A Lead has none, and nothing else will do."""
+    ident = end(relay, ZOE)
+    acme = record(allowed, "Account", "Name", "Acme Tools")
+    words = ("unmatched", "create", ident)
+    assert "has no Account" in relay.error(
+        *(*words, "--lead", "--account", acme), status=2
+    )
+    deal = str(next(iter(allowed.rows.all("Opportunity")))["Id"])
+    assert "name an Account" in relay.error(
+        *(*words, "--contact", "--account", deal), status=2
+    )
+    relay(*words, "--contact", "--account", acme[:15])
+    (made,) = people_of(allowed, "Contact")
+    assert made["AccountId"] == acme
+
+
+def test_a_duplicate_rule_is_respected(relay: Any, allowed: Any) -> None:
+    """The message stays as it is; the line says what helps."""
+    ident = end(relay, ZOE)
+    fault = {"kind": "error_code", "object": "Lead", "code": "DUPLICATES_DETECTED"}
+    allowed.faults.load([fault])
+    done = relay("unmatched", "create", ident, "--lead", status=1)
+    assert "a duplicate rule of the org" in done.stdout
+    assert messages(relay) == {ident: "unmatched"}
+    allowed.faults.load([])
+    relay("unmatched", "create", ident, "--lead")
+    assert len(people_of(allowed, "Lead")) == 1
+
+
+def test_a_lost_answer_makes_no_second_record(relay: Any, allowed: Any) -> None:
+    """The record is looked for by its address first."""
+    ident = end(relay, ZOE)
+    allowed.faults.load([LOST | {"stage": "after", "count": 1}])
+    line = relay.error("unmatched", "create", ident, "--lead", status=1)
+    assert "did not say whether it made a Lead" in line
+    (row,) = relay.json("unmatched", "create", ident, "--lead")
+    (made,) = people_of(allowed, "Lead")
+    assert (row["how"], row["id"]) == ("created", made["Id"])
+
+
+def test_a_lost_request_is_made_again_only_once_that_is_certain(
+    relay: Any, allowed: Any
+) -> None:
+    """Until then a late one might still come through."""
+    from sqlalchemy import update
+
+    from relay.store import schema
+
+    ident = end(relay, ZOE)
+    allowed.faults.load([LOST | {"stage": "before", "count": 1}])
+    relay.error("unmatched", "create", ident, "--lead", status=1)
+    assert people_of(allowed, "Lead") == []
+    line = relay.error("unmatched", "create", ident, "--lead", status=1)
+    assert "is not known yet; run the command again in" in line
+
+    async def wait(store: Store) -> None:
+        old = update(schema.made_records).values(sent_at=1)
+        await store.context.write(lambda connection: connection.execute(old))
+
+    relay.in_store(wait)
+    (row,) = relay.json("unmatched", "create", ident, "--lead")
+    assert row["how"] == "created"
+    assert len(people_of(allowed, "Lead")) == 1
