@@ -117,6 +117,7 @@ _E2S: Final[Mapping[str, Rule]] = {
     "match.thread": Rule(value=False, ground="each mail is looked up by itself"),
     "match.visibility": Rule("user", "it works with the rights of the user"),
     "match.internal_domains": Rule([], "every address in To and Cc is looked up"),
+    "match.more_headers": Rule([], "who is in Bcc or Reply-To is never related"),
     "match.record_tags": Rule("on", "(ref: ID) in the first 5,000 characters"),
     "match.remove_tags": Rule(value=False, ground="tags stay in the text"),
     **_NOBODY_ELSE,

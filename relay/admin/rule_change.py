@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _SECTIONS: Final = ("match", "automatic")
 _ADDRESS_RULES: Final = "user.address_rules"
+_NO_RULES: Final = frozenset({"match.rematch_s", "match.unmatched_create"})
+"""Keys of these sections that say when something is done, and decide about no mail."""
 _EXCLUDE: Final = "exclude"
 _HOLDS: Final = (
     "a file of rules holds [match], [automatic], address_rules of [user], and "
@@ -126,9 +128,8 @@ def read_rules(settings: Settings, text: str) -> RuleChange:
 
 def replayable(key: str) -> bool:
     """Say whether a change of this setting can be tried on past mail."""
-    return key in OF_FILE and key.startswith(
-        (*(f"{section}." for section in _SECTIONS), _ADDRESS_RULES)
-    )
+    rules = (*(f"{section}." for section in _SECTIONS), _ADDRESS_RULES)
+    return key in OF_FILE and key.startswith(rules) and key not in _NO_RULES
 
 
 def _not_replayed(read: Mapping[str, Any]) -> Iterable[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from relay.core.model import Activity
+    from relay.core.model import Activity, Resolution
     from relay.core.states import State
 
 
@@ -52,12 +52,14 @@ class PastCopy:
 class PastMail:
     """A mail with its copies, the first one first, and its rows of the ledger.
 
-    `key` is its stored identity, empty for one that was never read.
+    `key` is its stored identity, empty for one that was never read. `resolved` are the
+    records on which a person wanted it, whatever the rules said.
     """
 
     copies: tuple[PastCopy, ...]
     key: str
     activities: tuple[Activity, ...]
+    resolved: tuple[Resolution, ...] = ()
 
     @property
     def first(self) -> PastCopy:

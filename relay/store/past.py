@@ -16,6 +16,7 @@ from relay.core.states import State
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.ledger import activity_of
+from relay.store.unmatched import resolutions_of
 from relay.store.values import chunks, moment, stamp
 
 if TYPE_CHECKING:
@@ -91,11 +92,13 @@ def _page(
     own = [row for row in rows if newest.get(row.mail_id, row.id) == row.id]
     copies = _copies(connection, {row.mail_id for row in own} - {None})
     keys, ledger = _known(connection, copies)
+    resolved = resolutions_of(connection, [i for i in copies if i is not None])
     mails = tuple(
         PastMail(
             tuple(map(_copy, copies.get(row.mail_id) or [row])),
             keys.get(row.mail_id, ""),
             tuple(ledger[row.mail_id]),
+            resolved.get(row.mail_id, ()),
         )
         for row in own
     )

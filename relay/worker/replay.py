@@ -426,6 +426,7 @@ class Replay:
             first.received_at,
             tuple(users[copy.user_id] for copy in mail.copies),
             null_sender=all(not copy.mail_from for copy in mail.copies),
+            resolved=mail.resolved,
         )
 
     def _difference(

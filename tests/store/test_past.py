@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from relay.core.directory import Role
-from relay.core.model import Draft, LedgerUpdate
+from relay.core.model import Draft, LedgerUpdate, Resolution
 from relay.core.past import PastFilter
 from relay.core.queue import Settlement
 from relay.core.states import ActivityState, Event, State
@@ -126,3 +126,17 @@ async def test_a_window_and_a_user_narrow_it(store, end, user, ben, clock):
         page = await store.past.page(wanted, None, 10)
         assert [mail.first.message_id for mail in page.mails] == ids
         assert await store.past.count(wanted) == len(ids)
+
+
+async def test_what_a_person_chose_comes_with_the_mail(store, end, user, owner):
+    """A mail that was resolved is decided again with the records of the person."""
+    (first,) = await end(user, key="A", event=Event.NO_MATCH)
+    await end(user, key="B")
+    acme = Resolution("001000000000001AAA", "Account", "Acme", "test")
+    await store.unmatched.resolve([first], [acme], "test")
+    (again,) = await store.queue.claim(owner, 1, LEASE_S)
+    await store.mails.join(owner, [(again.id, "A", "A-2", "")])
+    done = Settlement(again.id, again.attempt, Event.LOGGED)
+    await store.ledger.advance(owner, settlements=[done])
+    page = await store.past.page(ALL, None, 10)
+    assert [mail.resolved for mail in page.mails] == [(), (acme,)]

@@ -122,5 +122,8 @@ def test_only_rules_can_be_tried() -> None:
     assert replayable("match.several")
     assert replayable("automatic.list_mail")
     assert replayable("user.address_rules")
-    for key in ("sender.policy", "notices.level", "active", "match.unknown"):
+    for key in (
+        *("sender.policy", "notices.level", "active", "match.unknown"),
+        "match.rematch_s",
+    ):
         assert not replayable(key)

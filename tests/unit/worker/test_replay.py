@@ -14,7 +14,7 @@ from relay.admin.rule_change import RuleChange
 from relay.config import Settings
 from relay.core.clock import SystemClock
 from relay.core.errors import InvalidInput, OrgPaused, RawUnreadable
-from relay.core.model import Activity
+from relay.core.model import Activity, Resolution
 from relay.core.org import LookupResult, OrgSchema
 from relay.core.past import PastCopy, PastFilter, PastMail, PastPage
 from relay.core.states import ActivityState, Event, State
@@ -95,7 +95,8 @@ def mail(number: int, to: str, **more: Any) -> PastMail:
         author="ada@corp.example",
     )
     copies = (replace(copy, **more.pop("copy", {})), *more.pop("copies", ()))
-    return PastMail(copies, f"key-{number}", more.pop("activities", ()))
+    rows, resolved = more.pop("activities", ()), more.pop("resolved", ())
+    return PastMail(copies, f"key-{number}", rows, resolved)
 
 
 class Mails:
@@ -136,15 +137,17 @@ class Asked:
         people = [contact(n, "kim@x.example") for n in (1, 2)]
         self.found = found(*people)
         self.asked: list[list[str]] = []
+        self.records: list[str] = []
         self.lookup = self
         self.schema = self
         self.stats = SimpleNamespace(calls={"login": 1, "lookup": 3})
         self.budget = SimpleNamespace(near=False, sentence=lambda: "9 of 10 used")
         self.fails: Exception | None = None
 
-    async def find(self, addresses: list[str], **_: Any) -> LookupResult:
+    async def find(self, addresses: list[str], **more: Any) -> LookupResult:
         if self.fails:
             raise self.fails
+        self.records += more["records"]
         self.asked.append(list(addresses))
         return LookupResult(self.found)
 
@@ -279,6 +282,15 @@ async def test_what_is_in_salesforce_stands_beside() -> None:
     assert [(w.object, w.id, w.on) for w in one.written] == [
         ("Task", "00T", ("003X",))
     ] * 2
+
+
+async def test_what_a_person_chose_is_asked_for_again() -> None:
+    """A mail that was resolved is decided with its records by both sets of rules."""
+    chosen = Resolution("001000000000001AAA", "Account", "Acme", "test")
+    org = Asked()
+    work = run(org, Mails(mail(1, "kim@x.example", resolved=(chosen,))), OLDEST)
+    assert [page async for page in work.pages()]
+    assert org.records == [chosen.record_id] * 2
 
 
 async def test_shadow_mode_hides_no_difference() -> None:
