@@ -25,10 +25,6 @@ from relay.core.errors import NotFound, StoreUnavailable
 from relay.core.model import Step
 from relay.intake import Accepted, CRLFPieces, Origin, Rejection
 from relay.sender import CAUSES
-from relay.web.api import create_api
-from relay.web.api import problems as api_problems
-from relay.web.api.app import APIRoute
-from relay.web.api.wire import Context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +85,10 @@ def create_app(
     pages: Sequence[Route] = (),
 ) -> Starlette:
     """Return the application; `pages` are for people."""
+    # Here, since a process that takes no HTTP needs none of it.
+    from relay.web.api.app import APIRoute, create_api  # noqa: PLC0415
+    from relay.web.api.wire import Context  # noqa: PLC0415
+
     door = MailDoor(settings.smtp, store, intake, clock)
     api = create_api(Context(store, settings, clock), door.submit)
     return Starlette(
@@ -124,6 +124,8 @@ class MailDoor:
 
     async def submit(self, request: Request, who: Caller) -> Response:
         """Take one mail for a caller of the API; its errors are problems of the API."""
+        from relay.web.api import problems  # noqa: PLC0415 - as in `create_app`
+
         name = who.name.removeprefix("api:")
         token = APIToken(name, who.user.id if who.user else None, *_NEVER)
         try:
@@ -134,7 +136,7 @@ class MailDoor:
             error.body.pop("mend")
             detail = f"the mail was not taken: {word.replace('_', ' ')}"
             headers = {"Retry-After": str(_RETRY_S)} if error.status == 503 else {}  # noqa: PLR2004
-            raise api_problems.Problem(
+            raise problems.Problem(
                 error.status, word, detail, hint, headers=headers, **error.body
             ) from error
 

@@ -213,12 +213,9 @@ def test_settings_override_the_file(relay: Any) -> None:
     assert relay("settings", "get", "match.several").stdout == "all\n"
     relay("settings", "set", "match.several", "oldest")
     assert relay("settings", "get", "match.several").stdout == "oldest\n"
-    row, *_ = relay.json("settings", "list")
-    assert (row["key"], row["value"], row["source"]) == (
-        "match.several",
-        "oldest",
-        "store",
-    )
+    rows = {row["key"]: row for row in relay.json("settings", "list")}
+    row = rows["match.several"]
+    assert (row["value"], row["source"]) == ("oldest", "store")
     directory = relay.in_store(lambda store: store.directory.load())
     assert directory.settings == {"match.several": "oldest"}
 
@@ -227,8 +224,8 @@ def test_settings_override_the_file(relay: Any) -> None:
     ("arguments", "part"),
     [
         (("set", "match.several", "some"), "all, oldest, newest, most_activity"),
-        (("set", "match.severall", "all"), "known: match.several"),
-        (("get", "nonsense"), "known: match.several"),
+        (("set", "match.severall", "all"), " match.several, "),
+        (("get", "nonsense"), " match.several, "),
         (("set", "smtp.listen", "x"), "needs a restart"),
     ],
 )

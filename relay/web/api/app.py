@@ -15,6 +15,7 @@ from relay.web.api.mails import mails_router
 from relay.web.api.people import addresses_router, exclusions_router, users_router
 from relay.web.api.problems import TYPE, install
 from relay.web.api.rules import rules_router
+from relay.web.api.unmatched import unmatched_router
 from relay.web.api.wire import Context
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def create_api(
         addresses_router(context),
         exclusions_router(context),
         mails_router(context, submit),
+        unmatched_router(context),
         rules_router(context),
     ):
         every.include_router(router)

@@ -357,6 +357,119 @@ class Count(Shown):
     count: int
 
 
+# ------------------------------------------------------------------ unmatched
+
+
+class Candidate(Shown):
+    """A record that may be meant, how likely from 0 to 100, and why."""
+
+    object: str
+    id: str
+    name: str
+    account: str
+    email: str
+    score: int
+    reasons: list[str]
+
+
+class Unknown(Shown):
+    """A person without a record; `candidates` is null where nobody has searched."""
+
+    address: str
+    name: str
+    place: str
+    candidates: list[Candidate] | None
+
+
+class UnmatchedMail(BaseModel):
+    """A message that fits no record."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    id: str
+    received_at: str = Time
+    user: str
+    from_: str = Field(alias="from")
+    subject: str
+    reason: str
+    detail: str
+    people: list[Unknown]
+    best: Candidate | None
+
+
+class UnmatchedMails(Shown):
+    """A page of them, the latest first."""
+
+    items: list[UnmatchedMail]
+    next: str | None
+
+
+class Choice(Sent):
+    """The records that a mail is to be logged on."""
+
+    records: list[str] = Field(min_length=1, max_length=20)
+    address: str | None = Field(
+        default=None, max_length=300, description="Whom the record stands for."
+    )
+    remember: bool = Field(
+        default=False, description="The address belongs to the record from now on."
+    )
+
+
+class ChosenRecord(Shown):
+    """A record that was chosen."""
+
+    object: str
+    id: str
+    name: str
+
+
+class Resolved(Shown):
+    """Messages that are queued again, and on what they are to be logged."""
+
+    ids: list[str]
+    records: list[ChosenRecord]
+    remembered: list[str]
+
+
+class LeaveOut(Sent):
+    """Who is to be left out."""
+
+    whole_domain: bool = False
+    everybody: bool = Field(default=False, description="For all users.")
+    confirm: bool = False
+
+
+class TakeOut(Sent):
+    """How a logged mail is taken out of Salesforce."""
+
+    dry_run: bool = Field(default=False, description="Only say what would be deleted.")
+
+
+class Removal(Shown):
+    """A record or a file, and what becomes of it."""
+
+    object: str
+    id: str
+    key: str
+    fate: str
+    detail: str
+
+
+class TakenOut(Shown):
+    """The messages that are discarded, and what was deleted for them."""
+
+    messages: list[str]
+    removals: list[Removal]
+
+
+class LeftOut(Shown):
+    """Messages that are queued again, and the exclusions that were added."""
+
+    ids: list[str]
+    patterns: list[str]
+
+
 # ------------------------------------------------------------------ history, status
 
 

@@ -20,6 +20,7 @@ from relay.core.errors import (
     NotFound,
     RawUnreadable,
     StoreUnavailable,
+    TransientError,
 )
 from relay.store.edits import Stale
 
@@ -98,6 +99,11 @@ def of(error: Exception) -> Problem:  # noqa: PLR0911 - one table
             wait = {"Retry-After": str(RETRY_S)}
             hint = "send it again later"
             return Problem(503, "store_unavailable", detail, hint, headers=wait)
+        case TransientError():
+            detail = f"Salesforce cannot be used now: {text}"
+            wait = {"Retry-After": str(RETRY_S)}
+            hint = "send it again later"
+            return Problem(503, "salesforce_unavailable", detail, hint, headers=wait)
         case RequestValidationError():
             return _not_valid(error)
         case HTTPException():
@@ -135,6 +141,7 @@ def install(api: FastAPI) -> None:
         Conflict,
         StoreUnavailable,
         RawUnreadable,
+        TransientError,
         RequestValidationError,
         HTTPException,
         Exception,
