@@ -259,6 +259,8 @@ def rule_problem(
         return f"{rule.name} is no look-up field to {' or '.join(targets)}"
     elif not info.filterable:
         return f"{rule.name} cannot be looked up"
+    if not schema.may_name("Task", "WhatId", rule.object):
+        return f"{rule.object} takes no activities: allow them in its definition"
     if rule.only_open and schema.field(rule.object, "IsClosed") is None:
         return f"{rule.object} has no IsClosed: leave out 'open'"
     if rule.newest and schema.field(rule.object, "CreatedDate") is None:

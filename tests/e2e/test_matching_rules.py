@@ -100,7 +100,7 @@ def test_a_condition_that_breaks_later_makes_mail_wait(
     row = relay.queued(message, "INVALID_FIELD")
     assert any(f"the query with {key}" in s["detail"] for s in row["trace"])
     assert sandbox.rows("EmailMessage") == []
-    (found,) = [f for f in relay.json("check", status=1) if f["area"] == key]
+    (found,) = [f for f in relay.json("check", status=1) if f["check"] == key]
     assert "Work_Email__c" in found["detail"]
     relay.run("settings", "unset", key)
     assert relay.settled(message)["state"] == "logged"

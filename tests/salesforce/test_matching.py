@@ -12,12 +12,14 @@ from relay.salesforce.fits import problem_of
 from relay.salesforce.lookup import Lookup
 
 PROJECT = {"name": "Project__c", "prefix": "a01"}
+MUTE = {"name": "Mute__c", "prefix": "a02", "activities": False}
 FIELDS = [
     {"object": "Contact", "name": "Work_Email__c", "type": "email"},
     {"object": "Contact", "name": "Note__c", "type": "textarea", "length": 1000},
     {"object": "Lead", "name": "Other__c", "length": 80},
     {"object": "Account", "name": "Domain__c", "length": 80},
     {"object": "Project__c", "name": "Email__c", "type": "email"},
+    {"object": "Mute__c", "name": "Email__c", "type": "email"},
     {"object": "Project__c", "name": "Contact__c", "type": "reference"}
     | {"refs": ["Contact"]},
     {"object": "Project__c", "name": "Account__c", "type": "reference"}
@@ -31,7 +33,7 @@ def world(sandbox):
     """Return the sandbox with custom fields, a custom object and person accounts."""
     sandbox.configure(
         {
-            "custom_objects": [PROJECT],
+            "custom_objects": [PROJECT, MUTE],
             "custom_fields": FIELDS,
             "person_accounts": True,
         }
@@ -287,6 +289,9 @@ async def test_a_condition_that_is_refused_later_pauses_and_is_named(find, world
         ("lookups", ["Project__c.Contact__c: open"], "has no IsClosed: leave out"),
         ("more_objects", ["Case.SuppliedEmail", "Project__c.Email__c: newest"], ""),
         ("more_objects", ["Case.Description"], "is a textarea, not an e-mail"),
+        ("more_objects", ["Mute__c.Email__c"], "Mute__c takes no activities"),
+        ("more_objects", ["Project__c.Email__c: open"], "Project__c has no IsClosed"),
+        ("lookups", ["Case.Description"], "is no look-up field to Contact or"),
         ("visibility", "user", ""),
         ("several", "most_activity", ""),
     ],

@@ -12,6 +12,7 @@ import pytest
 from relay.config import MatchSettings
 from relay.core.model import Found, Match, OpportunityRole, Person, Place, Related
 from relay.match import choose, missing, records_of
+from relay.match.choose import readable_by
 from tests.fakes.values import contact, found, lead
 
 ANNA = Person("anna@one.example", "Anna@one.example", "Anna", Place.TO)
@@ -277,6 +278,9 @@ def test_what_the_rep_cannot_read_is_not_chosen() -> None:
     assert match.unknown == (BERT,)
     assert choose([ANNA, BERT], seen, rules, rep=OTHER_REP).who == ()
     assert choose([ANNA, BERT], seen, rules) == choose([ANNA, BERT], held, rules)
+    kept = readable_by([ANNA], seen, REP)
+    assert {key: len(some) for key, some in kept.related.items()} == {anna.id: 1}
+    assert len(kept.roles) == 1
 
 
 def test_open_opportunities_of_chosen_contacts() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from relay.core.ids import checksum
@@ -13,6 +15,7 @@ from relay.match.tags import (
     SCANNED,
     not_used,
     read_tags,
+    readable_records,
     with_named,
     without_tags,
 )
@@ -160,3 +163,19 @@ def test_a_match_without_named_records_stays() -> None:
     """Nothing is made anew where no id will do."""
     match = Match((), (), ())
     assert with_named(match, ("005a",), Found({}, {})) is match
+
+
+def test_a_record_that_the_rep_cannot_read_is_not_used() -> None:
+    """By visibility, if that counts; what was unfit before keeps its reason."""
+    ids = [f"00600000000000{n}AAA" for n in (1, 2, 3)]
+    records = {i: NamedRecord(i, "Opportunity", "D") for i in ids[:2]}
+    records[ids[2]] = NamedRecord(ids[2], "User", "U", "no activities")
+    held = Found({}, {}, records=records)
+    assert readable_records(held, "005") is held
+    seen = replace(held, readable={"005": frozenset(ids[:1])})
+    assert readable_records(seen, "") is seen
+    found = readable_records(seen, "005")
+    assert not_used(ids, found) == [
+        (ids[1], "the rep cannot read this record"),
+        (ids[2], "no activities"),
+    ]

@@ -6,6 +6,7 @@ import pytest
 
 from relay.sandbox.errors import SandboxError
 from relay.sandbox.records import Caller
+from relay.sandbox.soql.lexer import SOQLError
 
 
 @pytest.mark.parametrize(
@@ -149,3 +150,88 @@ def test_wrong_switches_change_nothing(bench, settings):
     with pytest.raises(ValueError, match=r"switch|takes|one of|ends in|characters"):
         bench.org.configure(settings)
     assert bench.org.config == before
+
+
+PROJECT = {"name": "Project__c", "prefix": "a01"}
+LINK = {"object": "Project__c", "name": "Buyer__c", "type": "reference"}
+
+
+def test_a_custom_object_takes_activities_unless_it_is_told_not_to(bench):
+    """Its records can be named where the platform allows it, and its fields point."""
+    bench.org.configure(
+        {
+            "custom_objects": [
+                PROJECT,
+                {"name": "Mute__c", "prefix": "a03", "activities": False},
+            ],
+            "custom_fields": [{**LINK, "refs": ["Contact"]}],
+        }
+    )
+    made = bench.create("Project__c", Name="Move", Buyer__c=bench.contact)
+    assert made["Id"].startswith("a01")
+    assert bench.create(Subject="x", WhatId=made["Id"])["WhatId"] == made["Id"]
+    email = bench.create("EmailMessage", Status="3", RelatedToId=made["Id"])
+    assert email["RelatedToId"] == made["Id"]
+    mute = bench.create("Mute__c", Name="Silent")
+    bench.refused("FIELD_INTEGRITY_EXCEPTION", Subject="x", WhatId=mute["Id"])
+    bench.refused("MALFORMED_ID", "Project__c", Name="y", Buyer__c=bench.opportunity)
+    (row,) = bench.org.query("SELECT Name, Buyer__r.Email FROM Project__c").records
+    assert row["Buyer__r"]["Email"] == "mara@acme.example"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"custom_objects": [{"name": "Project", "prefix": "a01"}]},
+        {"custom_objects": [{"name": "Project__c", "prefix": "x01"}]},
+        {"custom_objects": [{"name": "Project__c", "prefix": "a0"}]},
+        {"custom_objects": [{**PROJECT, "colour": "red"}]},
+        {"custom_fields": [{"object": "Contact", "name": "A__c", "type": "reference"}]},
+        {"custom_fields": [{"object": "Contact", "name": "A__c", "refs": ["Lead"]}]},
+        {"custom_fields": [{**LINK, "object": "Contact", "refs": ["Nope__c"]}]},
+    ],
+)
+def test_what_is_no_custom_object_or_reference(bench, settings):
+    """A slip fails the test that makes it, and changes nothing."""
+    before = bench.org.schema
+    with pytest.raises(ValueError, match=r"__c|prefix|refs|object"):
+        bench.org.configure(settings)
+    assert bench.org.schema is before
+
+
+def test_an_e_mail_field_of_its_own_takes_addresses_alone(bench):
+    """Of 80 characters, as the platform has them."""
+    field = {"object": "Contact", "name": "Work__c", "type": "email"}
+    bench.org.configure({"custom_fields": [field]})
+    bench.refused("INVALID_EMAIL_ADDRESS", "Contact", LastName="K", Work__c="nobody")
+    long = "x" * 60 + "@" + "y" * 20 + ".example"
+    bench.refused("STRING_TOO_LONG", "Contact", LastName="K", Work__c=long)
+    made = bench.create("Contact", LastName="K", Work__c="K@x.example")
+    query = "SELECT Id FROM Contact WHERE Work__c IN ('k@X.example')"
+    assert [r["Id"] for r in bench.org.query(query).records] == [made["Id"]]
+
+
+def test_access_is_told_for_one_user_and_few_records(bench):
+    """Both filters are needed; what is deleted or unknown is not told."""
+    ada, ben = bench.user("ada"), bench.user("ben")
+    bench.org.configure({"hidden_rows": {ben: [bench.contact]}})
+    gone = bench.create("Contact", LastName="Gone")
+    bench.delete("Contact", gone)
+    ids = f"'{bench.contact}', '{gone['Id']}', '003000000000001AAA'"
+    start = "SELECT RecordId, HasReadAccess, MaxAccessLevel FROM UserRecordAccess"
+    for user, may in ((ada, True), (ben, False)):
+        where = f" WHERE UserId = '{user}' AND RecordId IN ({ids})"
+        (row,) = bench.org.query(start + where).records
+        assert (row["RecordId"], row["HasReadAccess"]) == (bench.contact, may)
+    many = ", ".join(f"'003000000000{n:03d}'" for n in range(201))
+    for where in (
+        "",
+        f" WHERE UserId = '{ada}'",
+        f" WHERE RecordId = '{bench.contact}'",
+        f" WHERE UserId IN ('{ada}', '{ben}') AND RecordId = '{bench.contact}'",
+        f" WHERE UserId = '{ada}' OR RecordId = '{bench.contact}'",
+        f" WHERE UserId = '{ada}' AND RecordId IN ({many})",
+    ):
+        with pytest.raises(SOQLError) as raised:
+            bench.org.query(start + where)
+        assert raised.value.code == "MALFORMED_QUERY"
