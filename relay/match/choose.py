@@ -8,6 +8,7 @@ chooses, each with the rule in words; docs/matching.md explains them to an admin
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -88,13 +89,10 @@ def choose(
         *looked_up(match.lookups, chosen_people, accounts, found),
         *by_own_field(match.more_objects, people, found),
     )
-    notes: tuple[Note, ...] = ()
-    if not (chosen_people or what):
-        what, notes = by_domain(match.accounts, unknown, found)
     distinct: dict[str, Chosen] = {}
     for chosen in what:
         distinct.setdefault(chosen.id, chosen)
-    return Match(chosen_people, tuple(distinct.values()), tuple(unknown), notes)
+    return Match(chosen_people, tuple(distinct.values()), tuple(unknown))
 
 
 def readable_by(people: Sequence[Person], found: Found, rep: str) -> Found:
@@ -348,20 +346,26 @@ def _chosen(record: Related, rule: FieldRule, through: tuple[str, ...] = ()) -> 
     return Chosen(record.id, record.object, record.name, str(rule), through=through)
 
 
-def by_domain(
-    ways: Iterable[str], unknown: Sequence[Person], found: Found
-) -> tuple[tuple[Chosen, ...], tuple[Note, ...]]:
-    """Choose the one Account with the domain of an address (`match.accounts`).
+def with_accounts(
+    match: Match, ways: Sequence[str], found: Found, *, rep: str = ""
+) -> Match:
+    """Return a match without any record with the Account of a domain, if there is one.
 
-    Ways are tried in order, for each domain of its own; where one finds several
-    Accounts, none is chosen for that domain.
+    Ways (`match.accounts`) are tried in order, for each domain of its own; where one
+    finds several Accounts, none is chosen for that domain, and the match tells it.
 
-    Returns:
-        The Accounts, and what is to be told of domains with several.
+    Args:
+        match: What all other rules chose.
+        ways: As the admin set them.
+        found: What Salesforce holds.
+        rep: As for `choose`.
     """
+    if match.who or match.what or not ways:
+        return match
+    found = readable_by(match.unknown, found, rep)
     chosen: dict[str, Chosen] = {}
     notes: list[Note] = []
-    for domain in sorted({domain_of(person.key) for person in unknown}):
+    for domain in sorted({domain_of(person.key) for person in match.unknown}):
         for way in ways:
             accounts = [r for r in found.related.get(domain, ()) if r.rule == way]
             if len(accounts) > 1:
@@ -373,7 +377,7 @@ def by_domain(
                 rule = f"the only Account with the domain {domain} ({way})"
                 chosen.setdefault(one.id, Chosen(one.id, "Account", one.name, rule))
                 break
-    return tuple(chosen.values()), tuple(notes)
+    return replace(match, what=tuple(chosen.values()), notes=(*match.notes, *notes))
 
 
 # ---------------------------------------------------------------- a logged mail

@@ -26,7 +26,7 @@ from relay.core.automatic import DEFAULT_RULES, AutomaticKind, with_null_sender
 from relay.core.bodies import BodyMode, BodyRules
 from relay.core.model import Found, Match
 from relay.core.states import Event
-from relay.match.choose import Opportunities, choose, missing
+from relay.match.choose import Opportunities, choose, missing, with_accounts
 from relay.match.plan import (
     EXCLUDED_MAIL,
     FORWARD_UNSURE,
@@ -430,6 +430,7 @@ def decide(
     match = with_resolved(match, mail.resolved, found)
     which = Opportunities(context.match.opportunities)
     match = with_thread(match, question.inherited, found, which)
+    match = with_accounts(match, context.match.accounts, found, rep=rep)
     if mail.begun:
         decision = _complete(mail, match, decision)
     else:

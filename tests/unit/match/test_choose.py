@@ -12,7 +12,7 @@ import pytest
 from relay.config import MatchSettings
 from relay.core.model import Found, Match, OpportunityRole, Person, Place, Related
 from relay.match import choose, missing, records_of
-from relay.match.choose import readable_by
+from relay.match.choose import readable_by, with_accounts
 from tests.fakes.values import contact, found, lead
 
 ANNA = Person("anna@one.example", "Anna@one.example", "Anna", Place.TO)
@@ -219,7 +219,15 @@ def test_a_record_with_an_address_of_its_own_is_enough() -> None:
     assert (match.who, match.unknown) == ((), (ANNA, BERT))
 
 
-WAYS = MatchSettings(accounts=("Domain__c", "website"))
+WAYS = ("Domain__c", "website")
+
+
+def with_account(people: list[Person], held: Found) -> Match:
+    """Return a match with the fallback to an Account."""
+    match = choose(people, held, ALL, rep=REP)
+    return with_accounts(match, WAYS, held, rep=REP)
+
+
 OTHER_ACCOUNT = "001000000000002AAA"
 
 
@@ -228,13 +236,15 @@ def test_the_one_account_with_the_domain() -> None:
     related = {
         "one.example": (record(ACCOUNT, "website"), record(OTHER_ACCOUNT, "contacts"))
     }
-    match = choose([ANNA, BERT], replace(found(), related=related), WAYS)
+    match = with_account([ANNA, BERT], replace(found(), related=related))
     assert [(c.id, c.object, c.rule) for c in match.what] == [
         (ACCOUNT, "Account", "the only Account with the domain one.example (website)")
     ]
-    assert choose([ANNA], replace(found(), related=related), ALL).what == ()
     held = replace(found(contact(1, BERT.key)), related=related)
-    assert choose([ANNA, BERT], held, WAYS).what == ()
+    assert with_account([ANNA, BERT], held).what == ()
+    assert with_accounts(match, (), found()) is match
+    hidden = replace(found(), related=related, readable={REP: frozenset()})
+    assert with_account([ANNA], hidden).what == ()
 
 
 def test_of_several_accounts_none_is_chosen() -> None:
@@ -246,7 +256,7 @@ def test_of_several_accounts_none_is_chosen() -> None:
             record(ACCOUNT, "website"),
         )
     }
-    match = choose([ANNA], replace(found(), related=related), WAYS)
+    match = with_account([ANNA], replace(found(), related=related))
     assert match.what == ()
     assert match.notes == (
         (
