@@ -86,9 +86,13 @@ def ascii_domain(address: str) -> str:
 def unicode_domain(domain: str) -> str:
     """Return a domain key as people read it: A-labels become U-labels.
 
-    A label that only looks like an A-label stays; `domain_key` leads back.
+    A label that only looks like an A-label stays, and so does a domain with an empty
+    label: `domain_key` leads back.
     """
-    return _decoded(domain) if "xn--" in domain else domain
+    if "xn--" not in domain:
+        return domain
+    shown = _decoded(domain)
+    return shown if domain_key(shown) == domain else domain
 
 
 def spellings(key: str) -> tuple[str, ...]:

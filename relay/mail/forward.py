@@ -120,6 +120,7 @@ _MAX_TRIES: Final = 3
 _MAX_BROKEN: Final = 40
 _MAX_COLONS: Final = 200
 _INDENT: Final = "    "
+_DAY: Final = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{2,4}")
 _NO_PARENS: Final = str.maketrans("()", "  ")
 _BLANKS: Final = re.compile(r"\s+")
 _BY: Final = re.compile(
@@ -356,8 +357,8 @@ def _with_lines(lines: list[str]) -> list[str]:
 
 def _fields(lines: list[str]) -> tuple[list[str], int]:
     """Cut lines before each label of a header; return the fields, and lines used."""
+    lines = [_GLUED.sub(_with_colon, line) for line in lines]
     text = " ".join(lines)
-    text = _GLUED.sub(_with_colon, text)
     starts: list[int] = []
     kinds: set[str] = set()
     for found in islice(_COLON.finditer(text), _MAX_COLONS):
@@ -596,7 +597,8 @@ def same_address(one: str, other: str) -> bool:
 def _quoted_mail(lines: list[str], subject: str, sender: str) -> Forward | None:
     """Read a forward that only quotes: a line names the author, quotes follow.
 
-    Outlook for Mac marks no lines, but sets them in by four blanks.
+    Outlook for Mac marks no lines, but sets them in by four blanks; as people do that
+    as well, the line above must name a day.
     """
     for number, line in enumerate(lines[:MAX_LINES]):
         marked = _BARE_QUOTE.match(line) is not None
@@ -609,7 +611,8 @@ def _quoted_mail(lines: list[str], subject: str, sender: str) -> Forward | None:
         intro = ""
         for above in range(first - 1, max(-1, first - 4), -1):
             intro = f"{lines[above].strip()} {intro}".strip()
-            people = _named_in(intro) if _WROTE.search(intro) else ()
+            says = _WROTE.search(intro) and (marked or _DAY.search(intro))
+            people = _named_in(intro) if says else ()
             if len(people) == 1:
                 rest = lines[first:]
                 text = "\n".join(

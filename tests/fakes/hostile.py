@@ -347,7 +347,7 @@ def smime_in_smime(size: int) -> bytes:
 @family
 def smime_bomb(size: int) -> bytes:
     """What S/MIME has compressed, of zeros; and within itself."""
-    inner = PLAIN + bytes(size * 200)
+    inner = PLAIN + bytes(min(200 * size, 1 << 28))
     for _ in range(3):
         inner = OPAQUE + b"\r\n" + compressed(inner)
     return HEAD + inner + b"\r\n" + filled(b"x", size - len(inner))

@@ -92,7 +92,7 @@ def mutants(count: int, seed: int) -> Iterator[bytes]:
     for _ in range(count):
         raw = mutate(chance.choice(starts), chance, starts)
         yield raw
-        if not chance.randrange(20):
+        if raw and not chance.randrange(20):
             starts.append(raw[:_LONGEST])
 
 
