@@ -102,8 +102,9 @@ def readable_by(people: Sequence[Person], found: Found, rep: str) -> Found:
         return found
     ids = found.readable.get(rep, frozenset())
     candidates = {
-        person.key: tuple(c for c in candidates_of(person, found) if c.id in ids)
+        key: tuple(c for c in found.candidates.get(key, ()) if c.id in ids)
         for person in people
+        for key in (person.key, *person.spellings)
     }
     return Found(
         candidates,
@@ -119,8 +120,9 @@ def records_of(people: Sequence[Person], found: Found) -> set[str]:
     """Return every record that could be chosen for these people, by id."""
     ids: set[str] = set()
     for person in people:
-        keys = [person.key, domain_of(person.key)]
-        for candidate in candidates_of(person, found):
+        spelt = (person.key, *person.spellings)
+        keys = [*spelt, domain_of(person.key)]
+        for candidate in (c for key in spelt for c in found.candidates.get(key, ())):
             ids.add(candidate.id)
             keys += [candidate.id, candidate.account_id or ""]
         for key in keys:
@@ -322,7 +324,7 @@ def by_own_field(
         records = {
             record.id: record
             for person in people
-            for record in _by_rule(rule, (person.key,), found)
+            for record in _by_rule(rule, (person.key, *person.spellings), found)
         }
         chosen += [_chosen(records[sfid], rule) for sfid in sorted(records)]
     return tuple(chosen)

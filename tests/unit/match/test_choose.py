@@ -354,3 +354,16 @@ def test_an_address_in_another_spelling() -> None:
     assert spelt[0] == other.id
     assert spelt[1].endswith(", in another spelling of the address")
     assert chosen(found()) == []
+
+
+def test_another_spelling_of_an_address_leads_as_far() -> None:
+    """To records with an address of their own, and to what the rep can read."""
+    plus = replace(ANNA, key="anna+x@one.example", spellings=(ANNA.key,))
+    anna, rule = contact(1, ANNA.key), "Case.SuppliedEmail"
+    held = replace(found(anna), related={ANNA.key: (record(CASE, rule),)})
+    assert records_of([plus], held) == {anna.id, CASE}
+    held = replace(held, readable={REP: frozenset({anna.id, CASE})})
+    match = choose([plus], held, MatchSettings(more_objects=(rule,)), rep=REP)
+    assert ids(match) == [anna.id]
+    assert "in another spelling" in match.who[0].rule
+    assert [c.id for c in match.what] == [CASE]
