@@ -188,6 +188,8 @@ class Forward:
     """Its identity: of its bytes, or of an inline one's words (`mail.forward`)."""
     email: Email | None = None
     """An attached one as it was read, its files placed in the bytes around it."""
+    html: str | None = None
+    """The page of an inline one, where it could be cut out of that of the forward."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ content, `body` makes text and files of them (with `html`, `flowed`, `images`, `
 and `rtf`), `addresses`, `words` and `charsets` read what people wrote into header
 fields, `dates` and `identity` do what their names say, `automatic` tells mail that no
 person wrote, `forward` reads the mail that is forwarded in a text (with the words of
-`forward_labels` and the dates of `local_dates`), `formats` knows what is no mail, and
-`reader` puts the value together. `quotes` takes the history off a reply.
+`forward_labels`, the dates of `local_dates` and the page by `forward_page`), `formats`
+knows what is no mail, and `reader` puts the value together. `quotes` takes the history
+off a reply.
 
 Promises: any bytes give an `Email` or `UnparsableMessage`; the time taken grows with
 the size of the mail and no faster; text that leaves here has no NUL, no control

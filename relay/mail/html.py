@@ -17,7 +17,10 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # A tag's name up to its attributes; or a comment, a declaration, a processing
 # instruction. `<` before anything else is text (HTML Living Standard, 13.2.5.6).
@@ -53,6 +56,44 @@ def html_to_text(html: str) -> str:
     return _Walker().walk(html)
 
 
+class Piece(NamedTuple):
+    """A tag of a page, by its name in lower case, or a text, whose name is empty."""
+
+    start: int
+    end: int
+    name: str = ""
+    closing: bool = False
+
+
+def pieces(html: str) -> Iterator[Piece]:
+    """Yield tags and texts of a page in order; linear in its length.
+
+    Comments, scripts and what else shows no text are left out.
+    """
+    walker = _Walker()
+    position = 0
+    while found := _TAG.search(html, position):
+        if found.start() > position:
+            yield Piece(position, found.start())
+        name = found[2]
+        if not name:
+            position = walker.after_comment(html, found.start())
+            continue
+        name = name.lower()
+        position = _after_tag(html, found.end())
+        if name in _SKIPPED and not found[1]:
+            if html[position - 2 : position] != "/>":
+                end = walker.find_end(name, html, position)
+                if end is not None:
+                    position = _after_tag(html, end)
+                elif name in _RAW:
+                    return
+            continue
+        yield Piece(found.start(), position, name, bool(found[1]))
+    if position < len(html):
+        yield Piece(position, len(html))
+
+
 class _Walker:
     """The text while it is gathered, line by line."""
 
@@ -74,14 +115,14 @@ class _Walker:
                 self._text(html[position : found.start()])
             name = found[2]
             if not name:
-                position = self._after_comment(html, found.start())
+                position = self.after_comment(html, found.start())
                 continue
             name = name.lower()
             position = _after_tag(html, found.end())
             if name in _SKIPPED and not found[1]:
                 if html[position - 2 : position] == "/>":
                     continue
-                end = self._find_end(name, html, position)
+                end = self.find_end(name, html, position)
                 if end is not None:
                     position = _after_tag(html, end)
                 elif name in _RAW:
@@ -93,7 +134,7 @@ class _Walker:
         self._end_line()
         return _MANY_LINES.sub("\n\n", "\n".join(self.lines)).strip("\n")
 
-    def _find_end(self, name: str, html: str, position: int) -> int | None:
+    def find_end(self, name: str, html: str, position: int) -> int | None:
         """Return where the closing tag of a skipped element starts."""
         if name in self.missing:
             return None
@@ -103,7 +144,7 @@ class _Walker:
             return None
         return found.start()
 
-    def _after_comment(self, html: str, start: int) -> int:
+    def after_comment(self, html: str, start: int) -> int:
         """Return where a comment, a declaration or an odd closing tag ends."""
         if html.startswith("<!--", start) and "-->" not in self.missing:
             end = html.find("-->", start + 2)
@@ -135,7 +176,7 @@ class _Walker:
 
     def _text(self, raw: str) -> None:
         """Add text between two tags; blanks outside `<pre>` count as one."""
-        text = _unescaped(raw) if "&" in raw else raw
+        text = unescaped(raw) if "&" in raw else raw
         if self.pre:
             first, *others = text.split("\n")
             self._add(first)
@@ -172,7 +213,7 @@ class _Walker:
         self.blank_due = False
 
 
-def _unescaped(raw: str) -> str:
+def unescaped(raw: str) -> str:
     """Return text with the characters that its references name."""
     if "&#" in raw:
         raw = _ZEROS.sub(r"\1", _LONG_NUMBER.sub("\ufffd", raw))

@@ -43,10 +43,12 @@ from relay.mail.forward import (
     Unsure,
     content_key,
     is_forward,
+    letters,
     read_inline,
     same_address,
     with_addresses,
 )
+from relay.mail.forward_page import forwarded_page
 from relay.mail.html import html_to_text
 from relay.mail.identity import at_time, is_dated, keys
 from relay.mail.parts import read_tree
@@ -78,6 +80,9 @@ _MAY_FORWARD: Final = frozenset(
 )
 """Kinds that a rule of a mailbox makes as well, when it forwards what a person wrote.
 """
+
+_ALIKE: Final = 24
+"""Letters in which a text and a page begin alike."""
 
 _UNTYPED: Final = frozenset({"application/octet-stream", "message/partial"})
 _TO: Final = ("to", "cc", "bcc", "reply-to")
@@ -186,13 +191,34 @@ def _with_forwards(
             other = read_inline(html_to_text(page), email.subject, sender)
             found = other if isinstance(other, Forward) else found
     if isinstance(found, Forward):
-        return replace(email, forwards=(found,))
+        return replace(email, forwards=(_with_page(found, email, sender),))
     attached = [part for part in tree.parts if _is_mail(part)]
     only = len(attached) == len(email.attachments)
     if attached and (only or is_forward(email.subject)):
         forwards, reason = _attached(email, attached, sender, budget)
         return replace(email, forwards=forwards, forward_unsure=reason)
     return replace(email, forward_unsure=found.reason) if found else email
+
+
+def _with_page(found: Forward, email: Email, sender: str) -> Forward:
+    """Return an inline forward with its page, where that can be cut out for sure."""
+    if not email.html:
+        return found
+    page = forwarded_page(email.html, found.text)
+    if page is None:
+        # The plain text may differ from the page: what the page says by itself counts.
+        other = read_inline(html_to_text(email.html), email.subject, sender)
+        if isinstance(other, Forward) and _is_one(found, other):
+            page = forwarded_page(email.html, other.text)
+    return replace(found, html=page) if page else found
+
+
+def _is_one(one: Forward, other: Forward) -> bool:
+    """Say whether text and page name the same author, and begin alike."""
+    alike = letters(one.text)[:_ALIKE], letters(other.text)[:_ALIKE]
+    return same_address(one.from_.address, other.from_.address) and (
+        alike[0].startswith(alike[1]) or alike[1].startswith(alike[0])
+    )
 
 
 def _is_mail(part: Part) -> bool:

@@ -205,7 +205,7 @@ def _inline(email: Email, forward: Forward) -> Email:
         local_date=None if date and date.tzinfo else date,
         message_id=None,
         text=forward.text,
-        html=None,
+        html=forward.html,
         headers="",
         key1=key1,
         key2=key2,
