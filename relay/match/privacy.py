@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from relay.core.bodies import BodyMode, least
@@ -66,7 +67,7 @@ def mark_in(subject: str, marks: Iterable[str]) -> str:
     """
     folded = _folded(subject)
     for mark in marks:
-        sought = _folded(mark)
+        sought = _folded_mark(mark)
         start = folded.find(sought) if sought else -1
         while start >= 0:
             end = start + len(sought)
@@ -80,6 +81,12 @@ def mark_in(subject: str, marks: Iterable[str]) -> str:
 def _folded(text: str) -> str:
     whole = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return _IN_BRACKETS.sub("", whole)
+
+
+@lru_cache(256)
+def _folded_mark(mark: str) -> str:
+    """Fold a mark once, and not for each mail."""
+    return _folded(mark)
 
 
 def _joined(one: str, other: str) -> bool:

@@ -116,7 +116,7 @@ def test_a_relay_address_with_a_record(
         client.mail("ada@corp.example")
         assert client.rcpt(f"{token}+{case[:-1]}x@{domain}")[0] == 550
     (refusal,) = relay.log("--refused")
-    assert "no record id" in str(refusal)
+    assert "no record id" in str(relay.json("show", refusal["id"]))
 
 
 def test_another_spelling_of_a_customer(
