@@ -219,10 +219,11 @@ class MatchSettings(Section):
         "users' own addresses, except those of free mail, such as gmail.com.",
     )
     record_tags: Literal["on", "own_text", "off"] = Field(
-        default="on",
+        default="own_text",
         description="Record ids that a mail names in its subject or the first 5,000 "
-        "characters of its text: log on those records (on), count them only above "
-        "quoted mail (own_text), or do nothing (off).",
+        "characters of its text: log on those records where a user of the relay wrote "
+        "them (own_text), also where they stand in quoted or received mail (on), or "
+        "do nothing (off).",
     )
     remove_tags: Flag = Field(
         default=False,

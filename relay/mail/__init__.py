@@ -23,7 +23,7 @@ from relay.mail.copies import content_of
 from relay.mail.decode import decoded
 from relay.mail.fields import header_fields
 from relay.mail.identity import content_keys
-from relay.mail.quotes import without_quotes
+from relay.mail.quotes import own_words, without_quotes
 from relay.mail.reader import keys_of, parse
 from relay.mail.words import decode_header
 
@@ -37,6 +37,7 @@ __all__ = [
     "kind_of",
     "mailboxes",
     "masked",
+    "own_words",
     "parse",
     "recognise",
     "without_quotes",

@@ -246,6 +246,22 @@ def history_start(lines: Sequence[str]) -> int | None:
     return header.note_end
 
 
+def quoted_from(lines: Sequence[str]) -> int | None:
+    """Return the line at which a text may begin to be another person's; None: none is.
+
+    Any header of a mail counts, and any line that says forwarded or original mail.
+    """
+    header = _find(lines)
+    ends = [header.note_end] if header else []
+    said = (n for n, raw in enumerate(lines) if (line := _plain(raw)) and _says(line))
+    ends += islice(said, 1)
+    return min(ends, default=None)
+
+
+def _says(line: str) -> bool:
+    return _above(line) in {"forwarded", "original"}
+
+
 def with_addresses(html: str) -> str:
     """Return a page with the addresses of its links where people can see them."""
     return _LINK.sub(r"\2 &lt;\1&gt;\3", html) if "mailto:" in html else html

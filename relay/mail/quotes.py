@@ -18,7 +18,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from relay.mail.forward import history_start, may_be_forward
+from relay.mail.forward import (
+    MAX_LINES,
+    history_start,
+    may_be_forward,
+    quoted_from,
+)
 from relay.mail.html import html_to_text
 
 if TYPE_CHECKING:
@@ -86,6 +91,25 @@ def own_text(text: str) -> str:
     """Return what of a text stands above its quoted history; all of it if unsure."""
     found = text_without_quotes(text)
     return text if found is None else found
+
+
+def own_words(email: Email) -> str:
+    """Return what the author of a mail wrote for sure, for what must be their own will.
+
+    Here unsure is another's: any line with `>`, whatever follows a line that says who
+    wrote when, and all from the first header of a mail on, of a forward as well.
+    """
+    lines = without_quotes(email).text.split("\n")[:MAX_LINES]
+    lines = lines[: quoted_from(lines)]
+    for number, line in enumerate(lines):
+        if line.rstrip()[-1:] not in {":", "\uff1a"} or _QUOTED.match(line):
+            continue
+        below = next(filter(str.strip, lines[number + 1 :]), ">")
+        told = " ".join(lines[max(0, number + 1 - _INTRO_LINES) : number + 1])
+        if not _QUOTED.match(below) and _DATED.search(told[-_LONGEST_INTRO:]):
+            lines = lines[:number]
+            break
+    return "\n".join(line for line in lines if not _QUOTED.match(line))
 
 
 def _trailing_quote(lines: list[str]) -> int | None:

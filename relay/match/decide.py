@@ -40,6 +40,7 @@ from relay.match.privacy import as_logged, body_mode, confidential
 from relay.match.resolved import alias_ids, gone, with_aliases, with_resolved
 from relay.match.tags import (
     NO_TAGS,
+    NOT_OWN,
     Tags,
     not_used,
     read_tags,
@@ -86,6 +87,10 @@ def _as_it_is(email: Email) -> Email:
     return email
 
 
+def _its_text(email: Email) -> str:
+    return email.text
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What an admin has set, as far as it decides about mails.
@@ -97,6 +102,7 @@ class Rules:
         records: Key field, record types and fields for records.
         shadow: Nothing is written; what would be is shown.
         without_quotes: Takes the mails that a mail quotes off its text.
+        own_words: Returns what its author wrote for sure.
         automatic: Rule of each kind of automatic mail, `skip` or `log`, where the
             directory does not say.
     """
@@ -107,6 +113,7 @@ class Rules:
     records: RecordSettings
     shadow: bool = False
     without_quotes: Callable[[Email], Email] = _as_it_is
+    own_words: Callable[[Email], str] = _its_text
     automatic: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -349,7 +356,12 @@ def ask(mail: MailFacts, context: Context) -> Question:
     verdicts = tuple(None if mail.begun else end for end in ends)
     kind = kind_lines(mail.email)
     endings = tuple(
-        (*kind, *left_out_lines(each.left_out), rule_line(verdict)) if verdict else ()
+        (
+            *(*kind, *left_out_lines(each.left_out), *tag_lines(tags)),
+            rule_line(verdict),
+        )
+        if verdict
+        else ()
         for each, verdict in zip(plans, verdicts, strict=True)
     )
     people = {person.key: person for each in goes_on for person in each.people}
@@ -496,15 +508,24 @@ def tags_of(mail: MailFacts, context: Context) -> Tags:
     """Return the records that a mail names in its subject and its text.
 
     Of a forwarded mail the subject and the note of the forwarder count as well, first.
+    What an outsider wrote chooses no records, unless the rule says so: neither quoted
+    mail nor a mail that was received, nor its subject in that of its forward.
     """
     which, email = context.match.record_tags, mail.email
     if which == "off":
         return NO_TAGS
-    texts = (email.outer_subject, email.note, email.subject, email.text)
-    tags = read_tags(texts)
-    if tags.ids and which == "own_text":
-        tags = read_tags((*texts[:-1], context.rules.without_quotes(email).text))
-    return tags
+    tags = read_tags((email.outer_subject, email.note, email.subject, email.text))
+    if not tags.ids or which == "on":
+        return tags
+    of_us = replace(email, text=email.note, html=None)
+    texts = [email.outer_subject, context.rules.own_words(of_us)]
+    theirs = read_tags((email.subject,)).ids if email.incoming else ()
+    if not email.incoming:
+        texts += [email.subject, context.rules.own_words(email)]
+    noted = read_tags(texts[1:]).ids
+    own = [i for i in read_tags(texts).ids if i in noted or i not in theirs]
+    others = ((i, NOT_OWN) for i in tags.ids if i not in own)
+    return Tags(tuple(own), (*tags.ignored, *others))
 
 
 def named_counts(plan: Plan) -> bool:

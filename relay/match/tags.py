@@ -36,6 +36,11 @@ NAMED: Final = "named by a tag"
 """The rule of a record that the mail names."""
 MAX_IGNORED: Final = 10
 """What is kept for the trace of what was no id."""
+NOT_OWN: Final = (
+    "it stands in what somebody else wrote; write the tag into a note of your own, "
+    "or have quoted tags count: relay settings set match.record_tags on"
+)
+"""Why an id in quoted or received mail is ignored."""
 _LONGEST_SHOWN: Final = 40
 
 _BLANK: Final = "(?:[\\s\u200b\u2060\ufeff]|&nbsp;|&#160;|&#xa0;)"

@@ -20,7 +20,7 @@ from relay.core.errors import OrgPaused
 from relay.core.retry import Retry
 from relay.core.states import ActivityState
 from relay.diagnose.org import setting_problems
-from relay.mail import without_quotes
+from relay.mail import own_words, without_quotes
 from relay.match import (
     Answers,
     Context,
@@ -297,6 +297,7 @@ def rules(settings: Settings) -> Rules:
         records=settings.salesforce,
         shadow=settings.salesforce.write_as == "nothing",
         without_quotes=without_quotes,
+        own_words=own_words,
         automatic=settings.automatic.rules(),
     )
 

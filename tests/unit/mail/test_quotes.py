@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from relay.mail import without_quotes
+from relay.mail import own_words, without_quotes
 from relay.mail.quotes import html_without_quotes, own_text, text_without_quotes
 from tests.fakes.values import email
 
@@ -193,4 +193,46 @@ def test_the_time_is_bounded(piece: str) -> None:
     hostile = piece * (100_000 // len(piece))
     began = time.process_time()
     without_quotes(email(text=hostile, html="x" + hostile))
+    assert time.process_time() - began < 5
+
+
+# ---------------------------------------------------------------- own words
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        f"On 2.3.2026 at 9:00 Kim wrote:\n{QUOTED}",
+        "On 2.3.2026 at 9:00 Kim\n<kim@x.example> wrote:\n\nDear Ada",
+        "Am 2.3.2026 um 9:00 schrieb Kim:\nDear Ada",
+        f"{HEADERS['outlook-en']}\n\n{OLD}",
+        f"-----Original Message-----\n{OLD}",
+        f"---------- Forwarded message ---------\nFrom: Kim <kim@x.example>\n\n{OLD}",
+        f"Begin forwarded message:\n\n{OLD}",
+        "\n".join(f"> {line}" for line in HEADERS["outlook-en"].split("\n")),
+    ],
+)
+@pytest.mark.parametrize("subject", ["Re: x", "Fwd: x", "x"])
+def test_own_words_hold_nothing_of_others(theirs: str, subject: str) -> None:
+    """Where it is unsure whose words they are, they are not the author's."""
+    mail = email(subject=subject, text=f"{OWN}\n\n{theirs}\n")
+    found = own_words(mail)
+    assert found.startswith(OWN)
+    assert not any(line in found for line in [*OLD.split("\n")[::2], "Subject:"])
+
+
+def test_own_words_stand_between_quotes_as_well() -> None:
+    """Who answers below a quote wrote that; a line with a colon is no introduction."""
+    text = f"On 2.3.2026 at 9:00 Kim wrote:\n{QUOTED}\nYes.\n{QUOTED}\nNo: see\nme"
+    found = own_words(email(text=text))
+    assert [line for line in found.split("\n") if line][1:] == ["Yes.", "No: see", "me"]
+    assert own_words(email(text="I bring:\ncake\n10:30:")) == "I bring:\ncake\n10:30:"
+    assert own_words(email(text="a\n" * 9_000)).count("a") == 5_000
+
+
+@pytest.mark.parametrize("piece", ["a 10:30:\n\n", ":\n", "From: a\n", "-- x --\n"])
+def test_the_time_for_own_words_is_bounded(piece: str) -> None:
+    """No line is looked at more than a few times."""
+    began = time.process_time()
+    own_words(email(text=piece * (2_000_000 // len(piece))))
     assert time.process_time() - began < 5

@@ -15,6 +15,7 @@ from relay.core.mailboxes import AddressRules
 from relay.core.model import Activity, Found, NamedRecord
 from relay.core.org import FieldInfo, OrgSchema, SalesforceUser
 from relay.core.states import ActivityState, Event
+from relay.mail import own_words
 from relay.match import (
     Answers,
     Context,
@@ -476,17 +477,50 @@ def test_a_logged_mail_gets_a_named_record_later() -> None:
 @pytest.mark.parametrize(
     ("which", "records"), [("on", (CASE,)), ("own_text", ()), ("off", ())]
 )
-def test_tags_in_quoted_mail(which: str, records: tuple[str, ...]) -> None:
-    """They count, unless the rule asks for the author's own words."""
-    where = context(
-        match=MatchSettings(record_tags=which),
-        without_quotes=lambda mail: replace(mail, text="Hello"),
+def test_tags_that_somebody_else_wrote(which: str, records: tuple[str, ...]) -> None:
+    """They count only where the rule says so: quoted, received, in its subject."""
+    rules = replace(
+        context(match=MatchSettings(record_tags=which)).rules, own_words=own_words
     )
+    where = Context.of(directory(), rules)
     mail = facts(BERT)
-    mail = replace(mail, email=replace(mail.email, text=f"Hello\n> ref:{CASE}"))
-    assert ask(mail, where).records == records
-    noted = replace(mail, email=replace(mail.email, note=f"ref:{CASE}"))
-    assert ask(noted, where).records == ((CASE,) if which != "off" else ())
+    theirs: list[dict[str, object]] = [
+        {"text": f"Hello\n> ref:{CASE}"},
+        {"text": f"ref:{CASE}", "incoming": True},
+        {"subject": f"ref:{CASE}", "incoming": True},
+        {
+            "subject": f"ref:{CASE}",
+            "outer_subject": f"Fwd: ref:{CASE}",
+            "incoming": True,
+            "from_": boxes("kim@customer.example"),
+        },
+    ]
+    for changes in theirs:
+        asked = replace(mail, email=replace(mail.email, **changes))  # type: ignore[arg-type]
+        question = ask(asked, where)
+        assert question.records == records
+        told = [s.detail for s in question.steps if s.result == "ignored"]
+        assert bool(told) is (which == "own_text")
+    ours: list[dict[str, object]] = [
+        {"text": f"ref:{CASE}\n> Hello"},
+        {"note": f"ref:{CASE}", "incoming": True},
+        {"note": f"ref:{CASE}", "incoming": True, "text": f"ref:{CASE}"},
+        {"outer_subject": f"Fwd: ref:{CASE}", "incoming": True},
+        {"subject": f"Re: ref:{CASE}"},
+    ]
+    for changes in ours:
+        asked = replace(mail, email=replace(mail.email, **changes))  # type: ignore[arg-type]
+        assert ask(asked, where).records == ((CASE,) if which != "off" else ())
+
+
+def test_an_ignored_tag_is_told_where_a_rule_ends_the_mail() -> None:
+    """Whoever asks why finds the id in the trace."""
+    mail = facts(users=(1,))
+    quoted = replace(mail.email, to=boxes("ada@corp.example"), text=f"> ref:{CASE}")
+    rules = replace(context().rules, own_words=own_words)
+    question = ask(replace(mail, email=quoted), Context.of(directory(), rules))
+    assert not question.asks
+    assert [line.step for line in question.endings[0]][-2:] == ["tags", "rules"]
 
 
 # ---------------------------------------------------------------- what is kept back
