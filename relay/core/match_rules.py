@@ -34,6 +34,7 @@ _CLAUSES: Final = re.compile(
     r"|FOR\s+(?:VIEW|REFERENCE|UPDATE)|UPDATE\s+(?:TRACKING|VIEWSTAT))\b",
     re.IGNORECASE,
 )
+_OTHER_QUOTE: Final = re.compile('[\u2018-\u201f\u00b4\u0060\u00ab\u00bb"]')
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL)
 
 
@@ -86,8 +87,12 @@ def condition_problem(text: str) -> str:
     if not text.isprintable():
         return "holds control characters or line ends"
     bare = _QUOTED.sub("''", text)
+    if other := _OTHER_QUOTE.search(bare):
+        return f"has the quote {other[0]}, and SOQL knows ' alone"
     if bare.replace("''", "").count("'"):
         return "has a quote that is not closed"
+    if "\\" in bare:
+        return "has a backslash outside of quotes"
     if ";" in bare:
         return "holds a semicolon"
     depth = 0
