@@ -34,6 +34,12 @@ _CLAUSES: Final = re.compile(
     r"|FOR\s+(?:VIEW|REFERENCE|UPDATE)|UPDATE\s+(?:TRACKING|VIEWSTAT))\b",
     re.IGNORECASE,
 )
+_NEVER: Final = {
+    "'": "has a quote that is not closed",
+    "\\": "has a backslash outside of quotes",
+    ";": "holds a semicolon",
+}
+"""What stands nowhere outside of quotes, with what is then wrong."""
 _OTHER_QUOTE: Final = re.compile('[\u2018-\u201f\u00b4\u0060\u00ab\u00bb"]')
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL)
 
@@ -89,12 +95,9 @@ def condition_problem(text: str) -> str:
     bare = _QUOTED.sub("''", text)
     if other := _OTHER_QUOTE.search(bare):
         return f"has the quote {other[0]}, and SOQL knows ' alone"
-    if bare.replace("''", "").count("'"):
-        return "has a quote that is not closed"
-    if "\\" in bare:
-        return "has a backslash outside of quotes"
-    if ";" in bare:
-        return "holds a semicolon"
+    for sign, problem in _NEVER.items():
+        if sign in bare.replace("''", ""):
+            return problem
     depth = 0
     for letter in bare:
         depth += (letter == "(") - (letter == ")")

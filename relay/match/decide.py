@@ -357,7 +357,7 @@ def ask(mail: MailFacts, context: Context) -> Question:
     kind = kind_lines(mail.email)
     endings = tuple(
         (
-            *(*kind, *left_out_lines(each.left_out), *tag_lines(tags)),
+            *(*kind, *left_out_lines(each.left_out), *tag_lines(tags, (), ())),
             rule_line(verdict),
         )
         if verdict
