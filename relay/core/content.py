@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -33,6 +34,8 @@ MIN_TELLING: Final = 40
 MAX_RECIPIENTS: Final = 20
 """Recipients that are compared: those with the smallest digests, so that two lists of
 the same people give the same ones."""
+
+_DIGITS: Final = 12
 
 _QUARTER: Final = timedelta(minutes=15)
 _WEST: Final = timedelta(hours=-12)
@@ -56,6 +59,28 @@ class Content:
     clock: datetime | None = None
     recipients: tuple[str, ...] = ()
     inline: bool = False
+
+
+def recipient_digest(key: str) -> str:
+    """Return what stands for an address key among the recipients of a mail."""
+    return sha256(key.encode()).hexdigest()[:_DIGITS]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier mail of a thread that was logged.
+
+    `records` are the related ones, 18 characters each, sorted. Its people are known by
+    the address keys of those who have a record, and by digests of its recipients.
+    """
+
+    records: tuple[str, ...]
+    people: frozenset[str] = frozenset()
+    recipients: frozenset[str] = frozenset()
+
+    def has(self, key: str) -> bool:
+        """Say whether somebody took part in the mail."""
+        return key in self.people or recipient_digest(key) in self.recipients
 
 
 def is_same(one: Content, other: Content) -> bool:

@@ -9,18 +9,22 @@ the store and compared with those of mails that arrive later.
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import address_key
-from relay.core.content import MAX_RECIPIENTS, Content, in_zone, is_telling
+from relay.core.content import (
+    MAX_RECIPIENTS,
+    Content,
+    in_zone,
+    is_telling,
+    recipient_digest,
+)
 from relay.mail.forward import bare_subject, digest_of, letters
 
 if TYPE_CHECKING:
     from relay.core.model import Email
 
 _OPENING: Final = 32
-_DIGITS: Final = 12
 
 
 def content_of(email: Email, time_zone: str | None = None) -> Content | None:
@@ -38,7 +42,7 @@ def content_of(email: Email, time_zone: str | None = None) -> Content | None:
     author, subject = email.from_[0].address, bare_subject(email.subject)
     told = letters(email.text)
     keys = {address_key(box.address) for box in (*email.to, *email.cc)} - {None}
-    people = sorted(sha256(str(key).encode()).hexdigest()[:_DIGITS] for key in keys)
+    people = sorted(recipient_digest(str(key)) for key in keys)
     return Content(
         digest_of(author, subject, told),
         digest_of(author, subject, told[:_OPENING]),

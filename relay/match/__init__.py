@@ -25,6 +25,7 @@ from relay.match.decide import (
     rep_of,
     trace_of,
     waiting_for_user,
+    with_earlier,
     with_stored,
 )
 from relay.match.logged import Logged, direction, part_of, to_log
@@ -65,5 +66,6 @@ __all__ = [
     "to_log",
     "trace_of",
     "waiting_for_user",
+    "with_earlier",
     "with_stored",
 ]

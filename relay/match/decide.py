@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.config.match import MatchSettings
+    from relay.core.content import Earlier
     from relay.core.directory import Directory, User
     from relay.core.model import Activity, Draft, Email, Person, Resolution
     from relay.core.org import OrgSchema, SalesforceUser
@@ -462,6 +463,36 @@ def decide(
     steps = (*decision.steps, *body_lines(mail, context), *plan_lines(planned))
     decision = replace(decision, drafts=planned, steps=steps)
     return _shown_only(decision, answers) if context.rules.shadow else decision
+
+
+def with_earlier(question: Question, logged: Mapping[str, Earlier]) -> Question:
+    """Fill in the records of earlier mails that somebody of this mail took part in.
+
+    Who knows a Message-ID can name it in a mail of their own, which a rep then forwards
+    or answers: a thread of other people gives nothing away.
+    """
+    keys = question.addresses
+    own: set[str] = set()
+    foreign: dict[str, Earlier] = {}
+    for message_id in question.threads:
+        if one := logged.get(message_id):
+            if any(map(one.has, keys)):
+                own.update(one.records)
+            else:
+                foreign[message_id] = one
+    told = tuple(
+        TraceLine(
+            "match",
+            "of the thread",
+            f"{', '.join(one.records)} of {message_id}: not taken over, "
+            "because nobody of that mail is in this one",
+        )
+        for message_id, one in foreign.items()
+        if not own.issuperset(one.records)
+    )
+    return replace(
+        question, inherited=tuple(sorted(own)), steps=(*question.steps, *told)
+    )
 
 
 # ---------------------------------------------------------------- parts of a decision

@@ -30,7 +30,7 @@ from relay.store import schema
 from relay.store.context import Part
 from relay.store.ledger import activity_of
 from relay.store.settlement import messages_leased
-from relay.store.threads import related_records
+from relay.store.threads import earlier_mails
 from relay.store.unmatched import resolutions_of
 from relay.store.values import chunks, dump, load, maybe_moment, stamp, text
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from relay.core.content import Earlier
     from relay.core.model import Activity
     from relay.core.queue import LeaseOwner, PartOf
 
@@ -124,8 +125,8 @@ class Mails(Part):
             self._context.ring()
         return done
 
-    async def threads(self, message_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Return the related records on which these mails were logged.
+    async def threads(self, message_ids: Collection[str]) -> dict[str, Earlier]:
+        """Return the related records that these mails were logged on, and their people.
 
         By Message-ID, in angle brackets as in the header; ids of 18 characters, sorted.
         Contacts and Leads are not among them. A mail that is not in the store, or was
@@ -134,7 +135,7 @@ class Mails(Part):
         Raises:
             StoreUnavailable: The store cannot be read.
         """
-        return await self._context.read(lambda c: related_records(c, message_ids))
+        return await self._context.read(lambda c: earlier_mails(c, message_ids))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import case, func, select
 
+from relay.core.content import Earlier
 from relay.core.ids import record_id
 from relay.core.states import ActivityState
 from relay.store import schema
-from relay.store.values import chunks, text
+from relay.store.values import chunks, load, text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -29,23 +30,33 @@ m = schema.messages.c
 a = schema.activities.c
 
 
-def related_records(
+def earlier_mails(
     connection: Connection, message_ids: Collection[str]
-) -> dict[str, tuple[str, ...]]:
-    """Return the related records on which these mails were logged."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
+) -> dict[str, Earlier]:
+    """Return what these mails were logged on, and who took part in them."""
+    records: defaultdict[str, set[str]] = defaultdict(set)
+    people: defaultdict[str, set[str]] = defaultdict(set)
+    recipients: defaultdict[str, set[str]] = defaultdict(set)
     links = [_value(connection, name) for name in _RELATED]
+    mail = schema.mails.c
     for part in chunks(sorted(map(text, message_ids))):
         query = (
-            select(m.rfc_message_id, *links)
+            select(m.rfc_message_id, a.people, mail.recipients, *links)
             .join(schema.activities, a.mail_id == m.mail_id)
+            .join(schema.mails, mail.id == m.mail_id)
             .where(m.rfc_message_id.in_(part), a.state == ActivityState.WRITTEN.value)
         )
-        for message_id, *values in connection.execute(query):
-            ids = {sfid for value in values if (sfid := record_id(value or ""))}
-            if ids:
-                found[message_id] |= ids
-    return {key: tuple(sorted(ids)) for key, ids in found.items()}
+        for message_id, named, digests, *values in connection.execute(query):
+            records[message_id] |= {i for v in values if (i := record_id(v or ""))}
+            people[message_id].update(load(named))
+            recipients[message_id].update((digests or "").split())
+    return {
+        key: Earlier(
+            tuple(sorted(ids)), frozenset(people[key]), frozenset(recipients[key])
+        )
+        for key, ids in records.items()
+        if ids
+    }
 
 
 def _value(connection: Connection, name: str) -> ColumnElement[str]:

@@ -31,6 +31,7 @@ from relay.match import (
     logged_elsewhere,
     records_of,
     rep_of,
+    with_earlier,
 )
 from relay.outbox.owner_changes import INACTIVE_OWNER
 from relay.salesforce.errors import Category, rule
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     )
 
     from relay.config import Settings
+    from relay.core.content import Earlier
     from relay.core.directory import Directory, User
     from relay.core.model import Draft, Found
     from relay.core.org import OrgSchema, SalesforceUser
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
     from relay.salesforce import FoundRecord, Org
 
     Asked = tuple[MailFacts, Question]
-    Threads = Callable[[Collection[str]], Awaitable[Mapping[str, tuple[str, ...]]]]
+    Threads = Callable[[Collection[str]], Awaitable[Mapping[str, Earlier]]]
 
 NOTHING: Final = frozenset[str]()
 
@@ -102,7 +104,7 @@ class Decisions:
             mode: In which shape the org logs mail.
             directory: Returns users and rules as they are now.
             threads: Returns, by Message-ID, the related records on which earlier mails
-                were logged; None: nobody knows.
+                were logged, and their people; None: nobody knows.
         """
         self._threads = threads
         self._settings = settings
@@ -191,11 +193,7 @@ class Decisions:
             return asked
         logged = await self._threads(wanted)
 
-        def filled(question: Question) -> Question:
-            ids = {i for one in question.threads for i in logged.get(one, ())}
-            return replace(question, inherited=tuple(sorted(ids)))
-
-        return [(mail, filled(question)) for mail, question in asked]
+        return [(mail, with_earlier(question, logged)) for mail, question in asked]
 
     async def _readable(
         self, asked: Sequence[Asked], found: Found, users: Sequence[SalesforceUser]

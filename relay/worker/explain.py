@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.core.bodies import BodyMode
+    from relay.core.content import Earlier
     from relay.core.directory import Directory, User
     from relay.core.model import Activity, Email, Forward, MailState
     from relay.match import Decision, Logged
@@ -103,7 +104,7 @@ async def explain(  # noqa: PLR0913 - what a decision rests on
     """
     read = relay.mail.parse(raw)
 
-    async def threads(message_ids: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+    async def threads(message_ids: Collection[str]) -> Mapping[str, Earlier]:
         return await store.mails.threads(message_ids)
 
     decisions = Decisions(settings, org, mode, lambda: directory, threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from relay.core.content import Content, recipient_digest
 from relay.core.model import Draft, LedgerUpdate
 from relay.core.states import ActivityState
 
@@ -50,7 +51,7 @@ async def test_related_records_are_found_by_message_id(store, make, user, owner)
     )
     await _mail(store, make, user, owner, "<3@x>", ({"WhoId": WHO}, WRITTEN))
     found = await store.mails.threads({"<1@x>", "<2@x>", "<3@x>", "<none@x>"})
-    assert found == {"<1@x>": (DEAL, CASE)}
+    assert {key: one.records for key, one in found.items()} == {"<1@x>": (DEAL, CASE)}
     assert await store.mails.threads(()) == {}
 
 
@@ -70,4 +71,31 @@ async def test_copies_of_one_mail_are_one(store, make, user, owner):
     (copy,) = await store.queue.claim(owner, 1, LEASE_S)
     await store.mails.join(owner, [(copy.id, *keys, "<again@x>")])
     found = await store.mails.threads({"<1@x>", "<again@x>"})
-    assert found == {"<1@x>": (DEAL,), "<again@x>": (DEAL,)}
+    assert found["<1@x>"].records == found["<again@x>"].records == (DEAL,)
+
+
+async def test_who_took_part_is_known_by_records_and_recipients(
+    store, make, user, owner
+):
+    """Whoever has a record, in any row of the mail, and whoever it was sent to."""
+    envelope, raw = make(user.id, rfc_message_id="<1@x>")
+    await store.messages.put(envelope, raw)
+    (claimed,) = await store.queue.claim(owner, 1, LEASE_S)
+    told = Content("a" * 64, "b" * 64, recipients=(recipient_digest("lee@x.example"),))
+    joined = await store.mails.join(
+        owner, [(claimed.id, "1", "2", "<1@x>")], contents={claimed.id: told}
+    )
+    drafts = [
+        Draft("a", "a", "Task", {"WhoId": WHO}, "rule", people=("kim@x.example",)),
+        Draft("b", "b", "Task", {"WhatId": DEAL}, "rule"),
+    ]
+    await store.ledger.advance(owner, plans=[(joined[claimed.id].id, drafts)])
+    for made in drafts:
+        for step in WRITTEN:
+            update = LedgerUpdate(made.key, step, salesforce_id="00T000000000001AAA")
+            await store.ledger.advance(owner, ledger=[update])
+    one = (await store.mails.threads({"<1@x>"}))["<1@x>"]
+    assert one.records == (DEAL,)
+    assert one.has("kim@x.example")
+    assert one.has("lee@x.example")
+    assert not one.has("mallory@x.example")

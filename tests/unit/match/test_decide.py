@@ -10,6 +10,7 @@ import pytest
 from relay.activity import Mode
 from relay.config import MatchSettings, SalesforceSettings
 from relay.core.automatic import Automatic, AutomaticKind
+from relay.core.content import Earlier, recipient_digest
 from relay.core.directory import SkipKind
 from relay.core.mailboxes import AddressRules
 from relay.core.model import Activity, Found, NamedRecord
@@ -29,6 +30,7 @@ from relay.match import (
     drafts,
     logged_elsewhere,
     trace_of,
+    with_earlier,
 )
 from tests.fakes.values import (
     ADA,
@@ -521,6 +523,28 @@ def test_an_ignored_tag_is_told_where_a_rule_ends_the_mail() -> None:
     question = ask(replace(mail, email=quoted), Context.of(directory(), rules))
     assert not question.asks
     assert [line.step for line in question.endings[0]][-2:] == ["tags", "rules"]
+
+
+def test_a_thread_of_other_people_gives_nothing_away() -> None:
+    """A Message-ID can be forged: somebody of the mail must have been in the thread."""
+    where = context(match=MatchSettings(thread=True))
+    mail = facts(BERT)
+    mail = replace(mail, email=replace(mail.email, references=("<1@x>", "<2@x>")))
+    question = ask(mail, where)
+    digest = frozenset({recipient_digest(BERT.email_key)})
+    with_bert = Earlier((CASE,), recipients=digest)
+    without = Earlier((CASE,), frozenset({ANNA.email_key}))
+    for logged, ids in (
+        ({"<1@x>": with_bert}, (CASE,)),
+        ({"<1@x>": Earlier((CASE,), frozenset({BERT.email_key}))}, (CASE,)),
+        ({"<2@x>": without}, ()),
+        ({"<1@x>": with_bert, "<2@x>": without}, (CASE,)),
+    ):
+        found = with_earlier(question, logged)
+        assert found.inherited == ids
+        told = [s.detail for s in found.steps if s.result == "of the thread"]
+        why = "not taken over, because nobody of that mail is in this one"
+        assert told == ([] if ids else [f"{CASE} of <2@x>: {why}"])
 
 
 # ---------------------------------------------------------------- what is kept back
