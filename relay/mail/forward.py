@@ -438,6 +438,7 @@ def _header(lines: Sequence[str], start: int, above: str) -> _Header | None:
     spoken: Counter[str] = Counter()
     last = ""
     more = blanks = others = 0
+    spaced = True  # So far every field stood by itself, between empty lines.
     width = 0
     number = start
     end = start
@@ -449,9 +450,12 @@ def _header(lines: Sequence[str], start: int, above: str) -> _Header | None:
             blanks += 1
             if blanks > 1 or not _goes_on(lines, number + 1, fields):
                 break
+            if not spaced and _is_whole(fields):
+                break  # What follows is the mail, which may begin with a label.
             number += 1
             continue
         if label and label.kind not in fields and others < _MAX_OTHERS:
+            spaced = spaced and (not last or blanks > 0)
             last, more = label.kind, 0
             others += last == OTHER
             if last != OTHER:

@@ -74,6 +74,8 @@ if TYPE_CHECKING:
 NOTHING_FOUND: Final = Found({}, {})
 NO_MATCH: Final = Match((), (), ())
 LOGGED: Final = Verdict(Event.LOGGED)
+SHOWN: Final = 50
+"""Addresses that are named in the reason of a mail that matches nobody."""
 UNTRIED: Final = (
     "no EmailMessage was written to this org yet: where it makes no activity, "
     'write_as = "auto" will write Tasks in its place'
@@ -594,7 +596,9 @@ def _matched(match: Match, question: Question, decision: Decision) -> Decision:
         return replace(decision, match=match, steps=steps)
     verdict = question.otherwise
     if verdict is None:
-        people = ", ".join(person.address for person in match.unknown)
+        people = ", ".join(person.address for person in match.unknown[:SHOWN])
+        more = len(match.unknown) - SHOWN
+        people += f" and {more} more" if more > 0 else ""
         detail = f"no Contact or open Lead has one of these addresses: {people}"
         verdict = Verdict(Event.NO_MATCH, "no_record", detail)
     notes = (TraceLine("match", word, text) for word, text in match.notes)

@@ -38,6 +38,10 @@ EXCLUDED_MAIL: Final = "excluded"
 FORWARD_UNSURE: Final = "forward_unsure"
 """The reason of a forward of which nobody can tell what it is."""
 BEYOND: Final = "beyond the limit of"
+HOW_TO_LOG: Final = (
+    "put it into BCC of a mail to a customer, or forward a customer's mail to it alone"
+)
+"""What a rep does so that a mail names somebody to look for."""
 
 
 UNSURE: Final = {
@@ -241,7 +245,7 @@ def nobody_named(everyone: Sequence[Person]) -> Verdict | None:
     """End as unmatched a mail whose To and Cc hold no address."""
     if everyone:
         return None
-    detail = "To and Cc name no address to look for"
+    detail = f"To and Cc name no address to look for; {HOW_TO_LOG}"
     return Verdict(Event.NO_MATCH, "no_recipient", detail)
 
 
@@ -267,7 +271,8 @@ def nobody_left(left_out: Sequence[LeftOut]) -> Verdict:
     if ours:
         detail = "everybody in To and Cc is one of us"
         return Verdict(Event.RULED_OUT, "internal_only", detail)
-    detail = "the relay address is the only recipient that the mail names"
+    detail = "the relay address is the only recipient that the mail names; "
+    detail += HOW_TO_LOG
     return Verdict(Event.NO_MATCH, "no_recipient", detail)
 
 

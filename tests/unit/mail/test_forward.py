@@ -217,6 +217,35 @@ def test_two_authors_are_none(author: str) -> None:
         assert found == Unsure("several_senders")
 
 
+@pytest.mark.parametrize("blank", ["\n", "\n\n"])
+@pytest.mark.parametrize("label", ["Cc", "An", "To", "Kopie"])
+@pytest.mark.parametrize("mark", ["---------- Forwarded message ---------\n", ""])
+def test_a_mail_that_begins_with_a_label_names_nobody(
+    blank: str, label: str, mark: str
+) -> None:
+    """What the author wrote below the header is no field of it."""
+    header = "From: Kim <kim@x.example>\nDate: Mon, 2 Mar 2026 09:00\nSubject: Offer\n"
+    letter = f"{label}: victim@v.example\n\nDear Ada"
+    found = read_inline(f"{mark}{header}{blank}{letter}", "Fwd: Offer")
+    assert isinstance(found, Forward)
+    assert (found.to, found.cc) == ((), ())
+    assert found.text == letter
+
+
+def test_fields_may_stand_by_themselves() -> None:
+    """Some programs make a paragraph of each field: then the next one is one as well."""
+    text = (
+        "From: Kim <kim@x.example>\n\nDate: Mon, 2 Mar 2026 09:00\n\nSubject: Offer\n\n"
+        "To: Ada <ada@corp.example>\n\nCc: Lee <lee@x.example>\n\n\nDear Ada"
+    )
+    found = read_inline(text, "Fwd: Offer")
+    assert isinstance(found, Forward)
+    assert [box.address for box in (*found.to, *found.cc)] == [
+        "ada@corp.example",
+        "lee@x.example",
+    ]
+
+
 def test_headers_in_odd_forms() -> None:
     """Broken fields, further fields and half headers are read or refused."""
     head = "From: Mara Voss <mara@\nacme.example>\nSent: Wednesday, November 25, 2026 4:58 PM"

@@ -547,6 +547,14 @@ def test_a_thread_of_other_people_gives_nothing_away() -> None:
         assert told == ([] if ids else [f"{CASE} of <2@x>: {why}"])
 
 
+def test_the_reason_names_a_bounded_number_of_addresses() -> None:
+    """A mail to thousands whom nobody knows has a reason that can be read."""
+    mail = replace(facts(), email=email(to=boxes(*(f"p{n}@x.io" for n in range(60)))))
+    where = Context.of(directory(), replace(context().rules, max_people=0))
+    detail = decided(mail, found(), where).verdict.detail
+    assert detail.endswith("p49@x.io and 10 more")
+
+
 # ---------------------------------------------------------------- what is kept back
 
 
