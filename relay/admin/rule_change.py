@@ -176,10 +176,8 @@ def _exclusion(one: NewExclusion, directory: Directory) -> Exclusion:
 
 def _first(error: Any) -> str:
     """Return the first mistake that pydantic found, as a sentence."""
-    for found in error.errors():
-        context = found.get("ctx") or {}
-        if "problem" in context:
-            return f"{context['problem']}; {context['hint']}"
-        place = ".".join(map(str, found["loc"]))
-        return f"{place}: {found['msg']}"
-    return str(error)
+    found = error.errors()[0]
+    context = found.get("ctx") or {}
+    if "problem" in context:
+        return f"{context['problem']}; {context['hint']}"
+    return f"{'.'.join(map(str, found['loc']))}: {found['msg']}"

@@ -102,6 +102,10 @@ def test_exclusions_are_added_to_those_there_are() -> None:
         Exclusion("*@x.example", 2, SkipKind.MAIL),
     )
     assert Context.of(then, rules(LOADED)).directory is then
+    everybody = read_rules(LOADED, "[[exclude]]\npattern='x@x.example'")
+    assert everybody.directory(LOADED, now).exclusions[1:] == (
+        Exclusion("x@x.example", None, SkipKind.MAIL),
+    )
     unknown = read_rules(LOADED, text.replace("Ben", "Bob"))
     with pytest.raises(InvalidInput, match=r"there is no user Bob@corp\.example"):
         unknown.directory(LOADED, now)
