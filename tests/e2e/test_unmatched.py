@@ -84,3 +84,27 @@ def test_ignored_mail_ends_as_skipped(relay: RelayProcess, ada: str) -> None:
     relay.json("unmatched", "ignore", ident)
     row = relay.settled(ident)
     assert (row["state"], row["reason"]) == ("skipped", "excluded")
+
+
+def test_kills_around_a_choice_log_the_mail_once(
+    relay: RelayProcess, sandbox: SandboxProcess, ada: str
+) -> None:
+    """The choice is made while the relay is down; it is killed while it writes."""
+    ident = relay.send(mail_to("m.lindqvist@private.example"), ada)
+    assert relay.settled(ident)["state"] == "unmatched"
+    relay.kill()
+    contact = mara(sandbox)
+    relay.json("unmatched", "resolve", ident, contact)
+    assert relay.json("show", ident)[0]["state"] == "queued"
+    # The request stands while the relay dies; Salesforce carries it out all the same.
+    sandbox.faults(
+        {"kind": "stall", "stage": "after", "body": "MessageIdentifier", "delay_s": 3,
+         "count": 1}
+    )  # fmt: skip
+    relay.start()
+    wait_for(lambda: living(sandbox, "EmailMessage"), message="no record is written")
+    relay.kill()
+    relay.start()
+    assert relay.settled(ident, timeout_s=90)["state"] == "logged"
+    (made,) = living(sandbox, "EmailMessage")
+    assert made["ToIds"] == [contact]

@@ -190,3 +190,15 @@ def test_nobody_remembered_costs_nothing():
     """Without choices no record is asked for."""
     question, _ = decided("x@other.example")
     assert question.records == ()
+
+
+def test_a_choice_that_is_remembered_too_is_told_as_a_choice():
+    """Whether the relay has read the remembered address by then changes nothing."""
+    _, decision = decided(
+        "x@other.example",
+        resolved=[chosen(MARA)],
+        aliases=[alias("x@other.example", MARA)],
+        records=[MARA],
+    )
+    assert names(decision.match) == [(MARA.id, "resolved by cli:root")]
+    assert decision.match.unknown == ()
