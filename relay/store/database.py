@@ -256,9 +256,13 @@ def _on_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
         connection.connection.cursor().execute(begin)
 
 
+LOWER: Final = "relay_lower"
+"""A function of SQLite that knows small letters of every script; its own is faster."""
+
+
 def _fold_letters(connection: Any, _record: Any) -> None:
-    """Let `lower` know more letters than those of ASCII, as it does on PostgreSQL."""
-    connection.create_function("lower", 1, _lower, deterministic=True)
+    """Give SQLite what PostgreSQL's `lower` does."""
+    connection.create_function(LOWER, 1, _lower, deterministic=True)
 
 
 def _lower(text: Any) -> Any:
