@@ -106,10 +106,9 @@ _LINK: Final = re.compile(
 )
 _WORD: Final = re.compile(r"\w+")
 _TARGETS: Final = re.compile(
-    r"<[^<>\s]{3,2000}>|https?://[^\s<>]+|\[(?:image|cid|https?|mailto):[^\[\]]*\]",
-    re.IGNORECASE,
+    r"<[^<>\s]{3,2000}>|https?://[^\s<>]+|\[(?:image|cid|https?|mailto):[^\[\]]*\]"
 )
-_WINDOWS: Final = (1024, 8192)
+_WINDOWS: Final = (1536, 6144)
 """Characters within which the letters of a text are looked for."""
 _ON_ONE_LINE: Final = re.compile(
     r"[ \t>|]{0,20}(-{3,20} [^-]{3,60} -{3,20})[ \t]{1,9}(\S.*)"
