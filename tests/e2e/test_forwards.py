@@ -230,4 +230,4 @@ def test_what_is_unsure_is_told(org: Org) -> None:
     (told,) = org.relay_explain(both, "--part", "2")
     assert (told["subject"], told["part"], told["parts"]) == ("Offer 11", 2, 2)
     assert told["direction"] == "outbound"
-    assert told["trace"][0]["step"] == "kind"
+    assert "kind" in [line["step"] for line in told["trace"]]
