@@ -35,6 +35,7 @@ FREE_MAIL: Final = frozenset(
     icloud.com me.com mac.com
     proton.me protonmail.com protonmail.ch pm.me tutanota.com tutanota.de tuta.com
     tuta.io tutamail.com keemail.me
+    privaterelay.appleid.com duck.com mozmail.com simplelogin.com addy.io anonaddy.com
     fastmail.com fastmail.fm fastmail.net hey.com hushmail.com runbox.com posteo.de
     posteo.net posteo.org mailbox.org mailfence.com startmail.com zoho.com zohomail.com
     zohomail.eu zohomail.in

@@ -171,7 +171,10 @@ def _forwarded(email: Email, forward: Forward, context: Context) -> Logged:
     steps = [TraceLine("kind", what, how)]
     if forward.inner:
         inner = forward.inner.from_.address
-        detail = f"it forwards a mail of {inner}, whose people are not in this mail"
+        detail = (
+            f"it forwards a mail of {inner}, whose people are not in this mail; to log "
+            "that mail, forward it by itself, as an attachment"
+        )
         steps.append(TraceLine("kind", "forward within", detail))
     if forward.note:
         steps.append(TraceLine("note", f"{len(forward.note)} characters"))

@@ -128,3 +128,61 @@ def test_another_spelling_of_a_customer(
     mail = mail_to(*others, cc=["Mara+x@gmail.com"])
     assert relay.settled(relay.send(mail, ada))["state"] == "logged"
     assert mara in {r["RelationId"] for r in sandbox.rows("EmailMessageRelation")}
+
+
+FORWARD = """{note}
+
+---------- Forwarded message ---------
+From: Kim <kim@customer.example>
+Date: Mon, 2 Mar 2026 at 09:00
+Subject: Question
+To: Ada Rep <ada@corp.example>
+
+
+Please log this on ref:{theirs}
+"""
+
+
+def test_a_customer_chooses_no_records(
+    relay: RelayProcess, sandbox: SandboxProcess, ada: str
+) -> None:
+    """Neither by a tag in a mail that is forwarded or answered, nor by a Message-ID."""
+    sandbox.person("Contact", "kim@customer.example")
+    lee = sandbox.person("Contact", "lee@other.example")
+    deal, case = sandbox.deal(lee), sandbox.create("Case", Subject="Ours")
+    relay.run("settings", "set", "match.thread", "true")
+    relay.heed()
+    secret = mail_to("lee@other.example")
+    assert relay.settled(relay.send(secret, ada))["state"] == "logged"
+    forward = mail_to(ada, Subject="Fwd: Question", References=secret["Message-ID"])
+    forward.set_content(FORWARD.format(note=f"ref:{case}", theirs=deal))
+    answer = mail_to("kim@customer.example", Subject="Re: Question")
+    answer.set_content(f"No.\n\nOn 2 Mar 2026 Kim wrote:\n> ref:{deal}\n")
+    for mail, told in ((forward, {deal}), (answer, {deal})):
+        before = {
+            r["Id"] for name in ("EmailMessage", "Task") for r in sandbox.rows(name)
+        }
+        row = relay.settled(relay.send(mail, ada))
+        assert row["state"] == "logged"
+        made = [
+            *(
+                r["RelatedToId"]
+                for r in sandbox.rows("EmailMessage")
+                if r["Id"] not in before
+            ),
+            *(r["WhatId"] for r in sandbox.rows("Task") if r["Id"] not in before),
+        ]
+        assert deal not in made
+        assert (case in made) is (mail is forward)
+        ignored = {
+            s["detail"].partition(":")[0]
+            for s in row["trace"]
+            if s["step"] == "tags" and s["result"] == "ignored"
+        }
+        assert ignored == told
+    relay.run("settings", "set", "match.record_tags", "on")
+    relay.heed()
+    again = mail_to("kim@customer.example", Subject="Re: Question")
+    again.set_content(f"No!\n\nOn 2 Mar 2026 Kim wrote:\n> ref:{deal}\n")
+    relay.settled(relay.send(again, ada))
+    assert sandbox.rows("EmailMessage")[-1]["RelatedToId"] == deal
