@@ -33,7 +33,7 @@ from relay.web.api.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from relay.core.model import LogFilter
 
@@ -155,6 +155,36 @@ async def own_id(context: Context, who: Caller, text: str) -> tuple[str, str]:
     return id_, kind
 
 
+async def page_of_log(
+    context: Context,
+    who: Caller,
+    wanted: Filter,
+    name: str,
+    *,
+    cursor: str | None,
+    limit: int,
+) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+    """Return a page of the log that the caller may see, and the cursor of the next.
+
+    Args:
+        context: Of the API.
+        who: The caller.
+        wanted: What is asked for.
+        name: Of the list; a cursor of one list is refused by another.
+        cursor: Of the page; None for the first.
+        limit: Rows at most.
+    """
+    asked = await own_filter(context, who, wanted)
+    # Times such as 2h move on from page to page, and are left out of account.
+    question = [name, replace(wanted, since=None, until=None)]
+    after = read_cursor(cursor, question, str)
+    page = await context.store.log.page(
+        replace(asked, newest_first=True, after_id=after), limit
+    )
+    end = page.after_id
+    return page.rows, None if end is None else write_cursor(end, question)
+
+
 def mails_router(
     context: Context, submit: Callable[[Request, Caller], Awaitable[Response]]
 ) -> APIRouter:
@@ -173,20 +203,10 @@ def mails_router(
         cursor: Cursor = None,
         limit: Limit = USUAL,
     ) -> JSONResponse:
-        asked = await own_filter(context, who, wanted)
-        # Times such as 2h move on from page to page, and are left out of account.
-        question = ["messages", replace(wanted, since=None, until=None)]
-        after = read_cursor(cursor, question, str)
-        page = await store.log.page(
-            replace(asked, newest_first=True, after_id=after), limit
+        rows, more = await page_of_log(
+            *(context, who, wanted), "messages", cursor=cursor, limit=limit
         )
-        end = page.after_id
-        return answer(
-            {
-                "items": [shown(who, row) for row in page.rows],
-                "next": None if end is None else write_cursor(end, question),
-            }
-        )
+        return answer({"items": [shown(who, row) for row in rows], "next": more})
 
     @router.post(
         "/messages",

@@ -15,7 +15,7 @@ from relay.reconcile.undo import undo
 from relay.salesforce import Org
 from relay.unmatched import Candidates, ignore, plan_ignore, resolve
 from relay.web.api import models
-from relay.web.api.mails import Asked, own_filter, own_id
+from relay.web.api.mails import Asked, own_id, page_of_log
 from relay.web.api.problems import Problem
 from relay.web.api.wire import (
     USUAL,
@@ -24,8 +24,6 @@ from relay.web.api.wire import (
     Limit,
     answer,
     needs,
-    read_cursor,
-    write_cursor,
 )
 
 if TYPE_CHECKING:
@@ -54,22 +52,13 @@ def unmatched_router(context: Context) -> APIRouter:  # noqa: C901 - a route eac
         limit: Limit = USUAL,
     ) -> JSONResponse:
         wanted = replace(wanted, state=("unmatched",))
-        asked = await own_filter(context, who, wanted)
-        question = ["unmatched", replace(wanted, since=None, until=None)]
-        after = read_cursor(cursor, question, str)
-        page = await store.log.page(
-            replace(asked, newest_first=True, after_id=after), limit
+        rows, more = await page_of_log(
+            *(context, who, wanted), "unmatched", cursor=cursor, limit=limit
         )
         candidates = Candidates(store, None)
-        known = await store.unmatched.get([row["id"] for row in page.rows])
+        known = await store.unmatched.get([row["id"] for row in rows])
         found = [_row(await candidates.entry(one.id)) for one in known]
-        end = page.after_id
-        return answer(
-            {
-                "items": found,
-                "next": None if end is None else write_cursor(end, question),
-            }
-        )
+        return answer({"items": found, "next": more})
 
     @router.get(
         "/unmatched/{id}",
