@@ -233,7 +233,10 @@ def _hint(field: Any, error: Any) -> str:
         context = problem.get("ctx") or {}
         if "hint" in context:
             return f"{problem.get('input')} {context['problem']}; {context['hint']}"
-    return str(field.description)
+    from relay.config.load import problem_and_hint  # noqa: PLC0415 - 0.2 s
+
+    first = error.errors()[0]
+    return "it {}; {}".format(*problem_and_hint(first, first.get("ctx") or {}))
 
 
 def base(key: str) -> str:

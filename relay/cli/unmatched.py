@@ -25,6 +25,7 @@ from relay.cli.entry import (
     whole_id,
 )
 from relay.cli.output import clean, facts, json_option, print_json, table, when
+from relay.core.ids import record_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -328,6 +329,13 @@ def resolve_unmatched(
     ids, records = _sorted(words)
     if not records:
         problem = "name the record, by its 15 or 18 characters"
+        raise click.UsageError(problem)
+    slips = [word for word in records if record_id(word) is None]
+    if slips and not ids:
+        problem = (
+            f"{slips[0]!r} is neither the id of a message, which begins with 01, nor "
+            "that of a record, of 15 or 18 characters; case counts"
+        )
         raise click.UsageError(problem)
     from relay.unmatched import Resolved, resolve  # noqa: PLC0415 - heavy libraries
 

@@ -48,11 +48,15 @@ _PROBLEMS: Final = {
     "float_type": _NO_NUMBER,
     "finite_number": _NO_NUMBER,
     "bool_type": _NO_FLAG,
+    "bool_parsing": _NO_FLAG,
+    "int_parsing": _NO_INTEGER,
+    "float_parsing": _NO_NUMBER,
     "string_type": _NO_TEXT,
     "path_type": _NO_TEXT,
     "string_pattern_mismatch": ("is not a version", 'write it like "66.0"'),
     "tuple_type": ("is not a list", "put the values in [ ], with commas between"),
     "too_short": ("is an empty list", "name one at least"),
+    "too_long": ("is too long a list", "write {max_length} entries at most"),
     "greater_than_equal": ("is too small", "write {ge} or more"),
     "greater_than": ("is too small", "write more than {gt}"),
     "less_than_equal": ("is too large", "write {le} or less"),
@@ -143,7 +147,7 @@ def _line(
     if error["type"] == "extra_forbidden":
         problem, hint, value = _unknown(section, key, value)
     else:
-        problem, hint = _problem(error, context)
+        problem, hint = problem_and_hint(error, context)
     if row is not None and error["type"].startswith("model_"):
         hint = f"write [[{section}.{key}]] above its keys"
     name = f"{section}.{key}" if key else f"[{section}]"
@@ -183,8 +187,15 @@ def _row_of_tables(
     return number + 1, f"{key}.{inner[0]}".rstrip("."), value
 
 
-def _problem(error: ErrorDetails, context: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what is wrong and a hint how to correct it."""
+def problem_and_hint(
+    error: ErrorDetails, context: Mapping[str, Any]
+) -> tuple[str, str]:
+    """Return what is wrong with a value, and a hint how to correct it.
+
+    Args:
+        error: One of pydantic's errors.
+        context: Its context; empty where it has none.
+    """
     if error["type"] == "relay_mistake":
         return str(context["problem"]), str(context["hint"])
     if error["type"] == "literal_error":

@@ -205,6 +205,7 @@ def test_resolve_keeps_the_choice_and_queues_the_message(
         (["ID", "MARA", "ACME", "--remember"], 2, "an address belongs to one record"),
         (["TWO", "MARA", "--remember"], 2, "--for ADDRESS"),
         (["ID", "MARA", "--remember", "--for", "z@z.example"], 2, "takes no part"),
+        (["offer", "MARA"], 2, "'offer' is neither the id of a message"),
         (["WAITING", "MARA"], 1, "is queued, not unmatched"),
     ],
 )

@@ -146,3 +146,24 @@ def test_what_does_not_fit_the_org_is_refused(monkeypatch: pytest.MonkeyPatch) -
         'match.some_fields = ["Email", "Mail__c"] does not fit the org: '
         "Contact has no field Mail__c"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "mend"),
+    [
+        ("match.thread", "perhaps", "write true or false"),
+        ("match.rematch_s", "soon", "write digits"),
+        ("match.rematch_s", "-1", "write 0 or more"),
+        ("match.objects", "contact,person", 'write "contact", "lead" or "person'),
+        ("match.more_headers", "sender", 'write "bcc" or "reply_to"'),
+        ("match.accounts", "a,b,c,d,e,f", "write 5 entries at most"),
+        ("match.contact_email_fields", "", "name one at least"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_with_the_mend(
+    key: str, text: str, mend: str
+) -> None:
+    """The same words as for the file; never the description of the key alone."""
+    with pytest.raises(InvalidInput, match="does not fit; it is ") as caught:
+        admin.read_value(LOADED, key, text)
+    assert mend in str(caught.value)
