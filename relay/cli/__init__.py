@@ -19,7 +19,7 @@ from relay.cli.entry import LazyCommand, RootGroup
 
 COMMANDS = {
     "demo": LazyCommand(
-        "demo", "demo", "Show the relay with six mails, without an org."
+        "demo", "demo", "Show the relay with seven mails, without an org."
     ),
     "serve": LazyCommand("serve", "serve", "Take mail in and log it in Salesforce."),
     "check": LazyCommand(

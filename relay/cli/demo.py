@@ -1,7 +1,7 @@
 """`relay demo`: the whole relay at work on one machine, in one process.
 
 A sandbox org, the SMTP intake and the worker run on free loopback ports with a store
-in a temporary folder. Nothing here is special to the demo but the six mails: the
+in a temporary folder. Nothing here is special to the demo but the seven mails: the
 settings come from a file, the mails go through SMTP, the records through HTTP. A name
 server on loopback has the domains of those who write: each mail is signed by the domain
 that sends it, and judged by the rule that a new relay has.
@@ -125,13 +125,13 @@ class Stage:
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End after the six mails.")
+@click.option("--once", is_flag=True, help="End after the seven mails.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def demo(*, once: bool, as_json: bool) -> None:
-    """Show the relay with six mails, without an org.
+    """Show the relay with seven mails, without an org.
 
     The mails go through real SMTP into a sandbox org. With --once the exit status is 0
-    if all six ended as expected.
+    if all seven ended as expected.
     """
     try:
         good = asyncio.run(_demo(once=once, as_json=as_json))
@@ -152,7 +152,7 @@ async def _demo(*, once: bool, as_json: bool) -> bool:
     async with _stage() as stage:
         if not as_json:
             _opening(stage)
-        planned = scenes(stage.people, datetime.now(UTC))
+        planned = scenes(stage.people, datetime.now(UTC), stage.relay_address)
         with _progress(len(planned), quiet=as_json) as step:
             outcomes = await _play(stage, planned, step)
         if as_json:

@@ -1,4 +1,4 @@
-"""The six mails of the demo: who writes to whom, and what must come of it.
+"""The seven mails of the demo: who writes to whom, and what must come of it.
 
 People are taken from the org that is there, so that the demo shows what the relay
 finds and not what a script says. Pure: rows in, mails out.
@@ -7,6 +7,7 @@ finds and not what a script says. Pure: rows in, mails out.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from email.message import EmailMessage
 from email.utils import format_datetime, formataddr, make_msgid
 from typing import TYPE_CHECKING, Any, Final
@@ -142,8 +143,8 @@ def _reachable(rows: Rows, name: str) -> dict[str, Row]:
     }
 
 
-def scenes(people: Cast, at: datetime) -> list[Scene]:
-    """Return the six mails, in the order in which they are sent."""
+def scenes(people: Cast, at: datetime, relay_address: str) -> list[Scene]:
+    """Return the seven mails, in the order in which they are sent."""
     rep, colleague = _box(people.rep), _box(people.colleague)
     contact, lead, other = _box(people.contact), _box(people.lead), _box(people.other)
     deal = str(people.opportunity.get("Name", "our offer"))
@@ -174,6 +175,13 @@ def scenes(people: Cast, at: datetime) -> list[Scene]:
             ),
             "logged",
             people.timelines(people.other, people.lead, people.contact),
+        ),
+        Scene(
+            "received, and forwarded to the relay",
+            rep[1],
+            _forward(rep, relay_address, contact, f"{deal}: one question", at),
+            "logged",
+            people.timelines(people.contact),
         ),
         Scene(
             "to nobody known",
@@ -222,6 +230,28 @@ def _mail(
     mail.set_content(
         f"Hello {greeting},\n\nthis is a mail of the demo: {subject}.\n\n"
         f"Kind regards\n{sender[0]}\n"
+    )
+    return mail
+
+
+def _forward(
+    sender: tuple[str, str],
+    to: str,
+    author: tuple[str, str],
+    subject: str,
+    at: datetime,
+) -> EmailMessage:
+    """Forward a mail that a customer has written, as Gmail does, with a note."""
+    mail = _mail(sender, [("", to)], [], f"Fwd: {subject}", at)
+    mail.set_content(
+        "They ask for a discount.\n\n"
+        "---------- Forwarded message ---------\n"
+        f"From: {author[0]} <{author[1]}>\n"
+        f"Date: {at - timedelta(hours=2):%a, %b %d, %Y at %I:%M %p}\n"
+        f"Subject: {subject}\n"
+        f"To: {sender[0]} <{sender[1]}>\n\n\n"
+        f"Hello {sender[0].split(' ')[0]},\n\nis this your best price?\n\n"
+        f"Kind regards\n{author[0]}\n"
     )
     return mail
 

@@ -25,8 +25,10 @@ from relay.core.directory import Role, SkipKind
 from relay.core.errors import UnparsableMessage
 from relay.core.model import Envelope, RawMail, Recipient
 from relay.core.states import IN_SALESFORCE
+from relay.match import Context, to_log
 from relay.match.trace import FROM_CACHE
 from relay.worker import explain
+from relay.worker.decisions import rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from relay.cli.demo_mails import Cast
     from relay.cli.sandbox import RunningSandbox
     from relay.core.directory import User
+    from relay.core.model import Email
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -113,7 +116,7 @@ async def directory_read(app: App) -> None:
 
 def demo_mails(people: Cast) -> Iterator[bytes]:
     """Return the mails of the demo; the worker never sees whom SMTP refuses."""
-    for scene in scenes(people, datetime.now(UTC)):
+    for scene in scenes(people, datetime.now(UTC), f"log-abc@{DOMAIN}"):
         yield scene.mail.as_bytes(policy=SMTP)
 
 
@@ -205,11 +208,17 @@ async def logged(on: Stage, user: User, raw: bytes, at: datetime) -> dict[str, A
             await asyncio.sleep(0.02)
 
 
+def what_is_logged(on: Stage, user: User, raw: bytes) -> Email:
+    """Return the mail, or the one that it forwards to the relay."""
+    context = Context.of(on.app.directory(), rules(on.app.settings))
+    return to_log(relay.mail.parse(raw), user, context)[0].email
+
+
 async def compare(on: Stage, user: User, raw: bytes) -> str:
     """Explain a mail, have it logged, and hold both against each other."""
     at = datetime.now(UTC)
     told = await explained(on, user, raw, at)
-    email = None if told is None else relay.mail.parse(raw)
+    email = None if told is None else what_is_logged(on, user, raw)
     find = on.app.store.mails.find
     keys = relay.mail.keys_of(email, at) if email else ("", "")
     known = await find(*keys) if email else None

@@ -68,24 +68,26 @@ def test_an_empty_org_is_said(missing: str) -> None:
         cast(rows, integration_user="relay@corp.example")
 
 
-def test_the_six_mails() -> None:
-    """Known, lead, several, unknown, stranger, forged: states and records."""
-    found = scenes(_cast(), NOW)
+def test_the_seven_mails() -> None:
+    """Known, lead, several, forward, unknown, stranger, forged: what must come."""
+    found = scenes(_cast(), NOW, "log-x@in.relay.example")
     assert [scene.state for scene in found] == [
-        *("logged", "logged", "logged", "unmatched", "refused", "refused")
+        *("logged", "logged", "logged", "logged"),
+        *("unmatched", "refused", "refused"),
     ]
     assert [sorted(scene.on) for scene in found] == [
         ["busy", "open"],
         ["lead"],
         ["busy", "calm", "lead", "open"],
+        ["busy", "open"],
         [],
         [],
         [],
     ]
-    assert [scene.cause for scene in found[4:]] == ["S106", "S211"]
-    assert found[5].mail["From"] == found[0].mail["From"]
-    assert found[5].domain == "forger.example"
-    assert len({scene.message_id for scene in found}) == 6
+    assert [scene.cause for scene in found[5:]] == ["S106", "S211"]
+    assert found[6].mail["From"] == found[0].mail["From"]
+    assert found[6].domain == "forger.example"
+    assert len({scene.message_id for scene in found}) == 7
     assert all("Bcc" not in scene.mail for scene in found)
 
 
@@ -107,7 +109,7 @@ def test_the_timeline_is_what_salesforce_shows() -> None:
 
 def test_an_outcome_is_judged_by_what_salesforce_holds() -> None:
     """A logged mail on the wrong timeline is not as expected."""
-    scene = scenes(_cast(), NOW)[1]
+    scene = scenes(_cast(), NOW, "log-x@in.relay.example")[1]
     row = {
         "id": "m1",
         "kind": "message",
@@ -128,7 +130,7 @@ def test_an_outcome_is_judged_by_what_salesforce_holds() -> None:
 
 def test_a_stranger_must_get_550() -> None:
     """A temporary refusal is not the outcome that the demo promises."""
-    scene = scenes(_cast(), NOW)[4]
+    scene = scenes(_cast(), NOW, "log-x@in.relay.example")[5]
     row = {"id": "r1", "kind": "refusal", "reason": "x", "reply": "550 5.7.1 no"}
     other, row = row, row | {"verdict": {"cause": "S106"}}
     assert not outcome(scene, (550, "5.7.1 no"), other, _org()).as_expected
