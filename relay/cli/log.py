@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+_CLASS: Final = re.compile(r"(requests|urllib3|http|ssl|socket|builtins)\.")
+"""How the code begins where a library failed before Salesforce could answer."""
 _LATEST: Final = 50
 _POLL_S: Final = 1.0
 _WINDOW: Final = 500
@@ -209,7 +212,15 @@ def result(row: Row) -> str:
     written = records(row)
     if written and row.get("copy_of"):
         written += f" (copy of {row['copy_of']})"
-    return ", ".join(part for part in (written, files(row), row.get("reason")) if part)
+    return ", ".join(
+        part for part in (written, files(row), plain_reason(row.get("reason"))) if part
+    )
+
+
+def plain_reason(reason: object) -> str:
+    """Return a reason for people: no class of a library where nobody answered."""
+    text = str(reason or "")
+    return "Salesforce did not answer" if _CLASS.match(text) else text
 
 
 def records(row: Row) -> str:
@@ -342,6 +353,10 @@ def _facts(row: Row) -> Iterable[tuple[str, object]]:
             continue
         if name == "received_at":
             yield "received (UTC)", when(value)
+        elif name == "next_attempt_at":
+            yield "next try (UTC)", when(value)
+        elif name == "reason":
+            yield "reason", plain_reason(value)
         elif name == "message_id":
             # Our own id is `id`; this one the mail program wrote.
             yield "Message-ID header", value

@@ -201,7 +201,8 @@ def summary(changes: list[Change], done: str, state: str | None) -> list[str]:
 retry = _command(
     "retry",
     Event.REQUEUE,
-    "Try messages again now: dead, unmatched, skipped or logged ones.\n\n"
+    "Try messages again now: queued, dead, unmatched, skipped or logged ones.\n\n"
+    "A queued message waits no longer for its next try. "
     "The relay does not write a record twice that Salesforce already has.",
     "Requeued",
     "All messages in this state, except mail for postmaster.",

@@ -52,6 +52,8 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
     State.QUEUED: {
         Event.CLAIM: State.CLAIMED,
         Event.HOLD: State.HELD,
+        # It waits already: a person wants it tried now, not at its next time.
+        Event.REQUEUE: State.QUEUED,
         Event.DISCARD: State.DISCARDED,
     },
     State.CLAIMED: {
@@ -132,6 +134,8 @@ class ActivityState(StrEnum):
     """Deleted in Salesforce: a person's wish, never made again."""
 
 
+NO_SALESFORCE_USER: Final = "no_salesforce_user"
+"""The reason of mail that waits until its user has a Salesforce user."""
 IN_SALESFORCE: Final = frozenset(
     {ActivityState.SENT, ActivityState.WRITTEN, ActivityState.GONE}
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from relay.core.addresses import address_key
 from relay.core.automatic import DEFAULT_RULES
 from relay.core.mailboxes import may_send
-from relay.core.states import State
+from relay.core.states import NO_SALESFORCE_USER, State
 from relay.sender import NOT_ACCEPTED
 
 if TYPE_CHECKING:
@@ -36,11 +36,8 @@ async def hint_for(store: Store, row: Mapping[str, Any]) -> str:
     A refusal whose sender has been accepted since needs no hint: the sender sends the
     mail again.
     """
-    if row.get("state") == State.UNMATCHED:
-        return f"once one of its people is in Salesforce: relay retry {row['id']}"
-    if row.get("state") == State.SKIPPED and row.get("reason") in DEFAULT_RULES:
-        change = f"relay settings set automatic.{row['reason']} log"
-        return f"to log such mail: {change}; then: relay retry {row['id']}"
+    if row.get("kind") != "refusal" and (hint := await _hint_for_message(store, row)):
+        return hint
     # A client that logged in is refused for its envelope sender, before any header.
     sender = str(row.get("from") or row.get("mail_from") or "")
     if row.get("reason") != NOT_ACCEPTED or not row.get("user"):
@@ -51,6 +48,45 @@ async def hint_for(store: Store, row: Mapping[str, Any]) -> str:
         if address_key(user.email) == owner and not user.removed_at:
             return sender_hint(directory, user, sender)
     return ""
+
+
+async def _hint_for_message(store: Store, row: Mapping[str, Any]) -> str:
+    """Say what helps a message of this state; empty: it needs nothing."""
+    state, reason, id_ = row.get("state"), row.get("reason"), row.get("id")
+    if state == State.QUEUED:
+        return await _hint_for_queued(store, row)
+    if state == State.UNMATCHED and reason == "no_recipient":
+        return (
+            "put the customer in To or Cc, and send the mail again: the relay looks "
+            "for nobody else, so that a retry cannot help"
+        )
+    if state == State.SKIPPED and reason in DEFAULT_RULES:
+        change = f"relay settings set automatic.{reason} log"
+        return f"to log such mail: {change}; then: relay retry {id_}"
+    plain: dict[str, str] = {
+        State.UNMATCHED: f"once one of its people is in Salesforce: relay retry {id_}",
+        State.DEAD: "the last step below says why; once that is mended: "
+        f"relay retry {id_}; or give it up: relay discard {id_}",
+        State.HELD: f"to let it be logged: relay release {id_}",
+    }
+    return plain.get(str(state), "")
+
+
+async def _hint_for_queued(store: Store, row: Mapping[str, Any]) -> str:
+    """Say what a queued message waits for, and how it waits no longer."""
+    now = f"to try it now: relay retry {row['id']}"
+    if row.get("reason") == NO_SALESFORCE_USER:
+        who = quote(str(row.get("user") or "USER"))
+        return (
+            f"name the Salesforce user: relay user set {who} --salesforce-id ID; "
+            "the mail is then tried at once"
+        )
+    for org, pause in await store.pauses.all():
+        help_ = PAUSE_HINTS.get(pause.reason, "")
+        return f"Salesforce ({org}) is {pause.report}; {help_}"
+    if not row.get("attempts"):
+        return "it is tried within seconds while relay serve runs; see relay status"
+    return now
 
 
 def sender_hint(directory: Directory, user: User, sender: str) -> str:

@@ -25,7 +25,7 @@ from relay.core.addresses import address_key
 from relay.core.automatic import DEFAULT_RULES, AutomaticKind, with_null_sender
 from relay.core.bodies import BodyMode, BodyRules
 from relay.core.model import Found, Match
-from relay.core.states import Event
+from relay.core.states import NO_SALESFORCE_USER, Event
 from relay.match.choose import Opportunities, choose, missing, with_accounts
 from relay.match.plan import (
     EXCLUDED_MAIL,
@@ -767,6 +767,6 @@ def waiting_for_user(question: Question, decision: Decision) -> Decision:
     )
     return replace(
         decision,
-        verdict=Verdict(Event.GIVE_BACK, "no_salesforce_user", detail),
+        verdict=Verdict(Event.GIVE_BACK, NO_SALESFORCE_USER, detail),
         steps=(*decision.steps, TraceLine("user", "waiting", detail)),
     )

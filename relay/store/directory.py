@@ -24,6 +24,7 @@ from relay.core.directory import (
     User,
 )
 from relay.core.errors import NotFound
+from relay.core.states import NO_SALESFORCE_USER, State
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.edits import (
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 _BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _TOKEN_LENGTH: Final = 20
+_READ_WITHIN_S: Final = 2
+"""A running relay looks for edits each second (`relay.app`)."""
 SYSTEM: Final = "relay"
 """The actor in the audit where the relay itself made the change."""
 
@@ -665,6 +668,26 @@ def _change_email(edit: Edit, user_id: int, email: str, *, keep_old: bool) -> No
         edit.remove_address(user_id, former)
     new: Json = {"email": email, "keep_old": keep_old}
     edit.done("user_email", user, {"email": user.email}, new)
+    if not user.salesforce_id:
+        _wake(edit, user_id)
+
+
+def _wake(edit: Edit, user_id: int) -> None:
+    """Let mail that waits for the Salesforce user of this user be tried at once.
+
+    Not before every relay has read this edit, or the mail would only wait again.
+    """
+    due = edit.now + _READ_WITHIN_S * SECOND
+    edit.connection.execute(
+        update(schema.messages)
+        .where(
+            schema.messages.c.user_id == user_id,
+            schema.messages.c.state == State.QUEUED,
+            schema.messages.c.reason == NO_SALESFORCE_USER,
+            schema.messages.c.next_attempt_at > due,
+        )
+        .values(next_attempt_at=due)
+    )
 
 
 def _change_active(edit: Edit, user_id: int, *, active: bool) -> None:
@@ -688,6 +711,8 @@ def _change_column(edit: Edit, user_id: int, column: str, value: Any) -> None:
             update(users).where(users.c.id == user_id).values({column: value})
         )
         edit.done(f"user_{column}", user, old, value)
+        if column == "salesforce_id" and value:
+            _wake(edit, user_id)
 
 
 def _relay_address(row: Row[Any], now: int) -> RelayAddress:

@@ -440,6 +440,8 @@ def _show(connection: Connection, row_id: str) -> dict[str, Json]:
         planned = _planned(connection, row.mail_id)
         if planned:
             shown["planned"] = planned
+        if row.state == State.QUEUED:
+            shown["next_attempt_at"] = iso(row.next_attempt_at)
         shown |= _verdict(row)
         return shown | {"trace": load(row.trace) + _attempts(connection, row_id)}
     row = connection.execute(_refusals().where(r.id == row_id)).first()

@@ -161,6 +161,13 @@ class OrgPauses(Part):
         row = await self._context.read(lambda c: c.execute(query).first())
         return _pause_state(row)
 
+    async def all(self) -> list[tuple[str, Pause]]:
+        """Return each org that is paused, by its URL, and its pause."""
+        query = select(pauses).where(p.since.is_not(None)).order_by(p.org)
+        rows = await self._context.read(lambda c: c.execute(query).all())
+        found = [(str(row.org), _pause_state(row).pause) for row in rows]
+        return [(org, pause) for org, pause in found if pause is not None]
+
     async def trip(
         self, org: str, owner: LeaseOwner, pause: Pause, known: int
     ) -> PauseState:

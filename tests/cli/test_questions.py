@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
+
+from relay.store import schema
 
 
 def test_what_waits_is_counted(relay: Any, ada: Any) -> None:
@@ -124,3 +127,32 @@ def test_tokens_have_rights_and_an_end(relay: Any, ada: Any) -> None:
     assert "users:write" in refusal
     (row,) = [r for r in relay.json("history") if r["user"] == "crm"]
     assert row["after"]["scopes"] == ["log:read", "users:read"]
+
+
+def test_naming_the_salesforce_user_wakes_the_mail_that_waits(
+    relay: Any, ada: Any
+) -> None:
+    """What waits for that, and for nothing else, is due at once; show says when."""
+    waiting, other = relay.put("waits", "other")
+    far = 4_102_444_800 * 1_000_000
+
+    async def put_off(store: Any) -> None:
+        def work(connection: Any) -> None:
+            m = schema.messages.c
+            later = update(schema.messages).values(next_attempt_at=far)
+            connection.execute(later)
+            connection.execute(
+                later.where(m.id == waiting).values(reason="no_salesforce_user")
+            )
+
+        await store.context.write(work)
+
+    relay.in_store(put_off)
+    assert "next try (UTC)" in relay("show", waiting).stdout
+    relay("user", "set", ada["email"], "--salesforce-id", "005000000000001AAA")
+    (woken,), (left,) = relay.json("show", waiting), relay.json("show", other)
+    assert woken["next_attempt_at"] < "2099"
+    assert left["next_attempt_at"] > "2099"
+    (line,) = relay("retry", other).stdout.splitlines()
+    assert line == f"{other} was queued, is queued."
+    assert relay.json("show", other)[0]["next_attempt_at"] < "2099"

@@ -260,7 +260,7 @@ async def test_illegal_changes_change_nothing(store, put, owner):
 async def test_by_state_only_what_can_is_changed(store, put, owner):
     """With a state and no ids, impossible events touch nothing."""
     ids = await put(3)
-    assert await store.queue.apply(Event.REQUEUE, None, State.QUEUED, "eve") == []
+    assert await store.queue.apply(Event.REQUEUE, None, State.CLAIMED, "eve") == []
     assert await store.queue.apply(Event.CLAIM, None, State.QUEUED, "eve") == []
     changed = await store.queue.apply(Event.HOLD, None, State.QUEUED, "eve")
     assert [row[0] for row in changed] == ids

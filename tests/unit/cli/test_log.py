@@ -28,6 +28,13 @@ def test_a_message_shows_records_and_reason() -> None:
     assert result({"kind": "message", "records": [], "reason": None}) == ""
 
 
+def test_no_class_of_a_library_is_a_reason() -> None:
+    """Who reads that Salesforce is down knows more than by a name of Python."""
+    row = {"records": [], "reason": "requests.exceptions.ConnectionError"}
+    assert result(row) == "Salesforce did not answer"
+    assert result(row | {"reason": "INVALID_FIELD"}) == "INVALID_FIELD"
+
+
 def test_a_copy_says_whose_records_these_are() -> None:
     """Two lines with an EmailMessage are not taken for two EmailMessages."""
     row = {"records": [_record("EmailMessage")], "reason": "", "copy_of": "01m"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from relay.core.directory import Directory, Role, User
+from relay.core.shared import Pause
 from relay.diagnose.hints import hint_for, sender_hint
 
 ADA = User(1, "Ada", "ada@corp.example", Role.REP, True, None, "log-a")
@@ -102,3 +104,65 @@ async def test_skipped_automatic_mail_names_its_switch() -> None:
     )
     other = {"id": "1", "state": "skipped", "reason": "internal_only"}
     assert await hint_for(None, other) == ""  # type: ignore[arg-type]
+
+
+PAUSE = Pause(
+    datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+    datetime(2026, 1, 2, 3, 9, tzinfo=UTC),
+    "down",
+    "requests.exceptions.ConnectionError",
+    "Salesforce could not be reached.",
+)
+
+
+class Pauses:
+    """A store that knows pauses, which is all that a queued mail needs."""
+
+    def __init__(self, *found: tuple[str, Pause]) -> None:
+        self.pauses = self
+        self._found = list(found)
+
+    async def all(self) -> list[tuple[str, Pause]]:
+        return self._found
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"state": "dead"}, "relay retry 1"),
+        ({"state": "held"}, "relay release 1"),
+        ({"state": "queued", "attempts": 0}, "relay serve"),
+        ({"state": "queued", "attempts": 2}, "to try it now: relay retry 1"),
+        (
+            {
+                "state": "queued",
+                "reason": "no_salesforce_user",
+                "user": "ada@c.example",
+            },
+            "relay user set ada@c.example --salesforce-id ID",
+        ),
+        ({"state": "unmatched", "reason": "no_match"}, "relay retry 1"),
+    ],
+)
+async def test_each_state_that_waits_says_what_helps(
+    row: dict[str, object], told: str
+) -> None:
+    """A command that can be copied, with the id of this message."""
+    assert told in await hint_for(Pauses(), {"id": "1", **row})  # type: ignore[arg-type]
+
+
+async def test_mail_without_a_recipient_is_sent_again_not_retried() -> None:
+    """The customer was in Bcc or nowhere: the same mail never fits anybody."""
+    row = {"id": "1", "state": "unmatched", "reason": "no_recipient"}
+    hint = await hint_for(Pauses(), row)  # type: ignore[arg-type]
+    assert "To or Cc" in hint
+    assert "relay retry" not in hint
+
+
+async def test_queued_mail_says_that_salesforce_is_down_and_until_when() -> None:
+    """The name of the org and the next try, and no class of Python."""
+    row = {"id": "1", "state": "queued", "attempts": 1}
+    hint = await hint_for(Pauses(("https://x.example", PAUSE)), row)  # type: ignore[arg-type]
+    assert "https://x.example" in hint
+    assert "next try 2026-01-02 03:09:00Z" in hint
+    assert "requests." not in hint
