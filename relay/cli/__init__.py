@@ -87,8 +87,9 @@ COMMANDS = {
 def main() -> None:
     """Log BCC'd e-mail in Salesforce.
 
-    Settings come from the file of --config, or from relay.toml in this folder. The
-    environment (RELAY_…) wins over the file.
+    Settings come from the file of --config, else of RELAY_CONFIG, else relay.toml in
+    this folder, else /etc/relay/relay.toml. The environment (RELAY_…) wins over the
+    file.
     """
 
 

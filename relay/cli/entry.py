@@ -90,9 +90,11 @@ def _remember_config(
 
 
 def config_path() -> Path | None:
-    """Return what `--config` named, wherever it stood, or None."""
+    """Return the settings file: what `--config` named, or else what is found."""
+    from relay.config.sources import settings_file  # noqa: PLC0415 - pydantic
+
     path: Path | None = click.get_current_context().meta.get(_CONFIG)
-    return path
+    return settings_file(path, os.environ)
 
 
 def _config_option() -> click.Option:
@@ -102,7 +104,8 @@ def _config_option() -> click.Option:
         metavar="FILE",
         expose_value=False,
         callback=_remember_config,
-        help="Settings file; default: relay.toml in this folder.",
+        help="Settings file; else $RELAY_CONFIG, relay.toml in this folder, "
+        "/etc/relay/relay.toml.",
     )
 
 
@@ -232,19 +235,23 @@ def settings(*, quiet: bool = True) -> Settings:
         ConfigError: One of them is wrong, or there are none at all.
     """
     from relay.config import load  # noqa: PLC0415 - pydantic costs 0.2 s
-    from relay.config.sources import DEFAULT_FILE, PREFIX  # noqa: PLC0415
+    from relay.config.sources import (  # noqa: PLC0415
+        DEFAULT_FILE,
+        NAMED_BY,
+        PREFIX,
+        SYSTEM_FILE,
+    )
     from relay.telemetry import configure_logging  # noqa: PLC0415
 
     path = config_path()
     loaded = load(path)
-    said = (
-        path or DEFAULT_FILE.exists() or any(n.startswith(PREFIX) for n in os.environ)
-    )
+    said = path or any(n.startswith(PREFIX) and n != NAMED_BY for n in os.environ)
     if quiet and not said:
         # In the wrong folder a command would make an empty store and look into it.
         text = (
-            f"there is no {DEFAULT_FILE} in this folder; name one with --config, or "
-            f"begin one: cp config.example.toml {DEFAULT_FILE}"
+            f"there is no {DEFAULT_FILE} in this folder, and no {SYSTEM_FILE}; "
+            f"name one with --config or {NAMED_BY}, or begin one: "
+            f"cp config.example.toml {DEFAULT_FILE}"
         )
         raise ConfigError(text)
     log = loaded.telemetry

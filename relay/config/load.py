@@ -21,6 +21,7 @@ from relay.config.sources import (
     all_keys,
     is_secret,
     sections,
+    settings_file,
     suggestion,
     table_model,
 )
@@ -74,18 +75,18 @@ def load(
     """Return the settings: defaults, then the file, then the environment.
 
     Args:
-        path: The file named with `--config`; it must exist. None: `relay.toml` in the
-            working directory, where there is one.
+        path: The file named with `--config`; it must exist. None: that of RELAY_CONFIG,
+            `relay.toml` in the working directory, or /etc/relay/relay.toml.
         environ: The environment; None: that of the process.
 
     Raises:
         ConfigError: Something is wrong; one line names key, value and hint of the
             first mistake, and `problems` has a line for each.
     """
+    environ = os.environ if environ is None else environ
+    path = settings_file(path, environ)
     file = FileSource(Settings, path)
-    environment = EnvironmentSource(
-        Settings, os.environ if environ is None else environ
-    )
+    environment = EnvironmentSource(Settings, environ)
 
     class Loaded(Settings):
         """The settings as these two sources give them."""

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "RELAY_"
 DEFAULT_FILE: Final = Path("relay.toml")
+SYSTEM_FILE: Final = Path("/etc/relay/relay.toml")
+"""Read where neither `--config` nor RELAY_CONFIG nor the working directory has one."""
+NAMED_BY: Final = "RELAY_CONFIG"
+"""The variable that names the settings file, as `--config` does."""
 FILE_SUFFIX: Final = "_file"
 _SQLITE: Final = "sqlite:///"
 _DATABASE: Final = "url"
@@ -56,6 +60,28 @@ _OVERWRITTEN: Final = re.compile(r"Cannot overwrite a value \(at line (\d+)")
 """What `tomllib` says of a section, and of a key, that stands in a file twice."""
 
 Table = dict[str, Any]
+
+
+def settings_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Return the settings file: the first of the four places that names one.
+
+    Args:
+        path: What `--config` names; else RELAY_CONFIG, `relay.toml` in the working
+            directory, and the file of the system are looked at, in this order.
+        environ: The environment.
+
+    Returns:
+        A file that was named need not be there; one that was found is. None: there
+        is none.
+    """
+    if path is not None:
+        return path
+    if environ.get(NAMED_BY):
+        return Path(environ[NAMED_BY])
+    for place in (DEFAULT_FILE, SYSTEM_FILE):
+        if place.is_file() or place.is_symlink():
+            return place
+    return None
 
 
 def sections(settings: type[BaseSettings]) -> dict[str, type[BaseModel]]:
@@ -206,7 +232,7 @@ class FileSource(_Source):
     """`relay.toml`, or the file that was named."""
 
     def __init__(self, settings_cls: type[BaseSettings], path: Path | None) -> None:
-        """Take the path of `--config`; None is `relay.toml`, if there is one."""
+        """Take the path of the file; None: there is none."""
         super().__init__(settings_cls)
         self._path = path
         self._folder = Path()
@@ -220,9 +246,7 @@ class FileSource(_Source):
         """
         path = self._path
         if path is None:
-            if not DEFAULT_FILE.is_file() and not DEFAULT_FILE.is_symlink():
-                return {}
-            path = DEFAULT_FILE
+            return {}
         text = read_text(
             path,
             limit=_MAX_FILE_BYTES,
@@ -331,7 +355,9 @@ class EnvironmentSource(_Source):
         known = sections(self.settings_cls)
         table: Table = {}
         for name in sorted(self._environ):
-            if not name.startswith(PREFIX) or _SERVICE_LINK.fullmatch(name):
+            if not name.startswith(PREFIX) or name == NAMED_BY:
+                continue
+            if _SERVICE_LINK.fullmatch(name):
                 continue
             section, _, key = name.removeprefix(PREFIX).lower().partition("__")
             model = known.get(section)

@@ -31,7 +31,7 @@ from sqlalchemy.pool import NullPool
 from relay.core.errors import ConfigError
 from relay.store.commit import Committer, statements
 from relay.store.errors import translate
-from relay.store.spool import sync_folder
+from relay.store.spool import give_to_owner_of, sync_folder
 from relay.store.wake import PipeWake
 
 if TYPE_CHECKING:
@@ -285,11 +285,14 @@ def prepare_file(url: URL) -> Path:
         fresh = not path.exists()
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         if fresh:
+            give_to_owner_of(path.absolute().parent, path)
             sync_folder(path.absolute().parent)
     except FileNotFoundError as error:
-        raise _config(
-            url, f"there is no folder {path.parent}; make it first"
-        ) from error
+        hint = f"there is no folder {path.parent}; make it first"
+        if meant := _without_folder(path):
+            hint += f"; or, as {meant.parent} is there: url = 'sqlite:///{meant}', "
+            hint += "with four slashes"
+        raise _config(url, hint) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise _config(
@@ -300,6 +303,19 @@ def prepare_file(url: URL) -> Path:
             url, f"this user may not write in {path.parent}, where SQLite keeps its log"
         )
     return path
+
+
+def _without_folder(path: Path) -> Path | None:
+    """Return the absolute path that was meant by one with a slash too few, or None.
+
+    `sqlite:///var/lib/relay.db` is a path below the folder of the settings.
+    """
+    parts = path.parts
+    for at in range(len(parts) - 1):
+        meant = Path("/", *parts[at:])
+        if len(meant.parts) > 2 and meant != path and meant.parent.is_dir():  # noqa: PLR2004 - a folder and a file
+            return meant
+    return None
 
 
 async def _through(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:

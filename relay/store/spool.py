@@ -28,6 +28,19 @@ _OLD_S: Final = 3600
 """Younger files may belong to a session that is still receiving."""
 
 
+def give_to_owner_of(folder: Path, *paths: Path) -> None:
+    """Let new files belong to whom their folder belongs, where root has made them.
+
+    A command that root runs first must not lock the service out of its store.
+    """
+    if os.geteuid() != 0:
+        return
+    facts = folder.stat()
+    for path in paths:
+        with suppress(FileNotFoundError):
+            os.chown(path, facts.st_uid, facts.st_gid, follow_symlinks=False)
+
+
 class Spool:
     """The folder of large raw mails. All methods block; call them in a thread."""
 
@@ -41,6 +54,7 @@ class Spool:
         try:
             if not folder.exists():
                 folder.mkdir(mode=0o700, exist_ok=True)
+                give_to_owner_of(folder.parent, folder)
                 sync_folder(folder.parent)
             facts = folder.lstat()
         except OSError as error:
@@ -58,7 +72,8 @@ class Spool:
     def write_temporary(self, data: bytes) -> Path:
         """Write a mail that is in memory to a temporary file."""
         path = self.temporary()
-        with path.open("xb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123 - its rights
             file.write(data)
         return path
 
@@ -76,6 +91,7 @@ class Spool:
             os.fdatasync(file)
         finally:
             os.close(file)
+        give_to_owner_of(self.folder, temporary)
         temporary.rename(self.folder / name)
         sync_folder(self.folder)
         return name

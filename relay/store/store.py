@@ -204,9 +204,20 @@ async def _first(
             if what.startswith(prefix):
                 text = f"store.url = {masked(settings.url)!r}: {hint}"
                 raise ConfigError(text) from error
-        raise
+        raise _named(settings, error) from error
     except OSError as error:
-        raise translate(error) from error
+        raise _named(settings, translate(error)) from error
+
+
+def _named(settings: StoreSettings, error: BaseException) -> BaseException:
+    """Say which server does not answer, and what to look at."""
+    url = parse_url(settings.url)
+    if url.get_backend_name() == "sqlite" or type(error) is not StoreUnavailable:
+        return error
+    place = f"{url.host or url.query.get('host') or 'this machine'}"
+    place += f":{url.port}" if url.port else ""
+    text = f"{error}: store.url leads to {place}; see that PostgreSQL runs there, and "
+    return StoreUnavailable(text + "that this machine may reach it")
 
 
 _HINTS = {

@@ -25,6 +25,7 @@ from sqlalchemy import text
 
 from relay.core.errors import StoreUnavailable
 from relay.store.errors import translate
+from relay.store.spool import give_to_owner_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +97,7 @@ class PipeWake:
         try:
             with suppress(FileExistsError):
                 os.mkfifo(self._path, 0o600)
+                give_to_owner_of(self._path.absolute().parent, self._path)
             # With a writing end of our own the pipe never reads as ended.
             pipe = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
         except OSError:

@@ -53,9 +53,9 @@ def test_help_is_asked_for_in_two_ways() -> None:
 
 
 def test_help_names_the_states_that_a_command_takes() -> None:
-    """`retry` is for what rests; that a queued message cannot be, help says."""
+    """Which ones it is possible for; a queued message is retried at once."""
     for command, states in (
-        ("retry", "[logged|unmatched|skipped|dead]"),
+        ("retry", "[queued|logged|unmatched|skipped|dead]"),
         ("hold", "[queued]"),
         ("release", "[held]"),
         ("discard", "[queued|unmatched|skipped|held|dead]"),
