@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,13 +10,23 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from relay.admin.rule_change import read_rules
-from relay.cli.entry import Failure, RelayCommand, run, settings
+from relay.cli.entry import (
+    Failure,
+    RelayCommand,
+    open_store,
+    run,
+    settings,
+    whole_id,
+)
 from relay.cli.output import clean, facts, json_option, print_json, table
 from relay.cli.replay import past_options, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from relay.config import Settings
+
+_ID: Final = re.compile("[0-9A-Za-z]{8,26}")
 _LONGEST: Final = 300
 """Characters of a field shown to people; --json has them all."""
 _SAID: Final = {
@@ -30,7 +41,7 @@ _SAID: Final = {
 
 @click.command(cls=RelayCommand)
 @click.argument(
-    "file", metavar="[FILE.eml]", required=False, type=click.Path(allow_dash=True)
+    "file", metavar="[FILE.eml | ID]", required=False, type=click.Path(allow_dash=True)
 )
 @click.option(
     "--user",
@@ -65,7 +76,8 @@ def explain(
 ) -> None:
     """Show what the relay would log for a mail, and why; nothing is written.
 
-    FILE.eml is a saved mail; - reads it from standard input.
+    FILE.eml is a saved mail; - reads it from standard input. The id of a message in
+    its place, as in `relay log`, is a mail that the relay has; its user is known.
 
     With --rules NEW.toml in its place, show what a change of rules would do to past
     mail: each mail that would be logged, no longer be logged, or be logged on other
@@ -84,11 +96,18 @@ def explain(
         raise click.UsageError("name a saved mail, or rules to try with --rules")
     if dry or any(value is not None for value in past.values()):
         raise click.UsageError("--since, --until, --limit and --dry go with --rules")
-    if who is None:
+    stored = is_id(file)
+    if who is None and not stored:
         raise click.UsageError("Missing option '--user'")
-    raw = _read(file)
-    _check(file, raw)
+    raw = b"" if stored else _read(file)
+    if not stored:
+        _check(file, raw)
     loaded = settings()
+    if stored:
+        raw, owner = run(_stored(loaded, file))
+        who = who or owner
+    if who is None:
+        raise click.UsageError("the mail is for postmaster: name a --user")
     loaded.require_salesforce()
     from relay import app  # noqa: PLC0415 - brings every part of the relay
 
@@ -99,6 +118,22 @@ def explain(
         # `mend` is the former name of `hint`, for scripts alone.
         shown = {name: value for name, value in answer.items() if name != "mend"}
         print_answer(shown | {"state": _SAID.get(answer["state"], answer["state"])})
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text can only be an id of a message: there is no such file."""
+    return bool(_ID.fullmatch(text)) and not Path(text).exists()
+
+
+async def _stored(loaded: Settings, text: str) -> tuple[bytes, str | None]:
+    """Return a mail that the relay has, and the e-mail address of its user."""
+    from relay.console.mails import raw_mail  # noqa: PLC0415 - imports relay.mail
+
+    async with open_store(loaded) as store:
+        id_, _ = await whole_id(store, text)
+        row = await store.log.show(id_)
+        user = row["user"]
+        return await raw_mail(store, id_), None if user is None else str(user)
 
 
 def _text(path: Path) -> str:

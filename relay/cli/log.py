@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -27,13 +28,14 @@ from relay.cli.output import (
     table,
     when,
 )
-from relay.console.mails import log_filter
+from relay.console.mails import log_filter, raw_mail, whole_row
 from relay.core.errors import StoreUnavailable
 from relay.core.states import ActivityState, Event, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from relay.config import Settings
     from relay.core.filters import Filter
     from relay.core.model import LogFilter
     from relay.store import Store
@@ -43,6 +45,8 @@ Row = dict[str, Any]
 _CLASS: Final = re.compile(r"(requests|urllib3|http|ssl|socket|builtins)\.")
 """How the code begins where a library failed before Salesforce could answer."""
 _LATEST: Final = 50
+_SHORT_ID: Final = 13
+"""Characters of an id on a narrow terminal: its millisecond, and three by chance."""
 _POLL_S: Final = 1.0
 _WINDOW: Final = 500
 _PAGE: Final = 1000
@@ -152,7 +156,15 @@ async def follow_log(
         except StoreUnavailable:
             continue  # a busy moment; the next look shows what was missed
         fresh = [row for row in rows if seen.get(row["id"]) != _mark(row)]
-        _print(fresh, as_json=as_json, lines=True)
+        changed = datetime.now(UTC)
+        _print(
+            [
+                row | {"changed_at": changed} if row["id"] in seen else row
+                for row in fresh
+            ],
+            as_json=as_json,
+            lines=True,
+        )
         for row in fresh:
             seen.pop(row["id"], None)
             seen[row["id"]] = _mark(row)
@@ -171,14 +183,18 @@ def _print(rows: list[Row], *, as_json: bool, lines: bool) -> None:
     elif lines:
         for row in rows:
             at, state, *rest = (clean(cell) for cell in _cells(row))
-            click.echo("  ".join([at, f"{state:{_STATE_WIDTH}}", *rest]))
+            if row.get("changed_at"):
+                rest.append(f"changed {when(row['changed_at'])}")
+            line = "  ".join([at, f"{state:{_STATE_WIDTH}}", *rest])
+            click.echo(line.rstrip())
     else:
         table(
             ["received (UTC)", "state", "id", "user", "from", "subject", "result"],
             (_cells(row) for row in rows),
             whole=["received (UTC)", "state", "id"],
-            drop=["received (UTC)", "user", "subject", "from"],
+            drop=["subject", "from", "user"],
             fold=["result"],
+            short={"id": _SHORT_ID},
             empty="Nothing to show.",
             styles={"state": state_style},
         )
@@ -249,31 +265,46 @@ def files(row: Row) -> str:
 
 @click.command(cls=RelayCommand)
 @click.argument("message_id", metavar="ID")
+@click.option(
+    "--raw", is_flag=True, help="Only the mail itself, byte by byte, as it came."
+)
 @json_option
-def show(message_id: str, *, as_json: bool) -> None:
+def show(message_id: str, *, raw: bool, as_json: bool) -> None:
     """Show one message or refusal: what was checked, tried and written.
 
     ID is the id at the end of the 250 reply, and in `relay log`; its first characters
     are enough if no other id begins with them.
     """
+    if raw and as_json:
+        raise click.UsageError("--raw gives the mail itself; leave --json out")
     loaded = settings()
+    if raw:
+        click.echo(run(_raw(loaded, message_id)), nl=False)
+        return
 
     from relay.diagnose.hints import hint_for  # noqa: PLC0415 - imports relay.mail
 
     async def job() -> tuple[Row, str]:
         async with open_store(loaded) as store:
             id_, _ = await whole_id(store, message_id)
-            row = await store.log.show(id_)
+            row = await whole_row(store, id_)
             return row, await hint_for(store, row)
 
     row, hint = run(job())
     if as_json:
         print_json([row])
     else:
-        _print_whole(row, hint)
+        _print_whole(row, hint, str(loaded.salesforce.instance_url or ""))
 
 
-def _print_whole(row: Row, hint: str) -> None:
+async def _raw(loaded: Settings, text: str) -> bytes:
+    async with open_store(loaded) as store:
+        id_, _ = await whole_id(store, text)
+        return await raw_mail(store, id_)
+
+
+def _print_whole(row: Row, hint: str, org: str = "") -> None:
+    """Print all that is known; records are links into `org` where that is known."""
     facts([*_facts(row), ("hint", hint)])
     if row.get("records"):
         click.echo()
@@ -283,6 +314,8 @@ def _print_whole(row: Row, hint: str) -> None:
             whole=["id"],
             wrap=True,
         )
+        for record in row["records"] if org else ():
+            click.echo(f"{org.rstrip('/')}/{clean(record['id'])}")
     if row.get("files"):
         click.echo()
         table(

@@ -25,6 +25,8 @@ _PIPE_WIDTH: Final = 200
 """Columns for wrapped text where no terminal says how many it has."""
 _PIPE_LINE: Final = 2000
 """The same for rows of one line each: nothing is cut for `grep` and `less -S`."""
+_PIPE_CELL: Final = 60
+"""Columns to which cells are filled up there; a longer one moves its own row alone."""
 _GAP: Final = 2
 """Columns between two cells."""
 _LEAST: Final = 12
@@ -105,6 +107,7 @@ def table(  # noqa: PLR0913 - how a table looks; most are left out
     whole: Sequence[str] = (),
     drop: Sequence[str] = (),
     fold: Sequence[str] = (),
+    short: Mapping[str, int] | None = None,
     wrap: bool = False,
     title: str | None = None,
     empty: str = "",
@@ -119,6 +122,7 @@ def table(  # noqa: PLR0913 - how a table looks; most are left out
         whole: Columns that are never cut, such as ids.
         drop: Columns to leave out on a narrow terminal, the first of them first.
         fold: Columns that go on below where a cell is too long.
+        short: By column: how many characters are enough on a narrow terminal.
         wrap: Let all columns do so. Without it what does not fit in one that is not in
             `fold` ends in an ellipsis.
         title: A line above the table.
@@ -135,6 +139,13 @@ def table(  # noqa: PLR0913 - how a table looks; most are left out
         click.echo(empty)
         return
     screen = console(_PIPE_WIDTH if wrap else _PIPE_LINE)
+    if not wrap and not lines and screen.width == _PIPE_LINE:
+        _print_plain(columns, cells, title)
+        return
+    for name, most in (short or {}).items():
+        if _room(_wanted(columns, cells), screen.width) < 0:
+            at = columns.index(name)
+            cells = [[*row[:at], row[at][:most], *row[at + 1 :]] for row in cells]
     shown = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, _GAP - 1, 0, 0),
@@ -171,7 +182,32 @@ def table(  # noqa: PLR0913 - how a table looks; most are left out
                 for at in kept
             )
         )
-    screen.print(shown)
+    if screen.is_terminal:
+        screen.print(shown)
+        return
+    with screen.capture() as captured:
+        screen.print(shown)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def _print_plain(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], title: str | None
+) -> None:
+    """Print rows for `grep` and `less`: nothing is cut, no line ends in blanks."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    wanted = _wanted(columns, cells)
+    widths = [min(wanted[at], _PIPE_CELL) for at in range(len(columns))]
+    if title:
+        click.echo(title)
+    rule = ["─" * (sum(widths) + _GAP * (len(widths) - 1))]
+    for row in (columns, rule, *cells):
+        padded = (
+            text + " " * (width - cell_len(text))
+            for text, width in zip(row, widths, strict=False)
+        )
+        click.echo((" " * _GAP).join(padded).rstrip())
 
 
 def fit(

@@ -5,12 +5,15 @@ A mail is a message or a refusal; both stand in one timeline.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+from relay.core.errors import NotFound, RawUnreadable, UnparsableMessage
 from relay.core.filters import REFUSED
 from relay.core.model import LogFilter
 from relay.core.states import sources
+from relay.mail import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from relay.core.filters import Filter
     from relay.core.states import Event, State
     from relay.store import Store
+
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 
 
 async def log_filter(
@@ -56,6 +61,39 @@ async def log_filter(
         causes=wanted.cause,
         rfc_message_ids=wanted.message_id,
     )
+
+
+async def raw_mail(store: Store, id_: str) -> bytes:
+    """Return the mail of a message, byte by byte.
+
+    Raises:
+        NotFound: It is a refusal, of which nothing is stored, or the mail is gone.
+        RawUnreadable: The file of the mail cannot be read now.
+    """
+    kind, _ = await store.log.owner(id_)
+    if kind != "message":
+        raise NotFound(f"{id_} is a refusal: the relay stored no mail of it")
+    return await store.messages.raw(await store.log.blob_id(id_))
+
+
+async def whole_row(store: Store, id_: str) -> dict[str, Any]:
+    """Return one message or refusal with its trace, and `cc` of a mail that is kept.
+
+    Raises:
+        NotFound: There is no such message and no such refusal.
+    """
+    row = await store.log.show(id_)
+    try:
+        raw = await raw_mail(store, id_)
+        head = parse(_HEAD_END.split(raw, maxsplit=1)[0] + b"\r\n\r\n")
+    except (NotFound, RawUnreadable, UnparsableMessage):
+        return row
+    shown: dict[str, Any] = {}
+    for name, value in row.items():
+        shown[name] = value
+        if name == "to":
+            shown["cc"] = ", ".join(box.address for box in head.cc)
+    return shown
 
 
 # ------------------------------------------------------------------ a person's hand

@@ -72,3 +72,15 @@ def test_without_salesforce_there_is_nothing_to_ask(relay: Any, tmp_path: Path) 
     (tmp_path / "mail.eml").write_bytes(b"Subject: x\r\n\r\n")
     line = relay.error("explain", "mail.eml", "--user", "Ada", status=2)
     assert "salesforce.instance_url" in line
+
+
+def test_a_mail_that_the_relay_has_is_named_by_its_id(
+    relay: Any, ada: Any, asked: Any
+) -> None:
+    """Its bytes and its user are known; another user may be named."""
+    (id_,) = relay.put("One")
+    relay("explain", id_[:13])
+    relay("explain", id_, "--user", "Ben")
+    raw = b"Subject: One\r\n\r\nHello\r\n"
+    assert asked == [(raw, ada["email"]), (raw, "Ben")]
+    assert "no message" in relay.error("explain", "0" * 26, status=1)

@@ -332,3 +332,28 @@ def test_a_hostile_address_makes_no_command(relay: Any, ada: Any, address: str) 
     """A stranger chooses no word of what an admin pastes into a shell."""
     id_ = _refuse_sender(relay, header_from=address)
     assert "hint:" not in relay("show", id_).stdout
+
+
+def test_the_mail_itself_comes_as_it_came(relay: Any, ada: Any) -> None:
+    """Byte by byte; of a refusal there is none."""
+    (id_,) = relay.put("One")
+    assert relay("show", id_, "--raw").stdout_bytes == b"Subject: One\r\n\r\nHello\r\n"
+    refusal = relay.refuse()
+    assert "stored no mail" in relay.error("show", refusal, "--raw", status=1)
+    assert "--json" in relay.error("show", id_, "--raw", "--json", status=2)
+
+
+def test_show_names_cc_and_links_records(
+    relay: Any, ada: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cc is read from the mail; a record is opened by a click."""
+    from relay.cli.log import _print_whole
+
+    (id_,) = relay.put("One\r\nCc: Kim <kim@c.example>, x@y.example")
+    (row,) = relay.json("show", id_)
+    assert row["cc"] == "kim@c.example, x@y.example"
+    assert "cc:" in relay("show", id_).stdout
+
+    record = {"object": "Task", "id": "00T000000000001AAA", "rule": "x"}
+    _print_whole({"records": [record]}, "", "https://org.example/")
+    assert "https://org.example/00T000000000001AAA\n" in capsys.readouterr().out

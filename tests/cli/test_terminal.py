@@ -52,13 +52,15 @@ def terminal(relay: Any, *arguments: str) -> Iterator[Iterator[str]]:
 
 @pytest.mark.timeout(60)
 def test_the_log_names_sender_and_result(relay: Any, ada: Any) -> None:
-    """The date goes before who wrote and what became of it."""
+    """Time and user stay, and the id is as long as it need be."""
     (id_,) = relay.put(SUBJECT)
     relay.refuse()
     with terminal(relay, "log") as lines:
         shown = list(lines)
-    assert shown[0].split() == ["state", "id", "from", "subject", "result"]
-    assert id_ in shown[2]
+    heads = ["received", "(UTC)", "state", "id", "user", "result"]
+    assert shown[0].split() == heads
+    assert id_[:13] in shown[2].split()
+    assert relay.json("show", id_[:13])[0]["id"] == id_
     assert all(len(line) <= 80 for line in shown)
     column = shown[0].index("result")
     result = "".join(line[column:].strip() for line in shown[3:])

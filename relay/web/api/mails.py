@@ -272,7 +272,7 @@ def mails_router(
     )
     async def show(id: str, who: Annotated[Caller, READ]) -> JSONResponse:  # noqa: A002
         id_, _ = await own_id(context, who, id)
-        row = await store.log.show(id_)
+        row = await mails.whole_row(store, id_)
         return tagged(shown(who, row | {"hint": await hint_for(store, row)}))
 
     @router.get(

@@ -163,6 +163,18 @@ def test_long_cells_share_what_is_left() -> None:
     assert widths == {0: 1, 1: 30, 2: 30}
 
 
+def test_a_pipe_gets_no_blanks_for_a_long_cell_of_another_row(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One long subject does not make every row 600 columns wide, and none ends so."""
+    output.table(["subject", "result"], [["x" * 600, "a"], ["short", ""]])
+    output.table(["subject", "result"], [["a b", ""]], wrap=True)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[2] == f"{'x' * 600}  a"
+    assert all(len(line) < 80 for line in [*shown[:2], *shown[3:]])
+    assert all(line == line.rstrip() for line in shown)
+
+
 def test_a_pipe_gets_whole_cells(capsys: pytest.CaptureFixture[str]) -> None:
     """What is piped into grep is not cut."""
     output.table(["id", "text"], [["7", "x" * 300]])
