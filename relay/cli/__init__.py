@@ -35,7 +35,7 @@ COMMANDS = {
     ),
     "user": LazyCommand("user", "user", "Manage users and their relay addresses."),
     "token": LazyCommand(
-        "credentials", "token", "Manage tokens for programs that send mail by HTTP."
+        "credentials", "token", "Manage tokens for programs that use the API."
     ),
     "address": LazyCommand(
         "address", "address", "Manage the addresses that users may send from."
