@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.admin.settings import check_in_org
+from relay.core.addresses import domain_key
 from relay.core.clock import SystemClock
-from relay.core.errors import ConfigError, OrgPaused, StoreUnavailable
+from relay.core.directory import record_in, token_of
+from relay.core.errors import ConfigError, InvalidInput, OrgPaused, StoreUnavailable
 from relay.core.queue import LeaseOwner
 from relay.core.states import State
 from relay.diagnose.people import judged_policy
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from relay.admin.rule_change import RuleChange
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.directory import Directory
+    from relay.core.directory import Directory, User
     from relay.core.past import PastFilter
 
 ROLES: Final = frozenset({"smtp", "worker"})
@@ -442,12 +444,24 @@ def _place(host: str, port: int) -> str:
 
 
 async def explain(
-    settings: Settings, raw: bytes, user_text: str, part: int = 1
+    settings: Settings,
+    raw: bytes,
+    user_text: str | None,
+    part: int = 1,
+    rcpt: str = "",
 ) -> dict[str, Any]:
     """Say what would be logged for a mail, and why; write nothing.
 
+    Args:
+        settings: The file and the environment.
+        raw: The mail.
+        user_text: For whom it would come; None: the user of `rcpt`.
+        part: Of several mails that it forwards, which one, from 1.
+        rcpt: The relay address to which it would come.
+
     Raises:
         NotFound: No such user.
+        InvalidInput: `rcpt` is no relay address of the user.
         UnparsableMessage, SalesforceUnavailable, OrgPaused: As `relay.worker.explain`.
     """
     settings.require_salesforce()
@@ -455,10 +469,16 @@ async def explain(
     store = await Store.open(settings.store, clock)
     org = Org(settings.salesforce, clock)
     try:
-        user = await store.directory.find_user(user_text)
+        directory = settings.directory(await store.directory.load())
+        if rcpt:
+            user = _addressee(settings, directory, rcpt)
+            if user_text and (await store.directory.find_user(user_text)).id != user.id:
+                text = f"{rcpt} is a relay address of {user.email}, not of {user_text}"
+                raise InvalidInput(text, "leave out --user, or name that user")
+        else:
+            user = await store.directory.find_user(user_text or "")
         await org.start()
         mode = WriteMode(settings.salesforce, store, clock)
-        directory = settings.directory(await store.directory.load())
         return await explain_mail(
             settings,
             store,
@@ -469,10 +489,30 @@ async def explain(
             raw=raw,
             now=clock.now(),
             part=part,
+            rcpt=rcpt,
         )
     finally:
         await org.close()
         await store.close()
+
+
+def _addressee(settings: Settings, directory: Directory, rcpt: str) -> User:
+    """Return whose relay address this is.
+
+    Raises:
+        InvalidInput: It is nobody's, or what stands behind its plus is no record id.
+    """
+    local, _, domain = rcpt.rpartition("@")
+    user_id = directory.owner_of(token_of(local))
+    if user_id is None or domain_key(domain) not in map(
+        domain_key, settings.smtp.domains
+    ):
+        problem = f"{rcpt} is nobody's relay address"
+        raise InvalidInput(problem, "relay user show USER has the user's address")
+    if "+" in local and not record_in(rcpt):
+        problem = f"what stands behind the plus of {rcpt} is no record id"
+        raise InvalidInput(problem, "write the id of 18 characters")
+    return directory.users[user_id]
 
 
 @asynccontextmanager

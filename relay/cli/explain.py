@@ -50,6 +50,13 @@ _SAID: Final = {
     help="The user for whom the mail would be logged; with --rules: only their mail.",
 )
 @click.option(
+    "--rcpt",
+    metavar="ADDRESS",
+    default="",
+    help="The relay address to which the mail would come, in place of --user; it may "
+    "name a record behind a plus.",
+)
+@click.option(
     "--rules",
     metavar="NEW.toml",
     type=click.Path(path_type=Path),
@@ -67,6 +74,7 @@ _SAID: Final = {
 def explain(
     file: str | None,
     who: str | None,
+    rcpt: str,
     rules: Path | None,
     part: int,
     *,
@@ -88,6 +96,8 @@ def explain(
     if rules is not None:
         if file is not None:
             raise click.UsageError("name a mail or --rules, not both")
+        if rcpt:
+            raise click.UsageError("--rcpt goes with a saved mail")
         loaded = settings()
         change = read_rules(loaded, _text(rules))
         show(loaded, change, who=who, dry=dry, as_json=as_json, **past)
@@ -97,8 +107,8 @@ def explain(
     if dry or any(value is not None for value in past.values()):
         raise click.UsageError("--since, --until, --limit and --dry go with --rules")
     stored = is_id(file)
-    if who is None and not stored:
-        raise click.UsageError("Missing option '--user'")
+    if who is None and not rcpt and not stored:
+        raise click.UsageError("Missing option '--user' or '--rcpt'")
     raw = b"" if stored else _read(file)
     if not stored:
         _check(file, raw)
@@ -106,12 +116,12 @@ def explain(
     if stored:
         raw, owner = run(_stored(loaded, file))
         who = who or owner
-    if who is None:
+    if who is None and not rcpt:
         raise click.UsageError("the mail is for postmaster: name a --user")
     loaded.require_salesforce()
     from relay import app  # noqa: PLC0415 - brings every part of the relay
 
-    answer = run(app.explain(loaded, raw, who, part))
+    answer = run(app.explain(loaded, raw, who, part, rcpt))
     if as_json:
         print_json([answer])
     else:

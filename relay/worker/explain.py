@@ -16,6 +16,7 @@ import relay.sender
 from relay.activity import Mode
 from relay.attachments.stage import file_rules
 from relay.core.addresses import domain_of
+from relay.core.directory import record_in
 from relay.core.states import IN_SALESFORCE, Event
 from relay.diagnose.hints import sender_hint
 from relay.intake.rules import read_headers, writers
@@ -69,6 +70,7 @@ async def explain(  # noqa: PLR0913 - what a decision rests on
     raw: bytes,
     now: datetime,
     part: int = 1,
+    rcpt: str = "",
 ) -> dict[str, Any]:
     """Say what would become of a mail of this user.
 
@@ -82,6 +84,7 @@ async def explain(  # noqa: PLR0913 - what a decision rests on
         raw: The mail.
         now: When it would come.
         part: Of several mails that it forwards, which one, from 1.
+        rcpt: The relay address to which it would come; it may name a record.
 
     Returns:
         `state` (`logged`, `unmatched`, `skipped`, `queued`, `refused`), `reason` (a
@@ -112,7 +115,7 @@ async def explain(  # noqa: PLR0913 - what a decision rests on
     chosen = found[min(max(part, 1), len(found)) - 1]
     email = chosen.email
     key1, key2 = relay.mail.keys_of(email, now)
-    mail = MailFacts(email, key1, now, (user,))
+    mail = MailFacts(email, key1, now, (user,), named=(record_in(rcpt),))
     parts = {"part": found.index(chosen) + 1, "parts": len(found)}
     sent = _Sent(raw, user, directory)
     whole = _Whole(read, chosen, parts, sent.line())

@@ -35,8 +35,10 @@ def asked(relay: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, str]
     """Answer in place of the org, and keep what was asked."""
     seen: list[tuple[bytes, str]] = []
 
-    async def explain(_: Settings, raw: bytes, who: str, part: int) -> dict[str, Any]:
-        seen.append((raw, who))
+    async def explain(
+        _: Settings, raw: bytes, who: str | None, part: int, rcpt: str
+    ) -> dict[str, Any]:
+        seen.append((raw, who or rcpt))
         return ANSWER
 
     monkeypatch.setattr(app, "explain", explain)
@@ -62,6 +64,17 @@ def test_a_dash_is_the_input(relay: Any, asked: Any) -> None:
     assert "C\\x1b" in text
 
 
+def test_a_relay_address_stands_for_its_user(relay: Any, asked: Any) -> None:
+    """`--rcpt` names the user, and goes with a mail alone."""
+    rcpt = "log-x+006000000000001AAA@in.example"
+    relay("explain", "-", "--rcpt", rcpt, stdin=b"Subject: y\n\nz")
+    assert asked == [(b"Subject: y\n\nz", rcpt)]
+    line = relay.error("explain", "--rules", "new.toml", "--rcpt", rcpt, status=2)
+    assert "--rcpt goes with a saved mail" in line
+    line = relay.error("explain", "-", status=2)
+    assert "'--user' or '--rcpt'" in line
+
+
 def test_a_missing_file_is_named(relay: Any, asked: Any) -> None:
     """Exit 1 with the file's name."""
     assert "no.eml" in relay.error("explain", "no.eml", "--user", "Ada", status=1)
@@ -84,3 +97,31 @@ def test_a_mail_that_the_relay_has_is_named_by_its_id(
     raw = b"Subject: One\r\n\r\nHello\r\n"
     assert asked == [(raw, ada["email"]), (raw, "Ben")]
     assert "no message" in relay.error("explain", "0" * 26, status=1)
+
+
+@pytest.mark.parametrize(
+    ("rcpt", "said"),
+    [
+        ("log-none@{domain}", "is nobody's relay address"),
+        ("{token}@elsewhere.example", "is nobody's relay address"),
+        ("{token}+006@{domain}", "is no record id"),
+        ("{token}@{domain}", "is a relay address of ada@corp.example, not of Ben"),
+    ],
+)
+def test_an_address_that_is_not_the_users_is_refused(
+    relay: Any, rcpt: str, said: str
+) -> None:
+    """Each mistake has its sentence, before Salesforce is asked."""
+    with relay.config.open("a") as config:
+        config.write(SALESFORCE)
+    relay("user", "add", "Ben", "--email", "ben@corp.example")
+    (row,) = relay.json("user", "add", "Ada", "--email", "ada@corp.example")
+    token, _, domain = row["relay_address"].partition("@")
+    (relay.config.parent / "mail.eml").write_bytes(b"Subject: x\r\n\r\n")
+    address = rcpt.format(token=token, domain=domain)
+    line = relay.error(
+        *("explain", str(relay.config.parent / "mail.eml"), "--rcpt", address),
+        *("--user", "Ben"),
+        status=2,
+    )
+    assert said in line

@@ -9,6 +9,8 @@ import pytest
 from tests.fakes.processes import mail_to
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.fakes.processes import RelayProcess, SandboxProcess
 
 pytestmark = pytest.mark.timeout(120)
@@ -96,7 +98,7 @@ def test_body_modes_in_both_shapes(
 
 
 def test_a_relay_address_with_a_record(
-    relay: RelayProcess, sandbox: SandboxProcess, ada: str
+    relay: RelayProcess, sandbox: SandboxProcess, ada: str, tmp_path: Path
 ) -> None:
     """The mail is logged there; a wrong id is refused, and what quotes it is masked."""
     case = sandbox.create("Case", Subject="Broken")
@@ -111,6 +113,10 @@ def test_a_relay_address_with_a_record(
     assert token not in str(message)
     told = [s["detail"] for s in row["trace"] if s["step"] == "tags"]
     assert told == [f"{case} (relay address)"]
+    saved = tmp_path / "mail.eml"
+    saved.write_bytes(mail_to("ben@corp.example").as_bytes())
+    (shown,) = relay.json("explain", str(saved), "--rcpt", named)
+    assert [one["id"] for one in shown["records"]] == [case]
     with relay.smtp() as client:
         client.helo()
         client.mail("ada@corp.example")

@@ -8,7 +8,7 @@ import pytest
 
 from relay.activity import Mode
 from relay.config import MatchSettings, SalesforceSettings
-from relay.core.model import Found, NamedRecord, Resolution
+from relay.core.model import Found, NamedRecord, Related, Resolution
 from relay.core.org import OrgSchema, SalesforceUser
 from relay.core.states import Event
 from relay.core.unmatched import Alias
@@ -35,10 +35,10 @@ def chosen(record, key=""):
     return Resolution(record.id, record.object, record.name, "cli:root", key)
 
 
-def decided(*to, resolved=(), aliases=(), known=None, records=(), **mail):
+def decided(*to, resolved=(), aliases=(), known=None, records=(), rules=RULES, **mail):
     """Return question and decision for a mail to these addresses."""
     people = replace(directory(), aliases={one.key: one for one in aliases})
-    context = Context.of(people, RULES)
+    context = Context.of(people, rules)
     facts = MailFacts(
         email(to=boxes(*to), **mail),
         "k1",
@@ -202,3 +202,20 @@ def test_a_choice_that_is_remembered_too_is_told_as_a_choice():
     )
     assert names(decision.match) == [(MARA.id, "resolved by cli:root")]
     assert decision.match.unknown == ()
+
+
+@pytest.mark.parametrize("by", ["choice", "memory"])
+def test_a_person_goes_before_the_account_of_the_domain(by):
+    """The fallback to an Account stands behind what somebody has said."""
+    rules = replace(RULES, match=MatchSettings(accounts=("website",)))
+    account = Related(ACME.id, "Account", ACME.name, "website")
+    known = replace(Found({}, {}), related={"one.example": (account,)})
+    _, alone = decided(ANNA.email_key, known=known, rules=rules)
+    assert [record for record, _ in names(alone.match)] == [ACME.id]
+    said = (
+        {"resolved": [chosen(MARA)]}
+        if by == "choice"
+        else {"aliases": [alias(ANNA.email_key, MARA)]}
+    )
+    _, both = decided(ANNA.email_key, known=known, rules=rules, records=[MARA], **said)
+    assert [record for record, _ in names(both.match)] == [MARA.id]
