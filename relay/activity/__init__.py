@@ -15,6 +15,7 @@ from relay.activity.draft import (
     draft,
     message_identifier,
     named,
+    open_task,
     without_secrets,
 )
 from relay.activity.extras import (
@@ -41,6 +42,7 @@ __all__ = [
     "key_fields",
     "message_identifier",
     "named",
+    "open_task",
     "plan_files",
     "record_types",
     "units",

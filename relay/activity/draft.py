@@ -23,12 +23,12 @@ from relay.core import template
 from relay.core.addresses import address_key, ascii_domain, domain_of
 from relay.core.content import in_zone
 from relay.core.masking import mask
-from relay.core.model import Draft, Place
+from relay.core.model import OPEN_TASK, Draft, Match, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from relay.core.model import Attachment, Chosen, Email, Json, Mailbox, Match
+    from relay.core.model import Attachment, Chosen, Email, Json, Mailbox
     from relay.core.org import OrgSchema
 
 KEY_LINE: Final = "relay-key: "
@@ -52,6 +52,8 @@ _MAX_IDENTIFIER: Final = 765
 """Length of EmailMessage.MessageIdentifier (Salesforce Field Reference)."""
 _LINKS: Final = ("WhoId", "WhatId", "RelatedToId")
 _LISTS: Final = ("TaskWhoIds", "ToIds", "CcIds", "BccIds")
+
+NOTHING: Final[Mapping[str, Json]] = {}
 
 _Named = TypeVar("_Named", "Mailbox", "Attachment")
 
@@ -118,6 +120,33 @@ def draft(  # noqa: PLR0913 - what a draft is made of
     if mode is Mode.EMAIL_MESSAGE:
         return tuple(drafter.email_message())
     return tuple(drafter.tasks())
+
+
+def open_task(
+    email: Email,
+    *,
+    mail_key: str,
+    owner: Owner,
+    org: OrgSchema,
+    received_at: datetime,
+    relay_domains: Collection[str] = (),
+    extras: Extras = NO_EXTRAS,
+) -> Draft:
+    """Return the open Task of a mail that fits no record, for its rep to assign.
+
+    It names no record, whatever an admin has set for Tasks. Arguments as for `draft`.
+    """
+    drafter = _Drafter(
+        email,
+        Match((), (), ()),
+        mail_key=mail_key,
+        owner=owner,
+        org=org,
+        received_at=received_at,
+        relay_domains=frozenset(relay_domains),
+        extras=extras,
+    )
+    return drafter.open_task()
 
 
 def sent_at(
@@ -328,18 +357,30 @@ class _Drafter:
         if what:
             parts.append(f"what={what.id}")
         slot = "task:" + ",".join(parts)
-        fields: dict[str, Json] = {
-            "Subject": self._fit("Task", "Subject", self._subject),
+        fields = self._task_fields(slot) | {
             "Status": self._closed_status(),
-            "TaskSubtype": "Email",
-            "ActivityDate": self._day(),
-            "OwnerId": self._extras.task_owner or self._owner.salesforce_id,
             "WhoId": ids[0] if ids else None,
             "TaskWhoIds": ids if len(ids) > 1 else None,
             "WhatId": what.id if what else None,
-            "Description": self._description(activity_key(self._mail_key, slot)),
         }
         return self._draft(slot, "Task", fields, [*who, *([what] if what else [])])
+
+    def open_task(self) -> Draft:
+        # Salesforce gives its default where the org does not tell its statuses.
+        status = next(iter(self._org.open_statuses), None)
+        kept = {"Status": status, "WhoId": None, "TaskWhoIds": None, "WhatId": None}
+        made = self._draft(OPEN_TASK, "Task", self._task_fields(OPEN_TASK), (), kept)
+        return replace(made, rule="nobody in the mail has a record")
+
+    def _task_fields(self, slot: str) -> dict[str, Json]:
+        """Return what every Task of the mail has."""
+        return {
+            "Subject": self._fit("Task", "Subject", self._subject),
+            "TaskSubtype": "Email",
+            "ActivityDate": self._day(),
+            "OwnerId": self._extras.task_owner or self._owner.salesforce_id,
+            "Description": self._description(activity_key(self._mail_key, slot)),
+        }
 
     def _closed_status(self) -> str:
         """Return the status of a finished Task; orgs may have renamed it."""
@@ -408,10 +449,12 @@ class _Drafter:
         sobject: str,
         fields: dict[str, Json],
         chosen: Sequence[Chosen],
+        kept: Mapping[str, Json] = NOTHING,
         owner: str | None = None,
     ) -> Draft:
+        """Make a draft; fields that are `kept` no setting of an admin changes."""
         key = activity_key(self._mail_key, slot)
-        fields |= self._extra_fields(sobject, key)
+        fields |= {**self._extra_fields(sobject, key), **kept}
         key_field = self._extras.key_fields.get(sobject)
         if key_field:
             fields[key_field] = key

@@ -120,6 +120,9 @@ _E2S: Final[Mapping[str, Rule]] = {
     "match.more_headers": Rule([], "who is in Bcc or Reply-To is never related"),
     "match.record_tags": Rule("on", "(ref: ID) in the first 5,000 characters"),
     "match.remove_tags": Rule(value=False, ground="tags stay in the text"),
+    "match.unmatched_task": Rule(
+        value=True, ground="what fits no record is an open Task of the user"
+    ),
     **_NOBODY_ELSE,
 }
 
@@ -143,7 +146,7 @@ PRESETS: Final[Mapping[str, Preset]] = {
             "Salesforce's own Email to Salesforce.",
             _E2S,
             (
-                "mail that fits no record makes no open Task: relay unmatched list",
+                "mail that names nobody makes no open Task: relay unmatched list",
                 "what is excluded is skipped, and does not wait to be assigned",
                 "mail that a program wrote is skipped: automatic.KIND",
                 "EmailMessages where the org has them, else Tasks: salesforce.write_as",

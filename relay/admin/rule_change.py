@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 _SECTIONS: Final = ("match", "automatic")
 _ADDRESS_RULES: Final = "user.address_rules"
-_NO_RULES: Final = frozenset({"match.rematch_s", "match.unmatched_create"})
-"""Keys of these sections that say when something is done, and decide about no mail."""
+_NO_RULES: Final = frozenset(
+    {"match.rematch_s", "match.unmatched_create", "match.unmatched_task"}
+)
+"""Keys of these sections that say what is done about unmatched mail: whether and where
+a mail is logged they do not decide."""
 _EXCLUDE: Final = "exclude"
 _HOLDS: Final = (
     "a file of rules holds [match], [automatic], address_rules of [user], and "

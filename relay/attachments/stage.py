@@ -17,6 +17,7 @@ from relay.attachments.delivery import Delivery
 from relay.attachments.rows import LeasedFiles
 from relay.core.bodies import BodyMode
 from relay.core.errors import OrgPaused, StoreUnavailable, TransientError
+from relay.core.model import OPEN_TASK
 from relay.core.states import ActivityState
 from relay.outbox.batch import Isolation
 from relay.outbox.engine import keep_working
@@ -82,7 +83,11 @@ class Attachments:
             mail_id=mail.mail.id,
             blob_id=claimed.blob_id,
             raw_bytes=claimed.size_bytes,
-            activity_keys=[row.key for row in mail.of(ActivityState.WRITTEN)],
+            activity_keys=[
+                row.key
+                for row in mail.of(ActivityState.WRITTEN)
+                if row.slot != OPEN_TASK
+            ],
         )
         batch.files += plan.drafts
         names = dict.fromkeys(draft.name for draft in plan.drafts)

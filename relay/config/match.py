@@ -206,6 +206,11 @@ class MatchSettings(Section):
         description="Whether `relay unmatched create` may make Leads and Contacts of "
         "people without a record.",
     )
+    unmatched_task: Flag = Field(
+        default=False,
+        description="Whether a mail of which nobody has a record also makes an open "
+        "Task of the rep in Salesforce, once, as Email to Salesforce does.",
+    )
     rematch_s: Number = Field(
         default=900,
         description="How often the relay looks whether records appeared for mail that "

@@ -413,6 +413,11 @@ class Match:
 # ------------------------------------------------------------------ activities
 
 
+OPEN_TASK: Final = "open-task"
+"""Slot of the open Task of a mail that fits no record (`match.unmatched_task`). It logs
+nothing: a mail of which this alone is in Salesforce is still to be logged whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """One Salesforce record to be written for a mail.

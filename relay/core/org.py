@@ -80,6 +80,8 @@ class OrgSchema:
     key_prefixes: Mapping[str, str] = field(default_factory=dict)
     closed_statuses: tuple[str, ...] = ()
     """Values of Task.Status that close a Task, the first in the org's order first."""
+    open_statuses: tuple[str, ...] = ()
+    """The other values, the org's default first."""
     record_types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By object, ids of the record types that our user may use, by developer name."""
     deletables: frozenset[str] = frozenset()

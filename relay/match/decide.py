@@ -24,7 +24,7 @@ from relay.activity import Extras, Mode, Owner, RecordSettings
 from relay.core.addresses import address_key
 from relay.core.automatic import DEFAULT_RULES, AutomaticKind, with_null_sender
 from relay.core.bodies import BodyMode, BodyRules
-from relay.core.model import Found, Match
+from relay.core.model import OPEN_TASK, Found, Match
 from relay.core.states import NO_SALESFORCE_USER, Event
 from relay.match.choose import Opportunities, choose, missing, with_accounts
 from relay.match.plan import (
@@ -74,6 +74,8 @@ if TYPE_CHECKING:
 NOTHING_FOUND: Final = Found({}, {})
 NO_MATCH: Final = Match((), (), ())
 LOGGED: Final = Verdict(Event.LOGGED)
+NO_RECORD: Final = "no_record"
+"""The reason of a mail of which nobody has a record."""
 SHOWN: Final = 50
 """Addresses that are named in the reason of a mail that matches nobody."""
 UNTRIED: Final = (
@@ -210,8 +212,14 @@ class MailFacts:
 
     @property
     def begun(self) -> bool:
-        """Say whether anything of the mail may be in Salesforce already."""
-        return bool(self.in_salesforce)
+        """Say whether anything that logs the mail may be in Salesforce already."""
+        return any(row.slot != OPEN_TASK for row in self.in_salesforce)
+
+    @property
+    def open_task(self) -> Activity | None:
+        """Return the open Task of a time when the mail did not match, if any."""
+        rows = (row for row in self.in_salesforce if row.slot == OPEN_TASK)
+        return next(rows, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +304,8 @@ class Decision:
         match: The records chosen, each with its rule; of a logged mail the new ones.
         owner: The Salesforce user for whom it is logged.
         owners: That user for each user of a copy that goes on, as far as there is one.
-        drafts: The records to write, in order. In shadow mode they are shown alone.
+        drafts: The records to write, in order; of a mail that ends as unmatched its
+            open Task. In shadow mode they are shown alone.
         steps: The lines of the trace.
     """
 
@@ -456,6 +465,8 @@ def decide(
         told = [TraceLine(step, "ignored", f"{i}: {why}") for step, i, why in ignored]
         decision = replace(decision, steps=(*decision.steps, *told))
         decision = _matched(match, question, decision)
+    if decision.verdict.reason == NO_RECORD:
+        return _with_open_task(mail, owners, decision, answers, context)
     if not (decision.match.who or decision.match.what):
         return decision
     decision = _for_whom(question, owners, decision)
@@ -463,6 +474,9 @@ def decide(
         return decision
     planned = drafts(mail, decision, answers, context)
     steps = (*decision.steps, *body_lines(mail, context), *plan_lines(planned))
+    if mail.open_task and not mail.begun:
+        detail = f"{_open_task_of(mail.open_task)}: close it, the mail is logged"
+        steps = (*steps, TraceLine("open task", "left as it is", detail))
     decision = replace(decision, drafts=planned, steps=steps)
     return _shown_only(decision, answers) if context.rules.shadow else decision
 
@@ -600,7 +614,7 @@ def _matched(match: Match, question: Question, decision: Decision) -> Decision:
         more = len(match.unknown) - SHOWN
         people += f" and {more} more" if more > 0 else ""
         detail = f"no Contact or open Lead has one of these addresses: {people}"
-        verdict = Verdict(Event.NO_MATCH, "no_record", detail)
+        verdict = Verdict(Event.NO_MATCH, NO_RECORD, detail)
     notes = (TraceLine("match", word, text) for word, text in match.notes)
     return replace(
         decision,
@@ -608,6 +622,51 @@ def _matched(match: Match, question: Question, decision: Decision) -> Decision:
         match=match,
         steps=(*decision.steps, *notes, TraceLine("match", "none", verdict.detail)),
     )
+
+
+def _with_open_task(
+    mail: MailFacts,
+    owners: tuple[tuple[User, Owner], ...],
+    decision: Decision,
+    answers: Answers,
+    context: Context,
+) -> Decision:
+    """Add the open Task of a mail that fits no record, where an admin wants it.
+
+    It is made once, for the first copy with a Salesforce user. Nothing waits for it:
+    without a user, or a place for its key, the mail ends as unmatched all the same.
+    """
+
+    def told(result: str, detail: str) -> Decision:
+        line = TraceLine("open task", result, detail)
+        return replace(decision, steps=(*decision.steps, line))
+
+    if not context.match.unmatched_task:
+        return decision
+    if mail.open_task:
+        return told("there already", _open_task_of(mail.open_task))
+    if not owners:
+        return told("none", "no copy of the mail has a Salesforce user")
+    decision = replace(decision, owner=owners[0][1], owners=owners)
+    made = activity.open_task(
+        logged_form(mail.email, context),
+        mail_key=mail.key,
+        owner=owners[0][1],
+        org=answers.schema,
+        received_at=mail.received_at,
+        relay_domains=context.rules.relay_domains,
+        extras=extras_of(mail, decision, answers, context),
+    )
+    if "Description" not in made.fields and not made.key_field:
+        return told("none", "the integration user may not set Task.Description")
+    decision = replace(decision, drafts=(made,))
+    shadow = context.rules.shadow
+    result = "planned, none written" if shadow else "planned"
+    return told(result, f"for {owners[0][0].email}: {made.rule}")
+
+
+def _open_task_of(row: Activity) -> str:
+    return f"Task {row.salesforce_id or row.state}"
 
 
 def _complete(mail: MailFacts, match: Match, decision: Decision) -> Decision:
@@ -643,8 +702,6 @@ def drafts(
     """
     if decision.owner is None:
         return ()
-    rules, refused = context.rules, mail.redraft
-    mode, _ = context.body_mode(mail.email)
     return activity.draft(
         logged_form(mail.email, context),
         decision.match,
@@ -653,17 +710,26 @@ def drafts(
         mode=Mode.TASK if mail.begun else answers.mode,
         org=answers.schema,
         received_at=mail.received_at,
-        relay_domains=rules.relay_domains,
-        extras=Extras(
-            # Salesforce may have refused a colleague's id; none of them is needed.
-            colleagues={} if refused else {**context.colleagues, **own_of(decision)},
-            key_fields=activity.key_fields(rules.records, answers.schema),
-            record_types=activity.record_types(rules.records, answers.schema),
-            fields=rules.records.fields,
-            left_out=refused.left_out if refused else frozenset(),
-            task_owner=refused.task_owner if refused else "",
-            subject_alone=mode is BodyMode.SUBJECT,
-        ),
+        relay_domains=context.rules.relay_domains,
+        extras=extras_of(mail, decision, answers, context),
+    )
+
+
+def extras_of(
+    mail: MailFacts, decision: Decision, answers: Answers, context: Context
+) -> Extras:
+    """Return what the records of a mail hold beside it."""
+    rules, refused = context.rules, mail.redraft
+    mode, _ = context.body_mode(mail.email)
+    return Extras(
+        # Salesforce may have refused a colleague's id; none of them is needed.
+        colleagues={} if refused else {**context.colleagues, **own_of(decision)},
+        key_fields=activity.key_fields(rules.records, answers.schema),
+        record_types=activity.record_types(rules.records, answers.schema),
+        fields=rules.records.fields,
+        left_out=refused.left_out if refused else frozenset(),
+        task_owner=refused.task_owner if refused else "",
+        subject_alone=mode is BodyMode.SUBJECT,
     )
 
 

@@ -18,7 +18,7 @@ from relay.core.errors import (
     SalesforceUnavailable,
     TransientError,
 )
-from relay.core.model import LedgerUpdate, Step
+from relay.core.model import OPEN_TASK, LedgerUpdate, Step
 from relay.core.queue import Settlement
 from relay.core.states import SETTLED, ActivityState, Event
 
@@ -223,6 +223,16 @@ def _farness(message: ClaimedMessage) -> int:
     return 2 if email.is_inline else 1
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a mail ends once its plan is written, where it is not logged by that."""
+
+    event: Event
+    reason: str
+    detail: str
+    unknown: tuple[Person, ...] = ()
+
+
 @dataclass(slots=True)
 class BatchMail:
     """One mail in the batch, with every message of the batch that is a copy of it.
@@ -239,6 +249,10 @@ class BatchMail:
     """Another worker may have leased the mail: nothing is sent for it any more."""
     checked: bool = False
     """This attempt has made sure that no record is missing."""
+    unplanned: bool = False
+    """It was decided that records are missing, and they are not in `rows` yet."""
+    ending: Ending | None = None
+    """How it ends once every row is settled; None: as logged."""
     redrafted: bool = False
     """This attempt has drafted it anew because of a refusal; once is enough."""
     refusals: dict[str, WriteOutcome] = field(default_factory=dict)
@@ -264,17 +278,20 @@ class BatchMail:
 
     @property
     def begun(self) -> bool:
-        """Say whether anything of this mail may be in Salesforce already.
+        """Say whether anything that logs this mail may be in Salesforce already.
 
-        Such a mail is never planned anew: another plan would be a double.
+        Such a mail is never planned anew: another plan would be a double. An open Task
+        of a time when it did not match logs nothing.
         """
-        return bool(self.sure)
+        return any(row.slot != OPEN_TASK for row in self.sure)
 
     @property
     def done(self) -> bool:
         """Say whether every record that the mail needs is settled."""
-        return bool(self.rows) and all(
-            row.state in SETTLED for row in self.rows.values()
+        return (
+            bool(self.rows)
+            and not self.unplanned
+            and all(row.state in SETTLED for row in self.rows.values())
         )
 
     @property

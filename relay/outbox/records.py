@@ -492,6 +492,7 @@ def _plan(mail: BatchMail, drafts: Iterable[Draft]) -> None:
             ),
         )
     mail.rows = kept
+    mail.unplanned = False
 
 
 def _groups(

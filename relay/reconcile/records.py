@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from relay.core.model import OPEN_TASK
 from relay.core.states import ActivityState
 from relay.outbox.visibility import owner_of
 from relay.reconcile.attachments import Attachments
@@ -221,6 +222,10 @@ class Reconciliation:
         me: str,
     ) -> None:
         activity = row.activity
+        if record is None and activity.slot == OPEN_TASK:
+            # Done with and deleted long ago, most likely; it is never made again.
+            self._deleted.append(row)
+            return
         if record is None:
             self._missing[activity.key] = _Absent(row, sfid)
             return

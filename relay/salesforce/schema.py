@@ -44,7 +44,7 @@ MAX_PARTS: Final = 25
 _NEEDED: Final = frozenset({"Task", "Contact", "User"})
 _ABSENT: Final = frozenset({"NOT_FOUND", "INVALID_TYPE"})
 _STATUSES: Final = Query(
-    "SELECT ApiName, IsClosed, SortOrder FROM TaskStatus ORDER BY SortOrder"
+    "SELECT ApiName, IsClosed, IsDefault, SortOrder FROM TaskStatus ORDER BY SortOrder"
 )
 RETRY_S: Final = 60.0
 """Wait before an org whose schema could not be read anew is asked again."""
@@ -213,7 +213,7 @@ def read(results: Sequence[Part | None], names: Sequence[str] = OBJECTS) -> OrgS
         fields,
         frozenset(createables),
         prefixes,
-        _closed(results[len(names)]),
+        *_statuses(results[len(names)]),
         record_types,
         frozenset(deletables),
     )
@@ -290,16 +290,23 @@ def _record_types(described: Json) -> dict[str, str]:
     }
 
 
-def _closed(part: Part | None) -> tuple[str, ...]:
-    """Return the statuses that close a Task; empty if the org does not tell."""
+def _statuses(part: Part | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the statuses that close a Task, and those that do not.
+
+    Of the latter the org's default is first. Both are empty if the org does not tell.
+    """
     if part is None or not part.ok or not isinstance(part.body, dict):
-        return ()
-    rows = part.body.get("records")
-    return tuple(
-        str(row["ApiName"])
-        for row in (rows if isinstance(rows, list) else [])
-        if isinstance(row, dict) and row.get("IsClosed") is True and row.get("ApiName")
-    )
+        return (), ()
+    found = part.body.get("records")
+    rows = [
+        row
+        for row in (found if isinstance(found, list) else [])
+        if isinstance(row, dict) and row.get("ApiName")
+    ]
+    closed = tuple(str(row["ApiName"]) for row in rows if row.get("IsClosed") is True)
+    rows.sort(key=lambda row: row.get("IsDefault") is not True)
+    still = tuple(str(row["ApiName"]) for row in rows if row.get("IsClosed") is False)
+    return closed, still
 
 
 # ------------------------------------------------------------------ key fields

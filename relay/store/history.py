@@ -15,6 +15,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 from relay.core.addresses import address_key, fold_ascii
 from relay.core.directory import SkipKind, Source, User
 from relay.core.errors import Conflict, NotFound
+from relay.core.model import OPEN_TASK
 from relay.core.states import IN_SALESFORCE
 from relay.store import schema
 from relay.store.context import Part
@@ -495,7 +496,9 @@ def _undo_resolve(edit: Edit, change: _Change) -> str:
     sure = [state.value for state in IN_SALESFORCE]
     for mails in chunks(change.new["mails"]):
         edit.refuse_if(
-            select(a.id).where(a.mail_id.in_(mails), a.state.in_(sure)).limit(1),
+            select(a.id)
+            .where(a.mail_id.in_(mails), a.state.in_(sure), a.slot != OPEN_TASK)
+            .limit(1),
             "the mail is in Salesforce by now; relay undo ID takes it out again",
         )
     for numbers in chunks(change.new["resolutions"]):

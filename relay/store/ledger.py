@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.errors import IllegalTransition, LeaseLost, NotFound
-from relay.core.model import Activity, OwnerChange
+from relay.core.model import OPEN_TASK, Activity, OwnerChange
 from relay.core.states import (
     ACTIVITY_BY_AUDIT,
     ACTIVITY_TRANSITIONS,
@@ -194,7 +194,8 @@ class ActivityLedger(Part):
         """Have records written again that Salesforce does not have any more.
 
         A row becomes planned, and the logged messages of its mail are queued. A mail
-        that a worker holds, or of which no message is logged, is left as it is.
+        that a worker holds, or of which no message is logged, is left as it is, and so
+        is an open Task.
 
         Returns:
             The requeued messages by key; a key that was left out is not in it.
@@ -474,7 +475,7 @@ def _free(keys: Sequence[str], now: int) -> Any:
     return (
         select(schema.activities)
         .join(mails, mails.c.id == a.mail_id)
-        .where(a.key.in_(keys), a.state.in_(fit), free)
+        .where(a.key.in_(keys), a.state.in_(fit), a.slot != OPEN_TASK, free)
         .order_by(a.id)
         .with_for_update()
     )

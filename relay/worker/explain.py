@@ -139,7 +139,7 @@ async def explain(  # noqa: PLR0913 - what a decision rests on
     decided = await decisions.decide([(mail, question)])
     (decision,) = decided.decisions
     answer = _answer(whole, decision) | about
-    if decision.drafts:
+    if decision.drafts and decision.verdict.event is not Event.NO_MATCH:
         answer["write_as"] = str(Mode.TASK if mail.begun else decided.answers.mode)
         body, _ = decisions.context.body_mode(email)
         answer["files"] = _files(settings, email, raw, body)

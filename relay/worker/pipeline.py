@@ -55,6 +55,7 @@ from relay.outbox.batch import (
     Batch,
     BatchMail,
     ClaimedMessage,
+    Ending,
     Isolation,
     SpoiltBatchError,
     may_be_one,
@@ -287,7 +288,7 @@ class Pipeline:
         mails = await self._join(batch, [m for m in messages if m.settlement is None])
         error: TransientError | None = None
         try:
-            await self._recover(batch, [m for m in mails if m.begun])
+            await self._recover(batch, [m for m in mails if m.sure])
             await self._log(batch, [m for m in mails if _to_plan(m)])
             await self._log_refused_again(batch, mails)
         except StoreUnavailable:
@@ -580,14 +581,21 @@ class Pipeline:
     def _take(self, mail: BatchMail, decision: Decision) -> None:
         """Take a decision into the trace; settle what is not to be written."""
         mail.checked = True
+        mail.ending = None
         for line in decision.steps:
             mail.trace(*line)
         verdict = decision.verdict
+        mail.unplanned = bool(decision.drafts) and not self._mode.shadow
         if verdict.event is not Event.LOGGED:
             waits = verdict.event is Event.GIVE_BACK
             due_at = self._in(USER_WAIT_S) if waits else None
             unknown = decision.match.unknown if verdict.event is Event.NO_MATCH else ()
-            mail.settle(verdict.event, verdict.reason, verdict.detail, due_at, unknown)
+            end = (verdict.event, verdict.reason, verdict.detail)
+            if mail.unplanned:
+                # It ends so once its open Task is written.
+                mail.ending = Ending(*end, unknown)
+            else:
+                mail.settle(*end, due_at, unknown)
 
     async def _keep_plans(
         self, batch: Batch, asked: Sequence[_Asked], decided: Decided
@@ -612,7 +620,7 @@ class Pipeline:
         undecided: list[tuple[_Asked, Decision]] = []
         for one, decision in zip(asked, decided.decisions, strict=True):
             mail = one.mail
-            if decision.verdict.event is not Event.LOGGED:
+            if decision.verdict.event is not Event.LOGGED and not decision.drafts:
                 continue
             open_shape = not (decided.answers.mode_known or mail.begun)
             if open_shape and _shape_counts(decision):
@@ -678,7 +686,11 @@ class Pipeline:
             if all(message.settlement for message in mail.items):
                 continue
             refused = mail.of(ActivityState.REFUSED)
-            if mail.done and mail.checked:
+            if mail.ending and _is_over(mail):
+                # An open Task that Salesforce refuses changes nothing for the mail.
+                end = mail.ending
+                mail.settle(end.event, end.reason, end.detail, None, end.unknown)
+            elif mail.done and mail.checked:
                 body, _ = self._decisions.context.body_mode(mail.email)
                 self._files.plan(batch, mail, body)
                 mail.settle(Event.LOGGED)
@@ -759,7 +771,15 @@ class Pipeline:
 
 def _to_plan(mail: BatchMail) -> bool:
     """Say whether a mail is to be planned, or looked at for what is missing."""
-    return not mail.begun or (mail.done and not mail.error and not mail.lost)
+    if not mail.begun and not mail.of(ActivityState.SENT):
+        return True
+    return mail.done and not mail.error and not mail.lost
+
+
+def _is_over(mail: BatchMail) -> bool:
+    """Say whether every row of a mail is settled, or refused."""
+    open_ones = mail.of(ActivityState.PLANNED, ActivityState.SENT)
+    return not (mail.unplanned or open_ones or mail.lost)
 
 
 def _shape_counts(decision: Decision) -> bool:

@@ -108,3 +108,90 @@ def test_kills_around_a_choice_log_the_mail_once(
     assert relay.settled(ident, timeout_s=90)["state"] == "logged"
     (made,) = living(sandbox, "EmailMessage")
     assert made["ToIds"] == [contact]
+
+
+# ------------------------------------------------------------ an open Task
+
+OBJECTS = {"task": "Task", "email_message": "EmailMessage"}
+
+
+def with_open_tasks(relay: RelayProcess, **keys: object) -> str:
+    """Start a relay that makes open Tasks; return Ada's relay address."""
+    relay.set(match__unmatched_task=True, **keys)
+    ada = relay.add_user("Ada Rep", "ada@corp.example")
+    relay.start()
+    return ada
+
+
+def tried_again(relay: RelayProcess, ident: str) -> dict[str, Any]:
+    """Match a mail anew; return it once it rests again."""
+    before = relay.json("show", ident)[0]["attempts"]
+    relay.run("retry", ident)
+
+    def resting() -> dict[str, Any] | None:
+        (row,) = relay.json("show", ident)
+        done = row["state"] not in {"queued", "claimed"} and row["attempts"] > before
+        return row if done else None
+
+    return wait_for(resting, message="the mail is not tried again")
+
+
+@pytest.mark.parametrize("mode", OBJECTS)
+def test_an_open_task_stands_for_a_mail_until_it_is_logged(
+    mode: str, idle: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """Once, however often it is tried; then the mail is logged whole, and undone."""
+    ada = with_open_tasks(idle, salesforce__write_as=mode)
+    ident = idle.send(mail_to("m.lindqvist@private.example"), ada)
+    row = idle.settled(ident)
+    assert (row["state"], row["reason"]) == ("unmatched", "no_record")
+    (task,) = living(sandbox, "Task")
+    assert [task.get(name) for name in ("IsClosed", "WhoId", "WhatId")] == [
+        *(False, None, None)
+    ]
+    assert any(task["Id"] in step["result"] for step in row["trace"])
+    assert tried_again(idle, ident)["state"] == "unmatched"
+    assert len(living(sandbox, "Task")) == 1
+    contact = mara(sandbox)
+    idle.json("unmatched", "resolve", ident, contact)
+    shown = idle.settled(ident)
+    assert shown["state"] == "logged"
+    assert ("open task", "left as it is") in [
+        (step["step"], step["result"]) for step in shown["trace"]
+    ]
+    made = [one for one in living(sandbox, OBJECTS[mode]) if one["Id"] != task["Id"]]
+    assert [one.get("WhoId") or one["ToIds"][0] for one in made] == [contact]
+    assert task["Id"] in [one["Id"] for one in living(sandbox, "Task")]
+    assert idle.json("audit") == []
+    idle.json("undo", ident, "--yes")
+    assert not living(sandbox, "Task")
+
+
+@pytest.mark.parametrize("stage", ["before", "after"])
+@pytest.mark.parametrize("unique", [False, True])
+def test_kills_around_an_open_task_leave_one(
+    stage: str, unique: bool, idle: RelayProcess, sandbox: SandboxProcess
+) -> None:
+    """It is killed while it writes; whether Salesforce did so or not, one is there."""
+    if unique:
+        sandbox.key_fields("Relay_Key__c")
+    ada = with_open_tasks(
+        idle, salesforce__timeout_s=5, salesforce__settle_s=1, worker__lease_s=10
+    )
+    sandbox.faults(
+        {"kind": "stall", "stage": stage, "body": '"type" *: *"Task"', "delay_s": 3,
+         "count": 1}
+    )  # fmt: skip
+    ident = idle.send(mail_to("m.lindqvist@private.example"), ada)
+    wait_for(
+        lambda: [one for one in idle.json("show", ident)[0]["records"] if one],
+        message="nothing is sent",
+    )
+    idle.kill()
+    idle.start()
+    assert idle.settled(ident, timeout_s=90)["state"] == "unmatched"
+    assert len(living(sandbox, "Task")) == 1
+    idle.json("unmatched", "resolve", ident, mara(sandbox))
+    assert idle.settled(ident, timeout_s=90)["state"] == "logged"
+    open_ones = [one for one in living(sandbox, "Task") if not one["IsClosed"]]
+    assert len(open_ones) == 1

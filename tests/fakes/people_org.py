@@ -15,6 +15,8 @@ CONTACTS = tuple(
     for number, name in enumerate(("anna", "bert", "carl", "dora"), 1)
 )
 FIELDS = ("WhoId", "OwnerId", "Subject", "Description", "Status", "ActivityDate")
+OPEN = "open"
+"""Stands for the contact of a Task that names none."""
 
 
 class PeopleOrg:
@@ -41,7 +43,10 @@ class PeopleOrg:
         yes = (True, True, True, True, False, False, False, False)
         known = {n: FieldInfo(n, n, "string", 1000, *yes) for n in FIELDS}
         return OrgSchema(
-            {"Task": known}, frozenset({"Task"}), closed_statuses=("Done",)
+            {"Task": known},
+            frozenset({"Task"}),
+            closed_statuses=("Done",),
+            open_statuses=("To do",),
         )
 
     async def find(self, addresses, *, fresh=frozenset(), **more):
@@ -54,10 +59,12 @@ class PeopleOrg:
         await self._begin("create", [key for key, _, _ in records])
         outcomes = []
         for key, _, fields in records:
-            said = self.verdicts.get(fields["WhoId"], (WriteState.WRITTEN, ""))
+            said = self.verdicts.get(
+                fields.get("WhoId", OPEN), (WriteState.WRITTEN, "")
+            )
             state, code = said.pop(0) if isinstance(said, list) else said
-            self.created.append(fields["WhoId"])
-            self._merge(fields["WhoId"])
+            self.created.append(fields.get("WhoId", OPEN))
+            self._merge(fields.get("WhoId", OPEN))
             made = None
             if state is WriteState.WRITTEN:
                 self._made += 1

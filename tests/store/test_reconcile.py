@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from relay.core.model import Draft, LedgerUpdate
+from relay.core.model import OPEN_TASK, Draft, LedgerUpdate
 from relay.core.queue import Settlement
 from relay.core.states import ActivityState, Event, State
 from relay.store import ledger
@@ -20,13 +20,13 @@ TASK_ID = "00T000000000001AAA"
 def written(store, put, owner, clock):
     """Log a mail with one Task; return its message."""
 
-    async def written(number=1, state=ActivityState.WRITTEN):
+    async def written(number=1, state=ActivityState.WRITTEN, slot="task"):
         await put(1)
         (message,) = await store.queue.claim(owner, 1, LEASE_S)
         keys = (message.id, f"A{number}", f"B{number}", f"<{number}>")
         mail = (await store.mails.join(owner, [keys]))[message.id]
         key = f"key-{number}"
-        drafts = [Draft("task", key, "Task", {"Subject": "x"}, "rule")]
+        drafts = [Draft(slot, key, "Task", {"Subject": "x"}, "rule")]
         await store.ledger.advance(owner, plans=[(mail.id, drafts)])
         sent = LedgerUpdate(key, ActivityState.SENT, sent_at=clock.now())
         await store.ledger.advance(owner, ledger=[sent])
@@ -98,6 +98,12 @@ async def test_what_nobody_logged_stays_as_it_is(store, written):
     assert set(await store.ledger.rewrite({"key-1", "key-2", "key-3"}, "x")) == {
         "key-1"
     }
+    assert await store.ledger.rewrite({"key-1"}, "x") == {}
+
+
+async def test_an_open_task_is_never_written_again(store, written):
+    """Its mail is logged by now: nobody needs it any more."""
+    await written(1, slot=OPEN_TASK)
     assert await store.ledger.rewrite({"key-1"}, "x") == {}
 
 

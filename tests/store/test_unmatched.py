@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete
 
 from relay.core.errors import Conflict, NotFound
-from relay.core.model import Draft, LedgerUpdate, Person, Place, Resolution
+from relay.core.model import OPEN_TASK, Draft, LedgerUpdate, Person, Place, Resolution
 from relay.core.queue import Settlement
 from relay.core.states import ActivityState, Event
 from relay.core.unmatched import SearchHit, UnmatchedFilter
@@ -219,19 +219,24 @@ async def test_a_choice_can_be_taken_back(store, copies):
         await store.history.undo(back["id"], "test")
 
 
-async def test_a_choice_of_a_logged_mail_stays(store, owner, copies):
-    """Its records are taken out by another way."""
+@pytest.mark.parametrize("slot", ["task:x", OPEN_TASK])
+async def test_a_choice_of_a_logged_mail_stays(store, owner, copies, slot):
+    """Its records are taken out by another way; an open Task logs nothing."""
     (first,) = await copies(1)
     await store.unmatched.resolve([first], [MARA], "test")
     (row,) = await store.history.find(limit=1)
     (claimed,) = await store.queue.claim(owner, 1, 60)
     states = await store.mails.join(owner, [(claimed.id, "k", "k2", "")])
     mail = states[claimed.id]
-    draft = Draft("task:x", "key", "Task", {}, "resolved")
+    draft = Draft(slot, "key", "Task", {}, "resolved")
     await store.ledger.advance(owner, plans=[(mail.id, [draft])])
     await store.ledger.advance(
         owner, ledger=[LedgerUpdate("key", ActivityState.SENT, sent_at=None)]
     )
+    if slot == OPEN_TASK:
+        await store.history.undo(row["id"], "test")
+        assert (await store.mails.find("k", "k2")).resolved == ()
+        return
     with pytest.raises(Conflict, match="relay undo ID"):
         await store.history.undo(row["id"], "test")
 

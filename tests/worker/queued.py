@@ -16,6 +16,7 @@ from relay.core.queue import LeaseOwner
 from relay.core.states import Event, State
 from relay.outbox.batch import Batch, SpoiltBatchError
 from relay.store import schema
+from tests.fakes.people_org import OPEN
 from tests.fakes.values import NOON
 
 if TYPE_CHECKING:
@@ -135,7 +136,9 @@ class Queued:
 
     async def states(self, name: str) -> dict[str, str]:
         """Return the state of each of a message's rows, by the contact it names."""
-        return {row.fields["WhoId"]: row.state for row in await self.rows(name)}
+        return {
+            row.fields.get("WhoId", OPEN): row.state for row in await self.rows(name)
+        }
 
     # ------------------------------------------------------------ what goes wrong
 

@@ -28,7 +28,7 @@ from relay.outbox.mode import WriteMode
 from relay.outbox.records import Records
 from relay.salesforce.model import WriteState
 from relay.worker.pipeline import Pipeline
-from tests.fakes.people_org import CONTACTS
+from tests.fakes.people_org import CONTACTS, OPEN
 from tests.fakes.values import ADA, contact, directory
 from tests.worker.queued import LARGE, OWNER, work
 
@@ -43,9 +43,11 @@ def pipeline_for(store, org, clock):
     """Return a function that makes a pipeline."""
     with ThreadPoolExecutor(1) as executor:
 
-        def make(write_as="task", people=PEOPLE):
+        def make(write_as="task", people=PEOPLE, **match):
             settings = Settings(
-                smtp={"domains": ("in.example",)}, salesforce={"write_as": write_as}
+                smtp={"domains": ("in.example",)},
+                salesforce={"write_as": write_as},
+                match=match,
             )
             mode = WriteMode(settings.salesforce, store, clock)
             backoff = Backoff(settings.worker, random.Random(1))
@@ -409,4 +411,115 @@ async def test_shadow_mode_plans_alone(pipeline_for, queued, org):
     assert await queued.states("m") == {ANNA.id: ActivityState.PLANNED}
     (row,) = await queued.rows()
     assert row.fields["OwnerId"] == ADA
+    assert org.created == []
+
+
+# ------------------------------------------------------------ an open Task
+
+NO_RECORD = (Event.NO_MATCH, "no_record")
+
+
+async def test_a_mail_without_a_record_makes_one_open_task(pipeline_for, queued, org):
+    """Neither a retry nor a copy makes another; later the mail is logged whole."""
+    org.people = []
+    pipeline = pipeline_for(unmatched_task=True)
+    ends, _ = await work(pipeline, queued, await queued.take("m", ANNA, mail="m"))
+    assert ends == {"m": NO_RECORD}
+    (row,) = await queued.rows("m")
+    assert (row.slot, row.state) == ("open-task", ActivityState.WRITTEN)
+    assert row.fields["Status"] == "To do"
+    assert row.fields["OwnerId"] == ADA
+    assert "WhoId" not in row.fields
+    ends, _ = await work(pipeline, queued, await queued.again("m"))
+    assert ends == {"m": NO_RECORD}
+    ends, _ = await work(pipeline, queued, await queued.take("n", ANNA, mail="m"))
+    assert ends == {"n": NO_RECORD}
+    assert org.created == [OPEN]
+    org.people = [ANNA]
+    ends, _ = await work(pipeline, queued, await queued.again("m"))
+    assert ends == {"m": (Event.LOGGED, "")}
+    assert org.created == [OPEN, ANNA.id]
+    assert await queued.states("m") == {
+        OPEN: ActivityState.WRITTEN,
+        ANNA.id: ActivityState.WRITTEN,
+    }
+    ends, _ = await work(pipeline, queued, await queued.again("n"))
+    assert ends == {"n": (Event.LOGGED, "")}
+    assert org.created == [OPEN, ANNA.id]
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+async def test_what_is_said_of_an_open_task(name, pipeline_for, queued, org):
+    """One that is refused changes nothing; one that is not settled is waited for."""
+    said, code, event, reason, state = VERDICTS[name]
+    end = NO_RECORD if name in {"written", "refused"} else (event, reason)
+    org.people = []
+    org.verdicts[OPEN] = (said, code)
+    pipeline = pipeline_for(unmatched_task=True)
+    ends, _ = await work(pipeline, queued, await queued.take("m", ANNA))
+    assert ends == {"m": end}
+    assert await queued.states("m") == {OPEN: state}
+
+
+@pytest.mark.parametrize("before", ["refused", "locked"])
+async def test_an_open_task_that_is_not_there_is_not_made_for_a_logged_mail(
+    before, pipeline_for, queued, org
+):
+    """The record has come before it could be written: the mail alone is logged."""
+    org.people = []
+    org.verdicts[OPEN] = VERDICTS[before][:2]
+    pipeline = pipeline_for(unmatched_task=True)
+    await work(pipeline, queued, await queued.take("m", ANNA))
+    org.people = [ANNA]
+    ends, _ = await work(pipeline, queued, await queued.again("m"))
+    assert ends == {"m": (Event.LOGGED, "")}
+    assert org.created == [OPEN, ANNA.id]
+    assert await queued.states("m") == {ANNA.id: ActivityState.WRITTEN}
+
+
+async def test_an_open_task_alone_never_makes_a_mail_logged(pipeline_for, queued, org):
+    """Where its records cannot be written, it waits, although one row is settled."""
+    org.people = []
+    pipeline = pipeline_for(unmatched_task=True)
+    await work(pipeline, queued, await queued.take("m", ANNA))
+    org.people = [ANNA]
+    org.fails["create"] = SalesforceDown("HTTP 503", code="503")
+    ends, raised = await work(pipeline, queued, await queued.again("m"))
+    assert isinstance(raised, SalesforceDown)
+    assert ends["m"][0] is not Event.LOGGED
+    del org.fails["create"]
+    ends, _ = await work(pipeline, queued, await queued.again("m"))
+    assert ends == {"m": (Event.LOGGED, "")}
+    assert org.created == [OPEN, ANNA.id]
+
+
+@pytest.mark.parametrize("failing", [ANNA.id, OPEN])
+async def test_what_is_decided_and_not_planned_is_not_done(
+    failing, pipeline_for, queued, org, monkeypatch
+):
+    """Neither a whole mail nor what a logged one lacks, where nothing was written."""
+    org.people = [] if failing is OPEN else [ANNA]
+    pipeline = pipeline_for(unmatched_task=True)
+    await work(pipeline, queued, await queued.take("m", ANNA, BERT))
+    org.people = [BERT] if failing is OPEN else [ANNA, BERT]
+
+    async def down(*args, **more):
+        raise SalesforceDown("HTTP 503", code="503")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline._writer, "write", down)
+        ends, _ = await work(pipeline, queued, await queued.again("m"))
+    assert ends["m"][0] is not Event.LOGGED
+    ends, _ = await work(pipeline, queued, await queued.again("m"))
+    assert ends == {"m": (Event.LOGGED, "")}
+    assert org.created == [failing, BERT.id]
+
+
+async def test_shadow_mode_shows_an_open_task(pipeline_for, queued, org):
+    """It is planned; the mail is unmatched all the same."""
+    org.people = []
+    pipeline = pipeline_for("nothing", unmatched_task=True)
+    ends, _ = await work(pipeline, queued, await queued.take("m", ANNA))
+    assert ends == {"m": NO_RECORD}
+    assert await queued.states("m") == {OPEN: ActivityState.PLANNED}
     assert org.created == []

@@ -16,6 +16,7 @@ from relay.activity import (
     draft,
     message_identifier,
     named,
+    open_task,
     units,
     without_secrets,
 )
@@ -49,6 +50,7 @@ class Org:
 
     shared_activities: bool = False
     closed_statuses: tuple[str, ...] = ("Completed",)
+    open_statuses: tuple[str, ...] = ("Not Started",)
     hidden: frozenset[str] = frozenset()
     lengths: dict[str, int] = field(default_factory=dict)
     unrelated: frozenset[str] = frozenset()
@@ -605,3 +607,30 @@ def test_people_of_bcc_and_reply_to() -> None:
     assert mail.fields["BccIds"] == [ANNA.id]
     assert "ToIds" not in mail.fields
     assert (task.object, task.fields["WhoId"]) == ("Task", BERT.id)
+
+
+# ---------------------------------------------------------------- an open Task
+
+
+@pytest.mark.parametrize("statuses", [("Not Started", "Waiting"), ()])
+def test_an_open_task_names_no_record_and_is_not_closed(
+    statuses: tuple[str, ...],
+) -> None:
+    """Whatever an admin sets for Tasks; Salesforce has a default for the status."""
+    constants = {"Status": "Completed", "WhatId": DEALS[0], "CallObject": "{key}"}
+    task = open_task(
+        email(),
+        mail_key="m",
+        owner=Owner(ADA),
+        org=Org(open_statuses=statuses),  # type: ignore[arg-type]
+        received_at=NOON,
+        extras=Extras(fields={"Task": constants}),
+    )
+    assert (task.object, task.slot) == ("Task", "open-task")
+    assert task.key == activity_key("m", "open-task")
+    assert task.fields.get("Status") == (statuses[0] if statuses else None)
+    assert not {"WhoId", "WhatId", "TaskWhoIds"} & task.fields.keys()
+    assert task.fields["CallObject"] == task.key
+    assert task.fields["OwnerId"] == ADA
+    assert task.fields["ActivityDate"] == "2026-03-04"
+    assert str(task.fields["Description"]).endswith(f"relay-key: {task.key}")

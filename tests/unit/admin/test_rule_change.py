@@ -129,5 +129,6 @@ def test_only_rules_can_be_tried() -> None:
     for key in (
         *("sender.policy", "notices.level", "active", "match.unknown"),
         "match.rematch_s",
+        "match.unmatched_task",
     ):
         assert not replayable(key)

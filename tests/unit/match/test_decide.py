@@ -635,3 +635,61 @@ def test_a_relay_address_names_a_record() -> None:
 
 
 BEN_USER = SalesforceUser(BEN, "Ben", "ben@corp.example", is_active=True)
+
+
+# ---------------------------------------------------------------- an open Task
+
+OPEN = Activity(
+    *("k", 1, "open-task", "Task", {}, "", ActivityState.WRITTEN, "00T000000000001AAA")
+)
+
+
+def test_an_open_task_of_what_fits_no_record() -> None:
+    """Beside the verdict, where an admin wants it, and once."""
+    where = context(match=MatchSettings(unmatched_task=True))
+    decision = decided(facts(ANNA), found(), where)
+    assert decision.verdict.reason == "no_record"
+    assert [draft.slot for draft in decision.drafts] == ["open-task"]
+    assert decision.steps[-1][:2] == ("open task", "planned")
+    again = decided(facts(ANNA, in_salesforce=(OPEN,)), found(), where)
+    assert again.verdict.reason == "no_record"
+    assert again.drafts == ()
+    assert again.steps[-1] == (
+        "open task",
+        "there already",
+        f"Task {OPEN.salesforce_id}",
+    )
+    assert decided(facts(ANNA), found()).drafts == ()
+    shadow = decided(
+        facts(ANNA), found(), replace(where, rules=replace(where.rules, shadow=True))
+    )
+    assert shadow.verdict.event is Event.NO_MATCH
+    assert shadow.steps[-1][:2] == ("open task", "planned, none written")
+
+
+def test_no_open_task_that_could_not_be_found_again() -> None:
+    """Neither without a Salesforce user nor without a place for its key."""
+    where = context(match=MatchSettings(unmatched_task=True))
+    nobody = decided(facts(ANNA, users=(2,)), found(), where)
+    fields = {"Task": {"Subject": field("Subject")}}
+    mail = facts(ANNA)
+    answers = Answers(found(), (), OrgSchema(fields, frozenset(fields)), Mode.TASK)
+    without = decide(mail, ask(mail, where), answers, where)
+    for decision, why in ((nobody, "Salesforce user"), (without, "Task.Description")):
+        assert decision.verdict.reason == "no_record"
+        assert decision.drafts == ()
+        assert decision.steps[-1].result == "none"
+        assert why in decision.steps[-1].detail
+
+
+def test_a_mail_with_an_open_task_is_logged_whole() -> None:
+    """It is not begun by it; the trace names the Task that stays."""
+    decision = decided(facts(ANNA, in_salesforce=(OPEN,)), found(ANNA))
+    assert decision.verdict.event is Event.LOGGED
+    assert [draft.object for draft in decision.drafts] == ["EmailMessage"]
+    assert decision.steps[-1][:2] == ("open task", "left as it is")
+    assert str(OPEN.salesforce_id) in decision.steps[-1].detail
+    begun = (OPEN, row(ActivityState.WRITTEN))
+    later = decided(facts(ANNA, in_salesforce=begun), found(ANNA))
+    assert [draft.object for draft in later.drafts] == ["Task"]
+    assert "open task" not in [line.step for line in later.steps]

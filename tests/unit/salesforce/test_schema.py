@@ -34,7 +34,8 @@ def more_objects(start):
 def test_the_schema_holds_what_describe_says():
     """Lengths, rights, picklists and closed statuses come from the org."""
     status = {"ApiName": "Erledigt", "IsClosed": True}
-    still = {"ApiName": "Offen", "IsClosed": False}
+    new = {"ApiName": "Neu", "IsClosed": False, "IsDefault": False}
+    still = {"ApiName": "Offen", "IsClosed": False, "IsDefault": True}
     values = [{"value": "Email", "active": True}, {"value": "Old", "active": False}]
     schema = schema_of(
         described(
@@ -49,7 +50,7 @@ def test_the_schema_holds_what_describe_says():
         *[GONE] * 3,
         described(createable=False),
         *more_objects(7),
-        Part(200, {"records": [still, status, 7]}),
+        Part(200, {"records": [new, still, status, 7]}),
     )
     assert schema.length("Task", "Subject") == 80
     assert schema.length("Task", "TaskWhoIds") is None
@@ -63,6 +64,7 @@ def test_the_schema_holds_what_describe_says():
     assert not schema.has_email_message
     assert not schema.has("Lead")
     assert schema.closed_statuses == ("Erledigt",)
+    assert schema.open_statuses == ("Offen", "Neu")
     assert schema.key_prefixes == {"Task": "00T"}
 
 
