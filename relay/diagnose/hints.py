@@ -58,13 +58,16 @@ async def _hint_for_message(store: Store, row: Mapping[str, Any]) -> str:
     if state == State.UNMATCHED and reason == "no_recipient":
         return (
             "put the customer in To or Cc, and send the mail again: the relay looks "
-            "for nobody else, so that a retry cannot help"
+            "for nobody else, so that a retry cannot help; or name the record: "
+            f"relay unmatched resolve {id_} RECORD"
         )
     if state == State.SKIPPED and reason in DEFAULT_RULES:
         change = f"relay settings set automatic.{reason} log"
         return f"to log such mail: {change}; then: relay retry {id_}"
     plain: dict[str, str] = {
-        State.UNMATCHED: f"once one of its people is in Salesforce: relay retry {id_}",
+        State.UNMATCHED: "it is logged by itself once one of its people is in "
+        f"Salesforce; to see who may be meant: relay unmatched show {id_}; to name "
+        f"the record: relay unmatched resolve {id_} RECORD",
         State.DEAD: "the last step below says why; once that is mended: "
         f"relay retry {id_}; or give it up: relay discard {id_}",
         State.HELD: f"to let it be logged: relay release {id_}",

@@ -249,7 +249,7 @@ def test_an_unmatched_mail_names_the_next_step(relay: Any, ada: Any) -> None:
     (id_,) = relay.put("One")
     assert "while relay serve runs" in relay("show", id_).stdout
     _settle(relay, id_, Event.NO_MATCH, "no_match")
-    mend = f"once one of its people is in Salesforce: relay retry {id_}"
+    mend = f"to name the record: relay unmatched resolve {id_} RECORD"
     assert mend in relay("show", id_).stdout
     relay("retry", id_)
 

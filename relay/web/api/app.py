@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import APIRouter, FastAPI, Security
+from fastapi import APIRouter, Depends, FastAPI, Security
 from fastapi.security import HTTPBearer
+from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 
 from relay import __version__
@@ -13,15 +14,15 @@ from relay.web.api import models
 from relay.web.api.gate import Gate
 from relay.web.api.mails import mails_router
 from relay.web.api.people import addresses_router, exclusions_router, users_router
-from relay.web.api.problems import TYPE, install
+from relay.web.api.problems import TYPE, Problem, install
 from relay.web.api.rules import rules_router
 from relay.web.api.unmatched import unmatched_router
 from relay.web.api.wire import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from starlette.requests import Request
+    from fastapi.dependencies.models import Dependant
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -53,6 +54,26 @@ the `cursor` of the next page. What is edited has an `ETag`, and its change name
 first answer and does nothing. See docs/api.md."""
 
 
+def known_parameters(request: Request) -> None:
+    """Refuse a query parameter that the route does not know: it may be misspelt.
+
+    Raises:
+        Problem: 422; names it, and those that the route knows.
+    """
+    known = sorted(set(_parameters(request.scope["route"].dependant)))
+    if unknown := sorted(set(request.query_params) - set(known)):
+        detail = f"{', '.join(unknown)}: no such parameter here"
+        hint = f"write one of {', '.join(known)}" if known else "leave it out"
+        raise Problem(422, "invalid", detail, hint)
+
+
+def _parameters(of: Dependant) -> Iterator[str]:
+    """Yield the names of the query parameters of a route."""
+    yield from (field.alias for field in of.query_params)
+    for one in of.dependencies:
+        yield from _parameters(one)
+
+
 def create_api(
     context: Context, submit: Callable[[Request, Caller], Awaitable[Response]]
 ) -> ASGIApp:
@@ -82,7 +103,9 @@ def create_api(
         auto_error=False, scheme_name="token", description="relay token add NAME"
     )
     every = APIRouter(
-        prefix="/api/v1", responses=responses, dependencies=[Security(token)]
+        prefix="/api/v1",
+        responses=responses,
+        dependencies=[Security(token), Depends(known_parameters)],
     )
     for router in (
         users_router(context),

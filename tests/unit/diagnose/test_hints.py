@@ -141,7 +141,10 @@ class Pauses:
             },
             "relay user set ada@c.example --salesforce-id ID",
         ),
-        ({"state": "unmatched", "reason": "no_match"}, "relay retry 1"),
+        (
+            {"state": "unmatched", "reason": "no_match"},
+            "relay unmatched resolve 1 RECORD",
+        ),
     ],
 )
 async def test_each_state_that_waits_says_what_helps(
