@@ -114,7 +114,7 @@ async def site(tmp_path):
     pages = ReleasePages(made.links, store, lambda: made.people)
     server = WebServer(
         HostPort("127.0.0.1", 0),
-        Settings().smtp,
+        Settings(),
         store,
         None,  # no mail comes in
         clock,

@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from relay.config import HostPort, SMTPSettings, StoreSettings
+from relay.config import HostPort, Settings, StoreSettings
 from relay.core.authentication import Authentication, DMARCCheck, Result
 from relay.core.directory import Role
 from relay.intake import Intake
@@ -43,11 +43,11 @@ async def post(tmp_path):
     secret = hashlib.sha256(b"secret").hexdigest()
     await store.credentials.add_api_token("crm", secret, user.id, "test")
     people = await store.directory.load()
-    smtp = SMTPSettings(domains=("in.example",))
+    loaded = Settings(smtp={"domains": ("in.example",)})
 
     async def post(ask=None, **changes):
         intake = Intake(
-            smtp,
+            loaded.smtp,
             store,
             clock,
             directory=lambda: people,
@@ -56,7 +56,7 @@ async def post(tmp_path):
             reply_line=reply_line,
             senders=senders(store, lambda: people, changes, ask, clock),
         )
-        server = WebServer(HostPort("127.0.0.1", 0), smtp, store, intake, clock)
+        server = WebServer(HostPort("127.0.0.1", 0), loaded, store, intake, clock)
         await server.start()
 
         def work():

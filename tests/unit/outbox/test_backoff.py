@@ -171,7 +171,7 @@ def test_looks_for_a_record_come_less_and_less_often() -> None:
 @pytest.fixture
 def pipeline() -> Iterator[Pipeline]:
     """Return a pipeline of which nothing but the end of an attempt is used."""
-    unused = SimpleNamespace(remembered=None)
+    unused = SimpleNamespace(remembered=None, mails=SimpleNamespace(threads=None))
     with ThreadPoolExecutor(1) as executor:
         backoff = Backoff(SETTINGS.worker, random.Random(1))
         owner = LeaseOwner("host", "boot", 1, "1")
