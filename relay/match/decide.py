@@ -446,7 +446,7 @@ def decide(
     )
     decision = replace(decision, steps=(*decision.steps, *lines))
     owners = owners_of(question.users, answers.users)
-    rep = rep_of(question, answers.users)
+    rep = _rep(owners)
     found = readable_records(answers.found, rep)
     match = choose(question.people, found, context.match, rep=rep)
     match = with_resolved(match, mail.resolved, found)
@@ -820,7 +820,10 @@ def rep_of(question: Question, found: Sequence[SalesforceUser]) -> str:
 
     Empty where no copy has one; the mail waits then.
     """
-    owners = owners_of(question.users, found)
+    return _rep(owners_of(question.users, found))
+
+
+def _rep(owners: Sequence[tuple[User, Owner]]) -> str:
     return owners[0][1].salesforce_id if owners else ""
 
 

@@ -192,7 +192,6 @@ class Decisions:
         if not wanted or self._threads is None:
             return asked
         logged = await self._threads(wanted)
-
         return [(mail, with_earlier(question, logged)) for mail, question in asked]
 
     async def _readable(
