@@ -9,13 +9,6 @@ Asking Salesforce is left to `relay.salesforce`, the fields of records to
 
 from relay.match.choose import Opportunities, Several, choose, missing, records_of
 from relay.match.decide import (
-    Answers,
-    Context,
-    Decision,
-    MailFacts,
-    Question,
-    Redraft,
-    Rules,
     ask,
     decide,
     drafts,
@@ -26,6 +19,15 @@ from relay.match.decide import (
     trace_of,
     waiting_for_user,
     with_earlier,
+)
+from relay.match.facts import (
+    Answers,
+    Context,
+    Decision,
+    MailFacts,
+    Question,
+    Redraft,
+    Rules,
     with_stored,
 )
 from relay.match.logged import Logged, direction, part_of, to_log

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from relay.core.directory import User
     from relay.core.model import Email, Forward, Mailbox
-    from relay.match.decide import Context
+    from relay.match.facts import Context
 
 INLINE: Final = "inline"
 ATTACHED: Final = "attached"
