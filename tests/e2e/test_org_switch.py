@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fakes.children import listening
 from tests.fakes.processes import free_port, mail_to, wait_for
 
 if TYPE_CHECKING:
@@ -29,10 +30,13 @@ def shows(place: str, line: str) -> None:
 
 def test_the_switch_of_the_org(idle: RelayProcess, sandbox: SandboxProcess) -> None:
     """Off: refused for good, postmaster accepted; on: logged again."""
-    relay, place = idle, f"127.0.0.1:{free_port()}"
+    relay, port = idle, free_port()
+    place = f"127.0.0.1:{port}"
     relay.set(telemetry__listen=place)
     ada = relay.add_user("Ada Rep", "ada@corp.example")
     relay.start()
+    # Mail is taken as soon as it can be; the metrics may come a moment later.
+    wait_for(lambda: listening(port), message="the health listener")
     shows(place, "\nrelay_logging_on 1.0")
     sandbox.person("Contact", "kim@customer.example")
     relay.run("deactivate")
