@@ -143,8 +143,8 @@ UV_COMPILE = $(BIN)/python -m uv pip compile --quiet --universal --generate-hash
 
 lock: $(VENV)/.made
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(PIP) install uv
-	$(UV_COMPILE) pyproject.toml --extra postgres --extra fast -o requirements/runtime.txt
-	$(UV_COMPILE) pyproject.toml --extra postgres --extra fast --group dev \
+	$(UV_COMPILE) pyproject.toml --extra postgres --extra oidc --extra fast -o requirements/runtime.txt
+	$(UV_COMPILE) pyproject.toml --extra postgres --extra oidc --extra fast --group dev \
 	  -c requirements/runtime.txt -o requirements/dev.txt
 	echo 'setuptools>=77' | $(UV_COMPILE) - -c requirements/dev.txt -o requirements/build.txt
 

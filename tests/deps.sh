@@ -21,6 +21,7 @@ mutt|command -v mutt|mutt libsasl2-modules
 openssl|command -v openssl|openssl
 node|command -v node|nodejs
 npm|command -v npm|npm
+Chromium|command -v chromium|chromium fonts-dejavu-core
 END
 }
 
