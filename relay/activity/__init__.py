@@ -25,6 +25,7 @@ from relay.activity.extras import (
     key_fields,
     record_types,
 )
+from relay.activity.subject import is_reply, preview, subject_of_reminder
 from relay.activity.text import cut, units
 
 __all__ = [
@@ -39,12 +40,15 @@ __all__ = [
     "colleagues",
     "cut",
     "draft",
+    "is_reply",
     "key_fields",
     "message_identifier",
     "named",
     "open_task",
     "plan_files",
+    "preview",
     "record_types",
+    "subject_of_reminder",
     "units",
     "without_secrets",
 ]

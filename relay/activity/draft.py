@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from relay.activity.extras import NO_EXTRAS, Extras
 from relay.activity.note import html_with_note, with_note
+from relay.activity.subject import NO_SUBJECT, subject_of, type_word
 from relay.activity.text import LENGTHS, cut, cut_html, one_line, units
 from relay.core import template
 from relay.core.addresses import address_key, ascii_domain, domain_of
@@ -42,7 +43,6 @@ MAX_RELATIONS: Final = 50
 (Object Reference, "TaskRelation"); further people get Tasks of their own."""
 
 COMPLETED: Final = "Completed"
-NO_SUBJECT: Final = "(no subject)"
 _NEVER: Final = frozenset({("EmailMessage", "Headers")})
 """Fields that Salesforce takes for incoming mail only (Object Reference)."""
 _MAX_HEADER_LINE: Final = 1000
@@ -192,6 +192,7 @@ class _Drafter:
         self._colleagues = extras.colleagues
         self._extras = extras
         self._subject = one_line(email.subject) or NO_SUBJECT
+        self._title = subject_of(email, extras.subject)
         self._body: str | None = None
 
     # ------------------------------------------------------------ EmailMessage
@@ -258,7 +259,7 @@ class _Drafter:
                 self._org.length("EmailMessage", "MessageIdentifier"),
             ),
             "ThreadIdentifier": self._thread(),
-            "Subject": self._fit("EmailMessage", "Subject", self._subject),
+            "Subject": self._fit("EmailMessage", "Subject", self._title),
             "TextBody": self._fit("EmailMessage", "TextBody", with_note(email)),
             "HtmlBody": cut_html(
                 html_with_note(email), self._length("EmailMessage", "HtmlBody")
@@ -375,8 +376,11 @@ class _Drafter:
     def _task_fields(self, slot: str) -> dict[str, Json]:
         """Return what every Task of the mail has."""
         return {
-            "Subject": self._fit("Task", "Subject", self._subject),
+            "Subject": self._fit("Task", "Subject", self._title),
             "TaskSubtype": "Email",
+            "Type": (
+                type_word(self._email, self._org) if self._extras.task_type else None
+            ),
             "ActivityDate": self._day(),
             "OwnerId": self._extras.task_owner or self._owner.salesforce_id,
             "Description": self._description(activity_key(self._mail_key, slot)),

@@ -50,6 +50,8 @@ class Extras:
         left_out: (object, field) that Salesforce refused although describe allows
             them.
         task_owner: Owner of Tasks in the place of a rep whose user cannot own any.
+        subject: Template of the subject (`relay.core.subjects`); empty: the mail's own.
+        task_type: Set Task.Type where the org has the word for it.
         subject_alone: Write no lines of the header into a Description, and no addresses
             of people without a record.
     """
@@ -60,6 +62,8 @@ class Extras:
     fields: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     left_out: frozenset[tuple[str, str]] = frozenset()
     task_owner: str = ""
+    subject: str = ""
+    task_type: bool = False
     subject_alone: bool = False
 
 

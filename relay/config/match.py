@@ -19,6 +19,7 @@ from relay.config.values import (
     Text,
     mistake,
 )
+from relay.core import subjects
 from relay.core.match_rules import FIELD, condition_problem, read_field_rule
 
 AUTO: Final = "auto"
@@ -89,6 +90,12 @@ def _none_is_empty(value: object) -> object:
     return value
 
 
+def _subject(value: str) -> str:
+    if wrong := subjects.problem(value):
+        raise mistake(*wrong)
+    return " ".join(value.split())
+
+
 def _condition(value: str) -> str:
     text = value.strip()
     if problem := condition_problem(text):
@@ -104,6 +111,7 @@ EmailFields = Annotated[
 Rule = Annotated[str, AfterValidator(_field_rule)]
 AccountWay = Annotated[str, AfterValidator(_account_way)]
 Condition = Annotated[str, AfterValidator(_condition)]
+Subject = Annotated[str, Field(max_length=1000), AfterValidator(_subject)]
 
 
 class MatchSettings(Section):
@@ -262,6 +270,28 @@ class MatchSettings(Section):
         description="How much is logged of mail with some customers, a list of "
         "ADDRESS-OR-DOMAIN: MODE. Of several that fit a mail the one holds that lets "
         "the least through.",
+    )
+    kinds: Annotated[
+        tuple[Literal["mails", "replies", "reminders"], ...],
+        BeforeValidator(_none_is_empty),
+    ] = Field(
+        default=("mails", "replies", "reminders"),
+        description="What is logged, a list: mails, replies (received answers to "
+        "earlier mail; with Salesforce's API alone), and reminders (open reminder "
+        "tasks of users who sync them). Empty or none: nothing.",
+    )
+    subject: Subject = Field(
+        default="",
+        description="Subject of what is logged: free text with fields, such as "
+        '"[Sales] {{activity_subject}}"; replies then read "Reply: " and their '
+        "subject. Fields: "
+        + ", ".join(subjects.FIELDS)
+        + ". Empty: the subject of the mail.",
+    )
+    task_type: Flag = Field(
+        default=True,
+        description="Set Task.Type to Email or Reply, if the picklist of the org has "
+        "that very word and no default.",
     )
     forward_note: Literal["above", "leave_out"] = Field(
         default="above",

@@ -64,6 +64,8 @@ class FieldInfo:
     """Objects that a reference may point to."""
     is_name: bool = False
     """The records of its object are called by it."""
+    default: str = ""
+    """The value of a picklist that a record gets where none is set; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,8 @@ NOTHING_FOUND: Final = Found({}, {})
 LOGGED: Final = Verdict(Event.LOGGED)
 NO_RECORD: Final = "no_record"
 """The reason of a mail of which nobody has a record."""
+KIND_NOT_LOGGED: Final = "kind_not_logged"
+"""The reason of a mail of a kind that is not logged."""
 SHOWN: Final = 50
 """Addresses that are named in the reason of a mail that matches nobody."""
 UNTRIED: Final = (
@@ -93,7 +95,11 @@ def ask(mail: MailFacts, context: Context) -> Question:
     rules = context.rules
     verdict = None
     if not mail.begun:
-        verdict = automatic_mail(mail, context) or confidential_mail(mail, context)
+        verdict = (
+            automatic_mail(mail, context)
+            or confidential_mail(mail, context)
+            or kind_left_out(mail, context)
+        )
     if verdict:
         count = len(mail.users)
         return Question((), (), (verdict,) * count, ((rule_line(verdict),),) * count)
@@ -307,6 +313,14 @@ def confidential_mail(mail: MailFacts, context: Context) -> Verdict | None:
     )
 
 
+def kind_left_out(mail: MailFacts, context: Context) -> Verdict | None:
+    """Skip a mail of a kind that an admin does not want logged (D10, D14)."""
+    kind = "replies" if activity.is_reply(mail.email) else "mails"
+    if kind in context.match.kinds:
+        return None
+    return Verdict(Event.RULED_OUT, KIND_NOT_LOGGED, f"match.kinds is without {kind}")
+
+
 def tags_of(mail: MailFacts, context: Context) -> Tags:
     """Return the records that a mail names in its subject and its text.
 
@@ -485,6 +499,8 @@ def extras_of(
         fields=rules.records.fields,
         left_out=refused.left_out if refused else frozenset(),
         task_owner=refused.task_owner if refused else "",
+        subject=context.match.subject,
+        task_type=context.match.task_type,
         subject_alone=mode is BodyMode.SUBJECT,
     )
 

@@ -274,6 +274,14 @@ def _field(item: dict[str, Any]) -> FieldInfo:
             each for each in item.get("referenceTo") or () if isinstance(each, str)
         ),
         is_name=flag("nameField"),
+        default=next(
+            (
+                str(value.get("value"))
+                for value in (values if isinstance(values, list) else [])
+                if isinstance(value, dict) and value.get("defaultValue") is True
+            ),
+            "",
+        ),
     )
 
 

@@ -71,3 +71,19 @@ def test_without_an_org_nothing_is_asked(relay: Any) -> None:
     """A relay that is set up before its org takes what it is given."""
     relay("settings", "set", "match.several", "most_activity")
     assert _several(relay) == "most_activity"
+
+
+def test_a_template_with_an_unknown_field_is_refused(relay: Any) -> None:
+    """The line names those that there are; a good one holds at once, and none again."""
+    key = "match.subject"
+    said = relay.error("settings", "set", key, "[x] {{activity_sbject}}", status=2)
+    assert "no field {{activity_sbject}}" in said
+    assert "activity_subject, sales_campaign_name" in said
+    relay("settings", "set", key, "[x] {{Activity_subject}}")
+    shown = relay("settings", "get", key).stdout
+    assert shown.strip() == "[x] {{Activity_subject}}"
+    relay("settings", "set", key, "")
+    relay("settings", "set", "match.kinds", "mails,replies")
+    assert relay("settings", "get", "match.kinds").stdout.split() != []
+    said = relay.error("settings", "set", "match.kinds", "calls", status=2)
+    assert "match.kinds" in said

@@ -59,6 +59,9 @@ class Org:
         """Return a length where the test sets one."""
         return self.lengths.get(f"{sobject}.{field}")
 
+    def field(self, sobject: str, name: str) -> None:
+        """Say that no field is known."""
+
     def createable(self, sobject: str, field: str) -> bool:
         """Say whether the field is visible."""
         return f"{sobject}.{field}" not in self.hidden

@@ -693,3 +693,38 @@ def test_a_mail_with_an_open_task_is_logged_whole() -> None:
     later = decided(facts(ANNA, in_salesforce=begun), found(ANNA))
     assert [draft.object for draft in later.drafts] == ["Task"]
     assert "open task" not in [line.step for line in later.steps]
+
+
+@pytest.mark.parametrize("kinds", [("replies", "reminders"), ()])
+def test_a_kind_that_is_left_out_is_skipped(kinds: tuple[str, ...]) -> None:
+    """D14: with its reason, and no look-up; a mail that is logged stays logged."""
+    mail = facts(ANNA)
+    where = context(match=MatchSettings(kinds=kinds))  # type: ignore[arg-type]
+    question = ask(mail, where)
+    (verdict,) = question.verdicts
+    assert verdict is not None
+    assert (verdict.event, verdict.reason) == (Event.RULED_OUT, "kind_not_logged")
+    assert not question.asks
+    begun = replace(mail, in_salesforce=(row(ActivityState.WRITTEN),))
+    assert ask(begun, where).verdicts == (None,)
+
+
+def test_replies_are_a_kind_of_their_own() -> None:
+    """D10: a received answer is logged only with `replies`."""
+    mail = facts(ANNA)
+    answer = replace(mail.email, incoming=True, in_reply_to=("<a@b>",))
+    mail = replace(mail, email=answer)
+    without = context(match=MatchSettings(kinds=("mails",)))
+    (verdict,) = ask(mail, without).verdicts
+    assert verdict is not None
+    assert verdict.detail == "match.kinds is without replies"
+    alone = context(match=MatchSettings(kinds=("replies",)))
+    assert decided(mail, found(ANNA), alone).verdict.event is Event.LOGGED
+
+
+def test_the_template_of_the_store_shapes_the_subject() -> None:
+    """What an admin sets while the relay runs holds for the next mail."""
+    where = context(match=MatchSettings(subject="[x] {{ACTIVITY_SUBJECT}}"))
+    mail = facts(ANNA)
+    (task,) = decided(mail, found(ANNA), where, mode=Mode.TASK).drafts
+    assert task.fields["Subject"] == f"[x] {mail.email.subject}"

@@ -37,11 +37,13 @@ def test_the_schema_holds_what_describe_says():
     new = {"ApiName": "Neu", "IsClosed": False, "IsDefault": False}
     still = {"ApiName": "Offen", "IsClosed": False, "IsDefault": True}
     values = [{"value": "Email", "active": True}, {"value": "Old", "active": False}]
+    kinds = [{"value": "Call", "defaultValue": True}, {"value": "Email"}]
     schema = schema_of(
         described(
             field("Subject", createable=True),
             field("TaskWhoIds", createable=True, length=0),
             field("TaskSubtype", picklistValues=values),
+            field("Type", picklistValues=kinds),
             {"name": 7},
             keyPrefix="00T",
         ),
@@ -59,6 +61,8 @@ def test_the_schema_holds_what_describe_says():
     assert not schema.createable("Task", "TaskSubtype")
     assert not schema.createable("EmailMessage", "Subject")
     assert schema.field("Task", "TaskSubtype").values == ("Email",)
+    assert schema.field("Task", "TaskSubtype").default == ""
+    assert schema.field("Task", "Type").default == "Call"
     assert schema.shared_activities
     assert schema.person_accounts
     assert not schema.has_email_message
