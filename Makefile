@@ -7,14 +7,14 @@ ARGS   ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 WHEEL  := build/wheel-run
-SOURCES = $(shell find relay -name '*.py' -o -name '*.tsv' -o -name '*.mako')
+SOURCES = $(shell find relay -type f ! -path '*/__pycache__/*')
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 PYTEST := $(BIN)/python -m pytest
 
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test mutants check test-all coverage lock deps example clean
+.PHONY: help install demo test mutants check test-all coverage lock deps example manifest clean
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo 'make coverage   make test with a report of what no test reaches; fails below its floors'
 	@echo 'make deps       system programs that some tests use (PostgreSQL, swaks, …)'
 	@echo 'make example    write config.example.toml from the code'
+	@echo 'make manifest   write the checksums of the files that pages load'
 	@echo 'make lock       write requirements/*.txt anew from pyproject.toml'
 	@echo 'make clean      remove everything that make made'
 
@@ -132,6 +133,9 @@ coverage: $(VENV)/.dev $(VENV)/.deps
 example: $(VENV)/.runtime
 	$(BIN)/python -m relay.config > config.example.toml.new
 	mv config.example.toml.new config.example.toml
+
+manifest:
+	cd relay/web/assets && sha256sum $$(ls | grep -v MANIFEST) > MANIFEST
 
 # ------------------------------------------------------------------ upkeep
 

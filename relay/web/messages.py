@@ -88,17 +88,23 @@ def create_app(
     # Here, since a process that takes no HTTP needs none of it.
     from relay.web.api.app import APIRoute, create_api  # noqa: PLC0415
     from relay.web.api.wire import Context  # noqa: PLC0415
+    from relay.web.pages.app import create_pages, page_paths  # noqa: PLC0415
+    from relay.web.pages.context import Context as PageContext  # noqa: PLC0415
 
     door = MailDoor(settings.smtp, store, intake, clock)
     api = create_api(Context(store, settings, clock), door.submit)
-    return Starlette(
+    console = create_pages(PageContext(store, settings, clock))
+    app = Starlette(
         routes=[
             Route("/messages", door.post, methods=["POST"]),
             APIRoute(api),
             *pages,
+            *console,
         ],
         exception_handlers={Problem: _problem, HTTPException: _http},
     )
+    app.state.page_paths = page_paths(console)
+    return app
 
 
 class MailDoor:

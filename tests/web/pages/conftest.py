@@ -1,0 +1,90 @@
+"""The pages over a real store, asked as one person or another, without a browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+
+from relay.config import load
+from relay.core.access import OF_ROLE, Caller
+from relay.core.clock import SystemClock
+from relay.core.directory import Role, User
+from relay.store import Store
+from relay.web.pages.app import create_pages, page_paths
+from relay.web.pages.context import Context
+from relay.web.pages.render import HEADERS
+from tests.cli.conftest import CONFIG
+
+
+def person(name: str, role: Role, number: int = 1, **more: Any) -> Caller:
+    """Return somebody who is signed in."""
+    values = {
+        "id": number,
+        "name": name,
+        "email": f"{name.lower()}@corp.example",
+        "role": role,
+        "active": True,
+        "salesforce_id": None,
+        "relay_token": "log-" + "a" * 20,
+    }
+    user = User(**(values | more))
+    return Caller(f"web:{user.email}", OF_ROLE[role], user)
+
+
+class Console:
+    """The pages of one relay."""
+
+    def __init__(self, store: Store, settings: Any) -> None:
+        self.store = store
+        self.settings = settings
+        self.clock = SystemClock()
+        routes = create_pages(Context(store, settings, self.clock))
+        self.app = Starlette(routes=routes)
+        self.app.state.page_paths = page_paths(routes)
+        self._caller: Caller | None = None
+        self._client = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self._as_caller),
+            base_url="http://relay.test",
+        )
+
+    async def _as_caller(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._caller is not None:
+            scope.setdefault("state", {})["caller"] = self._caller
+        await self.app(scope, receive, send)
+
+    async def get(self, path: str, who: Caller | None = None, **more: Any) -> Any:
+        """Ask for a page; every one has the headers of all pages."""
+        return await self._ask("GET", path, who, **more)
+
+    async def post(self, path: str, who: Caller | None = None, **more: Any) -> Any:
+        """Send a form."""
+        return await self._ask("POST", path, who, **more)
+
+    async def _ask(
+        self, method: str, path: str, who: Caller | None, **more: Any
+    ) -> Any:
+        self._caller = who
+        answer = await self._client.request(method, path, **more)
+        if not path.startswith("/assets/") and answer.status_code < 500:
+            for name, value in HEADERS.items():
+                assert answer.headers[name] == value, (path, name)
+        return answer
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+@pytest.fixture
+async def console(tmp_path):
+    """Pages over an empty store."""
+    config = tmp_path / "relay.toml"
+    config.write_text(CONFIG.format(folder=tmp_path), "utf-8")
+    settings = load(config, {})
+    store = await Store.open(settings.store, SystemClock())
+    made = Console(store, settings)
+    yield made
+    await made.close()
+    await store.close()
