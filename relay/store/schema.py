@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0012"
+HEAD: Final = "0013"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -650,4 +650,76 @@ made_records: Final = Table(
     Column("error", Text, nullable=False, server_default=_EMPTY),
     Column("actor", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+)
+
+# ------------------------------------------------------------------ reminders
+
+reminders: Final = Table(
+    "reminders",
+    metadata,
+    Column("id", String(26), primary_key=True),
+    Column("owner_id", _Serial, ForeignKey("users.id"), nullable=False),
+    Column("assignee_id", _Serial, ForeignKey("users.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    # A day as 2026-12-01, which sorts; null: none.
+    Column("due", String(10)),
+    Column("priority", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    # A Salesforce id or an address key; empty: nobody.
+    Column("person", Text, nullable=False),
+    Column("record", String(18), nullable=False),
+    # No foreign key: a reminder outlives its message.
+    Column("message_id", String(26)),
+    # What made it, where that may be tried again; null: a person.
+    Column("origin", Text, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    # Set: a tombstone.
+    Column("removed_at", BigInteger),
+    Index(None, "assignee_id", "status", "due"),
+    Index(None, "owner_id"),
+    Index(
+        "ix_reminders_message_id",
+        "message_id",
+        sqlite_where=text("message_id IS NOT NULL"),
+        postgresql_where=text("message_id IS NOT NULL"),
+    ),
+)
+
+reminder_changes: Final = Table(
+    "reminder_changes",
+    metadata,
+    _serial(),
+    Column("reminder_id", String(26), ForeignKey("reminders.id"), nullable=False),
+    # All fields of one edit have the version that it made.
+    Column("version", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("field", String(32), nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    # The version that this edit took back.
+    Column("undoes", BigInteger),
+    UniqueConstraint("reminder_id", "version", "field"),
+)
+
+reminder_feeds: Final = Table(
+    "reminder_feeds",
+    metadata,
+    Column(
+        "user_id",
+        _Serial,
+        ForeignKey("users.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # Of the secret in the URL.
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("used_at", BigInteger),
 )

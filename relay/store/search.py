@@ -259,7 +259,7 @@ def _others(wanted: LogFilter, table: Any) -> list[ColumnElement[bool]]:
         # Not in the relay address: it is a secret that must not be guessed by parts.
         places = [c.subject, c.header_from, c.mail_from, *to]
         small = text.lower()
-        fits = (_has(place, small) for place in places)
+        fits = (has_text(place, small) for place in places)
         found.append(or_(*fits))
     if wanted.causes:
         # The verdict is compact JSON.
@@ -291,7 +291,7 @@ def _small(column: Any, text: str) -> Any:
     return func.lower(column) if text.isascii() else _Lower(column)
 
 
-def _has(column: Any, small: str) -> ColumnElement[bool]:
+def has_text(column: Any, small: str) -> ColumnElement[bool]:
     """Say whether a text in small letters stands in a column."""
     found: ColumnElement[bool] = _small(column, small).contains(small, autoescape=True)
     return found
@@ -306,7 +306,7 @@ def _stands(column: Any, part: str, whole: str) -> ColumnElement[bool]:
     for mark in "<>,;":
         words = func.replace(words, mark, " ")
     words = literal(" ").concat(_small(words, part)).concat(" ")
-    return and_(_has(column, part), words.contains(whole, autoescape=True))
+    return and_(has_text(column, part), words.contains(whole, autoescape=True))
 
 
 def _spellings(address: str) -> set[str]:
