@@ -27,7 +27,7 @@ from relay.cli.entry import (
     settings,
 )
 from relay.cli.output import json_option, print_json, table, when
-from relay.console.people import accepted
+from relay.console.people import accept, accepted, against
 from relay.core.directory import Source
 from relay.core.errors import ConfigError
 
@@ -75,11 +75,12 @@ def add_address(who: str, pattern: str, delegate: str | None, *, yes: bool) -> N
     async def job() -> str:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
-            directory = loaded.directory(await store.directory.load())
-            if pattern not in directory.accepted.get(found.id, ()):
-                confirmed(pattern, directory, found.id, yes=yes)
-            new = await store.directory.add_address(
-                found.id, pattern, actor(), delegate=delegate or ""
+            concerns = await against(store, loaded, pattern, found.id)
+            confirmed(concerns, pattern, yes=yes)
+            new = await accept(
+                *(store, loaded, found.id, pattern, actor()),
+                delegate=delegate or "",
+                confirmed=True,
             )
             by = f" (sent by {delegate})" if delegate else ""
             already = "" if new else " already"

@@ -7,27 +7,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relay.admin.concerns import concerns
 from relay.cli.entry import Failure
 from relay.cli.output import clean
 
 if TYPE_CHECKING:
-    from relay.core.directory import Directory
+    from collections.abc import Sequence
+
+    from relay.admin.concerns import Concern
 
 yes_option = click.option(
     "--yes", is_flag=True, help="Do it although something speaks against it."
 )
 
 
-def confirmed(
-    key: str, directory: Directory, user_id: int | None, *, yes: bool
-) -> None:
+def confirmed(against: Sequence[Concern], key: str, *, yes: bool) -> None:
     """Show what speaks against an address, and go on if the admin confirms it.
 
     Raises:
         Failure: Nobody confirmed it; nothing is to be changed.
     """
-    against = concerns(key, directory, user_id)
     if not against:
         return
     text = "; ".join(clean(one.text) for one in against)

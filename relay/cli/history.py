@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,6 +15,9 @@ from relay.cli.entry import (
 )
 from relay.cli.filters import TIMES, time_option
 from relay.cli.output import json_option, print_json, table, when
+from relay.console.history import action_words, value_words
+from relay.console.history import undo as take_back
+from relay.core.access import at_shell
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -94,10 +96,10 @@ def history(
                 row["id"],
                 when(row["at"]),
                 row["actor"],
-                _change(row),
+                action_words(row),
                 row["user"],
-                _text(row["before"]),
-                _text(row["after"]),
+                value_words(row["before"]),
+                value_words(row["after"]),
             )
             for row in rows
         ),
@@ -112,37 +114,10 @@ def _undo(number: int, *, as_json: bool) -> None:
 
     async def job() -> tuple[str, dict[str, Any]]:
         async with open_store(loaded) as store:
-            said = await store.history.undo(number, actor())
-            (row,) = await store.history.find(limit=1)
-            return said, row
+            return await take_back(store, at_shell(actor()), number)
 
     said, row = run(job())
     if as_json:
         print_json([row])
     else:
         click.echo(f"Change {number} is taken back: {said}.")
-
-
-def _change(row: dict[str, Any]) -> str:
-    """Name the change, and what it took back or was taken back by."""
-    words = [str(row["action"]).replace("_", " ")]
-    if row["undoes"] is not None:
-        words.append(f"(takes {row['undoes']} back)")
-    if row["undone_by"] is not None:
-        words.append(f"(taken back by {row['undone_by']})")
-    return " ".join(words)
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        said = {name: _text(one) for name, one in value.items()}
-        return ", ".join(f"{name}: {one}" for name, one in said.items() if one)
-    if isinstance(value, list):
-        return ", ".join(
-            f"({_text(one)})" if isinstance(one, dict) else _text(one) for one in value
-        )
-    return json.dumps(value)

@@ -25,6 +25,10 @@ from relay.cli.entry import (
     whole_id,
 )
 from relay.cli.output import clean, facts, json_option, print_json, table, when
+from relay.console import unmatched as unmatched_mail
+from relay.console.salesforce import need_org, open_org
+from relay.core.access import at_shell
+from relay.core.clock import SystemClock
 from relay.core.ids import record_id
 
 if TYPE_CHECKING:
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from relay.core.unmatched import Scored, UnmatchedFilter, UnmatchedMessage
     from relay.salesforce import Org
     from relay.store import Store
-    from relay.unmatched import Entry
+    from relay.unmatched import Created, Entry, Resolved
 
 FC = TypeVar("FC", bound="Callable[..., Any] | click.Command")
 
@@ -52,27 +56,9 @@ def unmatched() -> None:
 
 
 @asynccontextmanager
-async def open_org(loaded: Settings) -> AsyncIterator[Org | None]:
-    """Start the org and close it; None where no Salesforce is set."""
-    from relay.core.clock import SystemClock  # noqa: PLC0415
-    from relay.salesforce import Org  # noqa: PLC0415 - the HTTP library is slow
-
-    if loaded.salesforce.instance_url is None:
-        yield None
-        return
-    org = Org(loaded.salesforce, SystemClock())
-    await org.start()
-    try:
-        yield org
-    finally:
-        await org.close()
-
-
-@asynccontextmanager
 async def _need_org(loaded: Settings) -> AsyncIterator[Org]:
     loaded.require_salesforce()
-    async with open_org(loaded) as org:
-        assert org is not None  # noqa: S101 - the settings have one
+    async with need_org(loaded) as org:
         yield org
 
 
@@ -140,14 +126,10 @@ async def _chosen(
     if bool(ids) == by_filter:
         problem = "give either message ids or filters, such as --domain"
         raise click.UsageError(problem)
+    who = at_shell(actor())
     if ids:
         wanted = [(await whole_id(store, one))[0] for one in ids]
-        messages = await store.unmatched.get(wanted)
-        missing = sorted(set(wanted) - {one.id for one in messages})
-        if missing:
-            row = await store.log.show(missing[0])
-            raise Failure(f"{missing[0]} is {row['state']}, not unmatched")
-        return messages
+        return await unmatched_mail.named(store, who, wanted)
     messages = await store.unmatched.find(await _filter(store, given))
     if not messages:
         raise Failure("no unmatched message fits; relay unmatched list shows all")
@@ -337,14 +319,13 @@ def resolve_unmatched(
             "that of a record, of 15 or 18 characters; case counts"
         )
         raise click.UsageError(problem)
-    from relay.unmatched import Resolved, resolve  # noqa: PLC0415 - heavy libraries
 
     async def job() -> Resolved:
         async with open_store(loaded) as store, _need_org(loaded) as org:
             messages = await _chosen(store, ids, given, "resolve", yes=yes)
-            wanted = [one.id for one in messages]
-            return await resolve(
-                *(store, org, wanted, records, actor()),
+            return await unmatched_mail.resolve(
+                *(store, org, at_shell(actor()), [one.id for one in messages]),
+                records,
                 address=person,
                 remember=remember,
             )
@@ -414,24 +395,22 @@ def create_unmatched(
     if sobject is None:
         problem = "say what to make: --lead or --contact"
         raise click.UsageError(problem)
-    from relay.core.clock import SystemClock  # noqa: PLC0415
-    from relay.match import with_stored  # noqa: PLC0415
-    from relay.unmatched import Created, Maker  # noqa: PLC0415 - heavy libraries
 
     async def job() -> list[Created]:
         async with open_store(loaded) as store, _need_org(loaded) as org:
             directory = loaded.directory(await store.directory.load())
-            if not with_stored(loaded.match, directory).unmatched_create:
+            if not unmatched_mail.may_create(loaded, directory):
                 problem = (
                     "match.unmatched_create is false: relay settings set "
                     "match.unmatched_create true"
                 )
                 raise Failure(problem)
             messages = await _chosen(store, ids, given, "make records for", yes=yes)
-            maker = Maker(loaded.salesforce, store, org, SystemClock(), directory)
-            only = person or given["address"]
-            return await maker.create(
-                messages, sobject, actor(), account=account, only=only
+            return await unmatched_mail.create(
+                *(loaded, store, org, at_shell(actor()), messages, sobject),
+                clock=SystemClock(),
+                account=account,
+                only=person or given["address"],
             )
 
     made = run(job())
@@ -478,13 +457,13 @@ def ignore_unmatched(
     """
     loaded = settings()
     only = given["address"] or (f"*@{given['domain']}" if given["domain"] else None)
-    from relay.unmatched import ignore, plan_ignore  # noqa: PLC0415 - heavy libraries
 
     async def job() -> tuple[list[str], list[str]]:
         async with open_store(loaded) as store:
             messages = await _chosen(store, ids, given, "ignore", yes=yes)
-            plan = await plan_ignore(
-                *(store, messages),
+            who = at_shell(actor())
+            plan = await unmatched_mail.plan_ignore(
+                *(store, who, messages),
                 whole_domain=whole_domain,
                 everybody=everybody,
                 only=only,
@@ -493,7 +472,9 @@ def ignore_unmatched(
                 click.echo(f"Note: {clean(concern)}.", err=True)
             if plan.concerns and not yes:
                 _confirm()
-            done = await ignore(store, [one.id for one in messages], plan, actor())
+            done = await unmatched_mail.ignore(
+                store, who, messages, plan, confirmed=True
+            )
             return done, list(dict.fromkeys(pattern for pattern, _ in plan.rules))
 
     done, patterns = run(job())
@@ -548,19 +529,9 @@ def list_remembered(*, as_json: bool) -> None:
     """List addresses that belong to a record because somebody said so."""
     loaded = settings()
 
-    async def job() -> list[dict[str, object]]:
+    async def job() -> list[dict[str, Any]]:
         async with open_store(loaded) as store:
-            return [
-                {
-                    "address": one.key,
-                    "object": one.object,
-                    "id": one.record_id,
-                    "name": one.name,
-                    "added_at": one.added_at,
-                    "added_by": one.added_by,
-                }
-                for one in await store.unmatched.aliases()
-            ]
+            return await unmatched_mail.remembered(store)
 
     rows = run(job())
     if as_json:
@@ -582,11 +553,10 @@ def list_remembered(*, as_json: bool) -> None:
 def forget_remembered(address: str) -> None:
     """Let an address belong to no record any more."""
     loaded = settings()
-    from relay.core.addresses import address_key  # noqa: PLC0415
 
     async def job() -> None:
         async with open_store(loaded) as store:
-            await store.unmatched.forget_alias(address_key(address) or address, actor())
+            await unmatched_mail.forget(store, address, actor())
 
     run(job())
     click.echo(f"{clean(address)} belongs to no record any more.")

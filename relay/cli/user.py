@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -20,11 +20,22 @@ from relay.cli.concerns import confirmed, yes_option
 from relay.cli.credentials import app_password
 from relay.cli.entry import RelayGroup, actor, checked, open_store, run, settings
 from relay.cli.notices import notify
-from relay.cli.output import facts, json_option, print_json, state_style, table, when
-from relay.console.people import UserView, relay_row, users
+from relay.cli.output import (
+    clean,
+    facts,
+    json_option,
+    print_json,
+    state_style,
+    table,
+    when,
+)
+from relay.console.people import UserView, add_user, against, relay_row, users
+from relay.console.people import rotate as rotate_address
 from relay.core.directory import Role
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from relay.config import Settings
     from relay.core.directory import RelayAddress, User
     from relay.core.model import LastMails
@@ -84,14 +95,32 @@ def add(
     async def job() -> User:
         async with open_store(loaded) as store:
             await tell_if_off(store)
-            directory = await store.directory.load()
-            confirmed(email, loaded.directory(directory), None, yes=yes)
-            return await store.directory.add_user(
-                name, email, Role(role), owner, actor(), activate=activate
+            confirmed(await against(store, loaded, email, None), email, yes=yes)
+            added = await add_user(
+                *(store, loaded, actor()),
+                name=name,
+                email=email,
+                role=role,
+                salesforce_id=owner,
+                activate=activate,
+                confirmed=True,
             )
+        await _tell_if_unknown(loaded, added)
+        return added
 
     added = run(job())
     _print_address(loaded, added, f"{name} puts this into BCC", as_json=as_json)
+
+
+async def _tell_if_unknown(loaded: Settings, one: User) -> None:
+    """Say on stderr that Salesforce has no such user: their mail would wait."""
+    if loaded.salesforce.instance_url is None:
+        return
+    from relay.console.salesforce_users import ask  # noqa: PLC0415 - HTTP is slow
+
+    known = await ask(loaded, one)
+    if known.text:
+        click.echo(f"relay: {clean(known.text)}; {clean(known.hint)}", err=True)
 
 
 @user.command("list")
@@ -258,13 +287,12 @@ def rotate(who: str, *, at_once: bool, as_json: bool) -> None:
     """
     loaded = settings()
     loaded.require_domains()
-    days = 0 if at_once else loaded.user.rotation_grace_days
 
     async def job() -> User:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
-            return await store.directory.rotate_address(
-                found.id, timedelta(days=days), actor()
+            return await rotate_address(
+                *(store, loaded, found.id, actor()), at_once=at_once
             )
 
     rotated = run(job())
@@ -360,8 +388,7 @@ def set_email(
     async def job() -> User:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
-            directory = loaded.directory(await store.directory.load())
-            confirmed(email, directory, found.id, yes=yes)
+            confirmed(await against(store, loaded, email, found.id), email, yes=yes)
             return await store.directory.set_email(
                 found.id, email, actor(), keep_old=keep_old
             )

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo, available_timezones
 
-from relay.admin.inputs import relay_address
-from relay.core.errors import NotFound
+from relay.admin.concerns import concerns
+from relay.admin.inputs import (
+    email_address,
+    person_name,
+    relay_address,
+    salesforce_user_id,
+)
+from relay.core.directory import Role, SkipKind
+from relay.core.errors import (
+    Conflict,
+    InvalidInput,
+    NeedsConfirmation,
+    NotAllowed,
+    NotFound,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
+    from relay.admin.concerns import Concern
     from relay.config import Settings
+    from relay.core.access import Caller
     from relay.core.directory import AcceptedAddress, Exclusion, RelayAddress, User
     from relay.core.model import LastMails
     from relay.store import Store
@@ -111,6 +128,189 @@ async def find(store: Store, settings: Settings, ident: str) -> UserView:
     return view(settings, user, last.get(user.id))
 
 
+# ------------------------------------------------------------------ who may see whom
+
+
+def not_yours() -> NotAllowed:
+    """Return the refusal of a rep who asks for what is another's."""
+    hint = "a token of a rep is for the rep's own things"
+    return NotAllowed("this is another user's", hint, word="not_yours")
+
+
+def own(who: Caller, user: User) -> None:
+    """Refuse a rep who names another user.
+
+    Raises:
+        NotAllowed: It is another user; the same for one that there is not.
+    """
+    if who.own_only not in {None, user.id}:
+        raise not_yours()
+
+
+async def find_for(
+    store: Store, settings: Settings, who: Caller, ident: str
+) -> UserView:
+    """Return a user whom the caller may see; see `find`.
+
+    Raises:
+        NotFound: There is none.
+        NotAllowed: A rep asks for another, or for one that there is not.
+    """
+    try:
+        found = await find(store, settings, ident)
+    except NotFound:
+        if who.own_only is not None:
+            raise not_yours() from None
+        raise
+    own(who, found.user)
+    return found
+
+
+def row_for(who: Caller, found: UserView) -> dict[str, Any]:
+    """Return a user as the caller may know them."""
+    shown = found.as_json()
+    if not who.sees_relay_address(found.user.id):
+        shown["relay_address"] = None
+    return shown
+
+
+def not_removed(found: UserView) -> None:
+    """Pass a user who is there.
+
+    Raises:
+        NotFound: The user was removed.
+    """
+    if found.user.removed_at is not None:
+        text = f"{found.user.email} is removed"
+        raise NotFound(text)
+
+
+# ------------------------------------------------------------------ editing users
+
+
+async def against(
+    store: Store, settings: Settings, key: str, user_id: int | None
+) -> list[Concern]:
+    """Return what speaks against letting an address send for a user.
+
+    Nothing, where it may already. `user_id` is None for a user who is to be added.
+    """
+    directory = settings.directory(await store.directory.load())
+    if user_id is not None and key in directory.accepted.get(user_id, ()):
+        return []
+    return concerns(key, directory, user_id)
+
+
+async def need_confirmation(
+    store: Store, settings: Settings, key: str, user_id: int | None, *, confirmed: bool
+) -> None:
+    """Refuse an address against which something speaks, unless it is meant so.
+
+    Raises:
+        NeedsConfirmation: Something speaks against it.
+    """
+    found = await against(store, settings, key, user_id)
+    if found and not confirmed:
+        raise NeedsConfirmation(
+            [one.text for one in found], [one.word for one in found]
+        )
+
+
+async def add_user(  # noqa: PLR0913 - what is entered about a user
+    store: Store,
+    settings: Settings,
+    actor: str,
+    *,
+    name: str,
+    email: str,
+    role: str = Role.REP.value,
+    salesforce_id: str | None = None,
+    activate: bool = True,
+    confirmed: bool = False,
+) -> User:
+    """Add a user as entered; their own address may send at once.
+
+    Raises:
+        InvalidInput: A value does not fit.
+        NeedsConfirmation: Something speaks against the address.
+        Conflict: There is a user with this address.
+    """
+    name, email = person_name(name), email_address(email)
+    owner = salesforce_user_id(salesforce_id) if salesforce_id else None
+    await need_confirmation(store, settings, email, None, confirmed=confirmed)
+    return await store.directory.add_user(
+        name, email, Role(role), owner, actor, activate=activate
+    )
+
+
+_NEVER_NULL: Final = ("name", "email", "role", "active")
+
+
+def read_changes(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is to change of a user, checked, in the order of the changes.
+
+    Args:
+        sent: By the names of `User`: `name`, `email`, `salesforce_id`, `role`,
+            `active`, `notify`, `time_zone`; what is left out stays.
+
+    Raises:
+        InvalidInput: A value does not fit, or nothing is to change.
+    """
+    for name in _NEVER_NULL:
+        if name in sent and sent[name] is None:
+            raise InvalidInput(f"{name} is null", "leave out what is to stay")
+    found: dict[str, Any] = {}
+    if "name" in sent:
+        found["name"] = person_name(str(sent["name"]))
+    if "email" in sent:
+        found["email"] = email_address(str(sent["email"]))
+    if "salesforce_id" in sent:
+        owner = sent["salesforce_id"]
+        found["salesforce_id"] = salesforce_user_id(owner) if owner else None
+    found |= {name: sent[name] for name in ("role", "active") if name in sent}
+    if "notify" in sent:
+        found["notify"] = sent["notify"]
+    if "time_zone" in sent:
+        found["time_zone"] = time_zone(sent["time_zone"])
+    if not found:
+        raise InvalidInput("nothing is to change", "send what is to change")
+    return found
+
+
+def time_zone(text: str | None) -> str | None:
+    """Return the name of a time zone; None: that of the Salesforce user.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    name = (text or "").strip()
+    if not name:
+        return None
+    if name not in available_timezones():
+        hint = "write a name such as Europe/Madrid or America/Chicago"
+        raise InvalidInput(f"{name!r} is no time zone", hint)
+    return ZoneInfo(name).key
+
+
+async def rotate(
+    store: Store, settings: Settings, user_id: int, actor: str, *, at_once: bool
+) -> User:
+    """Give a user a new relay address; the old one works for a grace time.
+
+    Args:
+        store: The open store.
+        settings: They have the grace time, `user.rotation_grace_days`.
+        user_id: Whose.
+        actor: Who asks for it.
+        at_once: End every old address now, for example after a leak.
+
+    Raises:
+        NotFound: There is no such user.
+    """
+    days = 0 if at_once else settings.user.rotation_grace_days
+    return await store.directory.rotate_address(user_id, timedelta(days=days), actor)
+
+
 # ------------------------------------------------------------------ addresses
 
 
@@ -125,6 +325,26 @@ def accepted_row(one: AcceptedAddress, emails: dict[int, str]) -> dict[str, Any]
         "source": one.source.value,
         "delegate": one.delegate or None,
     }
+
+
+async def accept(
+    store: Store,
+    settings: Settings,
+    user_id: int,
+    key: str,
+    actor: str,
+    *,
+    delegate: str = "",
+    confirmed: bool = False,
+) -> bool:
+    """Let an address, or `*@domain`, send for a user; False: it may already.
+
+    Raises:
+        NeedsConfirmation: Something speaks against it.
+        NotFound: There is no such user.
+    """
+    await need_confirmation(store, settings, key, user_id, confirmed=confirmed)
+    return await store.directory.add_address(user_id, key, actor, delegate=delegate)
 
 
 async def accepted(store: Store, user_id: int | None = None) -> list[dict[str, Any]]:
@@ -171,3 +391,20 @@ async def exclusions(store: Store, user_id: int | None = None) -> list[dict[str,
         for one in await store.directory.exclusions()
         if user_id is None or one.user_id in {None, user_id}
     ]
+
+
+async def exclude(
+    store: Store, pattern: str, user: User | None, skip: str, actor: str
+) -> None:
+    """Leave an address or `*@domain` out, for a user or for everybody.
+
+    Raises:
+        Conflict: It is left out already, in whichever way.
+    """
+    email = user.email if user else None
+    for one in await exclusions(store):
+        if one["pattern"] == pattern and one["user"] == email:
+            text = f"{pattern} is left out for {email or 'everybody'} already"
+            raise Conflict(text)
+    user_id = user.id if user else None
+    await store.directory.add_exclusion(pattern, user_id, SkipKind(skip), actor)

@@ -20,7 +20,10 @@
     ├── IllegalTransition         a change that the state table does not have
     ├── Conflict                  it is there already
     ├── NotFound                  no such user, message, address …
-    └── InvalidInput              what an admin entered does not fit
+    ├── InvalidInput              what an admin entered does not fit
+    ├── NotAllowed                who asks may not
+    ├── NeedsConfirmation         something speaks against it; asked again, it is done
+    └── NoSalesforce              the relay has no org to ask
     ConfigError                   outside the tree: nothing may swallow it
 
 Whether a failure is permanent is decided where it is seen, and never guessed from a
@@ -244,3 +247,43 @@ class InvalidInput(RelayError):  # noqa: N818 - the name says what happened
         super().__init__(f"{problem}; {hint}" if hint else problem)
         self.problem = problem
         self.hint = hint
+
+
+class NotAllowed(RelayError):  # noqa: N818
+    """Who asks may not do this, or not to what is another's; nothing was changed.
+
+    Attributes:
+        word: `not_allowed`, or `not_yours` where it is another user's.
+        hint: Who may.
+    """
+
+    def __init__(self, text: str, hint: str, *, word: str = "not_allowed") -> None:
+        """Say what is not allowed, and who may."""
+        super().__init__(text)
+        self.hint = hint
+        self.word = word
+
+
+class NeedsConfirmation(RelayError):  # noqa: N818
+    """Something speaks against it, and nobody has said that it is meant so.
+
+    Attributes:
+        concerns: What speaks against it, in sentences.
+        words: Their stable words, where they have some.
+    """
+
+    def __init__(self, concerns: Sequence[str], words: Sequence[str] = ()) -> None:
+        """Take what speaks against it."""
+        super().__init__("; ".join(concerns))
+        self.concerns = tuple(concerns)
+        self.words = tuple(words)
+
+
+class NoSalesforce(RelayError):  # noqa: N818
+    """The relay has no org, so that nothing can be asked of Salesforce."""
+
+    hint: Final = "set salesforce.instance_url"
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("the relay has no org")

@@ -418,3 +418,25 @@ def test_a_lost_request_is_made_again_only_once_that_is_certain(
     (row,) = relay.json("unmatched", "create", ident, "--lead")
     assert row["how"] == "created"
     assert len(people_of(allowed, "Lead")) == 1
+
+
+def test_adding_a_user_says_whether_salesforce_knows_them(relay: Any, org: Any) -> None:
+    """On stderr, with the command that helps; the user is there all the same."""
+    result = relay("user", "add", "Nobody", "--email", "nobody@corp.example")
+    assert (
+        "Salesforce has no user with the address nobody@corp.example" in result.stderr
+    )
+    assert "relay user set nobody@corp.example --salesforce-id ID" in result.stderr
+    assert result.stdout.startswith("log-")
+    row = next(one for one in org.dump("User")["User"] if one["IsActive"])
+    known = relay("user", "add", "Known", "--email", row["Email"])
+    assert known.stderr == ""
+
+
+def test_an_org_that_is_down_does_not_keep_a_user_out(relay: Any, ada: Any) -> None:
+    """It is said that nobody could be asked."""
+    with relay.config.open("a") as config:
+        config.write(SALESFORCE.format(url="http://127.0.0.1:9"))
+    result = relay("user", "add", "Bob", "--email", "bob@corp.example")
+    assert "could not be asked whether it knows bob@corp.example" in result.stderr
+    assert len(relay.json("user", "list")) == 2

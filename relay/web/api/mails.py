@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from relay.admin.inputs import message_id
 from relay.console import mails
+from relay.console.people import not_yours
 from relay.core.access import Caller, Scope
 from relay.core.directory import Role
 from relay.core.errors import NotFound
@@ -26,7 +27,6 @@ from relay.web.api.wire import (
     Limit,
     answer,
     needs,
-    not_yours,
     read_cursor,
     tagged,
     write_cursor,
@@ -109,7 +109,7 @@ async def own_filter(context: Context, who: Caller, wanted: Filter) -> LogFilter
     """Return the filter for the store: a rep sees the rep's own mail.
 
     Raises:
-        Problem: A rep names another user.
+        NotAllowed: A rep names another user.
     """
     try:
         asked = await mails.log_filter(context.store, wanted)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse, Response
 
-from relay.admin.concerns import concerns
 from relay.admin.inputs import (
     address_pattern,
-    email_address,
     known_pattern,
     person_name,
-    salesforce_user_id,
     silence,
 )
 from relay.console import people
 from relay.core.access import Caller, Scope
-from relay.core.directory import Role, SkipKind
-from relay.core.errors import Conflict, InvalidInput, NotFound
+from relay.core.errors import Conflict, NotFound
 from relay.web.api import models
 from relay.web.api.problems import Problem
 from relay.web.api.wire import (
@@ -33,57 +28,27 @@ from relay.web.api.wire import (
     in_step,
     matches,
     needs,
-    not_yours,
-    own,
     page_of,
     tagged,
 )
 
 if TYPE_CHECKING:
     from relay.console.people import UserView
+    from relay.core.directory import User
 
 READ = needs(Scope.USERS_READ)
 WRITE = needs(Scope.USERS_WRITE)
 OfUser = Annotated[str | None, Query(max_length=300, description="Only for this user.")]
 
 
-def row(who: Caller, found: UserView) -> dict[str, Any]:
-    """Return a user as the caller may know them."""
-    shown = found.as_json()
-    if not who.sees_relay_address(found.user.id):
-        shown["relay_address"] = None
-    return shown
-
-
 async def find(context: Context, who: Caller, ident: str) -> UserView:
     """Return a user whom the caller may see.
 
     Raises:
-        Problem: There is none, or a rep asks for another.
+        NotFound: There is none.
+        NotAllowed: A rep asks for another.
     """
-    try:
-        found = await people.find(context.store, context.settings, ident)
-    except NotFound:
-        if who.own_only is not None:
-            raise not_yours() from None
-        raise
-    own(who, found.user)
-    return found
-
-
-async def _refuse_concerns(
-    context: Context, key: str, user_id: int | None, *, confirm: bool
-) -> None:
-    """Refuse an address against which something speaks, unless it is meant so."""
-    directory = context.settings.directory(await context.store.directory.load())
-    if user_id is not None and key in directory.accepted.get(user_id, ()):
-        return
-    against = concerns(key, directory, user_id)
-    if against and not confirm:
-        detail = "; ".join(one.text for one in against)
-        words = [one.word for one in against]
-        hint = 'send "confirm": true if it is meant so'
-        raise Problem(409, "needs_confirmation", detail, hint, concerns=words)
+    return await people.find_for(context.store, context.settings, who, ident)
 
 
 def users_router(context: Context) -> APIRouter:
@@ -109,7 +74,11 @@ def users_router(context: Context) -> APIRouter:
         found = await people.users(
             store, settings, removed=removed, silent=span, now=context.clock.now()
         )
-        rows = [row(who, one) for one in found if who.own_only in {None, one.user.id}]
+        rows = [
+            people.row_for(who, one)
+            for one in found
+            if who.own_only in {None, one.user.id}
+        ]
         asked = ["users", silent, removed]
         return answer(
             page_of(rows, lambda one: f"{one['id']:012}", cursor, limit, asked)
@@ -124,19 +93,22 @@ def users_router(context: Context) -> APIRouter:
     async def add_user(
         new: models.NewUser, who: Annotated[Caller, WRITE]
     ) -> JSONResponse:
-        name, email = person_name(new.name), email_address(new.email)
-        owner = salesforce_user_id(new.salesforce_id) if new.salesforce_id else None
-        await _refuse_concerns(context, email, None, confirm=new.confirm)
-        added = await store.directory.add_user(
-            name, email, Role(new.role), owner, who.name, activate=new.activate
+        added = await people.add_user(
+            *(store, settings, who.name),
+            name=new.name,
+            email=new.email,
+            role=new.role,
+            salesforce_id=new.salesforce_id,
+            activate=new.activate,
+            confirmed=new.confirm,
         )
         found = await find(context, who, str(added.id))
         place = f"/api/v1/users/{added.id}"
-        return tagged(row(who, found), 201, Location=place)
+        return tagged(people.row_for(who, found), 201, Location=place)
 
     @router.get("/users/{user}", response_model=models.User, summary="Show a user")
     async def show_user(user: str, who: Annotated[Caller, READ]) -> JSONResponse:
-        return tagged(row(who, await find(context, who, user)))
+        return tagged(people.row_for(who, await find(context, who, user)))
 
     @router.patch("/users/{user}", response_model=models.User, summary="Change a user")
     async def change_user(
@@ -147,12 +119,12 @@ def users_router(context: Context) -> APIRouter:
     ) -> JSONResponse:
         async def edit() -> int:
             found = await find(context, who, user)
-            _not_removed(found)
-            matches(if_match, row(who, found))
+            people.not_removed(found)
+            matches(if_match, people.row_for(who, found))
             changes = _changes(change)
             if email := changes.get("email"):
-                await _refuse_concerns(
-                    context, email, found.user.id, confirm=change.confirm
+                await people.need_confirmation(
+                    *(store, settings, email, found.user.id), confirmed=change.confirm
                 )
             await store.directory.update_user(
                 found.user.id, changes, who.name, keep_old=change.keep_old
@@ -160,7 +132,7 @@ def users_router(context: Context) -> APIRouter:
             return found.user.id
 
         number = await in_step(context, edit)
-        return tagged(row(who, await find(context, who, str(number))))
+        return tagged(people.row_for(who, await find(context, who, str(number))))
 
     @router.delete("/users/{user}", status_code=204, summary="Remove a user")
     async def remove_user(
@@ -168,8 +140,8 @@ def users_router(context: Context) -> APIRouter:
     ) -> Response:
         async def edit() -> None:
             found = await find(context, who, user)
-            _not_removed(found)
-            matches(if_match, row(who, found))
+            people.not_removed(found)
+            matches(if_match, people.row_for(who, found))
             await store.directory.remove_user(found.user.id, who.name)
 
         await in_step(context, edit)
@@ -199,45 +171,21 @@ def users_router(context: Context) -> APIRouter:
         user: str, rotation: models.Rotation, who: Annotated[Caller, WRITE]
     ) -> JSONResponse:
         found = await find(context, who, user)
-        _not_removed(found)
-        days = 0 if rotation.at_once else settings.user.rotation_grace_days
-        await store.directory.rotate_address(
-            found.user.id, timedelta(days=days), who.name
+        people.not_removed(found)
+        await people.rotate(
+            *(store, settings, found.user.id, who.name), at_once=rotation.at_once
         )
-        return tagged(row(who, await find(context, who, str(found.user.id))), 201)
+        return tagged(
+            people.row_for(who, await find(context, who, str(found.user.id))), 201
+        )
 
     return router
 
 
-def _not_removed(found: UserView) -> None:
-    if found.user.removed_at is not None:
-        text = f"{found.user.email} is removed"
-        raise NotFound(text)
-
-
 def _changes(change: models.UserChange) -> dict[str, Any]:
-    """Return what was sent, checked, in the order in which it is changed."""
+    """Return what was sent, checked."""
     sent = change.model_fields_set - {"keep_old", "confirm"}
-    nothing = [name for name in ("name", "email", "role", "active") if name in sent]
-    for name in nothing:
-        if getattr(change, name) is None:
-            raise InvalidInput(f"{name} is null", "leave out what is to stay")
-    found: dict[str, Any] = {}
-    if "name" in sent:
-        found["name"] = person_name(str(change.name))
-    if "email" in sent:
-        found["email"] = email_address(str(change.email))
-    if "salesforce_id" in sent:
-        owner = change.salesforce_id
-        found["salesforce_id"] = salesforce_user_id(owner) if owner else None
-    found |= {
-        name: getattr(change, name) for name in ("role", "active") if name in sent
-    }
-    if "notify" in sent:
-        found["notify"] = change.notify
-    if not found:
-        raise InvalidInput("nothing is to change", "send what is to change")
-    return found
+    return people.read_changes({name: getattr(change, name) for name in sent})
 
 
 # ------------------------------------------------------------------ addresses
@@ -291,12 +239,13 @@ def addresses_router(context: Context) -> APIRouter:
         user: str, new: models.NewAcceptedAddress, who: Annotated[Caller, WRITE]
     ) -> JSONResponse:
         found = await find(context, who, user)
-        _not_removed(found)
+        people.not_removed(found)
         key = address_pattern(new.address)
         delegate = person_name(new.delegate) if new.delegate else ""
-        await _refuse_concerns(context, key, found.user.id, confirm=new.confirm)
-        if not await store.directory.add_address(
-            found.user.id, key, who.name, delegate=delegate
+        if not await people.accept(
+            *(store, context.settings, found.user.id, key, who.name),
+            delegate=delegate,
+            confirmed=new.confirm,
         ):
             text = f"{key} may send for {found.user.email} already"
             raise Conflict(text)
@@ -344,16 +293,13 @@ def _order(one: dict[str, Any]) -> str:
 # ------------------------------------------------------------------ exclusions
 
 
-def exclusions_router(context: Context) -> APIRouter:  # noqa: C901 - a route each
+def exclusions_router(context: Context) -> APIRouter:
     """Return the routes of exclusions."""
     router = APIRouter(tags=["exclusions"])
     store = context.store
 
-    async def owner(who: Caller, user: str | None) -> tuple[int | None, str | None]:
-        if user is None:
-            return None, None
-        found = await find(context, who, user)
-        return found.user.id, found.user.email
+    async def owner(who: Caller, user: str | None) -> User | None:
+        return None if user is None else (await find(context, who, user)).user
 
     async def one_of(pattern: str, email: str | None) -> dict[str, Any]:
         for one in await people.exclusions(store):
@@ -390,17 +336,11 @@ def exclusions_router(context: Context) -> APIRouter:  # noqa: C901 - a route ea
         new: models.NewExclusion, who: Annotated[Caller, WRITE]
     ) -> JSONResponse:
         pattern = address_pattern(new.pattern)
-        user_id, email = await owner(who, new.user)
-        for one in await people.exclusions(store):
-            if one["pattern"] == pattern and one["user"] == email:
-                text = f"{pattern} is left out for {email or 'everybody'} already"
-                raise Conflict(text)
-        await store.directory.add_exclusion(
-            pattern, user_id, SkipKind(new.skip), who.name
-        )
+        user = await owner(who, new.user)
+        await people.exclude(store, pattern, user, new.skip, who.name)
         place = f"/api/v1/exclusions/{pattern}"
-        place += f"?user={user_id}" if user_id else ""
-        return tagged(await one_of(pattern, email), 201, Location=place)
+        place += f"?user={user.id}" if user else ""
+        return tagged(await one_of(pattern, _email(user)), 201, Location=place)
 
     @router.get(
         "/exclusions/{pattern}",
@@ -410,7 +350,7 @@ def exclusions_router(context: Context) -> APIRouter:  # noqa: C901 - a route ea
     async def show(
         pattern: str, who: Annotated[Caller, READ], user: OfUser = None
     ) -> JSONResponse:
-        _, email = await owner(who, user)
+        email = _email(await owner(who, user))
         return tagged(await one_of(known_pattern(pattern), email))
 
     @router.delete(
@@ -423,12 +363,17 @@ def exclusions_router(context: Context) -> APIRouter:  # noqa: C901 - a route ea
         if_match: IfMatch = None,
     ) -> Response:
         async def edit() -> None:
-            user_id, email = await owner(who, user)
+            whose = await owner(who, user)
             key = known_pattern(pattern)
-            matches(if_match, await one_of(key, email))
+            matches(if_match, await one_of(key, _email(whose)))
+            user_id = whose.id if whose else None
             await store.directory.remove_exclusion(key, user_id, who.name)
 
         await in_step(context, edit)
         return Response(status_code=204)
 
     return router
+
+
+def _email(user: User | None) -> str | None:
+    return user.email if user else None

@@ -17,6 +17,9 @@ from relay.core.errors import (
     Conflict,
     IllegalTransition,
     InvalidInput,
+    NeedsConfirmation,
+    NoSalesforce,
+    NotAllowed,
     NotFound,
     RawUnreadable,
     StoreUnavailable,
@@ -92,6 +95,8 @@ def of(error: Exception) -> Problem:  # noqa: PLR0911 - one table
             detail = f"a message that is {error.state} cannot take {error.event}"
             hint = "GET the message: its state says what is possible"
             return Problem(409, "not_possible", detail, hint, state=str(error.state))
+        case NotAllowed() | NeedsConfirmation() | NoSalesforce():
+            return _not_done(error)
         case Conflict():
             return Problem(409, "conflict", text, "remove what is in the way first")
         case StoreUnavailable() | RawUnreadable():
@@ -113,6 +118,18 @@ def of(error: Exception) -> Problem:  # noqa: PLR0911 - one table
             return Problem(error.status_code, word, detail, hint, headers=headers)
     detail = "the relay has a fault; its log has the details"
     return Problem(500, "internal_error", detail, "tell the relay's administrator")
+
+
+def _not_done(error: NotAllowed | NeedsConfirmation | NoSalesforce) -> Problem:
+    """Return the problem of what the caller, or the relay, may not do as it is."""
+    text = str(error)
+    if isinstance(error, NotAllowed):
+        return Problem(403, error.word, text, error.hint)
+    if isinstance(error, NoSalesforce):
+        return Problem(409, "no_salesforce", text, error.hint)
+    hint = 'send "confirm": true if it is meant so'
+    more: dict[str, Any] = {"concerns": list(error.words)} if error.words else {}
+    return Problem(409, "needs_confirmation", text, hint, **more)
 
 
 def _not_valid(error: RequestValidationError) -> Problem:
@@ -138,6 +155,9 @@ def install(api: FastAPI) -> None:
         NotFound,
         InvalidInput,
         IllegalTransition,
+        NotAllowed,
+        NeedsConfirmation,
+        NoSalesforce,
         Conflict,
         StoreUnavailable,
         RawUnreadable,

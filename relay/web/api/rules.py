@@ -9,14 +9,13 @@ from starlette.responses import JSONResponse
 
 from relay.admin.settings import base, in_force, read_value, require_editable
 from relay.config import Settings
+from relay.console import history
 from relay.console.rules import check_in_salesforce
 from relay.console.status import status
 from relay.core.access import Caller, Scope
-from relay.core.errors import InvalidInput, NotFound, RelayError, StoreUnavailable
-from relay.core.filters import read_time
+from relay.core.errors import InvalidInput, RelayError, StoreUnavailable
 from relay.web.api import models
 from relay.web.api.gate import of_request
-from relay.web.api.people import find
 from relay.web.api.problems import Problem
 from relay.web.api.wire import (
     USUAL,
@@ -207,19 +206,14 @@ def _history(router: APIRouter, context: Context) -> None:
         cursor: Cursor = None,
         limit: Limit = USUAL,
     ) -> JSONResponse:
-        now = context.clock.now()
-        of = await find(context, who, user) if user else None
         question = ["history", user, by, change]
-        rows = await store.history.find(
-            of.user.id if of else who.own_only,
-            since=read_time(since, now) if since else None,
-            until=read_time(until, now, end=True) if until else None,
-            by=by,
-            change=change,
+        asked = history.Asked(user or "", by, change, since or "", until or "")
+        latest = await history.find(
+            *(store, context.settings, who, asked),
+            now=context.clock.now(),
             before_id=read_cursor(cursor, question, int),
             limit=limit + 1,
         )
-        latest = rows[::-1]
         shown = latest[:limit]
         more = len(latest) > limit
         return answer(
@@ -229,13 +223,6 @@ def _history(router: APIRouter, context: Context) -> None:
             }
         )
 
-    async def one(who: Caller, number: int) -> dict[str, Any]:
-        rows = await store.history.find(who.own_only, only_id=number)
-        if not rows:
-            text = f"there is no change {number}"
-            raise NotFound(text)
-        return rows[0]
-
     @router.get(
         "/history/{id}",
         response_model=models.Change,
@@ -243,7 +230,7 @@ def _history(router: APIRouter, context: Context) -> None:
         summary="Show a change",
     )
     async def show(id: int, who: Annotated[Caller, AUDIT]) -> JSONResponse:  # noqa: A002
-        return tagged(await one(who, id))
+        return tagged(await history.one(store, who, id))
 
     @router.post(
         "/history/{id}/undo",
@@ -252,7 +239,5 @@ def _history(router: APIRouter, context: Context) -> None:
         summary="Take a change back, unless what it changed was changed since",
     )
     async def undo(id: int, who: Annotated[Caller, UNDO]) -> JSONResponse:  # noqa: A002
-        await one(who, id)
-        said = await store.history.undo(id, who.name)
-        (row,) = await store.history.find(limit=1)
+        said, row = await history.undo(store, who, id)
         return answer({"text": said, "change": row})

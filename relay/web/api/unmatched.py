@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
+from relay.console import unmatched
+from relay.console.salesforce import need_org, open_org
 from relay.core.access import Caller, Scope
 from relay.core.directory import Role
 from relay.reconcile.undo import undo
-from relay.salesforce import Org
-from relay.unmatched import Candidates, ignore, plan_ignore, resolve
+from relay.unmatched import Candidates
 from relay.web.api import models
 from relay.web.api.mails import Asked, own_id, page_of_log
 from relay.web.api.problems import Problem
@@ -27,15 +27,13 @@ from relay.web.api.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from relay.unmatched import Entry
 
 READ = needs(Scope.LOG_READ)
 WRITE = needs(Scope.QUEUE_WRITE)
 
 
-def unmatched_router(context: Context) -> APIRouter:  # noqa: C901 - a route each
+def unmatched_router(context: Context) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["unmatched"])
     store = context.store
@@ -67,8 +65,8 @@ def unmatched_router(context: Context) -> APIRouter:  # noqa: C901 - a route eac
     )
     async def show(id: str, who: Annotated[Caller, READ]) -> JSONResponse:  # noqa: A002
         id_, _ = await own_id(context, who, id)
-        async with _org(context) as org:
-            return answer(_row(await Candidates(store, org).entry(id_)))
+        async with open_org(context.settings, context.clock) as org:
+            return answer(_row(await unmatched.entry(store, org, who, id_)))
 
     @router.post(
         "/unmatched/{id}/resolve",
@@ -81,14 +79,9 @@ def unmatched_router(context: Context) -> APIRouter:  # noqa: C901 - a route eac
         who: Annotated[Caller, WRITE],
     ) -> JSONResponse:
         id_, _ = await own_id(context, who, id)
-        if choice.remember and who.own_only is not None:
-            hint = "an admin lets an address belong to a record for everybody"
-            raise Problem(403, "not_allowed", "a rep decides for one mail", hint)
-        async with _org(context) as org:
-            if org is None:
-                raise _no_org()
-            done = await resolve(
-                *(store, org, [id_], choice.records, who.name),
+        async with need_org(context.settings, context.clock) as org:
+            done = await unmatched.resolve(
+                *(store, org, who, [id_], choice.records),
                 address=choice.address,
                 remember=choice.remember,
             )
@@ -111,19 +104,15 @@ def unmatched_router(context: Context) -> APIRouter:  # noqa: C901 - a route eac
         who: Annotated[Caller, WRITE],
     ) -> JSONResponse:
         id_, _ = await own_id(context, who, id)
-        if choice.everybody and Scope.USERS_WRITE not in who.scopes:
-            hint = f"a token with the scope {Scope.USERS_WRITE} may"
-            raise Problem(403, "not_allowed", "this holds for all users", hint)
-        plan = await plan_ignore(
-            *(store, await store.unmatched.get([id_])),
+        messages = await store.unmatched.get([id_])
+        plan = await unmatched.plan_ignore(
+            *(store, who, messages),
             whole_domain=choice.whole_domain,
             everybody=choice.everybody,
         )
-        if plan.concerns and not choice.confirm:
-            hint = 'send "confirm": true if it is meant so'
-            detail = "; ".join(plan.concerns)
-            raise Problem(409, "needs_confirmation", detail, hint)
-        ids = await ignore(store, [id_], plan, who.name)
+        ids = await unmatched.ignore(
+            store, who, messages, plan, confirmed=choice.confirm
+        )
         return answer({"ids": ids, "patterns": [pattern for pattern, _ in plan.rules]})
 
     @router.post(
@@ -143,9 +132,7 @@ def unmatched_router(context: Context) -> APIRouter:  # noqa: C901 - a route eac
             raise Problem(403, "not_allowed", "this deletes records", hint)
         if store.owner is None:
             raise AssertionError
-        async with _org(context) as org:
-            if org is None:
-                raise _no_org()
+        async with need_org(context.settings, context.clock) as org:
             done = await undo(
                 *(context.settings.salesforce, store, org, id_, store.owner, who.name),
                 dry_run=choice.dry_run,
@@ -158,25 +145,6 @@ def unmatched_router(context: Context) -> APIRouter:  # noqa: C901 - a route eac
         )
 
     return router
-
-
-def _no_org() -> Problem:
-    hint = "set salesforce.instance_url"
-    return Problem(409, "no_salesforce", "the relay has no org", hint)
-
-
-@asynccontextmanager
-async def _org(context: Context) -> AsyncIterator[Org | None]:
-    """Start the org and close it; None where no Salesforce is set."""
-    if context.settings.salesforce.instance_url is None:
-        yield None
-        return
-    org = Org(context.settings.require_salesforce(), context.clock)
-    await org.start()
-    try:
-        yield org
-    finally:
-        await org.close()
 
 
 def _row(entry: Entry) -> dict[str, Any]:

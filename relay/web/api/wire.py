@@ -22,7 +22,6 @@ from relay.web.api.problems import Problem
 if TYPE_CHECKING:
     from relay.config import Settings
     from relay.core.clock import Clock
-    from relay.core.directory import User
     from relay.store import Store
 
 T = TypeVar("T")
@@ -55,22 +54,6 @@ def needs(scope: Scope) -> Any:
         return who
 
     return Depends(check)
-
-
-def not_yours() -> Problem:
-    """Return the answer to a rep who asks for what is another's."""
-    hint = "a token of a rep is for the rep's own things"
-    return Problem(403, "not_yours", "this is another user's", hint)
-
-
-def own(who: Caller, user: User) -> None:
-    """Refuse a rep who names another user.
-
-    Raises:
-        Problem: It is another user; the same for one that there is not.
-    """
-    if who.own_only not in {None, user.id}:
-        raise not_yours()
 
 
 # ------------------------------------------------------------------ answers

@@ -15,6 +15,9 @@ from relay.core.errors import (
     InvalidInput,
     LeaseLost,
     MessageRejected,
+    NeedsConfirmation,
+    NoSalesforce,
+    NotAllowed,
     NotFound,
     OrgPaused,
     OutcomeUnknown,
@@ -112,3 +115,14 @@ def test_an_invalid_input_says_what_is_wrong_and_what_fits() -> None:
         "no time span; write 10m", "no time span", "write 10m",
     )  # fmt: skip
     assert str(InvalidInput("no time span")) == "no time span"
+
+
+def test_what_is_not_done_says_why() -> None:
+    """Who may, what speaks against it, and which setting is missing."""
+    refused = NotAllowed("this is another user's", "an admin may", word="not_yours")
+    assert (refused.word, refused.hint) == ("not_yours", "an admin may")
+    assert NotAllowed("no", "").word == "not_allowed"
+    asked = NeedsConfirmation(["one", "two"], ["a", "b"])
+    assert (str(asked), asked.words) == ("one; two", ("a", "b"))
+    assert asked.concerns == ("one", "two")
+    assert "instance_url" in NoSalesforce().hint
