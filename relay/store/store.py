@@ -30,6 +30,7 @@ from relay.store.past import PastMails
 from relay.store.postgres import PostgresDatabase
 from relay.store.queue import Queue
 from relay.store.refusals import Refusals
+from relay.store.reminder_sync import ReminderSync
 from relay.store.reminders import Reminders
 from relay.store.sender import SenderFacts
 from relay.store.shared import Leases, OrgPauses, SharedFacts, UsageCounts
@@ -81,6 +82,7 @@ class Store:
         unmatched: What did not match, its people, and what was decided.
         undo: Logged mails whose records are taken out of Salesforce.
         reminders: What people are to do, with the history of each.
+        reminder_sync: Reminders in step with Tasks of Salesforce.
         shared: Small facts that all relays on one database share, by key.
         leases: Named rights that one process of all relays has at a time.
         pauses: The pause of the org, one for all relays.
@@ -109,6 +111,7 @@ class Store:
         self.unmatched = Unmatched(context)
         self.undo = Undo(context)
         self.reminders = Reminders(context)
+        self.reminder_sync = ReminderSync(context)
         self.shared = SharedFacts(context)
         self.leases = Leases(context)
         self.pauses = OrgPauses(context)
