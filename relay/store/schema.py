@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0014"
+HEAD: Final = "0015"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -436,6 +436,20 @@ refusals: Final = Table(
         sqlite_where=text("user_id IS NOT NULL"),
         postgresql_where=text("user_id IS NOT NULL"),
     ),
+)
+
+changes: Final = Table(
+    "changes",
+    metadata,
+    # Triggers of messages and refusals write it: see migration 0015.
+    _serial(),
+    Column("row_id", String(26), nullable=False),
+    Column("is_new", Boolean, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    # The transaction, on PostgreSQL; 0 on SQLite, whose ids are in commits' order.
+    Column("xact", BigInteger, nullable=False),
+    # Has no rows on SQLite.
+    Index("ix_changes_xact_id", "xact", "id", sqlite_where=text("xact <> 0")),
 )
 
 # ------------------------------------------------------------------ sender trust

@@ -105,7 +105,9 @@ class LogPages:
         self._store = context.store
         self._clock = context.clock
         self._settings = context.settings
-        self._api = APIContext(context.store, context.settings, context.clock)
+        self._api = APIContext(
+            context.store, context.settings, context.clock, context.feed
+        )
 
     # -------------------------------------------------------------- the list
 

@@ -10,6 +10,7 @@ import pytest
 from starlette.applications import Starlette
 
 from relay.config import load
+from relay.console.feed import Feed
 from relay.core.access import OF_ROLE, Caller
 from relay.core.clock import SystemClock
 from relay.core.directory import Role, User
@@ -44,7 +45,7 @@ class Console:
         self.store = store
         self.settings = settings
         self.clock = SystemClock()
-        routes = create_pages(Context(store, settings, self.clock))
+        routes = create_pages(Context(store, settings, self.clock, Feed(store)))
         self.app = Starlette(routes=routes)
         self.app.state.page_paths = page_paths(routes)
         self._caller: Caller | None = None
