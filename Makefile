@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test mutants check test-all coverage lock deps example manifest clean
+.PHONY: help install demo test mutants check test-all coverage lock deps example manifest messages clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'make deps       system programs that some tests use (PostgreSQL, swaks, …)'
 	@echo 'make example    write config.example.toml from the code'
 	@echo 'make manifest   write the checksums of the files that pages load'
+	@echo 'make messages   bring the translations in relay/locales up to date'
 	@echo 'make lock       write requirements/*.txt anew from pyproject.toml'
 	@echo 'make clean      remove everything that make made'
 
@@ -136,6 +137,10 @@ example: $(VENV)/.runtime
 
 manifest:
 	cd relay/web/assets && sha256sum $$(ls | grep -v MANIFEST) > MANIFEST
+
+# What it lists is then translated in relay/locales/*.po.
+messages: $(VENV)/.dev
+	@$(BIN)/python -m tests.languages.catalogues
 
 # ------------------------------------------------------------------ upkeep
 

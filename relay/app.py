@@ -34,7 +34,7 @@ from relay.sender.release import ReleaseLinks
 from relay.sender.resolver import Resolver, resolver_of
 from relay.smtp import SMTPServer
 from relay.smtp.listener import Bound
-from relay.smtp.replies import reply_line
+from relay.smtp.replies import replier
 from relay.store import Store
 from relay.telemetry import get_logger, metrics
 from relay.telemetry.health import Health, HealthServer
@@ -202,7 +202,7 @@ class App:
                 directory=self.directory,
                 inline_bytes=settings.store.inline_bytes,
                 min_free_bytes=settings.store.min_free_bytes,
-                reply_line=reply_line,
+                reply_line=replier(self.directory),
                 senders=self._senders(self._store),
             )
             self._say_policy()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 OF_FILE: Final = (
     *(f"match.{name}" for name in MatchSettings.model_fields),
     "user.address_rules",
+    "user.language",
     *(f"automatic.{kind}" for kind in DEFAULT_RULES),
     "notices.level",
     *KEYS,

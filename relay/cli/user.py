@@ -32,6 +32,7 @@ from relay.cli.output import (
 from relay.console.people import UserView, add_user, against, relay_row, users
 from relay.console.people import rotate as rotate_address
 from relay.core.directory import Role
+from relay.core.translate import LANGUAGES
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -212,6 +213,7 @@ def show(who: str, *, as_json: bool) -> None:
             ("state", row["state"]),
             ("activated", when(row["activated_at"])),
             ("notices", row["notify"] or "as notices.level says"),
+            ("language", row["language"] or "as user.language says"),
             ("salesforce id", row["salesforce_id"] or "looked up by the e-mail"),
             ("relay address", row["relay_address"] or "none: set smtp.domains"),
             ("… for a record", _record_address(loaded, found)),
@@ -321,13 +323,23 @@ def _what_ends(loaded: Settings, rotated: User) -> str:
     help="Id of the Salesforce user that owns the records; '' to look it up again.",
 )
 @click.option("--role", type=_ROLES, help="As for `relay user add`.")
+@click.option(
+    "--language",
+    type=click.Choice([*LANGUAGES, "default"]),
+    help="In which the relay writes to the user; default: as user.language says.",
+)
 @json_option
 def set_(
-    who: str, salesforce_id: str | None, role: str | None, *, as_json: bool
+    who: str,
+    salesforce_id: str | None,
+    role: str | None,
+    language: str | None,
+    *,
+    as_json: bool,
 ) -> None:
-    """Set the Salesforce user or the role of a user."""
-    if salesforce_id is None and role is None:
-        problem = "nothing to set: name --salesforce-id, --role or both"
+    """Set the Salesforce user, the role or the language of a user."""
+    if salesforce_id is None and role is None and language is None:
+        problem = "nothing to set: name --salesforce-id, --role or --language"
         raise click.UsageError(problem)
     owner = salesforce_id or None
     loaded = settings()
@@ -341,6 +353,9 @@ def set_(
                 found = await store.directory.set_salesforce_id(
                     found.id, owner, actor()
                 )
+            if language is not None:
+                chosen = None if language == "default" else language
+                found = await store.directory.set_language(found.id, chosen, actor())
             return found
 
     changed = run(job())
@@ -349,7 +364,8 @@ def set_(
     else:
         owner = changed.salesforce_id or "looked up by the e-mail"
         person = f"{changed.name} <{changed.email}>, {changed.role}"
-        click.echo(f"{person}, Salesforce user {owner}.")
+        said = f", language {changed.language or 'default'}" if language else ""
+        click.echo(f"{person}, Salesforce user {owner}{said}.")
 
 
 @user.command()
@@ -452,6 +468,7 @@ def _row(loaded: Settings, one: User, last: LastMails | None = None) -> dict[str
         "state": one.state,
         "activated_at": one.activated_at,
         "notify": one.notify,
+        "language": one.language,
         "last_received_at": last.received_at if last else None,
         "last_logged_at": last.logged_at if last else None,
     } | ({"removed_at": one.removed_at} if one.removed_at else {})

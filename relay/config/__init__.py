@@ -10,7 +10,6 @@ from relay.config.dns import DNSSettings
 from relay.config.load import load
 from relay.config.match import MatchSettings
 from relay.config.notices import NoticesSettings
-from relay.config.reminders import RemindersSettings
 from relay.config.salesforce import SalesforceSettings
 from relay.config.sender import AuthservSettings, SenderSettings
 from relay.config.settings import (
@@ -33,7 +32,6 @@ __all__ = [
     "ListenerSettings",
     "MatchSettings",
     "NoticesSettings",
-    "RemindersSettings",
     "SMTPSettings",
     "SalesforceSettings",
     "SenderSettings",

@@ -8,6 +8,7 @@ from the working directory (`sources`). Building a model by hand raises pydantic
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -16,7 +17,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from relay.config.dns import DNSSettings
 from relay.config.match import MatchSettings
 from relay.config.notices import NoticesSettings
-from relay.config.reminders import RemindersSettings
 from relay.config.salesforce import SalesforceSettings
 from relay.config.sender import SenderSettings
 from relay.config.smtp import SMTPSettings
@@ -267,6 +267,11 @@ class UserSettings(Section):
         "before the @ say nothing; alias: the same people have addresses in both "
         "domains. Without a rule an address is only itself.",
     )
+    language: Literal["en", "es", "pt", "fr", "sv"] = Field(
+        default="en",
+        description="Language in which the relay writes to users who have chosen none: "
+        "en, es, pt, fr or sv.",
+    )
 
 
 class Settings(BaseSettings):
@@ -289,7 +294,6 @@ class Settings(BaseSettings):
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     user: UserSettings = Field(default_factory=UserSettings)
     notices: NoticesSettings = Field(default_factory=NoticesSettings)
-    reminders: RemindersSettings = Field(default_factory=RemindersSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -308,6 +312,7 @@ class Settings(BaseSettings):
 
         The store knows the rules that were set at run time, and the defaults.
         """
+        loaded = replace(loaded, language=self.user.language)
         if "user.address_rules" in loaded.settings:
             return loaded
         return loaded.read_by(AddressRules.of(self.user.address_rules))

@@ -22,6 +22,7 @@ from relay.core.errors import (
     NotAllowed,
     NotFound,
 )
+from relay.core.translate import LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +62,7 @@ class UserView:
             "state": one.state,
             "activated_at": one.activated_at,
             "notify": one.notify,
+            "language": one.language,
             "time_zone": one.time_zone,
             "removed_at": one.removed_at,
             "last_received_at": last.received_at if last else None,
@@ -251,7 +253,7 @@ def read_changes(sent: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         sent: By the names of `User`: `name`, `email`, `salesforce_id`, `role`,
-            `active`, `notify`, `time_zone`; what is left out stays.
+            `active`, `notify`, `language`, `time_zone`; what is left out stays.
 
     Raises:
         InvalidInput: A value does not fit, or nothing is to change.
@@ -270,11 +272,25 @@ def read_changes(sent: Mapping[str, Any]) -> dict[str, Any]:
     found |= {name: sent[name] for name in ("role", "active") if name in sent}
     if "notify" in sent:
         found["notify"] = sent["notify"]
+    if "language" in sent:
+        found["language"] = language(sent["language"])
     if "time_zone" in sent:
         found["time_zone"] = time_zone(sent["time_zone"])
     if not found:
         raise InvalidInput("nothing is to change", "send what is to change")
     return found
+
+
+def language(code: str | None) -> str | None:
+    """Return the code of a language; None, or an empty text, for the common one.
+
+    Raises:
+        InvalidInput: The relay does not write in it.
+    """
+    if code and code not in LANGUAGES:
+        known = ", ".join(LANGUAGES)
+        raise InvalidInput(f"{code!r} is no language of the relay", f"one of {known}")
+    return code or None
 
 
 def time_zone(text: str | None) -> str | None:

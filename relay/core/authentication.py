@@ -365,6 +365,8 @@ class Verdict:
     address: str = ""
     reason: str = ""
     monitor: Foresight | None = None
+    detail: str = ""
+    """The technical term in `text`, such as the domain of another signature."""
 
     def as_json(self) -> dict[str, Json]:
         """Return the stable names that `relay show --json` prints."""
@@ -378,6 +380,7 @@ class Verdict:
             "cause": self.cause or None,
             "reason": self.reason or None,
             "text": self.text,
+            "detail": self.detail,
             "monitor": None if self.monitor is None else self.monitor.as_json(),
             "authentication": plain(self.authentication),
         }

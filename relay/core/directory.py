@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.addresses import fold_ascii
 from relay.core.ids import unfolded_id
 from relay.core.mailboxes import NO_RULES, AddressRules, entry_for, senders
+from relay.core.translate import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +65,8 @@ class User:
     activated_at: datetime | None = None
     notify: str | None = None
     """Which notices the user wants; None: as `notices.level` says."""
+    language: str | None = None
+    """In which language the relay writes to the user; None: as `user.language` says."""
 
     @property
     def state(self) -> str:
@@ -287,6 +290,8 @@ class Directory:
     address_rules: AddressRules = NO_RULES
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     """Remembered addresses of records, by address key."""
+    language: str = SOURCE
+    """The language of who has chosen none, where the store has no `user.language`."""
     _live: _Tokens = field(init=False, repr=False, compare=False)
     _ended: _Tokens = field(init=False, repr=False, compare=False)
 
@@ -301,6 +306,17 @@ class Directory:
             return self
         lists = {who: senders(keys, rules) for who, keys in self.accepted.items()}
         return replace(self, accepted=lists, address_rules=rules)
+
+    def language_of(self, user_id: int | None) -> str:
+        """Return the language in which the relay writes to a user, or to nobody known.
+
+        A peer who is no user reads English.
+        """
+        user = self.users.get(user_id or 0)
+        if user is None:
+            return SOURCE
+        common = str(self.settings.get("user.language") or self.language)
+        return user.language or common
 
     def delegate_of(self, user_id: int, key: str) -> str:
         """Return who sends for a user from an address; empty: the user does."""

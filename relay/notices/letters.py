@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.automatic import NOTICE_HEADER
 from relay.core.notices import NoticeKind
+from relay.core.translate import IN_ENGLISH, N_, Texts
+from relay.sender.causes import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,11 +120,13 @@ class Sheet:
         row: The notice.
         zone: Time zone of the recipient.
         links: A link that releases each held message, by its id; those that have one.
+        texts: The texts in the recipient's language.
     """
 
     row: NoticeRow
     zone: ZoneInfo
     links: Mapping[str, str]
+    texts: Texts = IN_ENGLISH
 
     def when(self, at: datetime) -> str:
         """Return a time as the recipient's clock shows it."""
@@ -130,19 +134,32 @@ class Sheet:
 
     def entry(self, item: NoticeItem, *more: str) -> tuple[str, ...]:
         """Return an event as an entry of a list: what mail, and what is said of it."""
+        _ = self.texts
         facts = item.facts
-        subject = shown(facts.get("subject")) or "(no subject)"
-        whom = "to" if facts.get("to") else "from"
-        party = shown(facts.get(whom))
-        first = f"“{subject}” {whom} {party}" if party else f"“{subject}”"
+        subject = shown(facts.get("subject")) or _("(no subject)")
+        party = shown(facts.get("to") or facts.get("from"))
+        if not party:
+            first = _("“{subject}”, {time}")
+        elif facts.get("to"):
+            first = _("“{subject}” to {address}, {time}")
+        else:
+            first = _("“{subject}” from {address}, {time}")
         said = tuple(line for line in more if line)
-        return (f"{first}, {self.when(item.at)}", *said, f"id {facts.get('id', '')}")
+        words = {"subject": subject, "address": party, "time": self.when(item.at)}
+        return (first.format_map(words), *said, f"id {facts.get('id', '')}")
 
     @property
     def beyond(self) -> tuple[Block, ...]:
         """Say how many events are not in the list."""
         more = self.row.count - len(self.row.items)
-        return (Paragraph(f"And {more} more."),) if more > 0 else ()
+        said = self.texts.ngettext("And {count} more.", "And {count} more.", more)
+        return (Paragraph(said.format(count=more)),) if more > 0 else ()
+
+    def ngettext(self, one: str, many: str) -> str:
+        """Return the form of a subject for the number of events."""
+        return self.texts.ngettext(one, many, self.row.count).format(
+            count=self.row.count
+        )
 
 
 def shown(value: Json) -> str:
@@ -157,29 +174,30 @@ def _without_links(text: str) -> str:
     return _HOST.sub("www[.]", _SCHEME.sub(r"\1[:]", text))
 
 
-def _mails(count: int, one: str, many: str) -> str:
-    return one if count == 1 else f"{count} {many}"
-
-
 def _refused(sheet: Sheet) -> Letter:
-    row = sheet.row
-    title = _mails(row.count, "A mail was not logged", "mails were not logged")
+    _, row = sheet.texts, sheet.row
     entries = tuple(
         sheet.entry(item, shown_reply(item.facts.get("reply"))) for item in row.items
     )
     return Letter(
-        f"{title}: refused",
+        sheet.ngettext(
+            "A mail was not logged: refused", "{count} mails were not logged: refused"
+        ),
         (
             Paragraph(
-                "Mail that names you as its sender came to your relay address and was "
-                "refused. It is not in Salesforce."
+                _(
+                    "Mail that names you as its sender came to your relay address and "
+                    "was refused. It is not in Salesforce."
+                )
             ),
             Items(entries),
             *sheet.beyond,
             Paragraph(
-                "If you sent it, do what the line below it says, then send it again. "
-                "If you did not, somebody may know your relay address: ask your "
-                "administrator for a new one (relay user rotate)."
+                _(
+                    "If you sent it, do what the line below it says, then send it "
+                    "again. If you did not, somebody may know your relay address: ask "
+                    "your administrator for a new one (relay user rotate)."
+                )
             ),
         ),
     )
@@ -194,135 +212,156 @@ def shown_reply(value: Json) -> str:
 
 
 def _held(sheet: Sheet) -> Letter:
-    row = sheet.row
-    title = _mails(row.count, "A mail is held back", "mails are held back")
+    _, row = sheet.texts, sheet.row
     blocks: list[Block] = [
         Paragraph(
-            "The relay could not prove that this mail is yours. It is kept, and is not "
-            "in Salesforce until you or an administrator release it."
+            _(
+                "The relay could not prove that this mail is yours. It is kept, and is "
+                "not in Salesforce until you or an administrator release it."
+            )
         )
     ]
     for item in row.items:
         # Whole, as a refusal is: what helps stands at the end.
         said = item.facts.get("detail") or item.facts.get("reason")
-        detail = shown_reply(said)
+        detail = shown_reply(in_words(item.facts.get("verdict"), _) or said)
         blocks.append(Items((sheet.entry(item, detail),)))
         if url := sheet.links.get(str(item.facts.get("id"))):
-            blocks.append(Link("I have sent this mail: release it", url))
+            blocks.append(Link(_("I have sent this mail: release it"), url))
     if not sheet.links:
-        blocks.append(Paragraph("An administrator releases it with: relay release ID"))
+        blocks.append(
+            Paragraph(_("An administrator releases it with: relay release ID"))
+        )
     blocks += sheet.beyond
-    return Letter(f"{title}", tuple(blocks))
+    title = sheet.ngettext("A mail is held back", "{count} mails are held back")
+    return Letter(title, tuple(blocks))
 
 
 def _unmatched(sheet: Sheet) -> Letter:
-    row = sheet.row
-    title = _mails(row.count, "A mail has no record", "mails have no record")
+    _, row = sheet.texts, sheet.row
     entries = tuple(
         sheet.entry(item, shown(item.facts.get("detail"))) for item in row.items
     )
     return Letter(
-        f"{title} in Salesforce",
+        sheet.ngettext(
+            "A mail has no record in Salesforce",
+            "{count} mails have no record in Salesforce",
+        ),
         (
             Paragraph(
-                "Nobody in To and Cc of this mail is a Contact or an open Lead in "
-                "Salesforce, so it was not logged. It is kept."
+                _(
+                    "Nobody in To and Cc of this mail is a Contact or an open Lead in "
+                    "Salesforce, so it was not logged. It is kept."
+                )
             ),
             Items(entries),
             *sheet.beyond,
             Paragraph(
-                "Add the people to Salesforce; then an administrator logs the mail "
-                "with: relay retry ID"
+                _(
+                    "Add the people to Salesforce; then an administrator logs the mail "
+                    "with: relay retry ID"
+                )
             ),
         ),
     )
 
 
 def _failed(sheet: Sheet) -> Letter:
-    row = sheet.row
-    title = _mails(row.count, "A mail could not be logged", "mails could not be logged")
+    _, row = sheet.texts, sheet.row
     entries = tuple(
         sheet.entry(item, shown(item.facts.get("detail"))) for item in row.items
     )
     return Letter(
-        title,
+        sheet.ngettext(
+            "A mail could not be logged", "{count} mails could not be logged"
+        ),
         (
-            Paragraph("Salesforce did not take this mail. It is kept."),
+            Paragraph(_("Salesforce did not take this mail. It is kept.")),
             Items(entries),
             *sheet.beyond,
             Paragraph(
-                "An administrator sees the cause with relay show ID, and logs the mail "
-                "with relay retry ID once it is removed."
+                _(
+                    "An administrator sees the cause with relay show ID, and logs the "
+                    "mail with relay retry ID once it is removed."
+                )
             ),
         ),
     )
 
 
 def _logged(sheet: Sheet) -> Letter:
-    row = sheet.row
-    title = _mails(row.count, "A mail was logged", "mails were logged")
+    _, row = sheet.texts, sheet.row
+    title = sheet.ngettext("A mail was logged", "{count} mails were logged")
     entries = tuple(sheet.entry(item) for item in row.items)
-    intro = Paragraph("In Salesforce:")
-    return Letter(title, (intro, Items(entries), *sheet.beyond))
+    return Letter(
+        title, (Paragraph(_("In Salesforce:")), Items(entries), *sheet.beyond)
+    )
 
 
 _DIGEST: Final = (
-    ("logged", "logged in Salesforce"),
-    ("unmatched", "without a record in Salesforce"),
-    ("held", "held back"),
-    ("refused", "refused"),
-    ("dead", "failed"),
-    ("skipped", "left out by a rule"),
-    ("queued", "waiting"),
+    ("logged", N_("{count} logged in Salesforce")),
+    ("unmatched", N_("{count} without a record in Salesforce")),
+    ("held", N_("{count} held back")),
+    ("refused", N_("{count} refused")),
+    ("dead", N_("{count} failed")),
+    ("skipped", N_("{count} left out by a rule")),
+    ("queued", N_("{count} waiting")),
 )
 
 
 def _digest(sheet: Sheet) -> Letter:
-    facts = sheet.row.facts
+    _, facts = sheet.texts, sheet.row.facts
     counts: Mapping[str, Json] = facts.get("counts") or {}
     entries = tuple(
-        (f"{counts[state]} {words}",) for state, words in _DIGEST if counts.get(state)
+        (_(words).format(count=counts[state]),)
+        for state, words in _DIGEST
+        if counts.get(state)
     )
     return Letter(
-        f"Your mail in Salesforce: {facts.get('day', '')}",
+        _("Your mail in Salesforce: {day}").format(day=facts.get("day", "")),
         (
-            Paragraph("What became of your mail in the last 24 hours:"),
+            Paragraph(_("What became of your mail in the last 24 hours:")),
             Items(entries),
-            Paragraph("Your administrator changes how often you get such mails."),
+            Paragraph(_("Your administrator changes how often you get such mails.")),
         ),
     )
 
 
 def _claim_code(sheet: Sheet) -> Letter:
-    facts = sheet.row.facts
+    _, facts = sheet.texts, sheet.row.facts
     return Letter(
-        "Your code to confirm this address",
+        _("Your code to confirm this address"),
         (
             Paragraph(
-                f"{shown(facts.get('user'))} wants mail from this address to be logged "
-                "in Salesforce. If that is you, enter this code:"
+                _(
+                    "{user} wants mail from this address to be logged in Salesforce. "
+                    "If that is you, enter this code:"
+                ).format(user=shown(facts.get("user")))
             ),
             Paragraph(str(facts.get("code", ""))),
-            Paragraph(f"It is valid until {facts.get('until', '')}."),
+            Paragraph(_("It is valid until {time}.").format(time=facts.get("until"))),
             Paragraph(
-                "If it is not you, do nothing: without the code nothing happens."
+                _("If it is not you, do nothing: without the code nothing happens.")
             ),
         ),
     )
 
 
 def _claim_done(sheet: Sheet) -> Letter:
-    facts = sheet.row.facts
+    _, facts = sheet.texts, sheet.row.facts
     return Letter(
-        "An address was added",
+        _("An address was added"),
         (
             Paragraph(
-                f"Mail from {shown(facts.get('address'))} is logged for "
-                f"{shown(facts.get('user'))} from now on."
+                _("Mail from {address} is logged for {user} from now on.").format(
+                    address=shown(facts.get("address")), user=shown(facts.get("user"))
+                )
             ),
             Paragraph(
-                "If you did not ask for this, tell your administrator: relay history "
-                "shows who added it."
+                _(
+                    "If you did not ask for this, tell your administrator: relay "
+                    "history shows who added it."
+                )
             ),
         ),
     )
@@ -341,7 +380,10 @@ TEMPLATES: Final[Mapping[NoticeKind, Callable[[Sheet], Letter]]] = {
 
 
 def letter(
-    row: NoticeRow, zone: ZoneInfo, links: Mapping[str, str] | None = None
+    row: NoticeRow,
+    zone: ZoneInfo,
+    links: Mapping[str, str] | None = None,
+    texts: Texts = IN_ENGLISH,
 ) -> Letter:
     """Return the letter for a notice.
 
@@ -349,8 +391,9 @@ def letter(
         row: The notice.
         zone: Time zone of the recipient.
         links: Links that release held messages, by their ids.
+        texts: The texts in the recipient's language.
     """
-    return TEMPLATES[row.kind](Sheet(row, zone, links or {}))
+    return TEMPLATES[row.kind](Sheet(row, zone, links or {}, texts))
 
 
 # ---------------------------------------------------------------- the mail

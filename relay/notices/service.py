@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.addresses import address_key, covers
 from relay.core.notices import NO_ANSWER, NoticeKind, NoticeUpdate
 from relay.core.states import ActivityState
+from relay.core.translate import texts
 from relay.notices.letters import letter, mail
 from relay.notices.planner import Planner, zone_of
 from relay.notices.smarthost import Smarthost, SmarthostError
@@ -245,7 +246,8 @@ class NoticeClient(Client["NoticeRow"]):
             for item in row.items:
                 ident = str(item.facts.get("id") or "")
                 links[ident] = url(ident, row.recipient)
-        made = letter(row, zone_of(user, self._settings), links)
+        said = texts(directory.language_of(row.user_id))
+        made = letter(row, zone_of(user, self._settings), links, said)
         return mail(row, made, self._settings)
 
     def _may_release(self, row: NoticeRow, directory: Directory) -> bool:

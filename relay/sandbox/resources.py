@@ -334,10 +334,7 @@ def deleted(org: SandboxOrg, call: Call, info: ObjectInfo) -> Answer:
     ]
     body = {
         "deletedRecords": records,
-        "earliestDateAvailable": max(
-            stamp(org.clock.now() - DELETED_REACH),
-            org.state.purged_until.get(info.name, ""),
-        ),
+        "earliestDateAvailable": stamp(org.clock.now() - DELETED_REACH),
         "latestDateCovered": stamp(covered),
     }
     return Answer(200, body)

@@ -17,7 +17,7 @@ from relay.sender.accepted import (
     judge_author,
     read_author,
 )
-from relay.sender.causes import CAUSES, Cause, cause
+from relay.sender.causes import CAUSES, Cause, cause, in_words
 
 __all__ = [
     "ACCEPTED",
@@ -28,6 +28,7 @@ __all__ = [
     "Cause",
     "Listing",
     "cause",
+    "in_words",
     "is_listed",
     "judge",
     "judge_author",

@@ -14,7 +14,15 @@ and a test compares the two.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from relay.core.translate import IN_ENGLISH, N_
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relay.core.model import Json
+    from relay.core.translate import Texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +46,13 @@ class Cause:
         """Say whether another attempt may come to another result."""
         return self.enhanced.startswith("4")
 
-    def text(self, *, address: str = "", detail: str = "") -> str:
+    def text(
+        self, *, address: str = "", detail: str = "", texts: Texts = IN_ENGLISH
+    ) -> str:
         """Return sentence and mend for the person who sent the mail.
 
         Between them stand the number and the section whose check failed, for the
-        administrator whom they ask.
+        administrator whom they ask. The detail is a technical term, and stays English.
         """
         values = {
             "address": address[:LONGEST_SHOWN],
@@ -50,8 +60,8 @@ class Cause:
             "detail": detail[:LONGEST_SHOWN],
         }
         section = self.source.partition(",")[0]
-        said = f"{self.sentence} ({self.number}, {section}); {self.mend}"
-        return said.format_map(values)
+        sentence, mend = texts(self.sentence), texts(self.mend)
+        return f"{sentence} ({self.number}, {section}); {mend}".format_map(values)
 
     @property
     def plain(self) -> str:
@@ -73,11 +83,14 @@ class Cause:
 LONGEST_SHOWN: Final = 120
 """Characters of a value in a text: two of them must fit a reply line."""
 
-_OWN_SERVER: Final = (
+_OWN_SERVER: Final = N_(
     "send it through the mail server of {domain}, as you send your other mail"
 )
-_ASK_SIGN: Final = "ask its administrator to sign with DKIM"
-_RELEASE: Final = "it waits until you or your administrator release it"
+_OWN_SERVER_SIGN: Final = N_(
+    "send it through the mail server of {domain}, as you send your other mail; if you "
+    "did, ask its administrator to sign with DKIM"
+)
+_RELEASE: Final = N_("it waits until you or your administrator release it")
 
 _ROWS: Final = (
     # ------------------------------------------------ who the mail says it is from
@@ -86,58 +99,63 @@ _ROWS: Final = (
         "no_from",
         "5.7.1",
         "RFC 5322 section 3.6.2",
-        "The From line of this mail holds no address that can be read",
-        "send it again from your own address",
+        N_("The From line of this mail holds no address that can be read"),
+        N_("send it again from your own address"),
     ),
     Cause(
         "S102",
         "several_from",
         "5.7.1",
         "RFC 5322 section 3.6.2",
-        "This mail names several senders in From",
-        "send it from one address only",
+        N_("This mail names several senders in From"),
+        N_("send it from one address only"),
     ),
     Cause(
         "S103",
         "from_too_long",
         "5.7.1",
         "RFC 5322 section 2.1.1",
-        "The From line of this mail is too long",
-        "send it again from your own address alone",
+        N_("The From line of this mail is too long"),
+        N_("send it again from your own address alone"),
     ),
     Cause(
         "S104",
         "from_group",
         "5.7.1",
         "RFC 6854 section 4",
-        "The From line of this mail names a group instead of a person",
-        "send it again from your own address",
+        N_("The From line of this mail names a group instead of a person"),
+        N_("send it again from your own address"),
     ),
     Cause(
         "S105",
         "from_unclear",
         "5.7.1",
         "RFC 5322 section 3.4",
-        "The From line of this mail can be read in two ways ({detail})",
-        "send it again with your name and your address alone",
+        N_("The From line of this mail can be read in two ways ({detail})"),
+        N_("send it again with your name and your address alone"),
     ),
     Cause(
         "S106",
         "sender_not_accepted",
         "5.7.1",
         "RFC 5321 section 7.9",
-        "Mail from {address} is not accepted at this relay address",
-        "it takes mail from its owner alone: if you are the owner, send from one of "
-        "your registered addresses; if you replied to all, leave this address out",
+        N_("Mail from {address} is not accepted at this relay address"),
+        N_(
+            "it takes mail from its owner alone: if you are the owner, send from one "
+            "of your registered addresses; if you replied to all, leave this address "
+            "out"
+        ),
     ),
     Cause(
         "S107",
         "sender_looks_alike",
         "5.7.1",
         "RFC 5890 section 4.4",
-        "The sender {address} is written with letters of several scripts, and is not "
-        "the address that it looks like",
-        "send it from your registered address",
+        N_(
+            "The sender {address} is written with letters of several scripts, and is "
+            "not the address that it looks like"
+        ),
+        N_("send it from your registered address"),
     ),
     # ------------------------------------------------ whether that is proven
     Cause(
@@ -145,159 +163,188 @@ _ROWS: Final = (
         "no_proof",
         "5.7.26",
         "RFC 9989 section 4.4, RFC 7372 section 3.4",
-        "Nothing proves that {address} sent this mail: it has no DKIM signature, and "
-        "SPF has no result for {domain}",
-        f"{_OWN_SERVER}; if you did, {_ASK_SIGN}",
+        N_(
+            "Nothing proves that {address} sent this mail: it has no DKIM signature, "
+            "and SPF has no result for {domain}"
+        ),
+        _OWN_SERVER_SIGN,
     ),
     Cause(
         "S202",
         "spf_other_domain",
         "5.7.26",
         "RFC 7208 section 2.4",
-        "SPF passed for {detail} and not for {domain}, the domain in From",
-        f"{_OWN_SERVER}; if you did, ask its administrator to switch on DKIM",
+        N_("SPF passed for {detail} and not for {domain}, the domain in From"),
+        N_(
+            "send it through the mail server of {domain}, as you send your other mail;"
+            " if you did, ask its administrator to switch on DKIM"
+        ),
     ),
     Cause(
         "S203",
         "dkim_other_domain",
         "5.7.22",
         "RFC 6376 section 6.3, RFC 7372 section 3.1",
-        "This mail is signed by {detail} and not by {domain}, the domain in From",
-        f"{_OWN_SERVER}; if you did, ask its administrator to sign with {{domain}}",
+        N_("This mail is signed by {detail} and not by {domain}, the domain in From"),
+        N_(
+            "send it through the mail server of {domain}, as you send your other mail;"
+            " if you did, ask its administrator to sign with {domain}"
+        ),
     ),
     Cause(
         "S204",
         "dkim_partial_body",
         "5.7.21",
         "RFC 6376 section 8.2",
-        "The DKIM signature of {domain} covers only a part of the text (l=), so that "
-        "anybody could have added to it",
-        "ask the administrator of {domain} to sign without l=",
+        N_(
+            "The DKIM signature of {domain} covers only a part of the text (l=), so "
+            "that anybody could have added to it"
+        ),
+        N_("ask the administrator of {domain} to sign without l="),
     ),
     Cause(
         "S205",
         "dkim_not_covered",
         "5.7.21",
         "RFC 6376 section 5.4",
-        "The DKIM signature of {domain} does not cover {detail}, so that anybody could "
-        "have changed it",
-        f"{_RELEASE}; ask the administrator of {{domain}} to sign these fields too",
+        N_(
+            "The DKIM signature of {domain} does not cover {detail}, so that anybody "
+            "could have changed it"
+        ),
+        N_(
+            "it waits until you or your administrator release it; ask the "
+            "administrator of {domain} to sign these fields too"
+        ),
     ),
     Cause(
         "S206",
         "header_repeated",
         "5.7.21",
         "RFC 5322 section 3.6, RFC 6376 section 8.15",
-        "This mail has {detail} twice, and the DKIM signature covers one of them",
-        "send it again; if it happens again, a server on the way adds the second one",
+        N_("This mail has {detail} twice, and the DKIM signature covers one of them"),
+        N_(
+            "send it again; if it happens again, a server on the way adds the second "
+            "one"
+        ),
     ),
     Cause(
         "S207",
         "dkim_failed",
         "5.7.20",
         "RFC 6376 section 6.1",
-        "The DKIM signature of {domain} does not fit this mail ({detail})",
-        "send it again; if it happens again, a server on the way changes your mail",
+        N_("The DKIM signature of {domain} does not fit this mail ({detail})"),
+        N_("send it again; if it happens again, a server on the way changes your mail"),
     ),
     Cause(
         "S208",
         "dkim_weak_key",
         "5.7.21",
         "RFC 8301 section 3",
-        "The DKIM signature of {domain} does not count ({detail})",
-        "ask the administrator of {domain} for a key of 2048 bits and rsa-sha256",
+        N_("The DKIM signature of {domain} does not count ({detail})"),
+        N_("ask the administrator of {domain} for a key of 2048 bits and rsa-sha256"),
     ),
     Cause(
         "S209",
         "dkim_expired",
         "5.7.21",
         "RFC 6376 section 3.5",
-        "The DKIM signature of {domain} has expired",
-        "send the mail again",
+        N_("The DKIM signature of {domain} has expired"),
+        N_("send the mail again"),
     ),
     Cause(
         "S210",
         "spf_failed",
         "5.7.23",
         "RFC 7208 section 8.4, RFC 7372 section 3.2",
-        "SPF of {domain} does not allow the server that sent this mail ({detail})",
-        f"{_OWN_SERVER}; if you did, {_ASK_SIGN}",
+        N_("SPF of {domain} does not allow the server that sent this mail ({detail})"),
+        _OWN_SERVER_SIGN,
     ),
     Cause(
         "S211",
         "dmarc_failed",
         "5.7.26",
         "RFC 9989 section 5.3",
-        "Neither SPF nor DKIM proves that {address} sent this mail; DMARC of {domain} "
-        "asks to stop it ({detail})",
-        f"send it through the mail server of {{domain}}; if you did, {_ASK_SIGN}",
+        N_(
+            "Neither SPF nor DKIM proves that {address} sent this mail; DMARC of "
+            "{domain} asks to stop it ({detail})"
+        ),
+        N_(
+            "send it through the mail server of {domain}; if you did, ask its "
+            "administrator to sign with DKIM"
+        ),
     ),
     Cause(
         "S212",
         "redirect_not_proven",
         "5.7.26",
         "RFC 5322 section 3.6.6, RFC 6376 section 5.4",
-        "This mail was redirected in the name of {address} (Resent-From), and neither "
-        "SPF nor a DKIM signature over Resent-From proves that",
-        "forward the mail instead of redirecting it",
+        N_(
+            "This mail was redirected in the name of {address} (Resent-From), and "
+            "neither SPF nor a DKIM signature over Resent-From proves that"
+        ),
+        N_("forward the mail instead of redirecting it"),
     ),
     Cause(
         "S213",
         "check_failed",
         "5.7.26",
         "RFC 8601 section 2.7",
-        "Not all checks of this mail passed ({detail})",
-        f"{_OWN_SERVER}",
+        N_("Not all checks of this mail passed ({detail})"),
+        _OWN_SERVER,
     ),
     Cause(
         "S214",
         "record_broken",
         "5.7.24",
         "RFC 7208 section 2.6.7",
-        "A DNS record of {domain} cannot be used ({detail})",
-        "ask the administrator of {domain} to correct it",
+        N_("A DNS record of {domain} cannot be used ({detail})"),
+        N_("ask the administrator of {domain} to correct it"),
     ),
     Cause(
         "S215",
         "forward_not_proven",
         "5.7.26",
         "RFC 7960 section 3.2",
-        "This mail was passed on by a list or a forwarder, and what proved that "
-        "{address} sent it was lost on the way",
-        "send it to the relay address yourself",
+        N_(
+            "This mail was passed on by a list or a forwarder, and what proved that "
+            "{address} sent it was lost on the way"
+        ),
+        N_("send it to the relay address yourself"),
     ),
     Cause(
         "S216",
         "dkim_not_counted",
         "5.7.21",
         "RFC 6376 section 6.1",
-        "The DKIM signature of {domain} does not count ({detail})",
-        "ask the administrator of {domain} to mend it",
+        N_("The DKIM signature of {domain} does not count ({detail})"),
+        N_("ask the administrator of {domain} to mend it"),
     ),
     Cause(
         "S217",
         "header_unclear",
         "5.7.21",
         "RFC 5322 section 2.2, RFC 6376 section 8.15",
-        "No DKIM signature of this mail counts, since {detail}",
-        "send it again; if it happens again, a server on the way breaks your mail",
+        N_("No DKIM signature of this mail counts, since {detail}"),
+        N_("send it again; if it happens again, a server on the way breaks your mail"),
     ),
     Cause(
         "S218",
         "dkim_key_broken",
         "5.7.21",
         "RFC 6376 section 6.1.2",
-        "The key for the DKIM signature of {domain} cannot be used ({detail})",
-        "ask the administrator of {domain} to publish it again",
+        N_("The key for the DKIM signature of {domain} cannot be used ({detail})"),
+        N_("ask the administrator of {domain} to publish it again"),
     ),
     Cause(
         "S219",
         "dkim_missing",
         "5.7.20",
         "RFC 6376 section 6.3, RFC 7372 section 3.1",
-        "Mail of {domain} must be signed with DKIM, and this mail is not: it came from "
-        "a server that SPF allows, which others may use too",
-        f"{_OWN_SERVER}; if you did, {_ASK_SIGN}",
+        N_(
+            "Mail of {domain} must be signed with DKIM, and this mail is not: it came "
+            "from a server that SPF allows, which others may use too"
+        ),
+        _OWN_SERVER_SIGN,
     ),
     # ------------------------------------------------ proven once, used again
     Cause(
@@ -305,8 +352,10 @@ _ROWS: Final = (
         "signature_old",
         "5.7.7",
         "RFC 6376 section 8.6",
-        "The DKIM signature of {domain} is of {detail}: an old mail may have been sent "
-        "again by somebody else",
+        N_(
+            "The DKIM signature of {domain} is of {detail}: an old mail may have been "
+            "sent again by somebody else"
+        ),
         _RELEASE,
     ),
     Cause(
@@ -314,7 +363,7 @@ _ROWS: Final = (
         "signature_reused",
         "5.7.7",
         "RFC 6376 section 8.6",
-        "The DKIM signature of {domain} came before with another mail",
+        N_("The DKIM signature of {domain} came before with another mail"),
         _RELEASE,
     ),
     # ------------------------------------------------ not to be known now
@@ -323,16 +372,21 @@ _ROWS: Final = (
         "dns_temporary",
         "4.4.3",
         "RFC 7208 section 2.6.6, RFC 6376 section 6.1.2",
-        "DNS did not answer, so that nobody can say whether {address} sent this mail",
-        "your mail server tries again by itself",
+        N_(
+            "DNS did not answer, so that nobody can say whether {address} sent this "
+            "mail"
+        ),
+        N_("your mail server tries again by itself"),
     ),
     Cause(
         "S402",
         "dns_unavailable",
         "5.4.3",
         "RFC 7208 section 2.6.6, RFC 6376 section 6.1.2",
-        "DNS has not answered for a long time, so that nobody can say whether "
-        "{address} sent this mail",
+        N_(
+            "DNS has not answered for a long time, so that nobody can say whether "
+            "{address} sent this mail"
+        ),
         _RELEASE,
     ),
     Cause(
@@ -340,8 +394,8 @@ _ROWS: Final = (
         "checks_busy",
         "4.3.2",
         "RFC 5321 section 4.2.2",
-        "Too many other mails are being checked",
-        "your mail server tries again by itself",
+        N_("Too many other mails are being checked"),
+        N_("your mail server tries again by itself"),
     ),
 )
 
@@ -357,6 +411,19 @@ def cause(reason: str) -> Cause:
         KeyError: The catalogue has no such word.
     """
     return BY_REASON[reason]
+
+
+def in_words(verdict: Mapping[str, Json] | None, texts: Texts) -> str:
+    """Return what a stored verdict says of a mail, in a language; empty: nothing.
+
+    A verdict of before details were kept is shown as it was written.
+    """
+    row = CAUSES.get(str((verdict or {}).get("cause")))
+    if row is None or verdict is None or "detail" not in verdict:
+        return str((verdict or {}).get("text") or "")
+    return row.text(
+        address=str(verdict["address"]), detail=str(verdict["detail"]), texts=texts
+    )
 
 
 def with_table(page: str) -> str:

@@ -197,6 +197,7 @@ def against(
         authentication=authentication,
         address=address,
         reason=reason,
+        detail=detail,
     )
 
 

@@ -13,11 +13,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from relay.core.addresses import fold_ascii
+from relay.core.translate import IN_ENGLISH, N_, Texts, ascii_text, texts
 from relay.intake import Accepted, Refused, Rejection
-from relay.sender import CAUSES
+from relay.sender import CAUSES, in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relay.core.directory import Directory
+    from relay.intake.refusals import ReplyLine
 
 MAX_REPLY_LINE: Final = 512
 """Octets of a reply line with its CRLF (RFC 5321 section 4.5.3.1.5)."""
@@ -41,13 +48,16 @@ class Reply:
         """Return the codes, such as `550 5.1.1`."""
         return f"{self.code} {self.enhanced}".rstrip()
 
-    def line(self, *, ref: str = "", **values: object) -> str:
+    def line(
+        self, *, ref: str = "", texts: Texts = IN_ENGLISH, **values: object
+    ) -> str:
         """Return the reply as one printable ASCII line without its CRLF.
 
         The text is cut, never the id behind it, so that the line fits RFC 5321
-        section 4.5.3.1.5.
+        section 4.5.3.1.5. A translation is written without its accents: a reply holds
+        ASCII alone, and the client need not know UTF-8 (RFC 6531 section 3.7.4.2).
         """
-        text = self.text.format_map(
+        text = ascii_text(texts(self.text)).format_map(
             {key: printable(str(value)) for key, value in values.items()}
         )
         end = f" (ref {ref})" if ref else ""
@@ -252,31 +262,32 @@ CLIENT_CERTIFICATE_REQUIRED: Final = Reply(
 SENDER_NOT_OWN: Final = Reply(
     550,
     "5.7.1",
-    "This sender is not one of your accepted addresses",
+    N_("This sender is not one of your accepted addresses"),
     "RFC 6409 section 6.1",
 )
 RECIPIENT_NOT_OWN: Final = Reply(
-    550, "5.7.1", "This is not your own relay address", "RFC 6409 section 6.1"
+    550, "5.7.1", N_("This is not your own relay address"), "RFC 6409 section 6.1"
 )
 
 # ------------------------------------------------------------------ refusals
 
+# Never translated: its language would tell that there is such a user.
 UNKNOWN_RECIPIENT: Final = Reply(
     550, "5.1.1", "No such relay address here", "RFC 5321 section 3.3"
 )
 LOGGING_OFF: Final = Reply(
     550,
     "5.2.1",
-    "Your administrator has switched logging off: this mail is not logged",
+    N_("Your administrator has switched logging off: this mail is not logged"),
     "RFC 3463 section 3.3",
 )
 TOO_MANY_RECIPIENTS: Final = Reply(
-    452, "4.5.3", "Too many recipients, send again", "RFC 5321 section 4.5.3.1.10"
+    452, "4.5.3", N_("Too many recipients, send again"), "RFC 5321 section 4.5.3.1.10"
 )
 USER_TOO_FAST: Final = Reply(
     450,
     "4.7.0",
-    "Too much mail for this address at a time, try again later",
+    N_("Too much mail for this address at a time, try again later"),
     "RFC 5321 section 4.2.3",
 )
 SENDER_NOT_ACCEPTED: Final = Reply(550, "5.7.1", "{text}", "RFC 5321 section 7.9")
@@ -286,40 +297,40 @@ SENDER_NOT_PROVEN: Final = {
 }
 """The replies to what speaks against a sender, as the catalogue of causes has them."""
 TOO_LARGE: Final = Reply(
-    552, "5.3.4", "Mail is larger than {limit} bytes", "RFC 1870 section 6.1"
+    552, "5.3.4", N_("Mail is larger than {limit} bytes"), "RFC 1870 section 6.1"
 )
 HEADER_TOO_LARGE: Final = Reply(
-    552, "5.3.4", "Mail header is larger than {limit} bytes", "RFC 3463 section 3.4"
+    552, "5.3.4", N_("Mail header is larger than {limit} bytes"), "RFC 3463 section 3.4"
 )
 TOO_MANY_FIELDS: Final = Reply(
     552,
     "5.3.4",
-    "Mail header has more than {limit} fields",
+    N_("Mail header has more than {limit} fields"),
     "RFC 5321 section 4.5.3.1.9",
 )
 LOOP: Final = Reply(
-    554, "5.4.6", "Mail is looping: too many Received lines", "RFC 5321 section 6.3"
+    554, "5.4.6", N_("Mail is looping: too many Received lines"), "RFC 5321 section 6.3"
 )
 BARE_DOT: Final = Reply(
     554,
     "5.5.2",
-    "A lone dot between bare line ends; lines end with <CR><LF>",
+    N_("A lone dot between bare line ends; lines end with <CR><LF>"),
     "RFC 5321 section 2.3.8",
 )
 BARE_NEWLINE: Final = Reply(
     554,
     "5.5.2",
-    "Mail has a CR or LF on its own; lines end with <CR><LF>",
+    N_("Mail has a CR or LF on its own; lines end with <CR><LF>"),
     "RFC 5321 section 2.3.8",
 )
 DISK_FULL: Final = Reply(
-    452, "4.3.1", "Not enough disk space, try again later", "RFC 5321 section 4.2.2"
+    452, "4.3.1", N_("Not enough disk space, try again later"), "RFC 5321 section 4.2.2"
 )
 STORE_UNAVAILABLE: Final = Reply(
-    451, "4.3.0", "Cannot store mail now, try again later", "RFC 5321 section 4.2.2"
+    451, "4.3.0", N_("Cannot store mail now, try again later"), "RFC 5321 section 4.2.2"
 )
 INTERNAL_ERROR: Final = Reply(
-    451, "4.3.0", "Internal error, try again later", "RFC 5321 section 4.2.2"
+    451, "4.3.0", N_("Internal error, try again later"), "RFC 5321 section 4.2.2"
 )
 
 
@@ -382,9 +393,31 @@ def reply_to(rejection: Rejection) -> Reply:
     return BY_REASON[rejection.reason]
 
 
-def reply_line(rejection: Rejection, ref: str) -> str:
-    """Return the reply to a rejection as a line, with the id of its refusal."""
-    return reply_to(rejection).line(ref=ref, **rejection.values)
+def reply_line(rejection: Rejection, ref: str, language: str | None = None) -> str:
+    """Return the reply to a rejection as a line, with the id of its refusal.
+
+    Args:
+        rejection: Why.
+        ref: The id of the refusal.
+        language: The one of the user whose mail program shows the reply; None: English.
+    """
+    said, values = texts(language), dict(rejection.values)
+    if rejection.verdict is not None and "text" in values:
+        values["text"] = ascii_text(in_words(rejection.verdict, said))
+    return reply_to(rejection).line(ref=ref, texts=said, **values)
+
+
+def replier(directory: Callable[[], Directory]) -> ReplyLine:
+    """Return what says a reply in the language of the user whose mail is refused.
+
+    Whoever is no user reads English. The codes are the same in each language.
+    """
+
+    def line(rejection: Rejection, ref: str) -> str:
+        language = directory().language_of(rejection.user_id)
+        return reply_line(rejection, ref, language)
+
+    return line
 
 
 def outcome_line(outcome: Accepted | Refused) -> str:

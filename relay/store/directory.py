@@ -225,6 +225,16 @@ class DirectoryStore(Part):
         """
         return await self._user_set(user_id, "notify", level, actor)
 
+    async def set_language(
+        self, user_id: int, language: str | None, actor: str
+    ) -> User:
+        """Say in which language the relay writes to a user; None: the common one.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+        return await self._user_set(user_id, "language", language, actor)
+
     async def rename(self, user_id: int, name: str, actor: str) -> User:
         """Give a user another name.
 
@@ -265,7 +275,7 @@ class DirectoryStore(Part):
         Args:
             user_id: Whose.
             changes: By the names of `User`: `name`, `email`, `role`, `active`,
-                `salesforce_id`, `time_zone`, `notify`.
+                `salesforce_id`, `time_zone`, `notify`, `language`.
             actor: Who changes them.
             keep_old: With another `email`: the former one may send on.
 
@@ -645,7 +655,9 @@ class DirectoryStore(Part):
         return await self._context.read(read)
 
 
-_COLUMNS: Final = frozenset({"name", "role", "salesforce_id", "time_zone", "notify"})
+_COLUMNS: Final = frozenset(
+    {"name", "role", "salesforce_id", "time_zone", "notify", "language"}
+)
 """What stands in a column of the user, and nowhere else."""
 
 

@@ -407,6 +407,7 @@ def read_users(connection: Connection, now: int, only: int | None = None) -> lis
             removed_at=maybe_moment(row.removed_at),
             activated_at=maybe_moment(row.activated_at),
             notify=row.notify,
+            language=row.language,
         )
         for row in connection.execute(people)
     ]

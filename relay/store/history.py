@@ -235,7 +235,7 @@ def _user(edit: Edit, change: _Change) -> User:
 
 
 _COLUMNS: Final = frozenset(
-    {"name", "active", "role", "salesforce_id", "time_zone", "notify"}
+    {"name", "active", "role", "salesforce_id", "time_zone", "notify", "language"}
 )
 """What an edit changes of a user, one at a time."""
 

@@ -424,8 +424,14 @@ def _held(connection: Connection, floor: str) -> Sequence[Any]:
 
 
 def _of_held(row: Row[Any]) -> NoticeEvent:
-    said = load(row.verdict)["text"] if row.verdict and not row.detail else ""
-    facts = _mail(row) | {"reason": row.reason, "detail": row.detail or said}
+    verdict = load(row.verdict) if row.verdict and not row.detail else {}
+    known = ("cause", "text", "address", "detail")
+    facts = _mail(row) | {
+        "reason": row.reason,
+        "detail": row.detail or verdict.get("text", ""),
+        # For the letter, which says it in the user's language.
+        "verdict": {name: verdict[name] for name in known if name in verdict},
+    }
     item = NoticeItem(f"held:{row.message_id}", moment(row.received_at), facts)
     return NoticeEvent(NoticeKind.HELD, row.user_id, item)
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0015"
+HEAD: Final = "0014"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -82,6 +82,8 @@ users: Final = Table(
     Column("activated_at", BigInteger),
     # Which notices the user wants; null: as `notices.level` says.
     Column("notify", String(16)),
+    # In which language the relay writes to the user; null: as `user.language` says.
+    Column("language", String(8)),
 )
 
 relay_addresses: Final = Table(
@@ -438,20 +440,6 @@ refusals: Final = Table(
     ),
 )
 
-changes: Final = Table(
-    "changes",
-    metadata,
-    # Triggers of messages and refusals write it: see migration 0015.
-    _serial(),
-    Column("row_id", String(26), nullable=False),
-    Column("is_new", Boolean, nullable=False),
-    Column("at", BigInteger, nullable=False),
-    # The transaction, on PostgreSQL; 0 on SQLite, whose ids are in commits' order.
-    Column("xact", BigInteger, nullable=False),
-    # Has no rows on SQLite.
-    Index("ix_changes_xact_id", "xact", "id", sqlite_where=text("xact <> 0")),
-)
-
 # ------------------------------------------------------------------ sender trust
 
 signatures: Final = Table(
@@ -738,76 +726,60 @@ reminder_feeds: Final = Table(
     Column("used_at", BigInteger),
 )
 
-# ------------------------------------------------------------------ reminders in step
+# ------------------------------------------------------------------ alerts
 
-reminder_syncs: Final = Table(
-    "reminder_syncs",
-    metadata,
-    Column(
-        "user_id",
-        _Serial,
-        ForeignKey("users.id"),
-        primary_key=True,
-        autoincrement=False,
-    ),
-    Column("salesforce_id", String(18), nullable=False),
-    Column("is_on", Boolean, nullable=False),
-    Column("first_on_at", BigInteger),
-    Column("on_at", BigInteger),
-    Column("off_at", BigInteger),
-    Column("phase", String(16), nullable=False),
-    # By Salesforce's clock, and the last id of that stamp.
-    Column("since", BigInteger),
-    Column("after", String(18), nullable=False, server_default=_EMPTY),
-    Column("imported", BigInteger, nullable=False, server_default=_ZERO),
-    Column("pushed", BigInteger, nullable=False, server_default=_ZERO),
-    Column("synced_at", BigInteger),
-    Column("stopped", String(16)),
-    Column("stopped_text", Text, nullable=False, server_default=_EMPTY),
-    Column("permit", BigInteger, nullable=False, server_default=_ZERO),
-)
-
-reminder_tasks: Final = Table(
-    "reminder_tasks",
-    metadata,
-    Column("reminder_id", String(26), ForeignKey("reminders.id"), primary_key=True),
-    Column("user_id", _Serial, ForeignKey("users.id"), nullable=False),
-    Column("key", String(40), nullable=False, unique=True),
-    Column("turn", BigInteger, nullable=False),
-    Column("task_id", String(18), unique=True),
-    Column("state", String(16), nullable=False),
-    Column("sent_at", BigInteger),
-    Column("lookups", BigInteger, nullable=False),
-    # Of the reminder, as it was dealt with.
-    Column("version", BigInteger, nullable=False),
-    # JSON: what both sides agreed on last.
-    Column("here", Text, nullable=False),
-    Column("there", Text, nullable=False),
-    Column("stamp", BigInteger),
-    Column("ended", String(16)),
-    Column("code", Text, nullable=False, server_default=_EMPTY),
-    Column("error", Text, nullable=False, server_default=_EMPTY),
-    Column("failures", BigInteger, nullable=False, server_default=_ZERO),
-    Column("failing_since", BigInteger),
-    Column("due_at", BigInteger),
-    Index(None, "user_id", "state"),
-)
-
-reminder_clashes: Final = Table(
-    "reminder_clashes",
+alerts: Final = Table(
+    "alerts",
     metadata,
     _serial(),
-    Column("reminder_id", String(26), ForeignKey("reminders.id"), nullable=False),
-    Column("user_id", _Serial, ForeignKey("users.id"), nullable=False),
-    Column("task_id", String(18), nullable=False),
-    Column("field", String(32), nullable=False),
-    # JSON: the values of both sides.
-    Column("here", Text, nullable=False),
-    Column("there", Text, nullable=False),
-    Column("kept", String(16), nullable=False),
-    Column("at", BigInteger, nullable=False),
-    Column("undone_at", BigInteger),
-    Column("undone_by", Text, nullable=False, server_default=_EMPTY),
-    Index(None, "user_id", "id"),
-    Index(None, "reminder_id"),
+    Column("rule", String(16), nullable=False),
+    # What it is about: an org, a user, a file, a host.
+    Column("subject", Text, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("raised_at", BigInteger, nullable=False),
+    # When it was told last, and how often.
+    Column("told_at", BigInteger, nullable=False),
+    Column("told", Integer, nullable=False),
+    # Null: it is still so.
+    Column("cleared_at", BigInteger),
+    # One at a time for a rule and a subject, however many relays find it.
+    Index(
+        "ix_alerts_open",
+        "rule",
+        "subject",
+        unique=True,
+        sqlite_where=text("cleared_at IS NULL"),
+        postgresql_where=text("cleared_at IS NULL"),
+    ),
+)
+
+webhook_calls: Final = Table(
+    "webhook_calls",
+    metadata,
+    _serial(),
+    # Header webhook-id: the receiver knows by it what it has had before.
+    Column("key", String(64), nullable=False, unique=True),
+    Column("alert_id", _Serial, ForeignKey("alerts.id"), nullable=True),
+    Column("event", String(16), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # When to send it; null: never again.
+    Column("due_at", BigInteger),
+    Column("written_at", BigInteger),
+    Column("failures", Integer, nullable=False, server_default=_ZERO),
+    Column("failing_since", BigInteger),
+    # What the receiver answered last.
+    Column("status", Integer),
+    Column("response", Text, nullable=False, server_default=_EMPTY),
+    Column("error", Text, nullable=False, server_default=_EMPTY),
+    Column("lease_owner", Text),
+    Column("lease_until", BigInteger),
+    Index(None, "alert_id"),
+    Index(
+        "ix_webhook_calls_due_at",
+        "due_at",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
 )

@@ -67,6 +67,5 @@ class WebServer:
         await self._server.start()
 
     async def stop(self) -> None:
-        """End live views, let other requests finish, then close; idempotent."""
-        self.app.state.feed.close()
+        """Let requests under way finish, then close; idempotent."""
         await self._server.stop()

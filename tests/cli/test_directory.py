@@ -30,6 +30,7 @@ def test_user_add_prints_the_relay_address_alone(relay: Any) -> None:
         "state": "active",
         "activated_at": user["activated_at"],
         "notify": None,
+        "language": None,
         "last_received_at": None,
         "last_logged_at": None,
     }

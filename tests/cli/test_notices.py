@@ -74,6 +74,11 @@ def test_a_user_chooses_what_to_be_told(relay: Any, ada: Any) -> None:
     """Three levels, or that of the settings."""
     assert "ada@corp.example" in relay("user", "notify", "Ada Byron", "all").stdout
     assert relay.json("user", "show", "Ada Byron")[0]["notify"] == "all"
+    said = relay("user", "set", "Ada Byron", "--language", "sv").stdout
+    assert said.endswith("language sv.\n")
+    assert relay.json("user", "show", "Ada Byron")[0]["language"] == "sv"
+    relay("user", "set", "Ada Byron", "--language", "default")
+    assert relay.json("user", "show", "Ada Byron")[0]["language"] is None
     assert "notices" in relay("user", "show", "Ada Byron").stdout
     said = relay("user", "notify", "Ada Byron", "default")
     assert "problems, as notices.level says" in said.stdout

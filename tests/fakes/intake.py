@@ -15,7 +15,7 @@ from relay.core.directory import AppPassword, Directory, Role, User
 from relay.core.passwords import hash_password
 from relay.intake import Authenticates, Intake, Senders
 from relay.smtp import SMTPServer
-from relay.smtp.replies import reply_line
+from relay.smtp.replies import replier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -215,7 +215,7 @@ async def running(
         directory=directory,  # type: ignore[arg-type]
         inline_bytes=inline_bytes,  # type: ignore[arg-type]
         min_free_bytes=1 << 20,
-        reply_line=reply_line,
+        reply_line=replier(directory),
         senders=senders(sink, directory, sender, authenticate),
     )
     server = SMTPServer(

@@ -34,6 +34,7 @@ EDITS = {
     "user_role": lambda d, u: d.set_role(u.id, Role.ADMIN, "eve"),
     "user_salesforce_id": lambda d, u: d.set_salesforce_id(u.id, "005B", "eve"),
     "user_time_zone": lambda d, u: d.set_time_zone(u.id, "Europe/Rome"),
+    "user_language": lambda d, u: d.set_language(u.id, "sv", "eve"),
     "user_notify": lambda d, u: d.set_notify(u.id, "all", "eve"),
     "user_email": lambda d, u: d.set_email(u.id, "al@corp.example", "eve"),
     "address_add": lambda d, u: d.add_address(u.id, "*@corp.example", "eve"),

@@ -312,3 +312,6 @@ async def test_the_level_of_a_user(store, user):
     changed = await store.directory.set_notify(user.id, "all", "root")
     assert changed.notify == "all"
     assert (await store.directory.set_notify(user.id, None, "root")).notify is None
+    assert user.language is None
+    assert (await store.directory.set_language(user.id, "fr", "root")).language == "fr"
+    assert (await store.directory.load()).language_of(user.id) == "fr"

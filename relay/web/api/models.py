@@ -76,6 +76,7 @@ class User(Shown):
     state: str
     activated_at: str | None = Time
     notify: str | None
+    language: str | None
     time_zone: str | None
     removed_at: str | None = Time
     last_received_at: str | None = Time
@@ -114,6 +115,7 @@ class UserChange(Sent):
     active: bool | None = None
     salesforce_id: str | None = Field(default=None, max_length=18)
     notify: Literal["all", "problems", "none"] | None = None
+    language: Literal["en", "es", "pt", "fr", "sv"] | None = None
     confirm: bool = False
 
 

@@ -21,7 +21,6 @@ from relay.web.api.problems import Problem
 
 if TYPE_CHECKING:
     from relay.config import Settings
-    from relay.console.feed import Feed
     from relay.core.clock import Clock
     from relay.store import Store
 
@@ -39,7 +38,6 @@ class Context:
     store: Store
     settings: Settings
     clock: Clock
-    feed: Feed
 
 
 def needs(scope: Scope) -> Any:

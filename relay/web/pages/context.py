@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from relay.config import Settings
-    from relay.console.feed import Feed
     from relay.core.access import Caller
     from relay.core.clock import Clock
     from relay.store import Store
@@ -17,12 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Store, settings, clock, and the live view of `relay.web.stream`."""
+    """Store, settings and clock."""
 
     store: Store
     settings: Settings
     clock: Clock
-    feed: Feed
 
 
 def who_asks(request: Request) -> Caller | None:

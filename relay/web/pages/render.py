@@ -131,16 +131,19 @@ def as_moment(at: datetime | str | None) -> datetime | None:
 def reader_of(request: Request) -> Reader:
     """Return whom an answer is for.
 
-    The language: as `request.state.language` says, else the cookie, else the browser.
+    The language: as `request.state.language` says, else what the user has chosen, else
+    the cookie, else the browser.
     The zone: that of the user in Salesforce, else the browser's, else UTC.
     """
+    who = who_asks(request)
+    user = who.user if who is not None else None
     chosen = getattr(request.state, "language", None)
-    language = str(chosen or request.cookies.get(LANGUAGE_COOKIE))
+    own = user.language if user is not None else None
+    language = str(chosen or own or request.cookies.get(LANGUAGE_COOKIE))
     if language not in LANGUAGES:
         language = best(request.headers.get("accept-language", ""))
-    who = who_asks(request)
     names = (
-        who.user.time_zone if who is not None and who.user is not None else None,
+        user.time_zone if user is not None else None,
         request.cookies.get(ZONE_COOKIE),
     )
     return Reader(

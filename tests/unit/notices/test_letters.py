@@ -14,8 +14,16 @@ from relay.config import NoticesSettings
 from relay.core.automatic import AutomaticKind
 from relay.core.notices import NoticeItem, NoticeKind, NoticeRow
 from relay.core.states import ActivityState
+from relay.core.translate import LANGUAGES, texts
 from relay.mail import parse
-from relay.notices.letters import TEMPLATES, letter, mail, message_id, shown
+from relay.notices.letters import (
+    TEMPLATES,
+    Paragraph,
+    letter,
+    mail,
+    message_id,
+    shown,
+)
 
 AT = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -189,3 +197,32 @@ def test_a_recipient_beyond_ascii() -> None:
     notice = replace(row(NoticeKind.HELD, FACTS), recipient="jürgen@corp.example")
     raw = mail(notice, letter(notice, BERLIN), SETTINGS)
     assert "To: jürgen@corp.example".encode() in raw
+
+
+@pytest.mark.parametrize("language", [code for code in LANGUAGES if code != "en"])
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_a_letter_is_in_the_language_of_its_reader(
+    kind: NoticeKind, language: str
+) -> None:
+    """No sentence of it is English; what others wrote stands as they wrote it."""
+    facts = {"user": "Ada", "code": "12", "address": "a@b.example", "until": "12:00"}
+    counts = {"counts": {"logged": 2, "held": 1, "dead": 3}, "day": "2026-07-01"}
+    told = row(kind, FACTS, FACTS, **facts, **counts)
+    english = letter(told, BERLIN)
+    made = letter(told, BERLIN, texts=texts(language))
+    assert made.subject != english.subject
+    assert len(made.blocks) == len(english.blocks)
+    for one, other in zip(made.blocks, english.blocks, strict=True):
+        if isinstance(one, Paragraph) and len(str(other)) > 30:
+            assert one != other
+    assert "{" not in made.text + made.subject
+
+
+def test_a_held_mail_is_explained_in_the_language_of_its_reader() -> None:
+    """The stored verdict is said again; one of an older relay stands as it is."""
+    verdict = {"cause": "S209", "text": "old words", "address": "a@b.example"}
+    known = FACTS | {"detail": "x", "verdict": verdict | {"detail": ""}}
+    said = letter(row(NoticeKind.HELD, known), BERLIN, texts=texts("fr")).text
+    assert "La signature DKIM de b.example a expiré (S209" in said
+    older = FACTS | {"detail": "x", "verdict": verdict}
+    assert "old words" in letter(row(NoticeKind.HELD, older), BERLIN).text

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from relay.core.translate import LANGUAGES
+from relay.sender.causes import BY_REASON
 from relay.smtp import replies
 from relay.smtp.replies import Reply, encoded, printable
+from tests.fakes.intake import ADA, BEN, PEOPLE
 
 TABLE = {name: row for name, row in vars(replies).items() if isinstance(row, Reply)}
 
@@ -77,3 +81,61 @@ def test_every_reason_is_given():
         if path.name != "replies.py"
     )
     assert [reason for reason in replies.BY_REASON if f'"{reason}"' not in source] == []
+
+
+SAID = {
+    reason: replies.Rejection(
+        reason,
+        values={"limit": 25_000_000, "text": ""},
+        verdict=None
+        if row not in replies.SENDER_NOT_PROVEN.values()
+        and row is not replies.SENDER_NOT_ACCEPTED
+        else {
+            "cause": BY_REASON[reason].number,
+            "text": "x",
+            "address": "somebody.with.a.long.name@sales.customer-company.example",
+            "detail": "mail-signing.other-company.example",
+        },
+    )
+    for reason, row in replies.BY_REASON.items()
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("reason", SAID)
+def test_a_language_changes_the_words_alone(reason, language):
+    """Codes and number stay, the line is ASCII, and nothing of it is cut."""
+    english = replies.reply_line(SAID[reason], "abc")
+    line = replies.reply_line(SAID[reason], "abc", language)
+    assert line.isascii()
+    assert line.isprintable()
+    assert "?" not in line
+    assert line.split()[:2] == english.split()[:2]
+    assert re.findall(r"S\d+|section [\d.]+", line) == re.findall(
+        r"S\d+|section [\d.]+", english
+    )
+    assert line.endswith(" (ref abc)")
+    # One that fills the line to its end was cut.
+    assert len(line) < replies.MAX_REPLY_LINE - 2
+
+
+def test_the_language_is_that_of_the_user():
+    """Their own, else the common one; a peer who is no user reads English."""
+    ada, ben = replace(ADA, language="sv"), BEN
+    people = replace(PEOPLE, users={1: ada, 2: ben}, language="fr")
+    say = replies.replier(lambda: people)
+    of = {who: replies.Rejection("too_large", "", who, {"limit": 1}) for who in (1, 2)}
+    assert say(of[1], "x") == "552 5.3.4 Mejlet ar storre an 1 byte (ref x)"
+    assert say(of[2], "x") == "552 5.3.4 L'e-mail depasse 1 octets (ref x)"
+    common = replace(people, settings={"user.language": "es"})
+    assert "El correo" in replies.replier(lambda: common)(of[2], "x")
+    stranger = replace(of[1], user_id=None)
+    assert say(stranger, "x") == "552 5.3.4 Mail is larger than 1 bytes (ref x)"
+
+
+def test_a_language_does_not_tell_who_is_a_user():
+    """A disabled user's relay address is answered as one that nobody has."""
+    ada = replace(ADA, language="es")
+    say = replies.replier(lambda: replace(PEOPLE, users={1: ada}))
+    own = replies.Rejection("unknown_recipient", "disabled", 1)
+    assert say(own, "x") == say(replace(own, user_id=None), "x")
