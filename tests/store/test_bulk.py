@@ -13,13 +13,14 @@ from relay.core.states import Event, State
 from relay.store import queue, schema
 
 COUNT = 2500
-ROW_S = 0.0004
+ROW_S = 0.001
 
 
 @pytest.fixture
-def settings(settings):
-    """Wait for half a second at most."""
-    return settings.model_copy(update={"timeout_s": 0.5})
+def settings(settings, request):
+    """Wait longer than a part takes, and shorter than all of them together."""
+    values = {"timeout_s": 1.6} | getattr(request, "param", {})
+    return settings.model_copy(update=values)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ async def dead(store, put):
 
 @pytest.fixture
 def slowly(monkeypatch):
-    """Have each row take its time: all of them together take a second."""
+    """Have each row take its time: all of them together take 2.5 s."""
     seen = []
     apply_event = queue.apply_event
 
@@ -71,6 +72,7 @@ async def test_many_by_name_are_all_or_none_and_take_their_time(store, dead, slo
     assert slowly == [COUNT]
 
 
+@pytest.mark.parametrize("settings", [{"timeout_s": 30}], indirect=True)
 async def test_what_was_changed_before_a_failure_is_told(
     store, dead, slowly, monkeypatch
 ):
