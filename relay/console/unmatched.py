@@ -222,6 +222,53 @@ async def create(  # noqa: PLR0913 - what a person chooses, and whom to ask
     return await maker.create(messages, sobject, who.name, account=account, only=only)
 
 
+async def rematch(
+    store: Store, who: Caller, messages: Sequence[UnmatchedMessage]
+) -> list[str]:
+    """Match messages anew, because records or rules have changed; return the queued."""
+    return await store.unmatched.requeue([one.id for one in messages], who.name)
+
+
+# ------------------------------------------------------------------ taking back
+
+_OWN: Final = frozenset({"unmatched_resolve", "exclude_add"})
+"""Changes that a decision about unmatched mail leaves in the history."""
+
+
+async def last_change(store: Store) -> int:
+    """Return the number of the latest change; what comes later is newer."""
+    rows = await store.history.find(limit=1)
+    return int(rows[0]["id"]) if rows else 0
+
+
+async def changes_since(store: Store, who: Caller, number: int) -> list[int]:
+    """Return the caller's decisions about unmatched mail since a change, in order."""
+    rows = await store.history.find(by=who.name, limit=MOST_AT_ONCE)
+    return [
+        int(row["id"])
+        for row in rows
+        if row["id"] > number and row["actor"] == who.name and row["action"] in _OWN
+    ]
+
+
+async def undo(store: Store, who: Caller, numbers: Sequence[int]) -> list[str]:
+    """Take decisions back that the caller made; return in words what holds again.
+
+    An admin may take back anybody's.
+
+    Raises:
+        NotFound: There is no such decision of the caller.
+        Conflict: It cannot be taken back any more.
+    """
+    for number in numbers:
+        rows = await store.history.find(only_id=number)
+        ours = rows and rows[0]["actor"] == who.name and rows[0]["action"] in _OWN
+        if not rows or not (ours or Scope.AUDIT_WRITE in who.scopes):
+            text = f"there is no change {number}"
+            raise NotFound(text)
+    return [await store.history.undo(number, who.name) for number in numbers]
+
+
 # ------------------------------------------------------------------ remembered
 
 

@@ -23,7 +23,7 @@ class SearchHit:
 
     Attributes:
         id: Of the record, 18 characters.
-        object: Contact, Lead or Account.
+        object: Contact, Lead or Account; by a text also Opportunity or Case.
         name: As Salesforce shows it.
         first_name: Of a person.
         last_name: Of a person.
@@ -72,7 +72,8 @@ class Scored:
 class UnmatchedFilter:
     """Which unmatched messages are meant; None is no restriction.
 
-    `address` is an address key, `domain` a domain key, of a person without a record.
+    `address` is an address key, `domain` a domain key, of a person without a record;
+    `before_id` the id of a message, of which older ones are meant.
     """
 
     user_id: int | None = None
@@ -81,6 +82,7 @@ class UnmatchedFilter:
     address: str | None = None
     domain: str | None = None
     limit: int | None = None
+    before_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

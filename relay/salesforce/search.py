@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from relay.core.addresses import address_key, domain_key, domain_of, unicode_domain
+from relay.core.errors import InvalidInput
 from relay.core.free_mail import is_free_mail
 from relay.core.ids import record_id
 from relay.core.unmatched import SearchHit
 from relay.salesforce.connection import refused
 from relay.salesforce.people import MAX_EMAIL
-from relay.salesforce.soql import MAX_ENCODED, Query, encoded, statement
+from relay.salesforce.soql import MAX_ENCODED, Query, clean, encoded, statement
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -106,6 +107,91 @@ class Search:
             for (sobject, _), rows in zip(wanted, answers, strict=True)
             if isinstance(rows, list)
         )
+
+    async def by_text(self, text: str) -> tuple[SearchHit, ...]:
+        """Return what a person looks for by its name, e-mail address or number.
+
+        Contacts, open Leads, Accounts, Opportunities and Cases, in this order, each by
+        name; at most `MOST_HITS` of each, in one call. An object that Salesforce does
+        not search is left out where another was answered.
+
+        Raises:
+            InvalidInput: The text is shorter than two characters.
+            OrgPaused: The org cannot be used.
+            SalesforceUnavailable: Anything else; nothing was found.
+        """
+        wanted = plan_text(text, await self._schema.get(also=_MORE))
+        queries = [query for _, query in wanted]
+        answers = await self._connection.queries.run("search", queries)
+        failed = [one for one in answers if not isinstance(one, list)]
+        if answers and len(failed) == len(answers):
+            raise refused("search", failed[0], pauses=False)
+        return tuple(
+            hit
+            for (sobject, _), rows in zip(wanted, answers, strict=True)
+            if isinstance(rows, list)
+            for hit in read_text(sobject, rows)
+        )
+
+
+# ------------------------------------------------------------------ by a text
+
+MOST_HITS: Final = 10
+_SHORTEST_TEXT: Final = 2
+_LONGEST_TEXT: Final = 80
+_MORE: Final = frozenset({"Opportunity", "Case"})
+_BY_TEXT: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    "Contact": (("Name", "Email"), ""),
+    "Lead": (("Name", "Email", "Company"), "IsConverted = false"),
+    "Account": (("Name",), ""),
+    "Opportunity": (("Name",), ""),
+    "Case": (("Subject", "CaseNumber"), ""),
+}
+"""By object: the fields that are searched, the first of which names the record."""
+
+
+def plan_text(text: str, schema: OrgSchema) -> list[tuple[str, Query]]:
+    """Return objects with the query that looks for a text in each.
+
+    Raises:
+        InvalidInput: The text is too short.
+    """
+    text = " ".join(clean(text).split())[:_LONGEST_TEXT]
+    if len(text) < _SHORTEST_TEXT:
+        raise InvalidInput("the text is too short", "write two characters or more")
+    found = []
+    for sobject, (names, condition) in _BY_TEXT.items():
+        known = [name for name in names if schema.field(sobject, name)]
+        if not known:
+            continue
+        fits = " OR ".join(
+            statement(f"{name} LIKE '%{{:like}}%'", text) for name in known
+        )
+        where = f"{condition} AND ({fits})" if condition else fits
+        shown = [*known]
+        if sobject in {"Contact", "Opportunity"} and schema.field("Account", "Name"):
+            shown.append("Account.Name")
+        # Names of fields are the table's; the text was quoted.
+        soql = f"SELECT Id, {', '.join(shown)} FROM {sobject} WHERE {where}"  # noqa: S608
+        order = known[0]
+        found.append((sobject, Query(f"{soql} ORDER BY {order} LIMIT {MOST_HITS}")))
+    return found
+
+
+def read_text(sobject: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[SearchHit]:
+    """Yield the records of one object."""
+    name, *_ = _BY_TEXT[sobject][0]
+    for row in rows:
+        sfid = record_id(row.get("Id") or "")
+        if sfid is None:
+            continue
+        account = row.get("Account")
+        company = (
+            account.get("Name") if isinstance(account, dict) else row.get("Company")
+        )
+        shown = _text(row.get(name)) or _text(row.get("CaseNumber"))
+        email = address_key(_text(row.get("Email"))) or ""
+        yield SearchHit(sfid, sobject, shown, email=email, account_name=_text(company))
 
 
 # ------------------------------------------------------------------ asking

@@ -455,6 +455,8 @@ def _fitting(wanted: UnmatchedFilter) -> Select[Any]:
         query = query.where(m.reason == wanted.reason)
     if wanted.since is not None:
         query = query.where(m.received_at >= stamp(wanted.since))
+    if wanted.before_id is not None:
+        query = query.where(m.id < wanted.before_id)
     person = select(p.message_id).where(p.message_id == m.id)
     if wanted.address is not None:
         query = query.where(person.where(p.key == wanted.address).exists())
