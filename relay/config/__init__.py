@@ -10,6 +10,7 @@ from relay.config.dns import DNSSettings
 from relay.config.load import load
 from relay.config.match import MatchSettings
 from relay.config.notices import NoticesSettings
+from relay.config.reminders import RemindersSettings
 from relay.config.salesforce import SalesforceSettings
 from relay.config.sender import AuthservSettings, SenderSettings
 from relay.config.settings import (
@@ -32,6 +33,7 @@ __all__ = [
     "ListenerSettings",
     "MatchSettings",
     "NoticesSettings",
+    "RemindersSettings",
     "SMTPSettings",
     "SalesforceSettings",
     "SenderSettings",

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from relay.config.dns import DNSSettings
 from relay.config.match import MatchSettings
 from relay.config.notices import NoticesSettings
+from relay.config.reminders import RemindersSettings
 from relay.config.salesforce import SalesforceSettings
 from relay.config.sender import SenderSettings
 from relay.config.smtp import SMTPSettings
@@ -294,6 +295,7 @@ class Settings(BaseSettings):
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     user: UserSettings = Field(default_factory=UserSettings)
     notices: NoticesSettings = Field(default_factory=NoticesSettings)
+    reminders: RemindersSettings = Field(default_factory=RemindersSettings)
 
     @classmethod
     def settings_customise_sources(

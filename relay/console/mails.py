@@ -5,21 +5,24 @@ A mail is a message or a refusal; both stand in one timeline.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.errors import NotFound, RawUnreadable, UnparsableMessage
 from relay.core.filters import REFUSED
 from relay.core.model import LogFilter
-from relay.core.states import sources
+from relay.core.states import Event, sources
 from relay.mail import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from relay.core.filters import Filter
-    from relay.core.states import Event, State
+    from relay.core.states import State
     from relay.store import Store
 
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
@@ -133,6 +136,46 @@ async def apply(
     async for ids in _fitting(store, event, wanted):
         changes += await store.queue.apply_still(event, ids, actor)
     return changes
+
+
+# ------------------------------------------------------------------ taking it back
+
+_BACK: Final = {Event.HOLD: Event.RELEASE, Event.RELEASE: Event.HOLD}
+"""What takes an act back. Mail that was tried again or given up cannot be called back:
+it is on its way, or what was kept of it for a retry is gone."""
+
+
+async def keep_for_undo(store: Store, event: Event, changes: Sequence[Change]) -> str:
+    """Keep for a day which messages were changed; return the name for `take_back`.
+
+    Empty: nothing was changed, or it cannot be taken back.
+    """
+    if event not in _BACK or not changes:
+        return ""
+    name = secrets.token_urlsafe(16)
+    await store.answers.take(_kept_as(name))
+    ids = json.dumps([event.value, [id_ for id_, *_ in changes]])
+    await store.answers.keep(_kept_as(name), "", 200, "", ids)
+    return name
+
+
+async def take_back(store: Store, name: str, actor: str) -> list[Change]:
+    """Undo an act on messages that have not moved on since; return the changes.
+
+    Raises:
+        NotFound: There is no such act, it is a day old, or it was taken back.
+    """
+    key = _kept_as(name)
+    kept = await store.answers.take(key)
+    await store.answers.forget(key)
+    if kept is None or not kept.body:
+        raise NotFound("this cannot be taken back any more")
+    word, ids = json.loads(kept.body)
+    return await store.queue.apply_still(_BACK[Event(word)], ids, actor)
+
+
+def _kept_as(name: str) -> str:
+    return hashlib.sha256(f"undo\0{name}".encode()).hexdigest()
 
 
 async def _fitting(

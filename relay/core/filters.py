@@ -116,7 +116,7 @@ def parse(text: str, now: datetime) -> Filter:
         raise InvalidInput(f"the filter has more than {LONGEST} characters")
     lists: dict[str, dict[str, None]] = {key: {} for key in _LISTS}
     times: dict[str, datetime] = {}
-    for number, (key, value, quoted) in enumerate(_conditions(text), 1):
+    for number, (key, value, quoted, *_) in enumerate(_conditions(text), 1):
         if number > MOST:
             raise InvalidInput(f"the filter has more than {MOST} conditions")
         name = key.replace("-", "_")
@@ -163,8 +163,35 @@ def read_condition(name: str, value: str) -> str:
     return value
 
 
-def _conditions(text: str) -> Iterator[tuple[str, str, bool]]:
-    """Yield (key, value, whether it was quoted) of each condition.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One condition of a filter as it was typed.
+
+    Attributes:
+        key: Such as `state` or `message-id`; `text` where none was typed.
+        value: Without its quotes.
+        written: All of it, as it stands in the filter.
+    """
+
+    key: str
+    value: str
+    written: str
+
+
+def pieces(text: str) -> list[Piece]:
+    """Return the conditions of a filter in their order, to leave one out or add one.
+
+    Raises:
+        InvalidInput: A quote is not closed, or a key is not known.
+    """
+    return [
+        Piece(key, value, text[begin:end])
+        for key, value, _, begin, end in _conditions(text)
+    ]
+
+
+def _conditions(text: str) -> Iterator[tuple[str, str, bool, int, int]]:
+    """Yield (key, value, whether it was quoted, begin, end) of each condition.
 
     Raises:
         InvalidInput: A quote is not closed, or a key is not known.
@@ -174,7 +201,7 @@ def _conditions(text: str) -> Iterator[tuple[str, str, bool]]:
         if text[at].isspace():
             at += 1
             continue
-        key = "text"
+        begin, key = at, "text"
         found = re.match(r"([A-Za-z_-]+):", text[at:])
         if found:
             key = found[1].lower().replace("_", "-")
@@ -183,7 +210,7 @@ def _conditions(text: str) -> Iterator[tuple[str, str, bool]]:
                 raise InvalidInput(f"{found[1]!r} is no key of a filter", hint)
             at += len(found[0])
         value, at, quoted = _value(text, at)
-        yield key, value, quoted
+        yield key, value, quoted, begin, at
 
 
 def _value(text: str, at: int) -> tuple[str, int, bool]:

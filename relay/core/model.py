@@ -564,6 +564,8 @@ class LogFilter:
     reasons: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
     rfc_message_ids: tuple[str, ...] = ()
+    ids: tuple[str, ...] | None = None
+    """Among these rows alone; few."""
 
 
 @dataclass(frozen=True, slots=True)

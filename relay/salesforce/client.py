@@ -304,6 +304,22 @@ class Client:
         parts = [("GET", query.path, None) for query in queries]
         return [self._rows(kind, part) for part in self.composite(kind, parts)]
 
+    def mixed(
+        self, kind: str, queries: Sequence[Query], paths: Sequence[str]
+    ) -> tuple[list[Rows | Failure], list[Part | None]]:
+        """Ask up to five queries, and read other paths beside them, in one call.
+
+        Returns:
+            For each query what `queries` returns, and the answer of each path.
+
+        Raises:
+            RelayError: Of the call as a whole, as `call`.
+        """
+        parts = [("GET", query.path, None) for query in queries]
+        answers = self.composite(kind, [*parts, *(("GET", p, None) for p in paths)])
+        rows = [self._rows(kind, part) for part in answers[: len(queries)]]
+        return rows, answers[len(queries) :]
+
     def _rows(self, kind: str, part: Part | None) -> Rows | Failure:
         if part is None:
             return _garbled()

@@ -19,6 +19,7 @@ from relay.salesforce.lookup import Lookup
 from relay.salesforce.records import Records
 from relay.salesforce.schema import Schema
 from relay.salesforce.search import Search
+from relay.salesforce.tasks import Tasks
 
 if TYPE_CHECKING:
     from relay.config import SalesforceSettings
@@ -42,6 +43,7 @@ class Org:
         files: Uploads files and finds them.
         search: Records near people that no record has.
         changes: People that were created or changed since a mark.
+        tasks: Tasks of many users, as they are.
 
     Args:
         settings: Where the org is, and as whom.
@@ -71,6 +73,7 @@ class Org:
         self.lookup = Lookup(self._connection, self.schema)
         self.search = Search(self._connection, self.schema)
         self.changes = Changes(self._connection, self.schema)
+        self.tasks = Tasks(self._connection, self.schema, settings.key_field)
         self.records = Records(
             self._connection, self.schema, self.access, self.lookup.forget
         )

@@ -147,6 +147,39 @@ class Records:
             return False
         return answer is not None and answer.ok
 
+    async def remove(self, ids: Mapping[str, str]) -> list[WriteOutcome]:
+        """Delete records, many to a call; return an outcome for each.
+
+        To delete twice is the same as once: a record that is gone already counts as
+        *written*.
+
+        Args:
+            ids: By key, the id of the record; what is no id is refused.
+
+        Raises:
+            SalesforceUnavailable: Nothing was deleted; or, without an answer, perhaps.
+            OrgPaused: Nothing was deleted.
+        """
+        valid = {key: sfid for key, one in ids.items() if (sfid := record_id(one))}
+        outcomes = [
+            WriteOutcome(key, WriteState.REFUSED, code="MALFORMED_ID")
+            for key in ids.keys() - valid.keys()
+        ]
+        keys = list(valid)
+        for at in range(0, len(keys), write.MAX_DELETED):
+            part = {key: valid[key] for key in keys[at : at + write.MAX_DELETED]}
+            parts = write.deletions(list(part.values()))
+            try:
+                answers = await self._connection.threads.run(
+                    lambda client, parts=parts: client.composite(  # type: ignore[misc]  # one value for each call
+                        "delete", parts, writes=True
+                    )
+                )
+            except OutcomeUnknown as error:
+                raise SalesforceUnavailable(str(error), code="no_answer") from error
+            outcomes += write.read_deletions(part, answers)
+        return outcomes
+
     # ------------------------------------------------------------ finding
 
     async def find_email_messages(

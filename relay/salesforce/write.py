@@ -393,3 +393,48 @@ def not_written(
         for part in collections
         for record in part
     ]
+
+
+# ------------------------------------------------------------------ deleting
+
+MAX_DELETED: Final = MAX_RECORDS * MAX_COLLECTIONS
+"""Records that one call deletes."""
+_GONE: Final = frozenset({"ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"})
+"""What Salesforce says of a record that is not there any more."""
+
+
+def deletions(ids: Sequence[str]) -> list[tuple[str, str, None]]:
+    """Return the parts of a composite call that delete records.
+
+    Source: REST API Developer Guide, "Delete Records Using sObject Collections".
+    """
+    return [
+        (
+            "DELETE",
+            "composite/sobjects?allOrNone=false&ids="
+            + "%2C".join(ids[at : at + MAX_RECORDS]),
+            None,
+        )
+        for at in range(0, len(ids), MAX_RECORDS)
+    ]
+
+
+def read_deletions(
+    ids: Mapping[str, str], answers: Sequence[Part | None]
+) -> list[WriteOutcome]:
+    """Return an outcome for each record, by its place in the call."""
+    keys = [Encoded(key, "", b"") for key in ids]
+    outcomes: list[WriteOutcome] = []
+    for number, answer in enumerate(answers):
+        part = keys[number * MAX_RECORDS :][:MAX_RECORDS]
+        done, failed = read_collection(part, answer, {})
+        if failed is not None:
+            done = [_failed(one, failed, {}) for one in part]
+        outcomes += [_gone_is_done(one, ids) for one in done]
+    return outcomes
+
+
+def _gone_is_done(one: WriteOutcome, ids: Mapping[str, str]) -> WriteOutcome:
+    if one.code in _GONE:
+        return WriteOutcome(one.key, WriteState.WRITTEN, ids[one.key], one.code)
+    return one

@@ -81,6 +81,8 @@ class OrgConfig:
         from_id_relates: FromId of an EmailMessage makes the sender's relation.
         record_types: By object, developer names of record types; they bring the field
             RecordTypeId.
+        task_statuses: Names of all statuses of a Task in the org's order, each with
+            whether it is closed; the first is the default. Empty: the standard ones.
         daily_limit: API calls in any 24 hours.
         latency_s: How long each call takes.
         session_s: How long a token lives after its last use.
@@ -115,6 +117,7 @@ class OrgConfig:
     refuse_lead_with_related: bool = True
     from_id_relates: bool = True
     record_types: dict[str, list[str]] = field(default_factory=dict)
+    task_statuses: dict[str, bool] = field(default_factory=dict)
     daily_limit: int = 100_000
     latency_s: float = 0.0
     session_s: float = 7_200.0

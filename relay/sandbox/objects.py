@@ -125,6 +125,8 @@ class TaskRules(ObjectRules):
         if row.get("TaskSubtype") == "Cadence":
             raise _refused("TaskSubtype", "Cadence cannot be set through the API")
         row["TaskSubtype"] = row.get("TaskSubtype") or "Task"
+        if "Status" not in write.given:
+            row["Status"] = write.state.default_status
         _check_recurrence(row, write.given)
         _settle_who(write.state, row, write.given)
         check_links(write.state, row)

@@ -126,6 +126,27 @@ class SandboxOrg:
         """
         self.state.configure(settings)
         self._make_record_types()
+        if "task_statuses" in settings and self.config.task_statuses:
+            self._name_statuses(self.config.task_statuses)
+
+    def _name_statuses(self, statuses: Mapping[str, bool]) -> None:
+        """Put these statuses of Tasks in the place of those there are.
+
+        Source: Object Reference, "TaskStatus".
+        """
+        for row in self.rows.all("TaskStatus"):
+            self.rows.remove("TaskStatus", row["Id"])
+        for order, (name, closed) in enumerate(statuses.items(), 1):
+            values = {
+                "ApiName": name,
+                "MasterLabel": name,
+                "SortOrder": order,
+                "IsClosed": closed,
+                "IsDefault": order == 1,
+            }
+            self.records.system_insert("TaskStatus", values, self.integration_user_id)
+        self.state.read_picklists()
+        self.rows.commit()
 
     def _make_record_types(self) -> None:
         """Make the record types that are switched on and not there yet."""
@@ -217,12 +238,17 @@ class SandboxOrg:
         return count
 
     def purge(self) -> int:
-        """Empty the Recycle Bin; return how many rows are gone for good."""
+        """Empty the Recycle Bin; return how many rows are gone for good.
+
+        The log of deletions begins anew with the last one that was purged: nobody can
+        tell any more what was deleted before (REST API Guide, "Get Deleted").
+        """
         count = 0
         for name in self.schema.objects:
             for row in self.rows.all(name):
                 if row.get("IsDeleted"):
                     self.rows.remove(name, row["Id"])
+                    self.state.note_purge(name, row.get("SystemModstamp"))
                     count += 1
         self.rows.commit()
         return count

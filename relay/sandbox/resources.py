@@ -334,7 +334,10 @@ def deleted(org: SandboxOrg, call: Call, info: ObjectInfo) -> Answer:
     ]
     body = {
         "deletedRecords": records,
-        "earliestDateAvailable": stamp(org.clock.now() - DELETED_REACH),
+        "earliestDateAvailable": max(
+            stamp(org.clock.now() - DELETED_REACH),
+            org.state.purged_until.get(info.name, ""),
+        ),
         "latestDateCovered": stamp(covered),
     }
     return Answer(200, body)

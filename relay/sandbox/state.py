@@ -63,7 +63,10 @@ class OrgState:
         self.sessions = Sessions(self)
         self.closed_statuses: frozenset[str] = frozenset()
         self.first_closed_status = ""
+        self.default_status = ""
         self.high_priorities: frozenset[str] = frozenset()
+        self.purged_until: dict[str, str] = {}
+        """By object, the stamp of the last row that was purged from the bin."""
         self.config = OrgConfig()
         self.configure({})
 
@@ -92,11 +95,20 @@ class OrgState:
         ]
         self.closed_statuses = frozenset(closed)
         self.first_closed_status = closed[0]
+        self.default_status = next(
+            (row["ApiName"] for row in self.rows.all("TaskStatus") if row["IsDefault"]),
+            "",
+        )
         self.high_priorities = frozenset(
             row["ApiName"]
             for row in self.rows.all("TaskPriority")
             if row["IsHighPriority"]
         )
+
+    def note_purge(self, name: str, at: str | None) -> None:
+        """Remember that a row of an object is gone for good: its log is cut there."""
+        if at is not None:
+            self.purged_until[name] = max(at, self.purged_until.get(name, ""))
 
     def user_by_name(self, username: str) -> dict[str, Any] | None:
         """Return the active user of that username, found without case."""

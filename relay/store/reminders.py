@@ -109,7 +109,7 @@ class Reminders(Part):
         if wanted.limit is not None:
             query = query.limit(wanted.limit)
         return await self._context.read(
-            lambda one: [_reminder(row) for row in one.execute(query)]
+            lambda one: [of_row(row) for row in one.execute(query)]
         )
 
     async def count(self, wanted: ReminderFilter) -> int:
@@ -272,7 +272,7 @@ def make(
             select(schema.reminders).where(r.origin == text(new.origin))
         ).first()
         if row is not None:
-            return _reminder(row), False
+            return of_row(row), False
     at = moment(stamp(clock.now()))
     values = asdict(new)
     origin = values.pop("origin")
@@ -303,7 +303,7 @@ def read(connection: Connection, ident: str, *, lock: bool = False) -> Reminder 
     """
     query = select(schema.reminders).where(r.id == text(ident))
     row = connection.execute(query.with_for_update() if lock else query).first()
-    return None if row is None else _reminder(row)
+    return None if row is None else of_row(row)
 
 
 def write(
@@ -447,7 +447,8 @@ def _columns(one: Reminder) -> dict[str, Any]:
     }
 
 
-def _reminder(row: Row[Any]) -> Reminder:
+def of_row(row: Row[Any]) -> Reminder:
+    """Return the reminder of a row of the table."""
     return Reminder(
         id=row.id,
         owner_user_id=row.owner_id,

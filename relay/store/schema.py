@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0014"
+HEAD: Final = "0016"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -440,6 +440,20 @@ refusals: Final = Table(
     ),
 )
 
+changes: Final = Table(
+    "changes",
+    metadata,
+    # Triggers of messages and refusals write it: see migration 0015.
+    _serial(),
+    Column("row_id", String(26), nullable=False),
+    Column("is_new", Boolean, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    # The transaction, on PostgreSQL; 0 on SQLite, whose ids are in commits' order.
+    Column("xact", BigInteger, nullable=False),
+    # Has no rows on SQLite.
+    Index("ix_changes_xact_id", "xact", "id", sqlite_where=text("xact <> 0")),
+)
+
 # ------------------------------------------------------------------ sender trust
 
 signatures: Final = Table(
@@ -724,6 +738,80 @@ reminder_feeds: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("used_at", BigInteger),
+)
+
+# ------------------------------------------------------------------ reminders in step
+
+reminder_syncs: Final = Table(
+    "reminder_syncs",
+    metadata,
+    Column(
+        "user_id",
+        _Serial,
+        ForeignKey("users.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("salesforce_id", String(18), nullable=False),
+    Column("is_on", Boolean, nullable=False),
+    Column("first_on_at", BigInteger),
+    Column("on_at", BigInteger),
+    Column("off_at", BigInteger),
+    Column("phase", String(16), nullable=False),
+    # By Salesforce's clock, and the last id of that stamp.
+    Column("since", BigInteger),
+    Column("after", String(18), nullable=False, server_default=_EMPTY),
+    Column("imported", BigInteger, nullable=False, server_default=_ZERO),
+    Column("pushed", BigInteger, nullable=False, server_default=_ZERO),
+    Column("synced_at", BigInteger),
+    Column("stopped", String(16)),
+    Column("stopped_text", Text, nullable=False, server_default=_EMPTY),
+    Column("permit", BigInteger, nullable=False, server_default=_ZERO),
+)
+
+reminder_tasks: Final = Table(
+    "reminder_tasks",
+    metadata,
+    Column("reminder_id", String(26), ForeignKey("reminders.id"), primary_key=True),
+    Column("user_id", _Serial, ForeignKey("users.id"), nullable=False),
+    Column("key", String(40), nullable=False, unique=True),
+    Column("turn", BigInteger, nullable=False),
+    Column("task_id", String(18), unique=True),
+    Column("state", String(16), nullable=False),
+    Column("sent_at", BigInteger),
+    Column("lookups", BigInteger, nullable=False),
+    # Of the reminder, as it was dealt with.
+    Column("version", BigInteger, nullable=False),
+    # JSON: what both sides agreed on last.
+    Column("here", Text, nullable=False),
+    Column("there", Text, nullable=False),
+    Column("stamp", BigInteger),
+    Column("ended", String(16)),
+    Column("code", Text, nullable=False, server_default=_EMPTY),
+    Column("error", Text, nullable=False, server_default=_EMPTY),
+    Column("failures", BigInteger, nullable=False, server_default=_ZERO),
+    Column("failing_since", BigInteger),
+    Column("due_at", BigInteger),
+    Index(None, "user_id", "state"),
+)
+
+reminder_clashes: Final = Table(
+    "reminder_clashes",
+    metadata,
+    _serial(),
+    Column("reminder_id", String(26), ForeignKey("reminders.id"), nullable=False),
+    Column("user_id", _Serial, ForeignKey("users.id"), nullable=False),
+    Column("task_id", String(18), nullable=False),
+    Column("field", String(32), nullable=False),
+    # JSON: the values of both sides.
+    Column("here", Text, nullable=False),
+    Column("there", Text, nullable=False),
+    Column("kept", String(16), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("undone_at", BigInteger),
+    Column("undone_by", Text, nullable=False, server_default=_EMPTY),
+    Index(None, "user_id", "id"),
+    Index(None, "reminder_id"),
 )
 
 # ------------------------------------------------------------------ alerts

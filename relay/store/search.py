@@ -190,7 +190,13 @@ def _split(
 ) -> Iterator[_Source]:
     """Yield a source for each value of the first question that an index serves."""
     bounds = tuple(_bounds(wanted, table.c.id, slack))
-    leading = next((column for column, values, fit in asked if values and fit), None)
+    leading = None
+    if wanted.ids is None:
+        leading = next(
+            (column for column, values, fit in asked if values and fit), None
+        )
+    else:
+        bounds += (table.c.id.in_(wanted.ids),)
     led: Sequence[Any] = ()
     done = set()
     for column, values, _ in asked:

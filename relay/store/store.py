@@ -9,6 +9,7 @@ from relay.core.errors import ConfigError, StoreUnavailable
 from relay.store import migrate
 from relay.store.answers import Answers
 from relay.store.attachments import Attachments
+from relay.store.changes import Changes
 from relay.store.claims import Claims
 from relay.store.context import StoreContext, in_thread
 from relay.store.credentials import Credentials
@@ -30,6 +31,7 @@ from relay.store.past import PastMails
 from relay.store.postgres import PostgresDatabase
 from relay.store.queue import Queue
 from relay.store.refusals import Refusals
+from relay.store.reminder_sync import ReminderSync
 from relay.store.reminders import Reminders
 from relay.store.sender import SenderFacts
 from relay.store.shared import Leases, OrgPauses, SharedFacts, UsageCounts
@@ -66,6 +68,7 @@ class Store:
         messages: Accepted mail, its raw bytes, and the disk it needs.
         refusals: What was refused.
         log: Queries over messages and refusals, for people.
+        changes: Which of them came or changed, in the order of commits.
         queue: The worker's claims on messages, and what people do to messages.
         mails: Which messages are copies of one mail.
         past: Mail that has been dealt with, for looking back.
@@ -81,6 +84,7 @@ class Store:
         unmatched: What did not match, its people, and what was decided.
         undo: Logged mails whose records are taken out of Salesforce.
         reminders: What people are to do, with the history of each.
+        reminder_sync: Reminders in step with Tasks of Salesforce.
         shared: Small facts that all relays on one database share, by key.
         leases: Named rights that one process of all relays has at a time.
         pauses: The pause of the org, one for all relays.
@@ -94,6 +98,7 @@ class Store:
         self.messages = MessageStore(context)
         self.refusals = Refusals(context)
         self.log = LogQueries(context)
+        self.changes = Changes(context)
         self.queue = Queue(context)
         self.mails = Mails(context)
         self.past = PastMails(context)
@@ -109,6 +114,7 @@ class Store:
         self.unmatched = Unmatched(context)
         self.undo = Undo(context)
         self.reminders = Reminders(context)
+        self.reminder_sync = ReminderSync(context)
         self.shared = SharedFacts(context)
         self.leases = Leases(context)
         self.pauses = OrgPauses(context)
@@ -159,8 +165,9 @@ class Store:
             await database.close()
 
     async def tidy(self) -> None:
-        """Remove files left behind, and old refusals; to be done every hour or so."""
+        """Remove files left behind, old refusals and old changes; do it each hour."""
         await self.messages.sweep()
+        await self.changes.purge()
         purged = await self.refusals.purge()
         if purged:
             log.info("refusals_purged", count=purged)

@@ -84,16 +84,21 @@ def create_app(
     clock: Clock,
     pages: Sequence[Route] = (),
 ) -> Starlette:
-    """Return the application; `pages` are for people."""
+    """Return the application; `pages` are for people.
+
+    Its `state.feed` is to be closed before the server stops: live views end then.
+    """
     # Here, since a process that takes no HTTP needs none of it.
+    from relay.console.feed import Feed  # noqa: PLC0415
     from relay.web.api.app import APIRoute, create_api  # noqa: PLC0415
     from relay.web.api.wire import Context  # noqa: PLC0415
     from relay.web.pages.app import create_pages, page_paths  # noqa: PLC0415
     from relay.web.pages.context import Context as PageContext  # noqa: PLC0415
 
     door = MailDoor(settings.smtp, store, intake, clock)
-    api = create_api(Context(store, settings, clock), door.submit)
-    console = create_pages(PageContext(store, settings, clock))
+    feed = Feed(store)
+    api = create_api(Context(store, settings, clock, feed), door.submit)
+    console = create_pages(PageContext(store, settings, clock, feed))
     app = Starlette(
         routes=[
             Route("/messages", door.post, methods=["POST"]),
@@ -104,6 +109,7 @@ def create_app(
         exception_handlers={Problem: _problem, HTTPException: _http},
     )
     app.state.page_paths = page_paths(console)
+    app.state.feed = feed
     return app
 
 

@@ -67,5 +67,6 @@ class WebServer:
         await self._server.start()
 
     async def stop(self) -> None:
-        """Let requests under way finish, then close; idempotent."""
+        """End live views, let other requests finish, then close; idempotent."""
+        self.app.state.feed.close()
         await self._server.stop()

@@ -272,3 +272,38 @@ def test_duplicate_and_assignment_rules(sandbox):
     reply = sandbox.call("POST", "sobjects/Lead/", json=lead, headers=headers)
     me = sandbox.org.integration_user_id
     assert sandbox.org.rows.get("Lead", reply.json()["id"])["OwnerId"] == me
+
+
+def test_a_purge_cuts_the_log_of_deletions(sandbox):
+    """Checklist 38: what was deleted before the last purge, nobody can tell."""
+    sandbox.admin("clock", {"now": "2030-05-01T10:00:00+00:00", "stopped": True})
+    sandbox.login()
+    record_id = create(sandbox, Subject="x")
+    sandbox.call("DELETE", f"sobjects/Task/{record_id}")
+    sandbox.admin("clock", {"now": "2030-05-03T10:00:00+00:00", "stopped": True})
+    sandbox.login()
+    window = {"start": "2030-04-30T10:00:00Z", "end": "2030-05-03T10:00:00Z"}
+    body = sandbox.call("GET", "sobjects/Task/deleted/", params=window).json()
+    assert body["earliestDateAvailable"] == "2030-04-18T10:00:00.000+0000"
+    assert len(body["deletedRecords"]) == 1
+    sandbox.admin("purge", {})
+    body = sandbox.call("GET", "sobjects/Task/deleted/", params=window).json()
+    assert body["earliestDateAvailable"] == "2030-05-01T10:00:00.000+0000"
+    assert body["deletedRecords"] == []
+    soql = {"q": f"SELECT Id FROM Task WHERE Id = '{record_id}'"}
+    assert sandbox.call("GET", "queryAll", params=soql).json()["totalSize"] == 0
+
+
+def test_an_org_may_name_its_statuses_otherwise(sandbox):
+    """Checklist 11: IsClosed follows TaskStatus, whatever the names."""
+    names = {"Offen": False, "Wartet": False, "Erledigt": True, "Hinfällig": True}
+    sandbox.admin("config", {"task_statuses": names})
+    record_id = create(sandbox, Subject="x")
+    (row,) = sandbox.query("SELECT Status, IsClosed FROM Task")
+    assert (row["Status"], row["IsClosed"]) == ("Offen", False)
+    sandbox.call("PATCH", f"sobjects/Task/{record_id}", json={"Status": "Hinfällig"})
+    (row,) = sandbox.query("SELECT Status, IsClosed FROM Task")
+    assert (row["Status"], row["IsClosed"]) == ("Hinfällig", True)
+    body = sandbox.call("GET", "sobjects/Task/describe").json()
+    (field,) = [each for each in body["fields"] if each["name"] == "Status"]
+    assert [each["value"] for each in field["picklistValues"]] == list(names)

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Match
 
 from relay import __version__
 from relay.web.api import models
+from relay.web.api.events import events_router
 from relay.web.api.gate import Gate
 from relay.web.api.mails import mails_router
 from relay.web.api.people import addresses_router, exclusions_router, users_router
@@ -80,7 +81,7 @@ def create_api(
     """Return the API behind its gate.
 
     Args:
-        context: Store, settings and clock.
+        context: Store, settings, clock and feed.
         submit: Takes one mail in for a caller.
     """
     api = FastAPI(
@@ -112,6 +113,7 @@ def create_api(
         addresses_router(context),
         exclusions_router(context),
         mails_router(context, submit),
+        events_router(context),
         unmatched_router(context),
         rules_router(context),
     ):

@@ -8,6 +8,7 @@ every answer. Written against ASGI, so that no body is read for a stranger.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
 from relay.core.access import caller
+from relay.core.errors import StoreUnavailable
 from relay.telemetry import get_logger
 from relay.web.api.problems import Problem, of
 
@@ -122,7 +124,9 @@ class Gate:
         headers = Headers(scope=scope)
         if scope["path"] not in OPEN:
             who = await self._caller(scope, headers)
-            scope.setdefault("state", {})["caller"] = who
+            state = scope.setdefault("state", {})
+            state["caller"] = who
+            state["still"] = functools.partial(self._still, who, scope, headers)
             if wait := self._requests.wait_s(who.name):
                 raise _too_many(wait, "this token asks too often")
         else:
@@ -165,6 +169,15 @@ class Gate:
         finally:
             if not kept:
                 await self._store.answers.forget(digest)
+
+    async def _still(self, who: Caller, scope: Scope, headers: Headers) -> bool:
+        """Say whether somebody who asked a while ago may still, as then."""
+        try:
+            return await self._caller(scope, headers) == who
+        except Problem:
+            return False
+        except StoreUnavailable:
+            return True  # It cannot be asked; nor does it give anything to send.
 
     async def _caller(self, scope: Scope, headers: Headers) -> Caller:
         """Return who asks.

@@ -243,7 +243,7 @@ def mails_router(
         action: Annotated[str, Query(description=f"One of {', '.join(EVENTS)}.")],
         wanted: Asked,
     ) -> JSONResponse:
-        event = _event(who, action)
+        event = event_of(who, action)
         asked = await own_filter(context, who, wanted)
         number = await mails.count(store, event, asked)
         return answer({"action": action, "count": number})
@@ -254,7 +254,7 @@ def mails_router(
         summary="Retry, hold, release or discard all messages that a filter fits",
     )
     async def act(action: models.Action, who: Annotated[Caller, WRITE]) -> JSONResponse:
-        event = _event(who, action.action)
+        event = event_of(who, action.action)
         wanted = parse(action.filter, context.clock.now())
         asked = await own_filter(context, who, wanted)
         number = await mails.count(store, event, asked)
@@ -319,7 +319,7 @@ def _action(router: APIRouter, context: Context, name: str, event: Event) -> Non
         name=name,
     )
     async def act(id: str, who: Annotated[Caller, WRITE]) -> JSONResponse:  # noqa: A002
-        _event(who, name)
+        event_of(who, name)
         id_, kind = await own_id(context, who, id)
         if kind != "message":
             text = f"{id_} is a refusal: nothing was stored"
@@ -332,7 +332,7 @@ def _action(router: APIRouter, context: Context, name: str, event: Event) -> Non
         )
 
 
-def _event(who: Caller, name: str) -> Event:
+def event_of(who: Caller, name: str) -> Event:
     """Return the event of an action that the caller may ask for.
 
     Raises:

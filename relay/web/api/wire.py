@@ -21,6 +21,7 @@ from relay.web.api.problems import Problem
 
 if TYPE_CHECKING:
     from relay.config import Settings
+    from relay.console.feed import Feed
     from relay.core.clock import Clock
     from relay.store import Store
 
@@ -38,6 +39,7 @@ class Context:
     store: Store
     settings: Settings
     clock: Clock
+    feed: Feed
 
 
 def needs(scope: Scope) -> Any:

@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.routing import Route
 
-from relay.web.pages import assets, home, unmatched
+from relay.web.pages import assets, home, log, unmatched
 from relay.web.pages.context import who_asks
 from relay.web.pages.render import page
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     from relay.web.pages.context import Context
 
-THINGS = (home, unmatched)
+THINGS = (
+    home,
+    log,
+    unmatched,
+)
 """Each file with routes of pages; one a line, in the order of the menu."""
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from relay.config import Settings
+    from relay.console.feed import Feed
     from relay.core.access import Caller
     from relay.core.clock import Clock
     from relay.store import Store
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Store, settings and clock."""
+    """Store, settings, clock, and the live view of `relay.web.stream`."""
 
     store: Store
     settings: Settings
     clock: Clock
+    feed: Feed
 
 
 def who_asks(request: Request) -> Caller | None:

@@ -15,6 +15,7 @@ from relay.core.filters import (
     STATES,
     Filter,
     parse,
+    pieces,
     read_condition,
     read_time,
     write,
@@ -158,3 +159,20 @@ def test_any_text_is_read_or_refused(text):
     except InvalidInput:
         return
     assert parse(write(found), NOW) == found
+
+
+def test_the_pieces_of_a_filter_are_those_that_were_typed():
+    text = '  state:dead,held  "an offer" Message_ID:<a@b> x '
+    found = pieces(text)
+    assert [(one.key, one.value) for one in found] == [
+        ("state", "dead,held"),
+        ("text", "an offer"),
+        ("message-id", "<a@b>"),
+        ("text", "x"),
+    ]
+    assert [one.written for one in found] == [
+        "state:dead,held",
+        '"an offer"',
+        "Message_ID:<a@b>",
+        "x",
+    ]

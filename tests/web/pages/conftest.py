@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -9,9 +10,12 @@ import pytest
 from starlette.applications import Starlette
 
 from relay.config import load
+from relay.console.feed import Feed
 from relay.core.access import OF_ROLE, Caller
 from relay.core.clock import SystemClock
 from relay.core.directory import Role, User
+from relay.core.ids import first_id
+from relay.core.model import Envelope, RawMail, Recipient, Step
 from relay.store import Store
 from relay.web.pages.app import create_pages, page_paths
 from relay.web.pages.context import Context
@@ -41,7 +45,7 @@ class Console:
         self.store = store
         self.settings = settings
         self.clock = SystemClock()
-        routes = create_pages(Context(store, settings, self.clock))
+        routes = create_pages(Context(store, settings, self.clock, Feed(store)))
         self.app = Starlette(routes=routes)
         self.app.state.page_paths = page_paths(routes)
         self._caller: Caller | None = None
@@ -88,3 +92,30 @@ async def console(tmp_path):
     yield made
     await made.close()
     await store.close()
+
+
+async def put(store, user_id, *subjects, **more):
+    """Store messages of a user as the intake does; return their ids, oldest first."""
+    ids = []
+    at = datetime.now(UTC)
+    for number, subject in enumerate(subjects):
+        id_ = first_id(at, timedelta(seconds=number))
+        values = {
+            "mail_from": "ada@corp.example",
+            "peer": "127.0.0.1",
+            "helo": "test",
+            "tls": False,
+            "received_at": at + timedelta(seconds=number),
+            "recipients": (Recipient(id_, f"{'log-' + 'a' * 20}@in.example", user_id),),
+            "header_from": "ada@corp.example",
+            "header_to": "mara@acme.example",
+            "subject": subject,
+            "rfc_message_id": f"<{id_}@test>",
+            "trace": (Step(at, "rcpt", "accepted", "x"),),
+        }
+        raw = f"Subject: {subject}\r\nCc: cc@acme.example\r\n\r\nHello\r\n".encode()
+        envelope = Envelope(**(values | more))
+        await store.messages.put(envelope, RawMail(len(raw), "0" * 64, data=raw))
+        ids.append(id_)
+        at += timedelta(milliseconds=7)
+    return ids
