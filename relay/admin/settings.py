@@ -36,6 +36,7 @@ OF_FILE: Final = (
     "user.language",
     *(f"automatic.{kind}" for kind in DEFAULT_RULES),
     "notices.level",
+    "web.monitor_sees_bodies",
     *KEYS,
 )
 """Keys of the file that the store may override while the relay runs."""

@@ -29,6 +29,7 @@ from relay.cli.output import (
     table,
     when,
 )
+from relay.cli.sign_in import link, new_link, sign_out
 from relay.console.people import UserView, add_user, against, relay_row, users
 from relay.console.people import rotate as rotate_address
 from relay.core.directory import Role
@@ -93,7 +94,7 @@ def add(
     # Without a domain there is no relay address: say so before the user is stored.
     loaded.require_domains()
 
-    async def job() -> User:
+    async def job() -> tuple[User, str | None]:
         async with open_store(loaded) as store:
             await tell_if_off(store)
             confirmed(await against(store, loaded, email, None), email, yes=yes)
@@ -106,11 +107,20 @@ def add(
                 activate=activate,
                 confirmed=True,
             )
+            sign_in = None
+            if added.role is Role.ADMIN and loaded.web.listen is not None:
+                sign_in = (await new_link(loaded, store, added))[0]
         await _tell_if_unknown(loaded, added)
-        return added
+        return added, sign_in
 
-    added = run(job())
+    added, sign_in = run(job())
+    if as_json:
+        row = _row(loaded, added)
+        print_json([row | ({"sign_in_link": sign_in} if sign_in else {})])
+        return
     _print_address(loaded, added, f"{name} puts this into BCC", as_json=as_json)
+    if sign_in:
+        click.echo(f"Works once, for a day, to sign in: {sign_in}", err=True)
 
 
 async def _tell_if_unknown(loaded: Settings, one: User) -> None:
@@ -447,6 +457,8 @@ def _print_changed(loaded: Settings, one: User, what: str, *, as_json: bool) -> 
 user.add_command(app_password)
 user.add_command(activate_user)
 user.add_command(notify)
+user.add_command(link)
+user.add_command(sign_out)
 
 
 def _record_address(loaded: Settings, found: User) -> str:

@@ -24,12 +24,14 @@ from relay.config.smtp import SMTPSettings
 from relay.config.values import (
     MIB,
     AddressRule,
+    BasePath,
     Count,
     CountOrZero,
     Days,
     DaysOrZero,
     Flag,
     HostPort,
+    Network,
     Number,
     OptionalListener,
     OptionalOrigin,
@@ -228,6 +230,29 @@ class WebSettings(Section):
         description="Address under which people reach web.listen with a browser, such "
         "as https://relay.example.com; needed for the links that release held mail; "
         "empty: none.",
+    )
+    base_path: BasePath = Field(
+        default="",
+        description="Path below which a proxy shows the console, such as /relay; "
+        "empty: the whole host is the relay's.",
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(),
+        description="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, "
+        "a list of addresses and networks. The address of a browser counts in the "
+        "limit of wrong passwords and stands in the history.",
+    )
+    session_idle_s: Seconds = Field(
+        default=8 * 3600,
+        description="Time without use after which a browser is signed out, in seconds.",
+    )
+    session_max_s: Seconds = Field(
+        default=7 * 86_400,
+        description="Time after which a browser is signed out in any case, in seconds.",
+    )
+    monitor_sees_bodies: Flag = Field(
+        default=False,
+        description="Whether the role monitor may read whole mails: true or false.",
     )
 
 

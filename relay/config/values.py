@@ -33,6 +33,7 @@ from relay.core.mailboxes import read_rule
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_BASE_PATH: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _MAX_DOMAIN: Final = 253
 """Longest domain that fits RFC 1035 section 2.3.4, without the last dot."""
 _MAX_PORT: Final = 65535
@@ -296,6 +297,16 @@ def _https_origin(value: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
+def _base_path(value: str) -> str:
+    """Return the path below which the pages are reached, without a slash at its end."""
+    path = value.strip().rstrip("/")
+    if path and not _BASE_PATH.fullmatch(path):
+        raise mistake(
+            "is no path of a URL", 'write it like "/relay", or leave it empty'
+        )
+    return path
+
+
 def _proxy(value: str) -> str:
     value = value.strip()
     parts = _split(value)
@@ -405,6 +416,7 @@ InternalDomain = Annotated[str, AfterValidator(_internal_domain)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 Origin = Annotated[str, AfterValidator(_https_origin)]
 OptionalOrigin = Annotated[Origin | None, Unset]
+BasePath = Annotated[str, AfterValidator(_base_path)]
 OptionalProxy = Annotated[
     Annotated[str, AfterValidator(_proxy)] | None, Unset, Secret()
 ]

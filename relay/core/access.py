@@ -76,6 +76,14 @@ OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {
 """What a token of a user may have at most; a rep's, over the rep's own things."""
 
 
+def scopes_of(role: Role, *, monitor_sees_bodies: bool) -> frozenset[Scope]:
+    """Return what a role may; a monitor reads whole mails where that is allowed."""
+    found = OF_ROLE[role]
+    if role is Role.MONITOR and monitor_sees_bodies:
+        return found | {Scope.RAW_READ}
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks, and what they may.

@@ -711,6 +711,10 @@ def _change_active(edit: Edit, user_id: int, *, active: bool) -> None:
         new["activated_at"] = edit.now
     users = schema.users
     edit.connection.execute(update(users).where(users.c.id == user_id).values(new))
+    if not active:
+        # Who is disabled is signed out, and stays so when enabled again.
+        for table in (schema.sessions, schema.sign_in_links):
+            edit.connection.execute(delete(table).where(table.c.user_id == user_id))
     edit.done("user_active", user, user.active, active)
 
 

@@ -298,6 +298,9 @@ class Edit:
             schema.address_claims,
             schema.app_passwords,
             schema.api_tokens,
+            schema.passwords,
+            schema.sign_in_links,
+            schema.sessions,
         ):
             self.connection.execute(delete(table).where(table.c.user_id == user.id))
         tokens = schema.relay_addresses

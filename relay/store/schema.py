@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0016"
+HEAD: Final = "0017"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -177,6 +177,63 @@ api_answers: Final = Table(
     Column("body", Text, nullable=False, server_default=_EMPTY),
     Index(None, "created_at"),
 )
+
+# ------------------------------------------------------------------ accounts
+
+passwords: Final = Table(
+    "passwords",
+    metadata,
+    Column("user_id", _Serial, ForeignKey("users.id"), primary_key=True),
+    Column("hash", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)
+
+sign_in_links: Final = Table(
+    "sign_in_links",
+    metadata,
+    # The digest of the secret in the link.
+    Column("hash", String(64), primary_key=True),
+    _user(nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index(None, "user_id"),
+)
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    _serial(),
+    # The digest of the cookie; the one before it works for some seconds more.
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("former_hash", String(64)),
+    Column("former_until", BigInteger),
+    _user(nullable=False),
+    # How far somebody has signed in (`core.accounts`).
+    Column("level", String(16), nullable=False),
+    Column("method", Text, nullable=False),
+    # The user's role when the cookie was given out.
+    Column("role", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Index(None, "user_id"),
+    Index(None, "former_hash"),
+)
+
+sign_in_tries: Final = Table(
+    "sign_in_tries",
+    metadata,
+    # A digest: of an account, of a peer, or of both together.
+    Column("key", String(80), primary_key=True),
+    Column("tries", Integer, nullable=False),
+    # When the count begins anew.
+    Column("until", BigInteger, nullable=False),
+)
+
+# ------------------------------------------------------------------ rules
 
 exclusions: Final = Table(
     "exclusions",

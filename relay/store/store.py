@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from relay.core.errors import ConfigError, StoreUnavailable
 from relay.store import migrate
+from relay.store.accounts import Accounts
 from relay.store.answers import Answers
 from relay.store.attachments import Attachments
 from relay.store.changes import Changes
@@ -77,6 +78,7 @@ class Store:
         notices: Mails of the relay to its users, and how far they are.
         directory: Users, addresses, exclusions and settings.
         credentials: App passwords and API tokens.
+        accounts: Passwords and sessions of the console.
         answers: What the API answered lately, for requests that are sent again.
         claims: Addresses that users have yet to prove.
         history: Who changed what, and taking it back.
@@ -107,6 +109,7 @@ class Store:
         self.notices = Notices(context)
         self.directory = DirectoryStore(context)
         self.credentials = Credentials(context)
+        self.accounts = Accounts(context)
         self.answers = Answers(context)
         self.claims = Claims(context)
         self.history = History(context)
@@ -168,6 +171,7 @@ class Store:
         """Remove files left behind, old refusals and old changes; do it each hour."""
         await self.messages.sweep()
         await self.changes.purge()
+        await self.accounts.purge()
         purged = await self.refusals.purge()
         if purged:
             log.info("refusals_purged", count=purged)

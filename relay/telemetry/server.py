@@ -20,7 +20,7 @@ from relay.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
     from relay.config import HostPort
 
@@ -41,7 +41,7 @@ class EmbeddedServer:
 
     def __init__(
         self,
-        app: Starlette,
+        app: ASGIApp,
         listen: HostPort,
         *,
         key: str,

@@ -84,7 +84,7 @@ def create_app(
     clock: Clock,
     pages: Sequence[Route] = (),
 ) -> Starlette:
-    """Return the application; `pages` are for people.
+    """Return the application; `pages` are for people who need no sign-in.
 
     Its `state.feed` is to be closed before the server stops: live views end then.
     """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from relay.telemetry.server import EmbeddedServer
 from relay.web.messages import create_app
+from relay.web.proxies import Proxies
 
 if TYPE_CHECKING:
     import socket
@@ -45,8 +46,9 @@ class WebServer:
             bound: A listening socket that was inherited.
         """
         self.app = create_app(settings, store, intake, clock, pages)
+        web = settings.web
         self._server = EmbeddedServer(
-            self.app,
+            Proxies(self.app, web.trusted_proxies, web.base_path),
             listen,
             key="web.listen",
             stop_s=int(settings.smtp.drain_s),

@@ -19,6 +19,7 @@ from relay.core.errors import (
     Conflict,
     IllegalTransition,
     InvalidInput,
+    NotAllowed,
     NotFound,
     RawUnreadable,
 )
@@ -47,7 +48,10 @@ _SOURCE: Final = 512 * 1024
 _COPIES: Final = 20
 _CHIP_STATES: Final = ("queued", "held", "unmatched", "dead", "refused", "logged")
 _CHIP_TIMES: Final = ("1h", "24h", "7d")
-_ERRORS: Final = (InvalidInput, NotFound, Problem, Conflict, IllegalTransition)
+_ERRORS: Final = (
+    *(InvalidInput, NotFound, NotAllowed, Problem, Conflict),
+    IllegalTransition,
+)
 COLUMNS: Final = (
     "received_at",
     "state",

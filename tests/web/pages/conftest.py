@@ -9,9 +9,11 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
+from relay.accounts import Accounts
 from relay.config import load
 from relay.console.feed import Feed
 from relay.core.access import OF_ROLE, Caller
+from relay.core.accounts import Level, Session
 from relay.core.clock import SystemClock
 from relay.core.directory import Role, User
 from relay.core.ids import first_id
@@ -19,6 +21,7 @@ from relay.core.model import Envelope, RawMail, Recipient, Step
 from relay.store import Store
 from relay.web.pages.app import create_pages, page_paths
 from relay.web.pages.context import Context
+from relay.web.pages.guard import Guard
 from relay.web.pages.render import HEADERS
 from tests.cli.conftest import CONFIG
 
@@ -38,6 +41,27 @@ def person(name: str, role: Role, number: int = 1, **more: Any) -> Caller:
     return Caller(f"web:{user.email}", OF_ROLE[role], user)
 
 
+class AnyCaller(Guard):
+    """The guard, for whom a test says is signed in: rights count, cookies do not."""
+
+    async def identify(self, request: Any) -> None:
+        state = request.state
+        state.caller = getattr(state, "caller", None)
+        state.session = None if state.caller is None else session_of(state.caller.user)
+        state.csrf, state.settings = "form-token", {}
+
+    async def is_foreign(self, _request: Any, _needs: Any) -> str:
+        return ""
+
+
+def session_of(user: User) -> Session:
+    """Return a session of somebody that no store has."""
+    at = datetime.now(UTC)
+    return Session(
+        0, user, Level.FULL, "password", user.role, at, at, at, "192.0.2.1", "test"
+    )
+
+
 class Console:
     """The pages of one relay."""
 
@@ -45,7 +69,8 @@ class Console:
         self.store = store
         self.settings = settings
         self.clock = SystemClock()
-        routes = create_pages(Context(store, settings, self.clock, Feed(store)))
+        guard = AnyCaller(Accounts(store, settings), settings)
+        routes = create_pages(Context(store, settings, self.clock, Feed(store)), guard)
         self.app = Starlette(routes=routes)
         self.app.state.page_paths = page_paths(routes)
         self._caller: Caller | None = None

@@ -1,0 +1,353 @@
+"""Signing in and out, one-time links, and what limits guessing.
+
+An answer never tells whether there is a user of an address: the text is the same, and
+so is the work. Tries are counted in the store before they are judged, for an account
+from one peer, for the account from everywhere, and for the peer: many at once, from
+many processes, do not slip through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from relay.accounts.passwords import Busy, Hasher, WeakPassword, weakness
+from relay.core.accounts import Level, digest, may_sign_in, new_secret
+from relay.core.addresses import address_key
+from relay.core.errors import InvalidInput, NotFound
+from relay.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+    from datetime import datetime
+
+    from relay.config import Settings
+    from relay.core.accounts import Session, SignInLink
+    from relay.core.directory import User
+    from relay.core.model import Json
+    from relay.store import Store
+
+log = get_logger(__name__)
+
+LINK_PATH: Final = "/sign-in/link/"
+"""Where one-time links lead, below the address of the console."""
+LINK_LIFE: Final = timedelta(hours=24)
+WINDOW: Final = timedelta(minutes=15)
+"""For how long tries are counted."""
+OF_PAIR: Final = 10
+"""Wrong tries for one account from one peer in the window."""
+OF_PEER: Final = 50
+OF_ACCOUNT: Final = 100
+"""From everywhere. High, since anybody could lock a user out with it."""
+_NOTED: Final = 10
+"""Failures of an account in the window that leave a line in the history each."""
+_BUSY_S: Final = 5
+_NOBODY: Final = 0
+"""The number of no user."""
+_NETWORK: Final = 64
+"""Bits of an IPv6 address that tell one customer from another (RFC 6177)."""
+
+
+class WrongPassword(Exception):  # noqa: N818 - an answer
+    """Address and password, or code, do not fit; which of them is not said."""
+
+
+class LinkEnded(Exception):  # noqa: N818 - an answer
+    """The link was used, has expired, or was never made."""
+
+
+class TooManyTries(Exception):  # noqa: N818 - an answer
+    """So many tries were wrong that the next one has to wait."""
+
+    def __init__(self, wait_s: int) -> None:
+        """Take the seconds to wait."""
+        super().__init__(wait_s)
+        self.wait_s = wait_s
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """From where somebody signs in.
+
+    Attributes:
+        address: The IP address of the browser, as far as it is known.
+        agent: What the browser calls itself.
+    """
+
+    address: str
+    agent: str = ""
+
+    @property
+    def network(self) -> str:
+        """The address, or the network that one customer has of IPv6."""
+        try:
+            found = ipaddress.ip_address(self.address)
+        except ValueError:
+            return self.address
+        if found.version == 6:  # noqa: PLR2004 - IPv6
+            if found.ipv4_mapped is not None:
+                return str(found.ipv4_mapped)
+            return str(ipaddress.ip_network((found, _NETWORK), strict=False))
+        return str(found)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A new session: the secret for the cookie, and how far it goes."""
+
+    secret: str
+    level: Level
+    user: User
+
+
+class Accounts:
+    """Signs people in."""
+
+    def __init__(
+        self, store: Store, settings: Settings, hasher: Hasher | None = None
+    ) -> None:
+        """Take the store, the settings, and what makes hashes."""
+        self._store = store
+        self._settings = settings
+        self._hasher = hasher or Hasher()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the answer; the store finishes it before it closes."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("sign_in_not_noted", error=str(error))
+
+    # ------------------------------------------------------------ sessions
+
+    @property
+    def idle(self) -> timedelta:
+        """After how long without use a session ends."""
+        return timedelta(seconds=self._settings.web.session_idle_s)
+
+    @property
+    def life(self) -> timedelta:
+        """After how long a session ends in any case."""
+        return timedelta(seconds=self._settings.web.session_max_s)
+
+    async def by_password(self, address: str, password: str, peer: Peer) -> SignedIn:
+        """Sign a user in by address and password.
+
+        Raises:
+            WrongPassword: They do not fit, or the user may not sign in.
+            TooManyTries: This one was not judged.
+        """
+        key = address_key(address) or address.strip().casefold()
+        keys = self._keys(f"password {key}", peer)
+        number = await self._take(keys, address, peer)
+        user = await self._user(key)
+        kept = await self._store.accounts.password(user.id if user else _NOBODY)
+        try:
+            right = await self._hasher.fits(password, kept)
+        except Busy:
+            await self._store.accounts.give_back(list(keys))
+            raise TooManyTries(_BUSY_S) from None
+        if user is None or kept is None or not right:
+            log.warning(
+                "sign_in_failed",
+                address=address[:320],
+                peer=peer.address,
+                by="password",
+            )
+            if user is not None and number <= _NOTED:
+                # Beside the answer: a write more would tell that there is the user.
+                self._later(
+                    self._store.accounts.note_failure(user.id, "password", peer.address)
+                )
+            raise WrongPassword
+        await self._store.accounts.give_back(list(keys))
+        if self._hasher.is_weaker(kept):
+            fresh = await self._hasher.hash(password)
+            await self._store.accounts.replace_hash(user.id, kept, fresh)
+        return await self.begin(user, "password", peer)
+
+    async def begin(self, user: User, method: str, peer: Peer) -> SignedIn:
+        """Begin a session of a user who has proved who they are.
+
+        Raises:
+            WrongPassword: The user was disabled or removed meanwhile.
+        """
+        secret, level = new_secret(), Level.FULL
+        try:
+            await self._store.accounts.begin(
+                user.id,
+                secret,
+                level=level,
+                method=method,
+                life=self.life,
+                address=peer.address,
+                agent=peer.agent,
+            )
+        except NotFound:
+            raise WrongPassword from None
+        log.info("signed_in", user=user.email, peer=peer.address, by=method)
+        return SignedIn(secret, level, user)
+
+    async def session(self, secret: str) -> tuple[Session, Mapping[str, Json]] | None:
+        """Return the session of a cookie with the settings in force, if it lives."""
+        return await self._store.accounts.session(secret, self.idle)
+
+    async def renew(self, session: Session, secret: str) -> str | None:
+        """Give a session a new cookie after its user's rights changed.
+
+        Return its secret; None: another request was faster, and carries it.
+        """
+        fresh = new_secret()
+        done = await self._store.accounts.renew(
+            session.id, secret, fresh, session.level, session.user.role
+        )
+        return fresh if done else None
+
+    async def sign_out(self, session: Session) -> None:
+        """End the session of a browser.
+
+        Raises:
+            NotFound: It has ended already.
+        """
+        user = session.user
+        await self._store.accounts.end_session(
+            user.id, session.id, f"web:{user.email}", "sign_out"
+        )
+        log.info("signed_out", user=user.email)
+
+    async def _user(self, key: str) -> User | None:
+        """Return the user of an address who may sign in."""
+        for user in await self._store.directory.users():
+            own = address_key(user.email) or user.email.casefold()
+            if own == key and may_sign_in(user):
+                return user
+        return None
+
+    # ------------------------------------------------------------ tries
+
+    def _keys(self, account: str, peer: Peer) -> dict[str, int]:
+        """Return under which keys a try is counted, with how many each may have."""
+        network = peer.network
+        return {
+            digest(f"account {account}"): OF_ACCOUNT,
+            digest(f"pair {account} {network}"): OF_PAIR,
+            digest(f"peer {network}"): OF_PEER,
+        }
+
+    async def _take(self, keys: Mapping[str, int], who: str, peer: Peer) -> int:
+        wait_s, number = await self._store.accounts.take_try(keys, WINDOW)
+        if wait_s:
+            log.warning("sign_in_throttled", address=who[:320], peer=peer.address)
+            raise TooManyTries(wait_s)
+        return number
+
+    # ------------------------------------------------------------ links
+
+    async def make_link(self, user: User, actor: str) -> tuple[str, datetime]:
+        """Make a one-time link for a user; return it, and when it ends.
+
+        Links that were made for the user before end.
+
+        Raises:
+            NotFound: There is no such user.
+            InvalidInput: The user is disabled.
+        """
+        if not may_sign_in(user):
+            problem = f"{user.email} is disabled and cannot sign in"
+            raise InvalidInput(problem, f"relay user enable {user.email}")
+        secret = new_secret()
+        ends = await self._store.accounts.add_link(
+            user.id, digest(secret), LINK_LIFE, actor
+        )
+        log.info("sign_in_link_made", user=user.email, by=actor)
+        return f"{console_url(self._settings)}{LINK_PATH}{secret}", ends
+
+    async def link(self, secret: str) -> SignInLink:
+        """Return what a link is for; nothing is used up.
+
+        Raises:
+            LinkEnded: It does not work any more.
+        """
+        found = await self._store.accounts.link(secret)
+        if found is None:
+            raise LinkEnded
+        return found
+
+    async def use_link(self, secret: str, password: str, peer: Peer) -> SignedIn:
+        """Set the password of the link's user, and sign them in.
+
+        Raises:
+            LinkEnded: It does not work any more.
+            WeakPassword: The password is too easy to guess; the link still works.
+            TooManyTries: Too many hashes wait.
+        """
+        found = await self.link(secret)
+        hashed = await self._hashed(password, found.user)
+        user = await self._store.accounts.use_link(secret, hashed)
+        if user is None:
+            raise LinkEnded
+        return await self.begin(user, "link", peer)
+
+    # ------------------------------------------------------------ passwords
+
+    async def change_password(
+        self, session: Session, old: str, new: str, peer: Peer
+    ) -> None:
+        """Set a user's password anew; who does not know the old one may not.
+
+        Every other session of the user ends.
+
+        Raises:
+            WrongPassword: The old one does not fit.
+            WeakPassword: The new one is too easy to guess.
+            TooManyTries: Too many old ones were wrong.
+        """
+        user = session.user
+        key = address_key(user.email) or user.email.casefold()
+        keys = self._keys(f"password {key}", peer)
+        await self._take(keys, user.email, peer)
+        kept = await self._store.accounts.password(user.id)
+        try:
+            right = await self._hasher.fits(old, kept)
+        except Busy:
+            await self._store.accounts.give_back(list(keys))
+            raise TooManyTries(_BUSY_S) from None
+        if not right:
+            await self._store.accounts.note_failure(
+                user.id, "password change", peer.address
+            )
+            raise WrongPassword
+        await self._store.accounts.give_back(list(keys))
+        hashed = await self._hashed(new, user)
+        await self._store.accounts.set_password(
+            user.id, hashed, f"web:{user.email}", keep=session.id
+        )
+
+    async def _hashed(self, password: str, user: User) -> str:
+        weak = weakness(password, user)
+        if weak is not None:
+            raise WeakPassword(weak)
+        try:
+            return await self._hasher.hash(password)
+        except Busy:
+            raise TooManyTries(_BUSY_S) from None
+
+
+def console_url(settings: Settings) -> str:
+    """Return the address of the console, without a slash at its end."""
+    web = settings.web
+    base = str(web.public_url or f"http://{web.listen}").rstrip("/")
+    return f"{base}{web.base_path}"
+
+
+def in_force(settings: Settings, kept: Mapping[str, Json], name: str) -> Any:
+    """Return the value of a setting of `web` that the store may override."""
+    return kept.get(f"web.{name}", getattr(settings.web, name))

@@ -1,0 +1,106 @@
+"""Signing in to the console: sessions, one-time links, and what limits guessing.
+
+Of each secret that a browser holds (the cookie, a link) the relay keeps a digest. The
+secrets are random and long, so that a plain digest of them cannot be guessed back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from relay.core.directory import Role, User
+
+SECRET_BYTES: Final = 32
+"""Random bytes of a cookie and of a link: 256 bits."""
+_FORM: Final = b"relay form token 1\0"
+_DISABLED: Final = "disabled"
+
+
+class Level(StrEnum):
+    """How far somebody has signed in."""
+
+    SECOND = "second"
+    """The password was right; the second factor is still asked for."""
+    ENROL = "enrol"
+    """A second factor is required, and the user has none yet: they may only add one."""
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser in which somebody has signed in.
+
+    Attributes:
+        id: Names it for people; it is no secret.
+        user: Who signed in, as they are now.
+        level: How far.
+        method: By what: `password`, `link`, `passkey`, `oidc`.
+        role: The user's role when the cookie was given out.
+        created_at: When they signed in.
+        used_at: Its last use, to the minute.
+        ends_at: When it ends, whatever is done with it.
+        address: The peer at sign-in.
+        agent: What the browser calls itself.
+    """
+
+    id: int
+    user: User = field(repr=False)
+    level: Level
+    method: str
+    role: Role
+    created_at: datetime
+    used_at: datetime
+    ends_at: datetime
+    address: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignInLink:
+    """A link by which a user sets a password, once; only its digest is kept."""
+
+    user: User = field(repr=False)
+    expires_at: datetime
+    created_by: str
+
+
+def may_sign_in(user: User) -> bool:
+    """Say whether a user may use the console: one who is disabled or removed may not.
+
+    One who was never activated may: activating their own address is done there.
+    """
+    return user.removed_at is None and user.state != _DISABLED
+
+
+def new_secret() -> str:
+    """Return a fresh secret for a cookie or a link, in letters that URLs may have."""
+    return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def digest(secret: str) -> str:
+    """Return what the store keeps of a secret."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def form_token(secret: str) -> str:
+    """Return what the forms of a session carry: who has it, has read a page of it.
+
+    It follows from the cookie's secret, which no page and no other site can read, and
+    it changes with it.
+    """
+    return hmac.new(secret.encode(), _FORM, hashlib.sha256).hexdigest()
+
+
+def same(one: str, other: str) -> bool:
+    """Compare two secrets in a time that does not depend on where they differ."""
+    return hmac.compare_digest(
+        one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass")
+    )

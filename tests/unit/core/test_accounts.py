@@ -1,0 +1,41 @@
+"""Secrets of sessions, and who may sign in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from relay.core.accounts import digest, form_token, may_sign_in, new_secret, same
+from relay.core.directory import Role, User
+
+ADA = User(1, "Ada", "ada@corp.example", Role.REP, True, None, "token")
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_who_may_sign_in():
+    """Who is active or was never activated; nobody who was disabled or removed."""
+    assert may_sign_in(ADA)
+    assert may_sign_in(replace(ADA, active=False))
+    assert not may_sign_in(replace(ADA, active=False, activated_at=AT))
+    assert not may_sign_in(replace(ADA, active=False, removed_at=AT))
+
+
+def test_secrets_are_long_and_random():
+    """256 bits, in letters that a URL and a cookie may have."""
+    made = {new_secret() for _ in range(100)}
+    assert len(made) == 100
+    assert {len(one) for one in made} == {43}
+    assert all(one.replace("-", "").replace("_", "").isalnum() for one in made)
+
+
+def test_the_token_of_forms_follows_from_the_secret():
+    """It is none of what is kept or sent elsewhere."""
+    assert form_token("a") == form_token("a")
+    assert len({form_token("a"), form_token("b"), digest("a"), "a"}) == 4
+
+
+def test_any_text_can_be_compared():
+    """A peer may send what is no text at all."""
+    assert same("a", "a")
+    assert not same("a", "\ud800")
+    assert digest("\ud800")
