@@ -22,6 +22,7 @@ from relay.store.database import (
 )
 from relay.store.directory import DirectoryStore
 from relay.store.errors import code, translate
+from relay.store.figures import Figures
 from relay.store.history import History
 from relay.store.ledger import ActivityLedger
 from relay.store.log import LogQueries
@@ -70,6 +71,7 @@ class Store:
         refusals: What was refused.
         log: Queries over messages and refusals, for people.
         changes: Which of them came or changed, in the order of commits.
+        figures: What charts count.
         queue: The worker's claims on messages, and what people do to messages.
         mails: Which messages are copies of one mail.
         past: Mail that has been dealt with, for looking back.
@@ -101,6 +103,7 @@ class Store:
         self.refusals = Refusals(context)
         self.log = LogQueries(context)
         self.changes = Changes(context)
+        self.figures = Figures(context)
         self.queue = Queue(context)
         self.mails = Mails(context)
         self.past = PastMails(context)
