@@ -51,7 +51,9 @@ class HomePages:
         self._store = context.store
         self._settings = context.settings
         self._clock = context.clock
-        self._api = APIContext(context.store, context.settings, context.clock)
+        self._api = APIContext(
+            context.store, context.settings, context.clock, context.feed
+        )
 
     async def show(self, request: Request) -> Response:
         """Show the first page."""
@@ -73,11 +75,11 @@ class HomePages:
             "refusals_top": upper(max((count for _, count in refusals), default=0)),
             "last": [shown(who, row) for row in last],
             "waiting": await self._waiting(who),
-            "status": None,
+            "health": None,
             "silent": None,
         }
         if Scope.STATUS_READ in who.scopes:
-            values["status"] = await status(self._store, self._settings, now)
+            values["health"] = await status(self._store, self._settings, now)
         if Scope.USERS_READ in who.scopes and who.own_only is None:
             quiet = await people.users(
                 self._store, self._settings, silent=SILENT, now=now

@@ -287,3 +287,13 @@ async def test_what_a_mail_says_is_shown_as_text(console, people, text):
         assert "<style" not in answer.text
         if not path.endswith("source"):
             assert len(answer.content) < 60_000
+
+
+async def test_the_live_view_goes_on_where_the_list_was_read(console, people):
+    shown = await console.get("/log", people["Root"], params={"q": "state:queued"})
+    (path,) = re.findall(r'data-live="([^"]+)"', shown.text)
+    (id_,) = await put(console.store, people["Ada"].user.id, "<b>Late</b>")
+    text = await console.until(path.replace("&amp;", "&"), people["Root"], "Late")
+    assert "event: new" in text
+    assert f'<tr id="row-{id_}">' in text
+    assert "&lt;b&gt;Late" in text
