@@ -174,8 +174,13 @@ class LogPages:
         def written(seen: Seen) -> str:
             return part(reader, "log/row.html", row=shown(who, seen.row))
 
-        still = getattr(request.state, "still", _always)
-        return EventStream(first, watch, still=still, write=written, headers=HEADERS)
+        return EventStream(
+            first,
+            watch,
+            still=request.state.still,
+            write=written,
+            headers=HEADERS,
+        )
 
     async def _chips(self, who: Caller, query: str) -> dict[str, list[Chip]]:
         """Return the conditions that hold, and those that are often wanted."""
@@ -422,10 +427,6 @@ class LogPages:
 
 
 # ------------------------------------------------------------------ for the templates
-
-
-async def _always() -> bool:
-    return True
 
 
 def _path(path: str, **query: Any) -> str:
