@@ -564,6 +564,8 @@ class LogFilter:
     reasons: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
     rfc_message_ids: tuple[str, ...] = ()
+    begins: tuple[str, ...] = ()
+    """How the id begins."""
     ids: tuple[str, ...] | None = None
     """Among these rows alone; few."""
 

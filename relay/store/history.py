@@ -162,10 +162,11 @@ class History(Part):
             by = _undone(edit.connection, [row.id]).get(row.id)
             if by is not None:
                 text = f"change {change_id} was taken back already, by change {by}"
-                raise Conflict(text)
+                hint = f"to make change {change_id} hold again, undo change {by}"
+                raise Conflict(text, hint)
             if reason := _FOR_GOOD.get(row.action):
                 text = f"{_words(row.action)} cannot be taken back: {reason}"
-                raise Conflict(text)
+                raise Conflict(text, reason)
             undo = _UNDO.get(row.action) or _undo_column
             edit.undoes = row.id
             return undo(edit, _Change(row))
@@ -190,7 +191,8 @@ class _Change:
         return Conflict(
             f"{what} is {_said(now)} now, and not {_said(self.new)} as change "
             f"{self.id} left it: "
-            "it was changed since (relay history shows by whom)"
+            "it was changed since (relay history shows by whom)",
+            "undo the later change first, or change it anew",
         )
 
 

@@ -218,20 +218,25 @@ class LogQueries(Part):
             }
         )
 
-    async def find_id(self, text: str) -> tuple[str, str]:
+    async def find_id(self, text: str, user_id: int | None = None) -> tuple[str, str]:
         """Return the id that begins so, and its kind: `message` or `refusal`.
+
+        With a user, rows of others are as if they were not there.
 
         Raises:
             NotFound: There is none, or there are several; some of them are named.
         """
-        return await self._context.read(lambda connection: _find_id(connection, text))
+        return await self._context.read(lambda c: _find_id(c, text, user_id))
 
 
-def _find_id(connection: Connection, text: str) -> tuple[str, str]:
+def _find_id(connection: Connection, text: str, user_id: int | None) -> tuple[str, str]:
     found: list[tuple[str, str]] = []
-    for column, kind in ((m.id, "message"), (r.id, REFUSED_KIND)):
+    for table, kind in ((m, "message"), (r, REFUSED_KIND)):
+        column = table.id
         begins = column.startswith(text, autoescape=True)
         query = select(column).where(column >= text, begins).order_by(column.desc())
+        if user_id is not None:
+            query = query.where(table.user_id + 0 == user_id)
         found += [(id_, kind) for id_ in connection.scalars(query.limit(_NAMED + 1))]
     if len(found) == 1:
         return found[0]
