@@ -27,6 +27,8 @@ from relay.diagnose.people import judged_policy
 from relay.intake import Intake, Senders
 from relay.notices import NoticeService
 from relay.outbox.backoff import Backoff
+from relay.outbox.engine import Parts
+from relay.reminders import ReminderSyncService
 from relay.salesforce import Org
 from relay.salesforce.dry import DryOrg
 from relay.sender.authenticate import Authenticator
@@ -77,6 +79,7 @@ class App:
         smtp: The SMTP side, or None without the role.
         worker: The draining side, or None without the role.
         rematch: Looks for records that appeared, beside the worker, or None.
+        reminder_sync: Keeps reminders in step with Tasks, beside the worker, or None.
         notices: Sends notices beside the worker, or None without a smarthost.
         org: The Salesforce org, or None without the role.
     """
@@ -108,6 +111,7 @@ class App:
         self.worker: Worker | None = None
         self.notices: NoticeService | None = None
         self.rematch: Rematch | None = None
+        self.reminder_sync: ReminderSyncService | None = None
         self.org: Org | None = None
         self.health = health
         self.web: WebServer | None = None
@@ -192,6 +196,8 @@ class App:
                 paused=lambda: self.worker is None or self.worker.pause is not None,
             )
             self.rematch.start()
+            self.reminder_sync = self._reminder_sync(self.worker, self.org)
+            self.reminder_sync.start()
             await self._start_notices()
         if self.roles & {"smtp", "web"}:
             self._tasks.append(asyncio.create_task(self._tidy()))
@@ -210,6 +216,23 @@ class App:
                 await self._start_smtp(self.intake)
             if "web" in self.roles:
                 await self._start_web(self.intake)
+
+    def _reminder_sync(self, worker: Worker, org: Org) -> ReminderSyncService:
+        """Return what keeps reminders in step with Tasks."""
+        parts = Parts(
+            self.settings,
+            self.store,
+            org,
+            self.clock,
+            self.owner,
+            Backoff(self.settings.worker, random.Random()),  # noqa: S311 - jitter
+        )
+        return ReminderSyncService(
+            parts,
+            directory=self.directory,
+            paused=lambda: worker.pause is not None,
+            trip=worker.breaker.trip,
+        )
 
     def _senders(self, store: Store) -> Senders:
         """Return what judges senders; it asks DNS when a mail wants that."""
@@ -296,8 +319,7 @@ class App:
             await self._close_intake(self.intake)
         if self.notices:
             await self.notices.drain(self.settings.smtp.drain_s)
-        if self.rematch:
-            await self.rematch.drain()
+        await self._drain_upkeep()
         if self.worker:
             await self.worker.drain(self.settings.smtp.drain_s)
         if self.health:
@@ -310,6 +332,12 @@ class App:
             await self.org.close()
         if self._store:
             await self._store.close()
+
+    async def _drain_upkeep(self) -> None:
+        """End what is done beside the worker, before it."""
+        for part in (self.rematch, self.reminder_sync):
+            if part:
+                await part.drain()
 
     async def _close_intake(self, intake: Intake) -> None:
         await intake.close()
