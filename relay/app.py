@@ -21,6 +21,7 @@ from relay.core.addresses import domain_key
 from relay.core.clock import SystemClock
 from relay.core.directory import record_in, token_of
 from relay.core.errors import ConfigError, InvalidInput, OrgPaused, StoreUnavailable
+from relay.core.log_by import by_bcc
 from relay.core.queue import LeaseOwner
 from relay.core.states import State
 from relay.diagnose.people import judged_policy
@@ -42,7 +43,7 @@ from relay.telemetry import get_logger, metrics
 from relay.telemetry.health import Health, HealthServer
 from relay.upkeep import Rematch
 from relay.web import ReleasePages, WebServer
-from relay.worker import Worker, WriteMode
+from relay.worker import Copies, Worker, WriteMode
 from relay.worker import explain as explain_mail
 from relay.worker.replay import Replay, ReplayParts
 
@@ -80,6 +81,7 @@ class App:
         worker: The draining side, or None without the role.
         rematch: Looks for records that appeared, beside the worker, or None.
         reminder_sync: Keeps reminders in step with Tasks, beside the worker, or None.
+        copies: Sends copies to Email to Salesforce beside the worker, or None.
         notices: Sends notices beside the worker, or None without a smarthost.
         org: The Salesforce org, or None without the role.
     """
@@ -112,6 +114,7 @@ class App:
         self.notices: NoticeService | None = None
         self.rematch: Rematch | None = None
         self.reminder_sync: ReminderSyncService | None = None
+        self.copies: Copies | None = None
         self.org: Org | None = None
         self.health = health
         self.web: WebServer | None = None
@@ -158,10 +161,11 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        if "worker" in self.roles:
-            settings.require_salesforce()
         self._store = await Store.open(settings.store, self.clock, owner=self.owner)
         await self._read_directory(self._store)
+        by_api = by_bcc(self.directory()) is not None
+        if "worker" in self.roles and by_api:
+            settings.require_salesforce()
         self._tasks.append(asyncio.create_task(self._follow_directory()))
         if self.health is None and settings.telemetry.listen:
             self.health = HealthServer(settings.telemetry.listen)
@@ -175,6 +179,9 @@ class App:
         if "worker" in self.roles:
             await self._take_back()
             self._tasks.append(asyncio.create_task(self._follow_the_dead()))
+            self._start_copies()
+            await self._start_notices()
+        if "worker" in self.roles and settings.salesforce.instance_url is not None:
             self.org = Org(settings.salesforce, self.clock)
             await self.org.start()
             self.worker = Worker(
@@ -198,7 +205,6 @@ class App:
             self.rematch.start()
             self.reminder_sync = self._reminder_sync(self.worker, self.org)
             self.reminder_sync.start()
-            await self._start_notices()
         if self.roles & {"smtp", "web"}:
             self._tasks.append(asyncio.create_task(self._tidy()))
             self.intake = Intake(
@@ -256,6 +262,18 @@ class App:
             logger.warning("sender_policy", found=finding.text, hint=finding.hint)
         else:
             logger.info("sender_policy", policy=finding.text)
+
+    def _start_copies(self) -> None:
+        """Copy the mail of users who log by BCC; it needs no Salesforce org."""
+        self.copies = Copies(
+            self.settings,
+            self.store,
+            self.clock,
+            self.owner,
+            Backoff(self.settings.worker, random.Random()),  # noqa: S311 - jitter
+            directory=self.directory,
+        )
+        self.copies.start()
 
     async def _start_notices(self) -> None:
         """Send notices, where there is a smarthost for them."""
@@ -338,6 +356,8 @@ class App:
         for part in (self.rematch, self.reminder_sync):
             if part:
                 await part.drain()
+        if self.copies:
+            await self.copies.drain(self.settings.smtp.drain_s)
 
     async def _close_intake(self, intake: Intake) -> None:
         await intake.close()

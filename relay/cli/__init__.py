@@ -52,6 +52,9 @@ COMMANDS = {
     "sender": LazyCommand(
         "sender", "sender", "Look at what proves the senders of mail."
     ),
+    "logging": LazyCommand(
+        "logging", "logging", "See and decide how mail reaches Salesforce."
+    ),
     "notices": LazyCommand("notices", "notices", "Show the notices to users."),
     "status": LazyCommand("status", "status", "Show how much waits, and for what."),
     "log": LazyCommand("log", "log", "List messages and refusals."),

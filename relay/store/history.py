@@ -49,6 +49,8 @@ _FOR_GOOD: Final = {
     "record_create": "the record is in Salesforce; delete it there",
     "unmatched_unresolve": "choose the records again: relay "
     "unmatched resolve ID RECORD",
+    "user_salesforce_address": "addresses of Email to Salesforce are secrets that the "
+    "history does not hold; name it again: relay user logging USER --address ADDRESS",
     "address_claim": "a code that was mailed expires by itself",
 }
 """Changes that cannot be taken back, with what helps."""
@@ -238,6 +240,7 @@ def _user(edit: Edit, change: _Change) -> User:
 
 _COLUMNS: Final = frozenset(
     {"name", "active", "role", "salesforce_id", "time_zone", "notify", "language"}
+    | {"log_by"}
 )
 """What an edit changes of a user, one at a time."""
 

@@ -20,10 +20,11 @@ from relay.store import schema
 from relay.store.context import Part
 from relay.store.queue import BY_PEOPLE
 from relay.store.search import WINDOW, page
-from relay.store.values import chunks, iso, load, maybe_moment, moment
+from relay.store.values import chunks, first_id, iso, load, maybe_moment, moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Row, Select
 
@@ -215,6 +216,19 @@ class LogQueries(Part):
             lambda connection: {
                 row.id: LastMails(maybe_moment(row.last), maybe_moment(row.logged))
                 for row in connection.execute(query)
+            }
+        )
+
+    async def received(self, since: datetime) -> dict[int, int]:
+        """Return how many messages of each user came since a time."""
+        query = (
+            select(m.user_id, func.count())
+            .where(m.id >= first_id(since), m.user_id.is_not(None))
+            .group_by(m.user_id)
+        )
+        return await self._context.read(
+            lambda connection: {
+                row[0]: int(row[1]) for row in connection.execute(query)
             }
         )
 

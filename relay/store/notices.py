@@ -35,6 +35,7 @@ from relay.store.values import (
     SECOND,
     chunks,
     dump,
+    first_id,
     load,
     maybe_moment,
     moment,
@@ -103,7 +104,7 @@ class Notices(Part):
             logged: Users who want to hear of each logged mail.
         """
         now = self._context.clock.now()
-        floor = _first_id(since.at - timedelta(seconds=_OVERLAP_S))
+        floor = first_id(since.at - timedelta(seconds=_OVERLAP_S))
 
         def read(connection: Connection) -> tuple[list[NoticeEvent], NoticeCursor]:
             attempts = _attempts(connection, since.attempt - _OVERLAP)
@@ -131,7 +132,7 @@ class Notices(Part):
 
         `refused` counts refusals; a message counts under the state that it has now.
         """
-        floor = _first_id(since)
+        floor = first_id(since)
         states = (
             select(m.state, func.count())
             .where(m.user_id == user_id, m.id >= floor)
@@ -448,14 +449,6 @@ def _mail(row: Row[Any]) -> dict[str, Json]:
 def _no_probe() -> Any:
     """Leave out what a session of `relay check` asked for."""
     return or_(r.bucket.is_(None), r.bucket.not_like("probe|%"))
-
-
-def _first_id(at: datetime) -> str:
-    """Return the lowest id of a message or refusal of that time."""
-    milliseconds = max(0, stamp(at) // 1000)
-    number = milliseconds << _RANDOM_BITS
-    digits = "0123456789abcdefghjkmnpqrstvwxyz"
-    return "".join(digits[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def _time_of(ident: str) -> datetime:

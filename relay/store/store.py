@@ -13,6 +13,7 @@ from relay.store.attachments import Attachments
 from relay.store.changes import Changes
 from relay.store.claims import Claims
 from relay.store.context import StoreContext, in_thread
+from relay.store.copies import Copies
 from relay.store.credentials import Credentials
 from relay.store.database import (
     SQLiteDatabase,
@@ -78,6 +79,7 @@ class Store:
         ledger: What is written to Salesforce for each mail, and how far it is.
         attachments: The files of mails, and how far they are.
         notices: Mails of the relay to its users, and how far they are.
+        copies: Copies of mails to Email to Salesforce, and how far they are.
         directory: Users, addresses, exclusions and settings.
         credentials: App passwords and API tokens.
         accounts: Passwords and sessions of the console.
@@ -110,6 +112,7 @@ class Store:
         self.ledger = ActivityLedger(context)
         self.attachments = Attachments(context)
         self.notices = Notices(context)
+        self.copies = Copies(context)
         self.directory = DirectoryStore(context)
         self.credentials = Credentials(context)
         self.accounts = Accounts(context)
