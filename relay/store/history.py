@@ -530,3 +530,10 @@ _UNDO: Final[Mapping[str, Callable[[Edit, _Change], str]]] = {
     "alias_add": _undo_alias,
     "alias_remove": _undo_alias,
 }
+
+
+def can_undo(action: str) -> bool:
+    """Say whether changes of this kind can be taken back at all."""
+    if action in _FOR_GOOD:
+        return False
+    return action in _UNDO or action.removeprefix("user_") in _COLUMNS

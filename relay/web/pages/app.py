@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.accounts import Accounts
-from relay.web.pages import account, assets, home, log, sign_in, unmatched
+from relay.web.pages import (
+    account,
+    assets,
+    diagnostics,
+    history,
+    home,
+    log,
+    sign_in,
+    unmatched,
+)
 from relay.web.pages.guard import Guard
 
 if TYPE_CHECKING:
@@ -19,6 +28,8 @@ THINGS = (
     home,
     log,
     unmatched,
+    diagnostics,
+    history,
 )
 """Each file with routes of pages; one a line, in the order of the menu."""
 
