@@ -23,6 +23,7 @@ from relay.core.directory import record_in, token_of
 from relay.core.errors import ConfigError, InvalidInput, OrgPaused, StoreUnavailable
 from relay.core.log_by import by_bcc
 from relay.core.queue import LeaseOwner
+from relay.core.reminders import tag_of
 from relay.core.states import State
 from relay.diagnose.people import judged_policy
 from relay.intake import Intake, Senders
@@ -557,9 +558,11 @@ def _addressee(settings: Settings, directory: Directory, rcpt: str) -> User:
     ):
         problem = f"{rcpt} is nobody's relay address"
         raise InvalidInput(problem, "relay user show USER has the user's address")
-    if "+" in local and not record_in(rcpt):
-        problem = f"what stands behind the plus of {rcpt} is no record id"
-        raise InvalidInput(problem, "write the id of 18 characters")
+    if "+" in local and not (record_in(rcpt) or tag_of(rcpt)):
+        problem = f"what stands behind the plus of {rcpt} is no record id, and no tag"
+        raise InvalidInput(
+            problem, "write the id of 18 characters, or a tag such as +todo-3d"
+        )
     return directory.users[user_id]
 
 

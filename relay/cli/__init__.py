@@ -59,6 +59,9 @@ COMMANDS = {
     "status": LazyCommand("status", "status", "Show how much waits, and for what."),
     "log": LazyCommand("log", "log", "List messages and refusals."),
     "show": LazyCommand("log", "show", "Show what happened to one message."),
+    "reminder": LazyCommand(
+        "reminder", "reminder", "Manage what people are to do, and by which day."
+    ),
     "unmatched": LazyCommand(
         "unmatched", "unmatched", "Show mail that fits no record, and resolve it."
     ),

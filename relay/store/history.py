@@ -51,6 +51,9 @@ _FOR_GOOD: Final = {
     "unmatched resolve ID RECORD",
     "user_salesforce_address": "addresses of Email to Salesforce are secrets that the "
     "history does not hold; name it again: relay user logging USER --address ADDRESS",
+    "reminder_feed_add": "end the feed: relay reminder feed USER --end",
+    "reminder_feed_remove": "the relay kept a digest of the secret alone; make a new "
+    "one: relay reminder feed USER",
     "address_claim": "a code that was mailed expires by itself",
 }
 """Changes that cannot be taken back, with what helps."""

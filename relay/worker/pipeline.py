@@ -73,6 +73,7 @@ from relay.worker.decisions import (
     prepare_redraft,
 )
 from relay.worker.reading import read_emails
+from relay.worker.reminding import with_reminder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -592,6 +593,7 @@ class Pipeline:
         """Take a decision into the trace; settle what is not to be written."""
         mail.checked = True
         mail.ending = None
+        mail.decision = decision
         for line in decision.steps:
             mail.trace(*line)
         verdict = decision.verdict
@@ -760,7 +762,15 @@ class Pipeline:
         Salesforce has the records already: giving up here would turn answers that we
         have into outcomes that must be looked for.
         """
-        settlements = [m.settlement for m in messages if m.settlement]
+        fallback = self._settings.notices.time_zone
+        mails = {
+            one.claimed.id: mail for mail in batch.mails.values() for one in mail.items
+        }
+        settlements = [
+            with_reminder(message, end, mails.get(message.claimed.id), fallback)
+            for message in messages
+            if (end := message.settlement)
+        ]
         while settlements or batch.pending:
             try:
                 planned = bool(batch.files)
