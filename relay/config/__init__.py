@@ -6,6 +6,7 @@ turns every mistake into one `ConfigError` line that names key, value and hint.
 edits while the relay runs lives in the store, not here.
 """
 
+from relay.config.alerts import AlertsSettings
 from relay.config.dns import DNSSettings
 from relay.config.load import load
 from relay.config.match import MatchSettings
@@ -26,6 +27,7 @@ from relay.config.smtp import ListenerSettings, SMTPSettings
 from relay.config.values import HostPort, IPNetwork, UnixPath
 
 __all__ = [
+    "AlertsSettings",
     "AuthservSettings",
     "DNSSettings",
     "HostPort",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from relay.config.alerts import AlertsSettings
 from relay.config.dns import DNSSettings
 from relay.config.match import MatchSettings
 from relay.config.notices import NoticesSettings
@@ -321,6 +322,7 @@ class Settings(BaseSettings):
     user: UserSettings = Field(default_factory=UserSettings)
     notices: NoticesSettings = Field(default_factory=NoticesSettings)
     reminders: RemindersSettings = Field(default_factory=RemindersSettings)
+    alerts: AlertsSettings = Field(default_factory=AlertsSettings)
 
     @classmethod
     def settings_customise_sources(

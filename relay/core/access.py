@@ -33,8 +33,6 @@ class Scope(StrEnum):
     AUDIT_READ = "audit:read"
     AUDIT_WRITE = "audit:write"
     STATUS_READ = "status:read"
-    REMINDERS_READ = "reminders:read"
-    REMINDERS_WRITE = "reminders:write"
 
 
 MEANING: Final[Mapping[Scope, str]] = {
@@ -49,8 +47,6 @@ MEANING: Final[Mapping[Scope, str]] = {
     Scope.AUDIT_READ: "see who changed what",
     Scope.AUDIT_WRITE: "take changes back",
     Scope.STATUS_READ: "see how much waits, and for what",
-    Scope.REMINDERS_READ: "see reminders",
-    Scope.REMINDERS_WRITE: "make, change and remove reminders",
 }
 
 OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {
@@ -74,8 +70,6 @@ OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {
             Scope.QUEUE_WRITE,
             Scope.USERS_READ,
             Scope.AUDIT_READ,
-            Scope.REMINDERS_READ,
-            Scope.REMINDERS_WRITE,
         }
     ),
 }

@@ -25,6 +25,7 @@ class NoticeKind(StrEnum):
     DIGEST = "digest"
     CLAIM_CODE = "claim_code"
     CLAIM_DONE = "claim_done"
+    ALERT = "alert"
 
 
 class NoticeLevel(StrEnum):

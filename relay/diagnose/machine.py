@@ -217,6 +217,17 @@ def _certificate(hostname: str, certificate: object, now: datetime) -> list[Find
     return [warn("tls", until, hint) if end - now < _EXPIRES_SOON else ok("tls", until)]
 
 
+def certificate_end(path: Path) -> datetime | None:
+    """Return when the first certificate of a file ends; None: it holds none."""
+    from cryptography import x509  # noqa: PLC0415
+
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found[0].not_valid_after_utc
+
+
 def _names(certificate: object) -> list[str]:
     from cryptography import x509  # noqa: PLC0415
 

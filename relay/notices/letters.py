@@ -13,12 +13,14 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
 
+from relay.core.alerts import Alert, AlertEvent, AlertRule, hint, sentence
 from relay.core.automatic import NOTICE_HEADER
 from relay.core.notices import NoticeKind
 from relay.core.translate import IN_ENGLISH, N_, Texts
@@ -26,7 +28,6 @@ from relay.sender.causes import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
     from zoneinfo import ZoneInfo
 
     from relay.config import NoticesSettings
@@ -367,6 +368,46 @@ def _claim_done(sheet: Sheet) -> Letter:
     )
 
 
+_ALERT_TITLES: Final[Mapping[str, str]] = {
+    AlertEvent.RAISED: N_("Alert: {text}"),
+    AlertEvent.STILL: N_("Alert, still so: {text}"),
+    AlertEvent.CLEARED: N_("Alert ended: {text}"),
+    AlertEvent.TEST: N_("Test: {text}"),
+}
+
+
+def _alert(sheet: Sheet) -> Letter:
+    _, facts = sheet.texts, sheet.row.facts
+    event = AlertEvent(str(facts.get("event", "test")))
+    alert = None if event is AlertEvent.TEST else _alert_of(facts)
+    # What Salesforce says stands in it, and what a user is called.
+    said = shown(sentence(alert, _))
+    blocks: list[Block] = [Paragraph(said)]
+    if alert is not None and event is not AlertEvent.CLEARED:
+        since = sheet.when(alert.raised_at)
+        blocks.append(Paragraph(_("Raised at {time}.").format(time=since)))
+        what = hint(alert.rule, _)
+        blocks.append(Paragraph(_("What to do: {hint}.").format(hint=what)))
+    blocks.append(
+        Paragraph(_("An administrator sees all alerts with relay alerts list."))
+    )
+    return Letter(_(_ALERT_TITLES[event]).format(text=said), tuple(blocks))
+
+
+def _alert_of(facts: Mapping[str, Json]) -> Alert:
+    raised = datetime.fromisoformat(str(facts["raised_at"]))
+    cleared = facts.get("cleared_at")
+    return Alert(
+        0,
+        AlertRule(str(facts["rule"])),
+        str(facts.get("subject", "")),
+        facts.get("facts") or {},
+        raised,
+        raised,
+        cleared_at=datetime.fromisoformat(str(cleared)) if cleared else None,
+    )
+
+
 TEMPLATES: Final[Mapping[NoticeKind, Callable[[Sheet], Letter]]] = {
     NoticeKind.REFUSED: _refused,
     NoticeKind.HELD: _held,
@@ -376,6 +417,7 @@ TEMPLATES: Final[Mapping[NoticeKind, Callable[[Sheet], Letter]]] = {
     NoticeKind.DIGEST: _digest,
     NoticeKind.CLAIM_CODE: _claim_code,
     NoticeKind.CLAIM_DONE: _claim_done,
+    NoticeKind.ALERT: _alert,
 }
 
 

@@ -35,7 +35,6 @@ from relay.store.values import (
     SECOND,
     chunks,
     dump,
-    first_id,
     load,
     maybe_moment,
     moment,
@@ -139,7 +138,7 @@ class Notices(Part):
             .group_by(m.state)
         )
         refused = select(func.coalesce(func.sum(r.times), 0)).where(
-            r.user_id == user_id, r.id >= floor, _no_probe()
+            r.user_id == user_id, r.id >= floor, no_probe()
         )
 
         def read(connection: Connection) -> dict[str, int]:
@@ -189,9 +188,7 @@ class Notices(Part):
         now = self._context.now()
 
         def work(connection: Connection) -> bool:
-            made = _make(connection).insert(schema.notices)
-            new = made.values(_values(draft, key, now, now)).on_conflict_do_nothing()
-            return connection.scalar(new.returning(n.id)) is not None
+            return plan_one(connection, key, draft, now)
 
         return await self._context.write(work)
 
@@ -385,7 +382,7 @@ def _of_attempt(row: Row[Any], logged: Collection[int]) -> NoticeEvent | None:
 def _refused(connection: Connection, floor: str) -> Sequence[Row[Any]]:
     query = (
         select(schema.refusals)
-        .where(r.id >= floor, r.user_id.is_not(None), _no_probe())
+        .where(r.id >= floor, r.user_id.is_not(None), no_probe())
         .order_by(r.id)
         .limit(_READ)
     )
@@ -446,9 +443,17 @@ def _mail(row: Row[Any]) -> dict[str, Json]:
     }
 
 
-def _no_probe() -> Any:
+def no_probe() -> Any:
     """Leave out what a session of `relay check` asked for."""
     return or_(r.bucket.is_(None), r.bucket.not_like("probe|%"))
+
+
+def first_id(at: datetime) -> str:
+    """Return the lowest id of a message or refusal of that time."""
+    milliseconds = max(0, stamp(at) // 1000)
+    number = milliseconds << _RANDOM_BITS
+    digits = "0123456789abcdefghjkmnpqrstvwxyz"
+    return "".join(digits[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def _time_of(ident: str) -> datetime:
@@ -460,6 +465,13 @@ def _time_of(ident: str) -> datetime:
 
 
 # ------------------------------------------------------------------ rows
+
+
+def plan_one(connection: Connection, key: str, draft: NoticeDraft, now: int) -> bool:
+    """Plan a notice in an open transaction, due at once; False: it is there."""
+    made = _make(connection).insert(schema.notices)
+    new = made.values(_values(draft, key, now, now)).on_conflict_do_nothing()
+    return connection.scalar(new.returning(n.id)) is not None
 
 
 def _join(

@@ -268,18 +268,26 @@ NOTICES_SENT: Final = Counter(
     ["kind", "state"],
     registry=REGISTRY,
 )
-COPIES: Final = Counter(
-    "relay_copies_total",
-    "Attempts to send a copy to Email to Salesforce, by what came of them.",
-    ["result"],
-    registry=REGISTRY,
-)
 NOTICES: Final = Gauge(
     "relay_notices",
     "Notices in the store, by state.",
     ["state"],
     registry=REGISTRY,
     multiprocess_mode=_LOOKED_UP,
+)
+
+ALERTS: Final = Gauge(
+    "relay_alerts",
+    "Alerts that hold, by rule.",
+    ["rule"],
+    registry=REGISTRY,
+    multiprocess_mode=_LOOKED_UP,
+)
+WEBHOOK_CALLS: Final = Counter(
+    "relay_webhook_calls_total",
+    "Calls of the webhook that tells alerts, by what came of them.",
+    ["state"],
+    registry=REGISTRY,
 )
 
 # ------------------------------------------------------------------ process

@@ -503,6 +503,51 @@ class Undone(Shown):
     change: Change
 
 
+class Alert(Shown):
+    """Something that is wrong, or was."""
+
+    id: int
+    rule: str
+    subject: str
+    state: Literal["raised", "cleared"]
+    raised_at: str = Time
+    cleared_at: str | None = Time
+    told_at: str = Time
+    told: int = Field(description="How often it was told.")
+    text: str
+    hint: str
+    facts: Any
+
+
+class WebhookCall(Shown):
+    """A call that tells an alert; a test has no alert."""
+
+    id: str
+    alert: int | None
+    event: Literal["raised", "still", "cleared", "test"]
+    state: Literal["planned", "written", "refused"]
+    created_at: str = Time
+    failures: int
+    status: int | None
+    response: str
+    error: str
+
+
+class Alerts(Shown):
+    """What is wrong, what was, and how it was told."""
+
+    alerts: list[Alert]
+    webhook_calls: list[WebhookCall]
+    ways: list[Literal["mail", "webhook"]]
+
+
+class AlertTest(Shown):
+    """A test that is on its way: the ids of the calls, and who gets mail."""
+
+    webhook_calls: list[str]
+    mails: list[str]
+
+
 class Logging(Shown):
     """Whether relay addresses accept mail at all."""
 

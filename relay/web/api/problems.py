@@ -98,8 +98,7 @@ def of(error: Exception) -> Problem:  # noqa: PLR0911 - one table
         case NotAllowed() | NeedsConfirmation() | NoSalesforce():
             return _not_done(error)
         case Conflict():
-            hint = error.hint or "remove what is in the way first"
-            return Problem(409, "conflict", text, hint)
+            return Problem(409, "conflict", text, "remove what is in the way first")
         case StoreUnavailable() | RawUnreadable():
             detail = "the store does not answer now"
             wait = {"Retry-After": str(RETRY_S)}

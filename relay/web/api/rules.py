@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 from relay.admin.settings import base, in_force, read_value, require_editable
 from relay.config import Settings
 from relay.console import history
+from relay.console.alerts import alerting, test
 from relay.console.rules import check_in_salesforce
 from relay.console.status import status
 from relay.core.access import Caller, Scope
@@ -56,6 +57,46 @@ def rules_router(context: Context) -> APIRouter:
         del who
         found = await status(context.store, context.settings, context.clock.now())
         return answer(found.as_json())
+
+    @router.get(
+        "/alerts",
+        response_model=models.Alerts,
+        tags=["status"],
+        summary="List alerts: what holds first, then what has ended",
+    )
+    async def list_alerts(
+        who: Annotated[Caller, STATUS],
+        open_only: Annotated[  # noqa: FBT002 - the framework names it
+            bool, Query(alias="open", description="Only what holds now.")
+        ] = False,
+        limit: Limit = USUAL,
+    ) -> JSONResponse:
+        del who
+        found = await alerting(
+            context.store, context.settings, open_only=open_only, limit=limit
+        )
+        return answer(found.as_json())
+
+    @router.post(
+        "/alerts/test",
+        response_model=models.AlertTest,
+        status_code=202,
+        tags=["status"],
+        summary="Send a test by each way that alerts are told",
+    )
+    async def test_alerts(who: Annotated[Caller, WRITE]) -> JSONResponse:
+        del who
+        directory = context.settings.directory(await context.store.directory.load())
+        made = await test(
+            context.store, context.settings, directory, context.clock.now()
+        )
+        return answer(
+            {
+                "webhook_calls": sorted(made.calls),
+                "mails": sorted(one.recipient for one in made.mails.values()),
+            },
+            202,
+        )
 
     @router.get(
         "/me", response_model=models.Me, tags=["status"], summary="Say who asks"

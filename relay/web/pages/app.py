@@ -5,16 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.accounts import Accounts
-from relay.web.pages import (
-    account,
-    assets,
-    diagnostics,
-    history,
-    home,
-    log,
-    sign_in,
-    unmatched,
-)
+from relay.web.pages import account, alerts, assets, home, log, sign_in, unmatched
 from relay.web.pages.guard import Guard
 
 if TYPE_CHECKING:
@@ -28,8 +19,7 @@ THINGS = (
     home,
     log,
     unmatched,
-    diagnostics,
-    history,
+    alerts,
 )
 """Each file with routes of pages; one a line, in the order of the menu."""
 

@@ -206,6 +206,7 @@ def test_a_letter_is_in_the_language_of_its_reader(
 ) -> None:
     """No sentence of it is English; what others wrote stands as they wrote it."""
     facts = {"user": "Ada", "code": "12", "address": "a@b.example", "until": "12:00"}
+    facts |= {"event": "raised", "rule": "disk", "raised_at": AT.isoformat()}
     counts = {"counts": {"logged": 2, "held": 1, "dead": 3}, "day": "2026-07-01"}
     told = row(kind, FACTS, FACTS, **facts, **counts)
     english = letter(told, BERLIN)
@@ -226,3 +227,33 @@ def test_a_held_mail_is_explained_in_the_language_of_its_reader() -> None:
     assert "La signature DKIM de b.example a expiré (S209" in said
     older = FACTS | {"detail": "x", "verdict": verdict}
     assert "old words" in letter(row(NoticeKind.HELD, older), BERLIN).text
+
+
+@pytest.mark.parametrize(
+    ("event", "subject"),
+    [
+        ("raised", "Alert: Salesforce cannot be used since 2026-07-01 12:00 UTC: bad"),
+        ("still", "Alert, still so: Salesforce cannot be used"),
+        ("cleared", "Alert ended: Salesforce can be used again"),
+        ("test", "Test: This is a test of the alerts"),
+    ],
+)
+def test_alerts_by_mail(event: str, subject: str) -> None:
+    """What is wrong, since when, and what helps; no link of a stranger stays one."""
+    at = "2026-07-01T12:00:00+00:00"
+    told = row(
+        NoticeKind.ALERT,
+        event=event,
+        rule="connection",
+        subject="https://corp.example",
+        facts={"since": at, "cause": "bad https://evil.example"},
+        raised_at=at,
+        cleared_at=at if event == "cleared" else None,
+    )
+    made = letter(told, BERLIN)
+    assert made.subject.startswith(subject)
+    assert "://" not in made.text
+    assert ("Raised at 2026-07-01 14:00." in made.text) == (
+        event in {"raised", "still"}
+    )
+    assert ("relay check" in made.text) == (event in {"raised", "still"})
