@@ -21,12 +21,16 @@ from relay.core.addresses import domain_key
 from relay.core.clock import SystemClock
 from relay.core.directory import record_in, token_of
 from relay.core.errors import ConfigError, InvalidInput, OrgPaused, StoreUnavailable
+from relay.core.log_by import by_bcc
 from relay.core.queue import LeaseOwner
+from relay.core.reminders import tag_of
 from relay.core.states import State
 from relay.diagnose.people import judged_policy
 from relay.intake import Intake, Senders
 from relay.notices import NoticeService
 from relay.outbox.backoff import Backoff
+from relay.outbox.engine import Parts
+from relay.reminders import ReminderSyncService
 from relay.salesforce import Org
 from relay.salesforce.dry import DryOrg
 from relay.sender.authenticate import Authenticator
@@ -40,7 +44,7 @@ from relay.telemetry import get_logger, metrics
 from relay.telemetry.health import Health, HealthServer
 from relay.upkeep import Alerter, Rematch
 from relay.web import ReleasePages, WebServer
-from relay.worker import Worker, WriteMode
+from relay.worker import Copies, Worker, WriteMode
 from relay.worker import explain as explain_mail
 from relay.worker.replay import Replay, ReplayParts
 
@@ -78,6 +82,8 @@ class App:
         worker: The draining side, or None without the role.
         alerter: Looks whether something is wrong, beside the worker, or None.
         rematch: Looks for records that appeared, beside the worker, or None.
+        reminder_sync: Keeps reminders in step with Tasks, beside the worker, or None.
+        copies: Sends copies to Email to Salesforce beside the worker, or None.
         notices: Sends notices beside the worker, or None without a smarthost.
         org: The Salesforce org, or None without the role.
     """
@@ -109,6 +115,8 @@ class App:
         self.worker: Worker | None = None
         self.notices: NoticeService | None = None
         self.rematch: Rematch | None = None
+        self.reminder_sync: ReminderSyncService | None = None
+        self.copies: Copies | None = None
         self.alerter: Alerter | None = None
         self.org: Org | None = None
         self.health = health
@@ -156,10 +164,11 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
-        if "worker" in self.roles:
-            settings.require_salesforce()
         self._store = await Store.open(settings.store, self.clock, owner=self.owner)
         await self._read_directory(self._store)
+        by_api = by_bcc(self.directory()) is not None
+        if "worker" in self.roles and by_api:
+            settings.require_salesforce()
         self._tasks.append(asyncio.create_task(self._follow_directory()))
         if self.health is None and settings.telemetry.listen:
             self.health = HealthServer(settings.telemetry.listen)
@@ -173,6 +182,9 @@ class App:
         if "worker" in self.roles:
             await self._take_back()
             self._tasks.append(asyncio.create_task(self._follow_the_dead()))
+            self._start_copies()
+            await self._start_notices()
+        if "worker" in self.roles and settings.salesforce.instance_url is not None:
             self.org = Org(settings.salesforce, self.clock)
             await self.org.start()
             self.worker = Worker(
@@ -194,7 +206,8 @@ class App:
                 paused=lambda: self.worker is None or self.worker.pause is not None,
             )
             self.rematch.start()
-            await self._start_notices()
+            self.reminder_sync = self._reminder_sync(self.worker, self.org)
+            self.reminder_sync.start()
             self.alerter = Alerter(
                 settings,
                 self._store,
@@ -222,6 +235,23 @@ class App:
             if "web" in self.roles:
                 await self._start_web(self.intake)
 
+    def _reminder_sync(self, worker: Worker, org: Org) -> ReminderSyncService:
+        """Return what keeps reminders in step with Tasks."""
+        parts = Parts(
+            self.settings,
+            self.store,
+            org,
+            self.clock,
+            self.owner,
+            Backoff(self.settings.worker, random.Random()),  # noqa: S311 - jitter
+        )
+        return ReminderSyncService(
+            parts,
+            directory=self.directory,
+            paused=lambda: worker.pause is not None,
+            trip=worker.breaker.trip,
+        )
+
     def _senders(self, store: Store) -> Senders:
         """Return what judges senders; it asks DNS when a mail wants that."""
         settings = self.settings
@@ -244,6 +274,18 @@ class App:
             logger.warning("sender_policy", found=finding.text, hint=finding.hint)
         else:
             logger.info("sender_policy", policy=finding.text)
+
+    def _start_copies(self) -> None:
+        """Copy the mail of users who log by BCC; it needs no Salesforce org."""
+        self.copies = Copies(
+            self.settings,
+            self.store,
+            self.clock,
+            self.owner,
+            Backoff(self.settings.worker, random.Random()),  # noqa: S311 - jitter
+            directory=self.directory,
+        )
+        self.copies.start()
 
     async def _start_notices(self) -> None:
         """Send notices, where there is a smarthost for them."""
@@ -305,6 +347,8 @@ class App:
             await self.web.stop()
         if self.intake:
             await self._close_intake(self.intake)
+        if self.notices:
+            await self.notices.drain(self.settings.smtp.drain_s)
         await self._drain_upkeep()
         if self.worker:
             await self.worker.drain(self.settings.smtp.drain_s)
@@ -320,13 +364,14 @@ class App:
             await self._store.close()
 
     async def _drain_upkeep(self) -> None:
-        """Stop what runs beside the worker."""
-        if self.notices:
-            await self.notices.drain(self.settings.smtp.drain_s)
+        """End what is done beside the worker, before it."""
         if self.alerter:
             await self.alerter.drain(self.settings.smtp.drain_s)
-        if self.rematch:
-            await self.rematch.drain()
+        for part in (self.rematch, self.reminder_sync):
+            if part:
+                await part.drain()
+        if self.copies:
+            await self.copies.drain(self.settings.smtp.drain_s)
 
     async def _close_intake(self, intake: Intake) -> None:
         await intake.close()
@@ -529,9 +574,11 @@ def _addressee(settings: Settings, directory: Directory, rcpt: str) -> User:
     ):
         problem = f"{rcpt} is nobody's relay address"
         raise InvalidInput(problem, "relay user show USER has the user's address")
-    if "+" in local and not record_in(rcpt):
-        problem = f"what stands behind the plus of {rcpt} is no record id"
-        raise InvalidInput(problem, "write the id of 18 characters")
+    if "+" in local and not (record_in(rcpt) or tag_of(rcpt)):
+        problem = f"what stands behind the plus of {rcpt} is no record id, and no tag"
+        raise InvalidInput(
+            problem, "write the id of 18 characters, or a tag such as +todo-3d"
+        )
     return directory.users[user_id]
 
 

@@ -15,12 +15,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
+from relay.admin.log_by import lack
 from relay.config.alerts import RULES as ALERT_RULES
 from relay.config.match import MatchSettings
 from relay.config.values import is_domain
 from relay.core.automatic import DEFAULT_RULES
 from relay.core.directory import ORG_SWITCH
 from relay.core.errors import InvalidInput
+from relay.core.log_by import WHO_DECIDES, WhoDecides
 from relay.salesforce.fits import CHECKS, problem_of
 from relay.sender.policy import KEYS
 
@@ -65,6 +67,12 @@ OF_STORE: Final[Mapping[str, OfStore]] = {
         values={"true": True, "false": False},
         help="Logging for everybody: true or false. While it is false, no relay "
         "address accepts mail.",
+    ),
+    WHO_DECIDES: OfStore(
+        default=WhoDecides.EACH_USER.value,
+        values={one.value: one.value for one in WhoDecides},
+        help="How mail reaches Salesforce: each_user (each chooses), api_only, or "
+        "bcc_only (a copy to Email to Salesforce, for orgs without API access).",
     ),
 }
 EDITABLE: Final = (*OF_FILE, *OF_STORE)
@@ -166,6 +174,8 @@ def read_value(settings: Settings, key: str, text: str) -> Json:
         if word not in own.values:
             hint = f"write one of {', '.join(own.values)}"
             raise InvalidInput(f"{key} = {text!r} does not fit", hint)
+        if key == WHO_DECIDES and (missing := lack(settings, WhoDecides(word))):
+            raise InvalidInput(f"{key} = {word} cannot work yet", missing)
         return own.values[word]
     section, name = base(key).split(".")
     model = type(getattr(settings, section))

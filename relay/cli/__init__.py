@@ -52,11 +52,17 @@ COMMANDS = {
     "sender": LazyCommand(
         "sender", "sender", "Look at what proves the senders of mail."
     ),
+    "logging": LazyCommand(
+        "logging", "logging", "See and decide how mail reaches Salesforce."
+    ),
     "notices": LazyCommand("notices", "notices", "Show the notices to users."),
     "alerts": LazyCommand("alerts", "alerts", "Show what is wrong, and who is told."),
     "status": LazyCommand("status", "status", "Show how much waits, and for what."),
     "log": LazyCommand("log", "log", "List messages and refusals."),
     "show": LazyCommand("log", "show", "Show what happened to one message."),
+    "reminder": LazyCommand(
+        "reminder", "reminder", "Manage what people are to do, and by which day."
+    ),
     "unmatched": LazyCommand(
         "unmatched", "unmatched", "Show mail that fits no record, and resolve it."
     ),

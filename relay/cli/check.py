@@ -31,7 +31,7 @@ from relay.cli.entry import (
 from relay.cli.output import clean, json_option, print_json, state_style, table
 from relay.core.errors import ConfigError
 from relay.diagnose import Finding, Level
-from relay.diagnose.finding import fail, misconfigured, ok
+from relay.diagnose.finding import misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,10 +81,9 @@ def check(*, only_dns: bool, address: str | None, as_json: bool) -> None:
     if address is not None:
         _print_checked(run(_sender(loaded, address)), as_json=as_json)
         return
-    from relay.diagnose.check import check_all  # noqa: PLC0415 - heavy libraries
+    from relay.console.checks import check_everything  # noqa: PLC0415 - heavy libraries
 
-    findings = run(check_all(loaded, config_path()))
-    findings.append(run(_notices(loaded)))
+    findings = run(check_everything(loaded, config_path()))
     _print_checked(findings, as_json=as_json)
     if any(finding.level is Level.FAIL for finding in findings):
         sys.exit(FAILED)
@@ -106,21 +105,6 @@ async def _sender(loaded: Settings, address: str) -> list[Finding]:
             return await sender(loaded, store, clock, address, resolver)
     finally:
         await resolver.close()
-
-
-async def _notices(loaded: Settings) -> Finding:
-    """Try the smarthost: connect, log in, and leave without a mail."""
-    from relay.core.clock import SystemClock  # noqa: PLC0415
-    from relay.notices import Smarthost, SmarthostError  # noqa: PLC0415 - aiosmtplib
-
-    if loaded.notices.smarthost is None:
-        return ok("notices", "off: notices.smarthost is not set, users get no mail")
-    try:
-        found = await Smarthost(loaded.notices, SystemClock()).check()
-    except SmarthostError as error:
-        hint = error.hint or "see docs/notices.md"
-        return fail("notices", f"none can be sent: {error}", hint)
-    return ok("notices", found)
 
 
 def _print_dns(loaded: Settings, *, as_json: bool) -> None:

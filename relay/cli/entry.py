@@ -283,9 +283,9 @@ async def whole_id(store: Store, text: str) -> tuple[str, str]:
     Raises:
         NotFound: No id begins so, or several do: they are named.
     """
-    from relay.admin.inputs import message_id  # noqa: PLC0415 - the same
+    from relay.console.mails import whole_id as find  # noqa: PLC0415 - the same
 
-    return await store.log.find_id(message_id(text))
+    return await find(store, text)
 
 
 def run(job: Coroutine[Any, Any, T]) -> T:

@@ -30,6 +30,7 @@ _LISTS: Final = {
     "reason": "Only with this reason: why it was refused, or how it ended.",
     "cause": "Only with this cause against the sender: relay sender causes.",
     "message_id": "Only with this Message-ID header.",
+    "id": "Only with an id that begins so.",
 }
 
 

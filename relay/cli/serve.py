@@ -43,7 +43,8 @@ def serve(roles: str | None) -> None:
         loaded = settings(quiet=False)
         if "smtp" in wanted:
             loaded.require_domains()
-        if "worker" in wanted:
+        if "worker" in wanted and loaded.notices.smarthost is None:
+            # With a smarthost mail may go by Email to Salesforce alone: the store says.
             loaded.require_salesforce()
         if "web" in wanted:
             if loaded.web.listen is None:

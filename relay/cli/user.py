@@ -19,6 +19,7 @@ from relay.cli.activation import activate_user, tell_if_off
 from relay.cli.concerns import confirmed, yes_option
 from relay.cli.credentials import app_password
 from relay.cli.entry import RelayGroup, actor, checked, open_store, run, settings
+from relay.cli.logging import of_user
 from relay.cli.notices import notify
 from relay.cli.output import (
     clean,
@@ -459,6 +460,7 @@ user.add_command(activate_user)
 user.add_command(notify)
 user.add_command(link)
 user.add_command(sign_out)
+user.add_command(of_user)
 
 
 def _record_address(loaded: Settings, found: User) -> str:

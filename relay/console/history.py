@@ -148,6 +148,16 @@ def value_words(value: object) -> str:
     return json.dumps(value)
 
 
+def can_undo(row: dict[str, Any]) -> bool:
+    """Say whether a change can still be taken back, as far as the row tells.
+
+    Whether what it changed was changed since, only `undo` finds out.
+    """
+    from relay.store.history import can_undo as possible  # noqa: PLC0415 - SQLAlchemy
+
+    return row["undone_by"] is None and possible(str(row["action"]))
+
+
 def as_csv(rows: Iterable[dict[str, Any]]) -> str:
     """Return changes as CSV (RFC 4180), the names first.
 

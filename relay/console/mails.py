@@ -12,6 +12,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from relay.admin.inputs import message_id
 from relay.core.errors import NotFound, RawUnreadable, UnparsableMessage
 from relay.core.filters import REFUSED
 from relay.core.model import LogFilter
@@ -63,7 +64,24 @@ async def log_filter(
         reasons=wanted.reason,
         causes=wanted.cause,
         rfc_message_ids=wanted.message_id,
+        begins=wanted.id,
     )
+
+
+async def whole_id(
+    store: Store, text: str, own_only: int | None = None
+) -> tuple[str, str]:
+    """Return id and kind of a message or refusal; its first characters are enough.
+
+    Args:
+        store: The open store.
+        text: The id, or its first six characters or more.
+        own_only: Whose rows alone there are for who asks; None: all.
+
+    Raises:
+        NotFound: No id begins so, or several do: they are named.
+    """
+    return await store.log.find_id(message_id(text), own_only)
 
 
 async def raw_mail(store: Store, id_: str) -> bytes:

@@ -33,6 +33,8 @@ class Scope(StrEnum):
     AUDIT_READ = "audit:read"
     AUDIT_WRITE = "audit:write"
     STATUS_READ = "status:read"
+    REMINDERS_READ = "reminders:read"
+    REMINDERS_WRITE = "reminders:write"
 
 
 MEANING: Final[Mapping[Scope, str]] = {
@@ -47,6 +49,8 @@ MEANING: Final[Mapping[Scope, str]] = {
     Scope.AUDIT_READ: "see who changed what",
     Scope.AUDIT_WRITE: "take changes back",
     Scope.STATUS_READ: "see how much waits, and for what",
+    Scope.REMINDERS_READ: "see reminders",
+    Scope.REMINDERS_WRITE: "make, change and remove reminders",
 }
 
 OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {
@@ -70,6 +74,8 @@ OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {
             Scope.QUEUE_WRITE,
             Scope.USERS_READ,
             Scope.AUDIT_READ,
+            Scope.REMINDERS_READ,
+            Scope.REMINDERS_WRITE,
         }
     ),
 }

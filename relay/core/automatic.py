@@ -24,6 +24,7 @@ class AutomaticKind(StrEnum):
     """What made a mail; the value is also the reason word of a mail that is skipped."""
 
     OWN_NOTICE = "own_notice"
+    OWN_COPY = "own_copy"
     DELIVERY_REPORT = "delivery_report"
     READ_RECEIPT = "read_receipt"
     ABUSE_REPORT = "abuse_report"
@@ -52,7 +53,8 @@ DEFAULT_RULES: Final[Mapping[AutomaticKind, Rule]] = {
     # List-Unsubscribe (RFC 8058), so that the field alone says nothing of the author.
     AutomaticKind.CAMPAIGN: "log",
 }
-"""The rule of each kind that an admin may change; `own_notice` is always skipped."""
+"""The rule of each kind that an admin may change; what the relay sent itself is always
+skipped (`own_notice`, `own_copy`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,10 @@ class User:
     """Which notices the user wants; None: as `notices.level` says."""
     language: str | None = None
     """In which language the relay writes to the user; None: as `user.language` says."""
+    log_by: str | None = None
+    """`api` or `bcc`, where the user may choose; None: has not chosen."""
+    salesforce_address: str | None = field(default=None, repr=False)
+    """The user's own address of Email to Salesforce; secret, as a relay address is."""
 
     @property
     def state(self) -> str:

@@ -211,7 +211,16 @@ class IllegalTransition(RelayError):  # noqa: N818
 
 
 class Conflict(RelayError):  # noqa: N818
-    """It is there already; nothing was changed."""
+    """It is there already, or stands in the way; nothing was changed.
+
+    Attributes:
+        hint: What helps; empty: remove what is in the way.
+    """
+
+    def __init__(self, text: str = "", hint: str = "") -> None:
+        """Take what is in the way, and what helps."""
+        super().__init__(text)
+        self.hint = hint
 
 
 class NotFound(RelayError):  # noqa: N818

@@ -3,7 +3,8 @@
     state:dead user:ada since:yesterday until:2026-11-29T11:00 domain:acme.com offer
 
 A condition is `key:value`; a value with spaces stands in double quotes, in which a
-backslash keeps the next character. A word without a key is searched for as text. A key
+backslash keeps the next character. A word without a key is searched for as text, or
+means the message where it is an id as the listings print it, whole or shortened. A key
 that stands several times (or has values with commas between) means any of them;
 different keys, and several texts, must all fit. `parse` reads it, `write` writes it.
 
@@ -44,6 +45,9 @@ _UNITS: Final = {
 }
 _DAYS: Final = {"today": 0, "yesterday": 1}
 _DAY: Final = re.compile(r"(today|yesterday)(?:[t\s]+(\S+))?", re.IGNORECASE)
+_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{6,26}")
+_PRINTED_ID: Final = re.compile(r"(?=.*[a-z])0[1-3][0-9a-hjkmnp-tv-z]{9,24}")
+"""An id, or the beginning that a narrow terminal shows; it is no number."""
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -60,6 +64,7 @@ class Filter:
         reason: Why it was refused, or how it ended.
         cause: What spoke against the sender, as the catalogue of causes numbers it.
         message_id: What the Message-ID header says, with or without its brackets.
+        id: Ids of messages and refusals, or how they begin.
         since: From then on.
         until: Before then.
     """
@@ -72,6 +77,7 @@ class Filter:
     reason: tuple[str, ...] = ()
     cause: tuple[str, ...] = ()
     message_id: tuple[str, ...] = ()
+    id: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
 
@@ -156,6 +162,11 @@ def read_condition(name: str, value: str) -> str:
         if value not in STATES:
             problem = f"{value!r} is no state"
             raise InvalidInput(problem, f"write one of {', '.join(STATES)}")
+    elif name == "id":
+        value = value.lower()
+        if not _ID.fullmatch(value):
+            problem = f"{value!r} is no id of a message, nor its first six characters"
+            raise InvalidInput(problem, "copy one from a listing")
     elif name == "domain":
         value = value.lower().removeprefix("*").removeprefix("@")
     elif name == "message_id":
@@ -210,6 +221,8 @@ def _conditions(text: str) -> Iterator[tuple[str, str, bool, int, int]]:
                 raise InvalidInput(f"{found[1]!r} is no key of a filter", hint)
             at += len(found[0])
         value, at, quoted = _value(text, at)
+        if not (found or quoted) and _PRINTED_ID.fullmatch(value):
+            key = "id"
         yield key, value, quoted, begin, at
 
 

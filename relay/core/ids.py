@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import re
 import secrets
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from relay.core.clock import Clock
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, without i l o u
@@ -24,6 +22,8 @@ _CHECKSUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _RECORD_ID: Final = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 MESSAGE_ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 """The form of a message id: 26 characters, sorted by time of receipt."""
+
+_TIME_LETTERS: Final = 10
 
 _SHORT: Final = 15
 _LONG: Final = 18
@@ -45,6 +45,18 @@ def first_id(at: datetime, away: timedelta = timedelta()) -> str:
     """Return the smallest message id of a time, moved `away` from it."""
     milliseconds = int((at.timestamp() + away.total_seconds()) * 1000)
     return _written(min(max(milliseconds, 0), _LAST_MS) << _RANDOM_BITS)
+
+
+def time_of(id_: str) -> datetime:
+    """Return when a message id was made; of the beginning of one, the first moment.
+
+    Ten characters are exact to the millisecond, seven to 33 seconds.
+    """
+    number = 0
+    for letter in id_[:_TIME_LETTERS].ljust(_TIME_LETTERS, "0"):
+        number = number << 5 | _BASE32.index(letter)
+    # Of its 130 bits an id uses 128; the time is the first 48 of those.
+    return datetime.fromtimestamp(number / 1000, UTC)
 
 
 def _written(number: int) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay.core.automatic import Automatic
+    from relay.core.copies import Copied
     from relay.core.states import ActivityState, State
 
 Json = Any
@@ -527,6 +528,8 @@ class MailState:
     """False: another live worker is busy with this mail; give the message back."""
     resolved: tuple[Resolution, ...] = ()
     """Records on which a person wants the mail."""
+    copied: Copied | None = None
+    """How far its copy to Email to Salesforce is; None: there is none."""
 
 
 # ------------------------------------------------------------------ log
@@ -564,6 +567,8 @@ class LogFilter:
     reasons: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
     rfc_message_ids: tuple[str, ...] = ()
+    begins: tuple[str, ...] = ()
+    """How the id begins."""
     ids: tuple[str, ...] | None = None
     """Among these rows alone; few."""
 

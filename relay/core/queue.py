@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.core.model import Person, Step
+    from relay.core.reminders import NewReminder
     from relay.core.states import Event
 
 
@@ -76,6 +77,8 @@ class Settlement:
     started_at: datetime | None = None
     unknown: tuple[Person, ...] = ()
     """For NO_MATCH: the people that no record has."""
+    reminder: NewReminder | None = None
+    """What the relay address asks for; made in the same transaction."""
 
 
 @dataclass(frozen=True, slots=True)

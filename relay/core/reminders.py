@@ -23,7 +23,7 @@ from relay.core.errors import InvalidInput
 from relay.core.ids import record_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from relay.core.model import Json
 
@@ -363,6 +363,43 @@ def taken_back(
     return replace(now, **values), ""
 
 
+_WHO_FIELDS: Final = ("WhoId", "TaskWhoIds", "ToIds", "CcIds")
+_WHAT_FIELDS: Final = ("WhatId", "RelatedToId")
+_LEAD: Final = "00Q"
+_WHO_IDS: Final = ("003", _LEAD)
+"""The first characters of the ids of Leads, and of Contacts and Leads.
+
+Source: Salesforce Object Reference, "ID Field Type" (key prefixes).
+"""
+
+
+def about(
+    whos: Iterable[str], whats: Iterable[str], rows: Iterable[Mapping[str, Json]] = ()
+) -> tuple[str, str]:
+    """Return the person and the record of a reminder about a mail; empty for none.
+
+    Args:
+        whos: Contacts and Leads that the mail was matched with, the best first.
+        whats: Other records that it was matched with, the best first.
+        rows: Fields of the records that were written for it; used where nothing was
+            matched now, because all of it was written before.
+    """
+    kept = list(rows)
+    ids = (*whos, *_ids(kept, _WHO_FIELDS))
+    # Colleagues stand in the lists of an EmailMessage, too.
+    person = next((one for one in ids if one.startswith(_WHO_IDS)), "")
+    record = next(iter((*whats, *_ids(kept, _WHAT_FIELDS))), "")
+    # A Task of a Lead may name no other record.
+    return person, "" if person.startswith(_LEAD) else record
+
+
+def _ids(rows: Iterable[Mapping[str, Json]], fields: Iterable[str]) -> Iterator[str]:
+    for row in rows:
+        for field in fields:
+            value = row.get(field)
+            yield from value if isinstance(value, list) else [value] if value else []
+
+
 # ------------------------------------------------------------------ days
 
 
@@ -463,6 +500,31 @@ def _read_day(words: str, day: date) -> date | None:
     if not matching:
         return None
     return day + timedelta(days=(matching[0] - day.weekday() - 1) % 7 + 1)
+
+
+_PHRASE: Final = re.compile(
+    r"(?P<name>.*?)[\s,;:]*\b(?:(?:on|by|until) (?P<on>\S+)|(?P<at>today|tomorrow"
+    r"|in (?:[0-9]{1,5}|an?|one) ?(?:days?|weeks?)|next \w+"
+    r"|[0-9]{4}-[0-9]{2}-[0-9]{2}))[.!]?",
+    re.IGNORECASE,
+)
+
+
+def read_phrase(text: str, day: date) -> tuple[str, date | None]:
+    """Return the name and the day of `follow up in 3 days`; no day: it names none.
+
+    A text of a day alone keeps it as its name, too.
+
+    Args:
+        text: As typed, on one line.
+        day: Today, where the person is.
+    """
+    line = one_line(text)
+    found = _PHRASE.fullmatch(line)
+    if not found or not found["name"]:
+        return line, None
+    due = _read_day((found["on"] or found["at"]).lower(), day)
+    return (line, None) if due is None else (found["name"], due)
 
 
 # ------------------------------------------------------------------ tags of mail

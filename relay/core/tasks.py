@@ -47,6 +47,8 @@ KEY_LENGTH: Final = 40
 KEY_LINE: Final = "relay-key: "
 """Starts the last line of a Description that holds a key, as of any record."""
 NO_SUBJECT: Final = "(no subject)"
+OWNER: Final = "OwnerId"
+"""Kept among the values of a Task: whose it was when it was seen last."""
 REMOVED: Final = "removed"
 """The field of a clash between an edit and a deletion."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from relay.core.addresses import domain_key, fold_ascii
 from relay.core.authentication import Outcome, Policy
 from relay.core.directory import record_in, token_of
+from relay.core.reminders import tag_of
 from relay.intake.judging import Writers
 from relay.intake.refusals import Rejection
 from relay.mail import decode_header, header_fields
@@ -112,9 +113,10 @@ class Rules:
         """Return whose relay address an envelope address is, or why it is refused.
 
         `rcpt` is the address in canonical form, `local` and `domain` are its parts. A
-        relay address may name a record: `token+id@`, by the id of 18 characters. A
-        disabled user is answered like an unknown one: only the refusal shows the
-        difference, never the reply.
+        relay address may name a record: `token+id@`, by the id of 18 characters; or
+        ask for a reminder: `token+todo-3d@`, where a tag that is misspelt must not cost
+        the mail. A disabled user is answered like an unknown one: only the refusal
+        shows the difference, never the reply.
         """
         token = token_of(local)
         if not domain:
@@ -131,8 +133,11 @@ class Rules:
             return _disabled(user)
         if not directory.logging_is_on:
             return _logging_off(user)
-        if "+" in local and not record_in(rcpt):
-            detail = "what stands behind the plus is no record id of 18 characters"
+        if "+" in local and not (record_in(rcpt) or tag_of(rcpt)):
+            detail = (
+                "what stands behind the plus is no record id of 18 characters, and no "
+                "tag such as todo-3d"
+            )
             return Rejection("unknown_recipient", detail)
         return Addressee(rcpt, user.id)
 

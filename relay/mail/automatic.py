@@ -25,6 +25,7 @@ from relay.core.automatic import (
     AutomaticKind,
     MailKind,
 )
+from relay.core.copies import COPY_HEADER
 from relay.mail import params
 from relay.mail.words import decode_header
 
@@ -77,6 +78,7 @@ _SPELLING: Final = {
     "x-ms-exchange-generated-message-source": "X-MS-Exchange-Generated-Message-Source",
     "x-ms-exchange-inbox-rules-loop": "X-MS-Exchange-Inbox-Rules-Loop",
     NOTICE_HEADER.lower(): NOTICE_HEADER,
+    COPY_HEADER.lower(): COPY_HEADER,
 }
 """The fields that are read, as people write them."""
 
@@ -186,7 +188,9 @@ def passed_on(fields: Fields) -> bool:
 
 
 def _own_notice(values: Mapping[str, list[str]]) -> Automatic | None:
-    return _first(values, (NOTICE_HEADER.lower(),), Kind.OWN_NOTICE)
+    return _first(values, (NOTICE_HEADER.lower(),), Kind.OWN_NOTICE) or _first(
+        values, (COPY_HEADER.lower(),), Kind.OWN_COPY
+    )
 
 
 def _report(values: Mapping[str, list[str]]) -> Automatic | None:

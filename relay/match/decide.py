@@ -289,8 +289,9 @@ def automatic_mail(mail: MailFacts, context: Context) -> Verdict | None:
     if found is None:
         return None
     key = f"automatic.{found.kind}"
-    if found.kind is AutomaticKind.OWN_NOTICE:
-        detail = f"a notice of the relay has come back ({found.sign})"
+    if found.kind in {AutomaticKind.OWN_NOTICE, AutomaticKind.OWN_COPY}:
+        what = "notice" if found.kind is AutomaticKind.OWN_NOTICE else "copy"
+        detail = f"a {what} of the relay has come back ({found.sign})"
         return Verdict(Event.RULED_OUT, str(found.kind), detail)
     rule = (
         context.directory.settings.get(key)

@@ -32,7 +32,7 @@ from relay.salesforce.model import WriteState
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from relay.config import NoticesSettings
     from relay.core.clock import Clock
@@ -42,6 +42,8 @@ _MAX_ANSWER: Final = 65_536
 _SOONER_S: Final = 60.0
 """So long before its end a token is fetched anew."""
 _SHORTEST_LIFE_S: Final = 30.0
+
+_NO_SENDERS: Final[Mapping[str, str]] = {}
 
 logger = get_logger(__name__)
 
@@ -183,11 +185,17 @@ class Smarthost:
         mails: Sequence[tuple[str, str, bytes]],
         *,
         not_after_boottime_s: float,
+        senders: Mapping[str, str] = _NO_SENDERS,
     ) -> list[WriteOutcome]:
         """Send mails, each with its key and recipient, in one session.
 
         A mail whose turn comes after `not_after_boottime_s` is not sent: another
         process may have its lease by then.
+
+        Args:
+            mails: Keys, recipients and bytes.
+            not_after_boottime_s: See above.
+            senders: Envelope senders by key, where it is not that of the settings.
 
         Raises:
             SmarthostError: Nothing was sent.
@@ -199,25 +207,31 @@ class Smarthost:
                 if late or not client.is_connected:
                     outcomes.append(WriteOutcome(key, WriteState.NOT_SENT))
                     continue
-                outcomes.append(await self._send_one(client, key, recipient, raw))
+                sender = senders.get(key, self._settings.envelope_from or "")
+                outcomes.append(
+                    await self._send_one(client, key, sender, recipient, raw)
+                )
         return outcomes
 
     async def _send_one(
-        self, client: aiosmtplib.SMTP, key: str, recipient: str, raw: bytes
+        self, client: aiosmtplib.SMTP, key: str, sender: str, recipient: str, raw: bytes
     ) -> WriteOutcome:
         """Send one mail; each of the three steps has its own meaning when it fails."""
         options = []
         if client.supports_extension("8bitmime"):
             options.append("BODY=8BITMIME")
-        if not recipient.isascii():
+        elif not raw.isascii():
+            text = "the smarthost takes no mail of 8 bits (8BITMIME)"
+            return WriteOutcome(key, WriteState.REFUSED, code="554", text=text)
+        plain = recipient.isascii() and sender.isascii()
+        if not plain:
             if not client.supports_extension("smtputf8"):
                 text = "the smarthost takes no address like this (SMTPUTF8)"
                 return WriteOutcome(key, WriteState.REFUSED, code="553", text=text)
             options.append("SMTPUTF8")
-        encoding = "ascii" if recipient.isascii() else "utf-8"
+        encoding = "ascii" if plain else "utf-8"
         left = False
         try:
-            sender = self._settings.envelope_from or ""
             await client.mail(sender, options=options, encoding=encoding)
             await client.rcpt(recipient, encoding=encoding)
             left = True

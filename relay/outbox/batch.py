@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from relay.core.files import FileDraft
     from relay.core.model import Activity, Draft, Email, MailState, Person, Unsent
     from relay.core.queue import Claimed, LeaseOwner
+    from relay.match import Decision
     from relay.salesforce import WriteOutcome
     from relay.store import Store
 
@@ -247,6 +248,8 @@ class BatchMail:
     """Why the last write or look-up did not settle every row."""
     lost: bool = False
     """Another worker may have leased the mail: nothing is sent for it any more."""
+    decision: Decision | None = None
+    """What was decided about it in this attempt."""
     checked: bool = False
     """This attempt has made sure that no record is missing."""
     unplanned: bool = False

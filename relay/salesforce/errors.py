@@ -74,6 +74,18 @@ class Rule:
         return self.retry in {Retry.NEVER, Retry.REPLAN}
 
     @property
+    def meaning(self) -> str:
+        """Return what happened: the first half of the sentence."""
+        return self.sentence.partition("; ")[0].rstrip(".") + "."
+
+    @property
+    def remedy(self) -> str:
+        """Return what helps: the second half, or what the relay does by itself."""
+        _, _, said = self.sentence.partition("; ")
+        text = said.rstrip(".") or self.fate
+        return f"{text[:1].upper()}{text[1:]}."
+
+    @property
     def fate(self) -> str:
         """Return what happens to the message, in words for the admin."""
         fate = EFFECTS[self.retry].sentence
@@ -172,6 +184,26 @@ def rule(code: str, status: int = 0, message: str = "") -> Rule:
     if exact:
         return exact[0]
     return _STATUSES.get(f"{status // 100}xx", _STATUSES["xxx"])[0]
+
+
+_ANSWER_CODE: Final = re.compile(r"HTTP_([1-9]\d{2})")
+_NO_ANSWER: Final = frozenset({"no_answer", "no_id", "unreadable"})
+"""Words of ours for a write that was not answered, or not so that it can be read."""
+
+
+def rule_of_reason(reason: str, detail: str = "") -> Rule | None:
+    """Return the row for the reason word of an attempt; None: Salesforce is not it.
+
+    Args:
+        reason: An `errorCode`, an OAuth `error`, `HTTP_503`, or another word.
+        detail: The text beside it, which tells apart the meanings of a code.
+    """
+    for table in (_TABLE, _LOGIN, _FOREIGN):
+        if reason in table and (found := _pick(table[reason], detail)):
+            return found
+    if status := _ANSWER_CODE.fullmatch(reason):
+        return rule("", int(status[1]))
+    return _STATUSES["xxx"][0] if reason in _NO_ANSWER else None
 
 
 def login_rule(error: str, description: str = "") -> Rule:

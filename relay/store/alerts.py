@@ -20,8 +20,17 @@ from relay.core.alerts import Alert, AlertEvent, AlertRule
 from relay.core.states import ActivityState
 from relay.store import schema
 from relay.store.context import Part
-from relay.store.notices import first_id, no_probe, plan_one
-from relay.store.values import SECOND, dump, load, maybe_moment, moment, stamp, text
+from relay.store.notices import no_probe, plan_one
+from relay.store.values import (
+    SECOND,
+    dump,
+    first_id,
+    load,
+    maybe_moment,
+    moment,
+    stamp,
+    text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

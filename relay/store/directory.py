@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import delete, exists, insert, or_, select, update
 
 from relay.core.addresses import address_key, fold_ascii
+from relay.core.copies import NO_ADDRESS
 from relay.core.directory import (
     AcceptedAddress,
     Directory,
@@ -235,6 +236,23 @@ class DirectoryStore(Part):
         """
         return await self._user_set(user_id, "language", language, actor)
 
+    async def set_log_by(
+        self, user_id: int, way: str | None, address: str | None, actor: str
+    ) -> User:
+        """Say by which way a user's mail goes, and to which address by BCC.
+
+        Args:
+            user_id: Whose.
+            way: `api` or `bcc`; None: not chosen.
+            address: Of Email to Salesforce; None: none.
+            actor: Who says so.
+
+        Raises:
+            NotFound: There is no such user.
+        """
+        changes = {"log_by": way, "salesforce_address": address}
+        return await self.update_user(user_id, changes, actor)
+
     async def rename(self, user_id: int, name: str, actor: str) -> User:
         """Give a user another name.
 
@@ -275,7 +293,8 @@ class DirectoryStore(Part):
         Args:
             user_id: Whose.
             changes: By the names of `User`: `name`, `email`, `role`, `active`,
-                `salesforce_id`, `time_zone`, `notify`, `language`.
+                `salesforce_id`, `time_zone`, `notify`, `language`, `log_by`,
+                `salesforce_address`.
             actor: Who changes them.
             keep_old: With another `email`: the former one may send on.
 
@@ -657,6 +676,7 @@ class DirectoryStore(Part):
 
 _COLUMNS: Final = frozenset(
     {"name", "role", "salesforce_id", "time_zone", "notify", "language"}
+    | {"log_by", "salesforce_address"}
 )
 """What stands in a column of the user, and nowhere else."""
 
@@ -685,7 +705,7 @@ def _change_email(edit: Edit, user_id: int, email: str, *, keep_old: bool) -> No
 
 
 def _wake(edit: Edit, user_id: int) -> None:
-    """Let mail that waits for the Salesforce user of this user be tried at once.
+    """Let mail that waits for what is known of this user now be tried at once.
 
     Not before every relay has read this edit, or the mail would only wait again.
     """
@@ -695,7 +715,7 @@ def _wake(edit: Edit, user_id: int) -> None:
         .where(
             schema.messages.c.user_id == user_id,
             schema.messages.c.state == State.QUEUED,
-            schema.messages.c.reason == NO_SALESFORCE_USER,
+            schema.messages.c.reason.in_([NO_SALESFORCE_USER, NO_ADDRESS]),
             schema.messages.c.next_attempt_at > due,
         )
         .values(next_attempt_at=due)
@@ -726,9 +746,16 @@ def _change_column(edit: Edit, user_id: int, column: str, value: Any) -> None:
         edit.connection.execute(
             update(users).where(users.c.id == user_id).values({column: value})
         )
+        if column == "salesforce_address":  # A secret: the history tells the place.
+            old, value = _place(old), _place(value)
         edit.done(f"user_{column}", user, old, value)
-        if column == "salesforce_id" and value:
+        if column in {"salesforce_id", "salesforce_address"} and value:
             _wake(edit, user_id)
+
+
+def _place(address: str | None) -> str | None:
+    """Return what may be told of a secret address: its domain."""
+    return address and f"…@{address.rpartition('@')[2]}"
 
 
 def _relay_address(row: Row[Any], now: int) -> RelayAddress:

@@ -411,6 +411,8 @@ def read_users(connection: Connection, now: int, only: int | None = None) -> lis
             activated_at=maybe_moment(row.activated_at),
             notify=row.notify,
             language=row.language,
+            log_by=row.log_by,
+            salesforce_address=row.salesforce_address,
         )
         for row in connection.execute(people)
     ]

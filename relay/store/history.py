@@ -49,6 +49,11 @@ _FOR_GOOD: Final = {
     "record_create": "the record is in Salesforce; delete it there",
     "unmatched_unresolve": "choose the records again: relay "
     "unmatched resolve ID RECORD",
+    "user_salesforce_address": "addresses of Email to Salesforce are secrets that the "
+    "history does not hold; name it again: relay user logging USER --address ADDRESS",
+    "reminder_feed_add": "end the feed: relay reminder feed USER --end",
+    "reminder_feed_remove": "the relay kept a digest of the secret alone; make a new "
+    "one: relay reminder feed USER",
     "address_claim": "a code that was mailed expires by itself",
 }
 """Changes that cannot be taken back, with what helps."""
@@ -162,10 +167,11 @@ class History(Part):
             by = _undone(edit.connection, [row.id]).get(row.id)
             if by is not None:
                 text = f"change {change_id} was taken back already, by change {by}"
-                raise Conflict(text)
+                hint = f"to make change {change_id} hold again, undo change {by}"
+                raise Conflict(text, hint)
             if reason := _FOR_GOOD.get(row.action):
                 text = f"{_words(row.action)} cannot be taken back: {reason}"
-                raise Conflict(text)
+                raise Conflict(text, reason)
             undo = _UNDO.get(row.action) or _undo_column
             edit.undoes = row.id
             return undo(edit, _Change(row))
@@ -190,7 +196,8 @@ class _Change:
         return Conflict(
             f"{what} is {_said(now)} now, and not {_said(self.new)} as change "
             f"{self.id} left it: "
-            "it was changed since (relay history shows by whom)"
+            "it was changed since (relay history shows by whom)",
+            "undo the later change first, or change it anew",
         )
 
 
@@ -236,6 +243,7 @@ def _user(edit: Edit, change: _Change) -> User:
 
 _COLUMNS: Final = frozenset(
     {"name", "active", "role", "salesforce_id", "time_zone", "notify", "language"}
+    | {"log_by"}
 )
 """What an edit changes of a user, one at a time."""
 
@@ -525,3 +533,10 @@ _UNDO: Final[Mapping[str, Callable[[Edit, _Change], str]]] = {
     "alias_add": _undo_alias,
     "alias_remove": _undo_alias,
 }
+
+
+def can_undo(action: str) -> bool:
+    """Say whether changes of this kind can be taken back at all."""
+    if action in _FOR_GOOD:
+        return False
+    return action in _UNDO or action.removeprefix("user_") in _COLUMNS

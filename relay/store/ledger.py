@@ -29,6 +29,7 @@ from relay.store.attachments import add_files, drop_files, messages_of_mails
 from relay.store.context import SLOWEST_ROWS_S, Part
 from relay.store.edits import write_audit
 from relay.store.queue import apply_event
+from relay.store.reminders import BY_MAIL, make
 from relay.store.settlement import settle
 from relay.store.values import SECOND, chunks, dump, load, maybe_moment, stamp, text
 
@@ -95,7 +96,8 @@ class ActivityLedger(Part):
         A plan replaces the mail's rows that are still planned; a draft whose key exists
         beyond that keeps the old row. Settlements of messages that `owner` does not
         hold under that attempt are left out; the ids of the others come back. A mail's
-        lease ends with the last of its messages that `owner` holds. Files that are
+        lease ends with the last of its messages that `owner` holds. A reminder of a
+        settlement is made with it, once for its origin. Files that are
         there already stay, those that were refused are tried again. Rows that are
         `unsent` are planned again first, where they carry that mark and the mail's
         lease is the owner's.
@@ -112,7 +114,11 @@ class ActivityLedger(Part):
             _take_back(connection, name, unsent)
             _write_ledger(connection, name, plans, ledger, now)
             add_files(connection, files, now)
-            return settle(connection, name, settlements, now)
+            settled = settle(connection, name, settlements, now)
+            for one in settlements:
+                if one.reminder is not None and one.message_id in settled:
+                    make(connection, self._context.clock, one.reminder, BY_MAIL)
+            return settled
 
         return await self._context.write(work)
 

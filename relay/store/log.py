@@ -20,10 +20,11 @@ from relay.store import schema
 from relay.store.context import Part
 from relay.store.queue import BY_PEOPLE
 from relay.store.search import WINDOW, page
-from relay.store.values import chunks, iso, load, maybe_moment, moment
+from relay.store.values import chunks, first_id, iso, load, maybe_moment, moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Row, Select
 
@@ -218,20 +219,38 @@ class LogQueries(Part):
             }
         )
 
-    async def find_id(self, text: str) -> tuple[str, str]:
+    async def received(self, since: datetime) -> dict[int, int]:
+        """Return how many messages of each user came since a time."""
+        query = (
+            select(m.user_id, func.count())
+            .where(m.id >= first_id(since), m.user_id.is_not(None))
+            .group_by(m.user_id)
+        )
+        return await self._context.read(
+            lambda connection: {
+                row[0]: int(row[1]) for row in connection.execute(query)
+            }
+        )
+
+    async def find_id(self, text: str, user_id: int | None = None) -> tuple[str, str]:
         """Return the id that begins so, and its kind: `message` or `refusal`.
+
+        With a user, rows of others are as if they were not there.
 
         Raises:
             NotFound: There is none, or there are several; some of them are named.
         """
-        return await self._context.read(lambda connection: _find_id(connection, text))
+        return await self._context.read(lambda c: _find_id(c, text, user_id))
 
 
-def _find_id(connection: Connection, text: str) -> tuple[str, str]:
+def _find_id(connection: Connection, text: str, user_id: int | None) -> tuple[str, str]:
     found: list[tuple[str, str]] = []
-    for column, kind in ((m.id, "message"), (r.id, REFUSED_KIND)):
+    for table, kind in ((m, "message"), (r, REFUSED_KIND)):
+        column = table.id
         begins = column.startswith(text, autoescape=True)
         query = select(column).where(column >= text, begins).order_by(column.desc())
+        if user_id is not None:
+            query = query.where(table.user_id + 0 == user_id)
         found += [(id_, kind) for id_ in connection.scalars(query.limit(_NAMED + 1))]
     if len(found) == 1:
         return found[0]

@@ -28,6 +28,7 @@ from relay.core.model import MailState
 from relay.core.states import State
 from relay.store import schema
 from relay.store.context import Part
+from relay.store.copies import copies_of
 from relay.store.ledger import activity_of
 from relay.store.settlement import messages_leased
 from relay.store.threads import earlier_mails
@@ -420,9 +421,15 @@ def _mail_states(
         for row in connection.execute(query.order_by(activities.c.id)):
             rows[row.mail_id].append(activity_of(row))
     chosen = resolutions_of(connection, leases)
+    copied = copies_of(connection, leases)
     return {
         mail_id: MailState(
-            mail_id, key, tuple(rows[mail_id]), leased, chosen.get(mail_id, ())
+            mail_id,
+            key,
+            tuple(rows[mail_id]),
+            leased,
+            chosen.get(mail_id, ()),
+            copied.get(mail_id),
         )
         for mail_id, (key, leased) in leases.items()
     }

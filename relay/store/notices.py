@@ -35,6 +35,7 @@ from relay.store.values import (
     SECOND,
     chunks,
     dump,
+    first_id,
     load,
     maybe_moment,
     moment,
@@ -446,14 +447,6 @@ def _mail(row: Row[Any]) -> dict[str, Json]:
 def no_probe() -> Any:
     """Leave out what a session of `relay check` asked for."""
     return or_(r.bucket.is_(None), r.bucket.not_like("probe|%"))
-
-
-def first_id(at: datetime) -> str:
-    """Return the lowest id of a message or refusal of that time."""
-    milliseconds = max(0, stamp(at) // 1000)
-    number = milliseconds << _RANDOM_BITS
-    digits = "0123456789abcdefghjkmnpqrstvwxyz"
-    return "".join(digits[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def _time_of(ident: str) -> datetime:

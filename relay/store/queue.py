@@ -17,7 +17,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, false, func, insert, select, true, update
+from sqlalchemy import bindparam, false, func, insert, or_, select, true, update
 
 from relay.core.errors import IllegalTransition, NotFound, StoreUnavailable
 from relay.core.queue import Claimed
@@ -36,7 +36,7 @@ from relay.store.settlement import (
 from relay.store.values import SECOND, chunks, maybe_moment, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row, Select
@@ -70,6 +70,8 @@ class Queue(Part):
         lease_s: float,
         *,
         max_bytes: int = CLAIM_BYTES,
+        only: Collection[int] | None = None,
+        without: Collection[int] = (),
     ) -> list[Claimed]:
         """Take up to `limit` due messages, the longest due first, for `lease_s`.
 
@@ -78,11 +80,20 @@ class Queue(Part):
         or exactly one that is claimed alone. It is empty while this process leases such
         a message, or must first settle others to claim it.
 
+        Args:
+            owner: Who takes them.
+            limit: How many.
+            lease_s: For how long.
+            max_bytes: See above.
+            only: Mail of these users alone; None: of all, and for postmaster.
+            without: Not mail of these users.
+
         Raises:
             StoreUnavailable: Nothing was claimed; or what was comes back with the next
                 claim, as if it had not been.
         """
         now = self._context.now()
+        whose = _whose(only, without)
         late = self._late_claims.now()
         taken: dict[str, int] = {}
 
@@ -91,7 +102,7 @@ class Queue(Part):
             seen = give_back_messages(connection, late, now)
             _expire(connection, now)
             until = now + int(lease_s * SECOND)
-            claimed = _claim(connection, owner, limit, max_bytes, now, until)
+            claimed = _claim(connection, owner, limit, max_bytes, (now, until), whose)
             taken.update((one.id, one.attempt) for one in claimed)
             return claimed, seen
 
@@ -310,14 +321,24 @@ class Queue(Part):
 # ------------------------------------------------------------------ claims
 
 
+def _whose(only: Collection[int] | None, without: Collection[int]) -> Any:
+    """Return the condition for the users whose mail is claimed."""
+    if only is not None:
+        return m.user_id.in_(sorted(only))
+    if without:
+        return or_(m.user_id.is_(None), m.user_id.not_in(sorted(without)))
+    return true()
+
+
 def _claim(
     connection: Connection,
     owner: LeaseOwner,
     limit: int,
     max_bytes: int,
-    now: int,
-    until: int,
+    times: tuple[int, int],
+    whose: Any,
 ) -> list[Claimed]:
+    now, until = times
     process = str(owner).rpartition("/")[0] + "/"
     in_hand = connection.scalars(
         select(m.alone).where(
@@ -327,7 +348,7 @@ def _claim(
     ).all()
     if any(in_hand):
         return []
-    due = (m.state == State.QUEUED) & (m.next_attempt_at <= now)
+    due = (m.state == State.QUEUED) & (m.next_attempt_at <= now) & whose
     order = (m.next_attempt_at, m.id)
     first = connection.execute(
         select(m.id, m.crashes).where(due).order_by(*order).limit(1)

@@ -227,7 +227,7 @@ class ReminderSync(Part):
             .join(schema.reminder_syncs, s.user_id == r.assignee_id)
             .where(
                 r.removed_at.is_(None),
-                r.created_at >= s.first_on_at,
+                r.created_at > s.first_on_at,
                 ~known.exists(),
             )
             .order_by(r.id)
@@ -354,7 +354,7 @@ class ReminderSync(Part):
         gone: Sequence[str] = (),
         decide_gone: Callable[[Pair], Decision | None] | None = None,
         marks: Sequence[SyncUser] = (),
-    ) -> dict[int, int]:
+    ) -> tuple[dict[int, int], int]:
         """Take in what Salesforce has, in one transaction.
 
         Args:
@@ -368,7 +368,7 @@ class ReminderSync(Part):
             marks: How far Salesforce was read, of users; `imported` is added to.
 
         Returns:
-            How many reminders were made, by user.
+            How many reminders were made, by user; and how many others were changed.
 
         Raises:
             LeaseLost: Another relay synchronises; nothing was changed.
@@ -376,8 +376,9 @@ class ReminderSync(Part):
         now, clock = self._context.now(), self._context.clock
         made: dict[int, int] = {}
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> int:
             made.clear()
+            changed = 0
             _need_lease(connection, owner, now)
             twins = _by_task(connection, [task.id for task in found])
             keys = [task.key for task in found if is_reminder_key(task.key)]
@@ -401,16 +402,17 @@ class ReminderSync(Part):
                     _insert(connection, tie)
                     made[tie.user_id] = made.get(tie.user_id, 0) + 1
                 elif decided is not None and pair is not None:
-                    _carry_out(connection, now, pair, decided)
+                    changed += _carry_out(connection, now, pair, decided)
             for twin in _by_task(connection, gone).values():
                 pair = _lock(connection, twin)
-                if decide_gone and (decided := decide_gone(pair)):
-                    _carry_out(connection, now, pair, decided)
+                if decide_gone and (ended := decide_gone(pair)):
+                    changed += _carry_out(connection, now, pair, ended)
             for mark in marks:
                 _mark(connection, mark, made.get(mark.user_id, 0))
+            return changed
 
-        await self._context.write(work)
-        return made
+        changed = await self._context.write(work)
+        return made, changed
 
     async def plan(
         self, owner: LeaseOwner, reminders: Sequence[Reminder]
@@ -629,19 +631,24 @@ def _lock(connection: Connection, twin: TaskTwin) -> Pair:
     return Pair(reminder, twin)
 
 
-def _carry_out(connection: Connection, now: int, pair: Pair, decided: Decision) -> None:
-    """Write what was decided about a reminder, as an edit that Salesforce made."""
+def _carry_out(connection: Connection, now: int, pair: Pair, decided: Decision) -> bool:
+    """Write what was decided about a reminder, as an edit that Salesforce made.
+
+    Returns:
+        Whether that changed the reminder.
+    """
     before = pair.reminder
     after = replace(before, **dict(decided.values))
     if decided.removed is not None:
         after = replace(after, removed_at=moment(now) if decided.removed else None)
     done = life.write(connection, now, before, after, _BY)
     twin = decided.twin
-    if pair.twin is not None and twin.version == before.version:
+    if twin.version == before.version:
         # What came from Salesforce need not be sent back.
         twin = replace(twin, version=done.version)
     _update(connection, twin)
     _note_clashes(connection, now, twin, decided.clashes)
+    return done.version != before.version
 
 
 def _note_clashes(

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.errors import Conflict, NotFound
 from relay.core.ids import new_message_id
@@ -34,6 +35,7 @@ from relay.core.reminders import (
     from_json,
     taken_back,
 )
+from relay.core.states import ActivityState
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.search import has_text
@@ -53,6 +55,8 @@ r = schema.reminders.c
 c = schema.reminder_changes.c
 f = schema.reminder_feeds.c
 
+BY_MAIL: Final = By("relay", Source.MAIL)
+"""Who makes what a mail asked for."""
 _NEVER: Final = "9999-99-99"
 """Sorts behind every day."""
 _USED_S: Final = 3600
@@ -111,6 +115,14 @@ class Reminders(Part):
         return await self._context.read(
             lambda one: [of_row(row) for row in one.execute(query)]
         )
+
+    async def ids(self, prefix: str, concerns: int | None, limit: int) -> list[str]:
+        """Return ids that begin with a text, also of tombstones; of a user, or all."""
+        query = select(r.id).where(r.id.startswith(text(prefix), autoescape=True))
+        if concerns is not None:
+            query = query.where(_concern(concerns))
+        query = query.order_by(r.id).limit(limit)
+        return await self._context.read(lambda one: list(one.scalars(query)))
 
     async def count(self, wanted: ReminderFilter) -> int:
         """Return how many fit; `limit` is left out of account."""
@@ -199,6 +211,19 @@ class Reminders(Part):
         """Return every edit of a reminder, oldest first; of a tombstone, too."""
         return await self._context.read(lambda one: history(one, ident))
 
+    async def written_for(self, message_id: str) -> list[dict[str, Json]]:
+        """Return the fields of the records that were written for a message's mail."""
+        a, m = schema.activities.c, schema.messages.c
+        query = (
+            select(a.fields)
+            .join(schema.messages, m.mail_id == a.mail_id)
+            .where(m.id == text(message_id), a.state == ActivityState.WRITTEN)
+            .order_by(a.id)
+        )
+        return await self._context.read(
+            lambda one: [load(fields) for fields in one.scalars(query)]
+        )
+
     # ------------------------------------------------------------ feeds
 
     async def set_feed(self, user_id: int, digest: str | None, actor: str) -> None:
@@ -265,14 +290,6 @@ def make(
     Raises:
         InvalidInput: A value does not fit.
     """
-    if new.origin:
-        # One at a time, on PostgreSQL too: of one origin there is one reminder.
-        connection.execute(select(schema.meta.c.revision).with_for_update())
-        row = connection.execute(
-            select(schema.reminders).where(r.origin == text(new.origin))
-        ).first()
-        if row is not None:
-            return of_row(row), False
     at = moment(stamp(clock.now()))
     values = asdict(new)
     origin = values.pop("origin")
@@ -283,11 +300,16 @@ def make(
         changed_at=at,
     )
     one = _safe(one)
-    connection.execute(
-        insert(schema.reminders).values(
-            **_columns(one), created_at=stamp(at), origin=text(origin) or None
-        )
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    made = connection.execute(
+        dialect.insert(schema.reminders)
+        .values(**_columns(one), created_at=stamp(at), origin=text(origin) or None)
+        # Another process may be making it at this moment: then its row counts.
+        .on_conflict_do_nothing(index_elements=["origin"])
     )
+    if not made.rowcount:
+        there = select(schema.reminders).where(r.origin == text(origin))
+        return of_row(connection.execute(there).one()), False
     shown = {field: as_json(getattr(one, field)) for field in FIELDS}
     _note(connection, one, {CREATED: (None, shown)}, by)
     return one, True
@@ -390,13 +412,16 @@ def _expect(found: Reminder, version: int | None) -> None:
         raise StaleVersion(found)
 
 
+def _concern(user_id: int) -> Any:
+    return or_(r.owner_id == user_id, r.assignee_id == user_id)
+
+
 def _fitting(wanted: ReminderFilter) -> Select[Any]:
     query = select(schema.reminders)
     if not wanted.removed:
         query = query.where(r.removed_at.is_(None))
     if wanted.concerns is not None:
-        mine = or_(r.owner_id == wanted.concerns, r.assignee_id == wanted.concerns)
-        query = query.where(mine)
+        query = query.where(_concern(wanted.concerns))
     if wanted.undated is not None:
         query = query.where(r.due.is_(None) if wanted.undated else r.due.is_not(None))
     if wanted.due_from is not None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0017"
+HEAD: Final = "0018"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -84,6 +84,10 @@ users: Final = Table(
     Column("notify", String(16)),
     # In which language the relay writes to the user; null: as `user.language` says.
     Column("language", String(8)),
+    # api or bcc; null: the user has not chosen.
+    Column("log_by", String(8)),
+    # The user's own address of Email to Salesforce.
+    Column("salesforce_address", Text),
 )
 
 relay_addresses: Final = Table(
@@ -577,6 +581,23 @@ activities: Final = Table(
         sqlite_where=text("owner_due_at IS NOT NULL"),
         postgresql_where=text("owner_due_at IS NOT NULL"),
     ),
+)
+
+copies: Final = Table(
+    "copies",
+    metadata,
+    _serial(),
+    Column("key", Text, nullable=False, unique=True),
+    # A mail is copied once, whoever's copies of it come.
+    Column("mail_id", _Serial, ForeignKey("mails.id"), nullable=False, unique=True),
+    Column("message_id", Text, nullable=False),
+    _user(nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("sent_at", BigInteger),
+    Column("written_at", BigInteger),
+    Column("error", Text, nullable=False, server_default=_EMPTY),
+    Column("lookups", Integer, nullable=False, server_default=_ZERO),
 )
 
 files: Final = Table(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 WINDOW: Final = 4_000
 """Rows of a source that a page looks at, at most, where no index decides alone."""
+_ID_LENGTH: Final = 26
 _SLACK: Final = timedelta(hours=1)
 """How far the time in a message's id may be from its time of receipt, at most."""
 _COUNTED: Final = timedelta(hours=26)
@@ -191,11 +192,11 @@ def _split(
     """Yield a source for each value of the first question that an index serves."""
     bounds = tuple(_bounds(wanted, table.c.id, slack))
     leading = None
-    if wanted.ids is None:
+    if wanted.ids is None and not wanted.begins:
         leading = next(
             (column for column, values, fit in asked if values and fit), None
         )
-    else:
+    if wanted.ids is not None:
         bounds += (table.c.id.in_(wanted.ids),)
     led: Sequence[Any] = ()
     done = set()
@@ -209,6 +210,13 @@ def _split(
             # As an expression, which keeps the database from taking its index instead.
             plain = column + 0 if column.name == "user_id" else column.concat("")
             others.append(plain.in_(values))
+    for begin in wanted.begins:
+        # No character of an id is greater than z, in the order of any collation.
+        last = begin.ljust(_ID_LENGTH, "z")
+        these = (table.c.id >= begin, table.c.id <= last)
+        yield _Source(table, (*these, *bounds), tuple(others))
+    if wanted.begins:
+        return
     if leading is None:
         yield _Source(table, bounds, tuple(others))
         return

@@ -14,6 +14,7 @@ from relay.store.attachments import Attachments
 from relay.store.changes import Changes
 from relay.store.claims import Claims
 from relay.store.context import StoreContext, in_thread
+from relay.store.copies import Copies
 from relay.store.credentials import Credentials
 from relay.store.database import (
     SQLiteDatabase,
@@ -23,6 +24,7 @@ from relay.store.database import (
 )
 from relay.store.directory import DirectoryStore
 from relay.store.errors import code, translate
+from relay.store.figures import Figures
 from relay.store.history import History
 from relay.store.ledger import ActivityLedger
 from relay.store.log import LogQueries
@@ -71,12 +73,14 @@ class Store:
         refusals: What was refused.
         log: Queries over messages and refusals, for people.
         changes: Which of them came or changed, in the order of commits.
+        figures: What charts count.
         queue: The worker's claims on messages, and what people do to messages.
         mails: Which messages are copies of one mail.
         past: Mail that has been dealt with, for looking back.
         ledger: What is written to Salesforce for each mail, and how far it is.
         attachments: The files of mails, and how far they are.
         notices: Mails of the relay to its users, and how far they are.
+        copies: Copies of mails to Email to Salesforce, and how far they are.
         directory: Users, addresses, exclusions and settings.
         credentials: App passwords and API tokens.
         accounts: Passwords and sessions of the console.
@@ -103,12 +107,14 @@ class Store:
         self.refusals = Refusals(context)
         self.log = LogQueries(context)
         self.changes = Changes(context)
+        self.figures = Figures(context)
         self.queue = Queue(context)
         self.mails = Mails(context)
         self.past = PastMails(context)
         self.ledger = ActivityLedger(context)
         self.attachments = Attachments(context)
         self.notices = Notices(context)
+        self.copies = Copies(context)
         self.directory = DirectoryStore(context)
         self.credentials = Credentials(context)
         self.accounts = Accounts(context)

@@ -268,6 +268,12 @@ NOTICES_SENT: Final = Counter(
     ["kind", "state"],
     registry=REGISTRY,
 )
+COPIES: Final = Counter(
+    "relay_copies_total",
+    "Attempts to send a copy to Email to Salesforce, by what came of them.",
+    ["result"],
+    registry=REGISTRY,
+)
 NOTICES: Final = Gauge(
     "relay_notices",
     "Notices in the store, by state.",

@@ -37,6 +37,7 @@ from relay.core.errors import (
     UnparsableMessage,
 )
 from relay.core.ids import new_message_id
+from relay.core.log_by import by_bcc
 from relay.core.model import LedgerUpdate, Step
 from relay.core.queue import PartOf
 from relay.core.retry import Then
@@ -72,6 +73,7 @@ from relay.worker.decisions import (
     prepare_redraft,
 )
 from relay.worker.reading import read_emails
+from relay.worker.reminding import with_reminder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
 
     from relay.activity import Mode, Owner
     from relay.attachments.stage import Attachments
+    from relay.core.copies import Copied
     from relay.core.directory import Directory, User
     from relay.core.errors import RelayError
     from relay.core.model import Draft
@@ -164,7 +167,12 @@ class Pipeline:
         """
         count, max_bytes = self.space(batch, limit)
         lease_s = self._settings.worker.lease_s
-        return await self._store.queue.claim(owner, count, lease_s, max_bytes=max_bytes)
+        others = by_bcc(self._directory())
+        if others is None:
+            return []  # All mail goes by copies (`relay.worker.copies`).
+        return await self._store.queue.claim(
+            owner, count, lease_s, max_bytes=max_bytes, without=others
+        )
 
     def space(self, batch: Sequence[Claimed], limit: int) -> tuple[int, int]:
         """Return how many messages and bytes still fit; (0, 0) for a full batch."""
@@ -434,6 +442,9 @@ class Pipeline:
                 due_at = self._in(GIVE_BACK_S)
                 message.settle(Event.GIVE_BACK, "mail_busy", detail, due_at)
                 continue
+            if state.copied and state.copied.in_the_way(message.claimed.waiting_since):
+                _end_copied(message, state.copied)
+                continue
             mail = batch.mails.get(state.id)
             if mail is None:
                 rows = {row.key: row for row in state.activities}
@@ -582,6 +593,7 @@ class Pipeline:
         """Take a decision into the trace; settle what is not to be written."""
         mail.checked = True
         mail.ending = None
+        mail.decision = decision
         for line in decision.steps:
             mail.trace(*line)
         verdict = decision.verdict
@@ -750,7 +762,15 @@ class Pipeline:
         Salesforce has the records already: giving up here would turn answers that we
         have into outcomes that must be looked for.
         """
-        settlements = [m.settlement for m in messages if m.settlement]
+        fallback = self._settings.notices.time_zone
+        mails = {
+            one.claimed.id: mail for mail in batch.mails.values() for one in mail.items
+        }
+        settlements = [
+            with_reminder(message, end, mails.get(message.claimed.id), fallback)
+            for message in messages
+            if (end := message.settlement)
+        ]
         while settlements or batch.pending:
             try:
                 planned = bool(batch.files)
@@ -767,6 +787,23 @@ class Pipeline:
 
     def _in(self, seconds: float) -> datetime:
         return self._clock.now() + timedelta(seconds=seconds)
+
+
+def _end_copied(message: ClaimedMessage, copied: Copied) -> None:
+    """End a message whose mail may be in Salesforce by its copy to Email to Salesforce.
+
+    Its records would be doubles.
+    """
+    if copied.state is ActivityState.WRITTEN:
+        message.trace("copy", "known mail", "its copy went to Email to Salesforce")
+        message.settle(Event.LOGGED)
+        return
+    detail = (
+        "its copy to Email to Salesforce left, and nothing says that it came: look "
+        "into Salesforce; if it is not there, retry the message, else discard it"
+    )
+    message.trace("copy", "unknown", detail)
+    message.settle(Event.PERMANENT, "copy_unknown", detail)
 
 
 def _to_plan(mail: BatchMail) -> bool:

@@ -50,6 +50,15 @@ def test_the_last_mail_of_a_user_is_shown(relay: Any, ada: Any) -> None:
     assert "never" in relay("user", "list").stdout
 
 
+def test_the_log_of_an_id_is_its_row(relay: Any, ada: Any) -> None:
+    """An id as printed finds its message; so do its first characters, and --id."""
+    one, two = relay.put("One", "Two")
+    for words in ([one], [one[:13]], [f"id:{one}"], ["--id", one[:20]]):
+        assert [row["id"] for row in relay.json("log", *words)] == [one]
+    assert {row["id"] for row in relay.json("log", "--id", two[:6])} == {one, two}
+    assert "six characters" in relay.error("log", "--id", "01", status=2)
+
+
 def test_the_history_is_asked(relay: Any, ada: Any) -> None:
     """Who changed whose accepted addresses, by kind, person and time."""
     relay("address", "add", ada["email"], "ada@home.example")

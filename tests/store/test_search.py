@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event, text
 
 from relay.core.directory import Role
+from relay.core.errors import NotFound
 from relay.core.ids import first_id, new_message_id
 from relay.core.model import LogFilter, Refusal
 from relay.core.states import Event, State
@@ -73,6 +74,25 @@ async def test_people_are_found_where_they_stand(store, mail, refusal):
         ({"addresses": ("ann@acme.example",), "refused": True}, [one.id]),
     ):
         assert await found(store, **wanted) == ids, wanted
+
+
+async def test_an_id_is_found_by_its_beginning(store, mail, refusal, user):
+    """Whole or begun, of a message or a refusal, and other conditions still hold."""
+    first, second = await mail(), await mail()
+    one = refusal(user_id=user.id)
+    await store.refusals.record([one])
+    ids = [first, second, one.id]
+    assert await found(store, begins=(first,)) == [first]
+    assert await found(store, begins=(first[:8],)) == ids
+    assert await found(store, begins=(first, one.id)) == [first, one.id]
+    assert await found(store, begins=(first,), states=("dead",)) == []
+    assert await found(store, begins=(second[:8],), user_ids=(user.id,)) == ids
+    assert await found(store, begins=("7zzzzzz",)) == []
+    assert await found(store, begins=(first[:8],), newest_first=True) == ids[::-1]
+    assert await store.log.find_id(second, user.id) == (second, "message")
+    for begun, whose in ((second, user.id + 1), (one.id, user.id + 1)):
+        with pytest.raises(NotFound, match="no message and no refusal"):
+            await store.log.find_id(begun, whose)
 
 
 async def test_texts_are_found_together(store, mail, refusal):

@@ -248,6 +248,25 @@ def test_mail_is_found_shown_and_read(served, admin):
     assert served.call("GET", path("messages", first[:20]), admin).status == 404
 
 
+def test_a_shortened_id_is_enough(served, admin):
+    """As the command line prints it; another's is none, and several are named."""
+    ids = served.put("One", "Two")
+    one = ids[0]
+    short = one[: max(i for i in range(26) if ids[1][:i] == one[:i]) + 1]
+    assert served.call("GET", path("messages", short), admin).json["id"] == one
+    held = served.call("POST", path("messages", short.upper(), "hold"), admin)
+    assert held.json["id"] == one
+    several = served.call("GET", path("messages", one[:6]), admin)
+    assert several.status == 404
+    assert one in several.json["detail"]
+    bob = served.token("bob", "log:read", user="bob@corp.example")
+    hidden = served.call("GET", path("messages", one[:6]), bob)
+    assert hidden.status == 404
+    assert ids[1] not in hidden.json["detail"]
+    rows = items(served.call("GET", path("messages"), admin, id=short))
+    assert [row["id"] for row in rows] == [one]
+
+
 def test_a_hand_on_the_queue(served, admin):
     """Held, released, given up; what is not possible is told; attempts are kept."""
     (one,) = served.put("One")
@@ -406,6 +425,7 @@ def test_the_history_is_read_and_undone(served, admin):
     assert undone.json["change"]["undoes"] == row["id"]
     again = served.call("POST", path("history", row["id"], "undo"), admin)
     assert (again.status, again.json["error"]) == (409, "conflict")
+    assert again.json["hint"].endswith(f"undo change {undone.json['change']['id']}")
 
 
 def test_the_status_says_what_waits(served, admin):

@@ -140,8 +140,8 @@ class Gate:
             await self._api(scope, body, send)
             return
         if not 0 < len(key) <= _LONGEST_KEY or not key.isascii():
-            text = f"Idempotency-Key has more than {_LONGEST_KEY} characters, or none"
-            raise Problem(400, "bad_key", text, "send a UUID")
+            text = f"Idempotency-Key is not ASCII of 1 to {_LONGEST_KEY} characters"
+            raise Problem(400, "bad_key", text, "send a UUID, or 16 random characters")
         digest = hashlib.sha256(f"{who.name}\0{key}".encode()).hexdigest()
         first = await self._store.answers.take(digest)
         if first is None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from relay.admin.inputs import message_id
 from relay.console import mails
 from relay.console.people import not_yours
 from relay.core.access import Caller, Scope
@@ -74,6 +73,9 @@ def of_parameters(
     reason: _Many = None,
     cause: _Many = None,
     message_id: _Many = None,
+    id: Annotated[  # noqa: A002 - its name on the wire
+        list[str] | None, Query(description="How an id begins.", max_length=20)
+    ] = None,
     since: _When = None,
     until: _When = None,
 ) -> Filter:
@@ -88,6 +90,7 @@ def of_parameters(
         "reason": reason,
         "cause": cause,
         "message_id": message_id,
+        "id": id,
     }
     lists = {
         name: tuple(read_condition(name, one) for one in values or ())
@@ -138,21 +141,12 @@ def shown(who: Caller, value: Any) -> Any:
 
 
 async def own_id(context: Context, who: Caller, text: str) -> tuple[str, str]:
-    """Return id and kind of a row that the caller may see.
+    """Return id and kind of a row that the caller may see; its beginning is enough.
 
     Raises:
         NotFound: There is none, or a rep asks for another's: both look the same.
     """
-    id_ = message_id(text)
-    found, kind = await context.store.log.find_id(id_)
-    if found != id_:
-        problem = f"there is no message and no refusal {id_!r}"
-        raise NotFound(problem)
-    _, user_id = await context.store.log.owner(id_)
-    if who.own_only not in {None, user_id}:
-        problem = f"there is no message and no refusal {id_!r}"
-        raise NotFound(problem)
-    return id_, kind
+    return await mails.whole_id(context.store, text, who.own_only)
 
 
 async def page_of_log(

@@ -98,7 +98,8 @@ def of(error: Exception) -> Problem:  # noqa: PLR0911 - one table
         case NotAllowed() | NeedsConfirmation() | NoSalesforce():
             return _not_done(error)
         case Conflict():
-            return Problem(409, "conflict", text, "remove what is in the way first")
+            hint = error.hint or "remove what is in the way first"
+            return Problem(409, "conflict", text, hint)
         case StoreUnavailable() | RawUnreadable():
             detail = "the store does not answer now"
             wait = {"Retry-After": str(RETRY_S)}

@@ -86,6 +86,148 @@
     if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
   });
 
+  // The live view of the mail log: rows come by themselves, and wait while one is read.
+  const live = (bar) => {
+    const list = bar.parentElement.querySelector("tbody");
+    const text = bar.querySelector(".text");
+    const toggle = bar.querySelector("[data-toggle]");
+    if (!list || !toggle) return;
+    let source = null;
+    let waiting = [];
+    let touched = false;
+    const reads = () => touched || list.contains(document.activeElement);
+    const say = () => {
+      const rests = source && reads();
+      bar.classList.toggle("rests", Boolean(rests));
+      bar.classList.toggle("on", Boolean(source));
+      const words = source ? (rests ? bar.dataset.rests : bar.dataset.follows) : bar.dataset.off;
+      const next = waiting.length ? `${words} · ${waiting.length} ${bar.dataset.new}` : words;
+      if (text.textContent !== next) text.textContent = next;
+      toggle.setAttribute("aria-pressed", String(Boolean(source)));
+    };
+    const put = (html) => {
+      const made = document.createElement("template");
+      made.innerHTML = `<table><tbody>${html}</tbody></table>`;
+      const row = made.content.querySelector("tr");
+      if (!row) return;
+      const old = document.getElementById(row.id);
+      row.classList.add("fresh");
+      if (old) old.replaceWith(row);
+      else list.prepend(row);
+      const empty = bar.parentElement.querySelector(".empty");
+      if (empty) empty.remove();
+      list.closest("table").hidden = false;
+      while (list.rows.length > 500) list.rows[list.rows.length - 1].remove();
+    };
+    const show = () => {
+      if (!reads()) {
+        for (const html of waiting) put(html);
+        waiting = [];
+      }
+      say();
+    };
+    const take = (event) => { waiting.push(event.data); if (waiting.length > 2000) waiting.shift(); show(); };
+    const start = () => {
+      source = new EventSource(bar.dataset.live);
+      source.addEventListener("new", take);
+      source.addEventListener("changed", take);
+      source.addEventListener("lost", () => location.reload());
+      source.addEventListener("error", () => {
+        if (source && source.readyState === EventSource.CLOSED) { source = null; say(); }
+      });
+      show();
+    };
+    const stop = () => { if (source) source.close(); source = null; say(); };
+    toggle.addEventListener("click", () => (source ? stop() : start()));
+    list.addEventListener("focusin", say);
+    list.addEventListener("focusout", () => setTimeout(show));
+    list.addEventListener("mouseenter", () => { touched = true; say(); });
+    list.addEventListener("mouseleave", () => { touched = false; show(); });
+    addEventListener("pagehide", stop);
+  };
+
+  // A filter is completed as it is typed (ARIA: combobox with a list of options).
+  const suggest = (input) => {
+    const box = document.createElement("div");
+    box.className = "combo";
+    input.replaceWith(box);
+    const list = document.createElement("ul");
+    list.className = "options";
+    list.id = `${input.id}-options`;
+    list.setAttribute("role", "listbox");
+    list.setAttribute("aria-label", input.getAttribute("aria-label") || input.placeholder);
+    list.hidden = true;
+    box.append(input, list);
+    input.setAttribute("role", "combobox");
+    input.setAttribute("aria-autocomplete", "list");
+    input.setAttribute("aria-expanded", "false");
+    input.setAttribute("aria-controls", list.id);
+    let at = -1;
+    let asked = 0;
+    const close = () => {
+      list.hidden = true;
+      at = -1;
+      input.setAttribute("aria-expanded", "false");
+      input.removeAttribute("aria-activedescendant");
+    };
+    const take = (text) => {
+      const end = input.selectionStart;
+      const before = input.value.slice(0, end).replace(/\S*$/, "");
+      const space = text.endsWith(":") ? "" : " ";
+      const after = input.value.slice(end).replace(/^\S*\s?/, "");
+      input.value = before + text + space + after;
+      const place = (before + text + space).length;
+      input.setSelectionRange(place, place);
+      close();
+      if (!space) look();
+    };
+    const mark = (next) => {
+      const all = [...list.children];
+      at = (next + all.length) % all.length;
+      all.forEach((one, index) => one.setAttribute("aria-selected", String(index === at)));
+      input.setAttribute("aria-activedescendant", all[at].id);
+      all[at].scrollIntoView({ block: "nearest" });
+    };
+    const look = async () => {
+      const number = ++asked;
+      const text = input.value.slice(0, input.selectionStart);
+      const url = `${input.dataset.suggest}?${new URLSearchParams({ q: text })}`;
+      let found = [];
+      try {
+        const answer = await fetch(url, { headers: { Accept: "application/json" } });
+        if (answer.ok) found = await answer.json();
+      } catch { /* without an answer nothing is proposed */ }
+      if (number !== asked || document.activeElement !== input) return;
+      list.replaceChildren(...found.map((one, index) => {
+        const item = document.createElement("li");
+        item.id = `${list.id}-${index}`;
+        item.setAttribute("role", "option");
+        item.setAttribute("aria-selected", "false");
+        item.textContent = one;
+        item.addEventListener("mousedown", (event) => { event.preventDefault(); take(one); });
+        return item;
+      }));
+      at = -1;
+      list.hidden = !found.length;
+      input.setAttribute("aria-expanded", String(Boolean(found.length)));
+    };
+    let later = 0;
+    input.addEventListener("input", () => { clearTimeout(later); later = setTimeout(look, 120); });
+    input.addEventListener("blur", close);
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "ArrowDown" && list.hidden) { event.preventDefault(); look(); return; }
+      if (list.hidden) return;
+      if (event.key === "ArrowDown") { event.preventDefault(); mark(at + 1); }
+      else if (event.key === "ArrowUp") { event.preventDefault(); mark(at < 0 ? -1 : at - 1); }
+      else if ((event.key === "Enter" || event.key === "Tab") && at >= 0) {
+        event.preventDefault();
+        take(list.children[at].textContent);
+      } else if (event.key === "Escape") { event.preventDefault(); close(); }
+    });
+  };
+  for (const bar of document.querySelectorAll("[data-live]")) live(bar);
+  for (const input of document.querySelectorAll("[data-suggest]")) suggest(input);
+
   document.addEventListener("htmx:after:swap", () => arm(document));
   arm(document);
 })();

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.accounts import Accounts
-from relay.web.pages import account, alerts, assets, home, log, sign_in, unmatched
+from relay.web.pages import (
+    account,
+    alerts,
+    assets,
+    diagnostics,
+    history,
+    home,
+    log,
+    sign_in,
+    unmatched,
+)
 from relay.web.pages.guard import Guard
 
 if TYPE_CHECKING:
@@ -20,6 +30,8 @@ THINGS = (
     log,
     unmatched,
     alerts,
+    diagnostics,
+    history,
 )
 """Each file with routes of pages; one a line, in the order of the menu."""
 

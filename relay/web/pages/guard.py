@@ -22,6 +22,7 @@ RFC 6265bis section 4.1.3 (`__Host-`).
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -63,7 +64,9 @@ OPEN, BEGUN, SIGNED_IN = Needs
 
 ROUTES: Final[Mapping[str, Scope | Needs]] = {
     "home": SIGNED_IN,
+    "home_card": SIGNED_IN,
     "log": Scope.LOG_READ,
+    "log_live": Scope.LOG_READ,
     "log_suggest": Scope.LOG_READ,
     "log_export": Scope.LOG_READ,
     "log_many": Scope.QUEUE_WRITE,
@@ -83,6 +86,16 @@ ROUTES: Final[Mapping[str, Scope | Needs]] = {
     "unmatched_forget_do": Scope.USERS_WRITE,
     "unmatched_undo_do": Scope.QUEUE_WRITE,
     "unmatched_one": Scope.LOG_READ,
+    "diagnostics": Scope.STATUS_READ,
+    "diagnostics_check": Scope.SETTINGS_READ,
+    "diagnostics_check_do": Scope.SETTINGS_READ,
+    "diagnostics_retry": Scope.QUEUE_WRITE,
+    "diagnostics_retry_do": Scope.QUEUE_WRITE,
+    "diagnostics_retry_one_do": Scope.QUEUE_WRITE,
+    "history": Scope.AUDIT_READ,
+    "history_export": Scope.AUDIT_READ,
+    "history_undo": Scope.AUDIT_WRITE,
+    "history_one": Scope.AUDIT_READ,
     "alerts": Scope.STATUS_READ,
     "alerts_test": Scope.SETTINGS_WRITE,
     "sign_in": OPEN,
@@ -194,6 +207,7 @@ class Guard:
         request.state.caller = request.state.session = None
         request.state.csrf = ""
         request.state.settings = {}
+        request.state.still = partial(self.still, request)
         secret = secret_of(request)
         found = await self.accounts.session(secret) if secret else None
         if found is None:
@@ -204,6 +218,13 @@ class Guard:
         request.state.csrf = form_token(secret)
         if session.level is Level.FULL:
             request.state.caller = self._caller(session, found[1])
+
+    async def still(self, request: Request) -> bool:
+        """Say whether who asked for a page that goes on may see it as then."""
+        before: Caller | None = request.state.caller
+        await self.identify(request)
+        after: Caller | None = request.state.caller
+        return before is not None and after == before
 
     async def _renewed(self, request: Request, session: Session, secret: str) -> str:
         """Change the cookie after a change of role; return the secret that holds."""

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from relay.console import mails
+from relay.console.feed import TooManyWatchers, cursor_now
 from relay.console.suggest import suggest
 from relay.core.access import Scope
 from relay.core.directory import Role
@@ -30,13 +31,15 @@ from relay.web.api.mails import EVENTS, event_of, own_filter, own_id, page_of_lo
 from relay.web.api.problems import Problem
 from relay.web.api.wire import Context as APIContext
 from relay.web.pages.context import caller_of
-from relay.web.pages.render import HEADERS, page, reader_of, say_and_go
+from relay.web.pages.render import HEADERS, page, part, reader_of, say_and_go
+from relay.web.stream import LAST, EventStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from starlette.requests import Request
 
+    from relay.console.feed import Seen
     from relay.core.access import Caller
     from relay.web.pages.context import Context
 
@@ -73,6 +76,7 @@ def routes(context: Context) -> list[Route]:
     pages = LogPages(context)
     return [
         Route("/log", pages.show, name="log"),
+        Route("/log/live", pages.live, name="log_live"),
         Route("/log/suggest", pages.suggest, name="log_suggest"),
         Route("/log/export.csv", pages.export, name="log_export"),
         Route("/log/many", pages.ask_many, name="log_many"),
@@ -109,6 +113,7 @@ class LogPages:
         self._store = context.store
         self._clock = context.clock
         self._settings = context.settings
+        self._feed = context.feed
         self._api = APIContext(
             context.store, context.settings, context.clock, context.feed
         )
@@ -121,6 +126,8 @@ class LogPages:
         query = request.query_params.get("q", "")[:LONGEST].strip()
         rows: Sequence[Mapping[str, Any]] = ()
         after, problem, status = None, "", 200
+        # Before the list is read: what comes in between is seen twice, never missed.
+        now = await cursor_now(self._store)
         try:
             wanted = parse(query, self._clock.now())
             rows, after = await page_of_log(
@@ -145,7 +152,34 @@ class LogPages:
             chips=await self._chips(who, query),
             acts=acts_of(who, None),
             path_of=_path,
-            now=self._clock.now(),
+            live=_path("/log/live", q=query, after=now),
+        )
+
+    async def live(self, request: Request) -> Response:
+        """Send rows as they come and change, from where the list was read."""
+        who, reader = caller_of(request), reader_of(request)
+        query = request.query_params.get("q", "")[:LONGEST].strip()
+        after = request.headers.get(LAST) or request.query_params.get("after") or None
+        try:
+            wanted = parse(query, self._clock.now())
+            asked = await own_filter(self._api, who, wanted)
+            watch = self._feed.watch(who.name, asked, after)
+            first = await anext(watch)
+        except (*_ERRORS, StopAsyncIteration):
+            # 204 tells a browser not to connect again.
+            return Response(None, 204, headers=HEADERS)
+        except TooManyWatchers:
+            return Response(None, 503, headers={**HEADERS, "Retry-After": "30"})
+
+        def written(seen: Seen) -> str:
+            return part(reader, "log/row.html", row=shown(who, seen.row))
+
+        return EventStream(
+            first,
+            watch,
+            still=request.state.still,
+            write=written,
+            headers=HEADERS,
         )
 
     async def _chips(self, who: Caller, query: str) -> dict[str, list[Chip]]:

@@ -256,29 +256,30 @@ def page(
     who = who_asks(request)
     paths: frozenset[str] = getattr(request.app.state, "page_paths", frozenset())
     said = _said(request)
-    before = _reader.set(reader)
-    try:
-        text = (
-            environment()
-            .get_template(template)
-            .render(
-                {
-                    "reader": reader,
-                    "who": who,
-                    "menu": menu(who, paths),
-                    "path": request.url.path.removeprefix(reader.base) or "/",
-                    "searched": request.query_params.get("q", ""),
-                    "said": said,
-                    **values,
-                }
-            )
-        )
-    finally:
-        _reader.reset(before)
+    text = part(
+        reader,
+        template,
+        reader=reader,
+        who=who,
+        menu=menu(who, paths),
+        path=request.url.path.removeprefix(reader.base) or "/",
+        searched=request.query_params.get("q", ""),
+        said=said,
+        **values,
+    )
     answer = HTMLResponse(text, status, headers=HEADERS | dict(headers or {}))
     if said is not None:
         answer.delete_cookie(_SAID_COOKIE, path=reader.base or "/")
     return answer
+
+
+def part(_for: Reader, _template: str, **values: Any) -> str:
+    """Return what a template makes of values, for a reader."""
+    before = _reader.set(_for)
+    try:
+        return environment().get_template(_template).render(values)
+    finally:
+        _reader.reset(before)
 
 
 def say_and_go(

@@ -48,6 +48,11 @@ def at(*parts):
         ("message-id:<a@b> message_id:c@d", Filter(message_id=("<a@b>", "<c@d>"))),
         (r'"say \"hi\" \\ twice"', Filter(text=(r'say "hi" \ twice',))),
         ("cause:S501 reason:loop", Filter(cause=("S501",), reason=("loop",))),
+        ("id:01m8px50R9 x", Filter(id=("01m8px50r9",), text=("x",))),
+        ("01m8px50r96b3qqkjqf1nkjddx", Filter(id=("01m8px50r96b3qqkjqf1nkjddx",))),
+        ("01m8px50r96b3", Filter(id=("01m8px50r96b3",))),
+        ('"01m8px50r96b3"', Filter(text=("01m8px50r96b3",))),
+        ("0123456789012 01m8px50", Filter(text=("0123456789012", "01m8px50"))),
         ("since:2h", Filter(since=NOW - timedelta(hours=2))),
         (
             "since:2026-11-29T10:00 until:2026-11-29T11:00",

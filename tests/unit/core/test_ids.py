@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.core.ids import MESSAGE_ID, checksum, new_message_id, record_id, unfolded_id
+from relay.core.ids import (
+    MESSAGE_ID,
+    checksum,
+    first_id,
+    new_message_id,
+    record_id,
+    time_of,
+    unfolded_id,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,3 +122,10 @@ def test_an_id_in_any_case(id15: str, fold: Callable[[str], str]) -> None:
 def test_what_is_no_id_in_any_case(text: str) -> None:
     """15 characters have no checksum, and a wrong one is a slip."""
     assert unfolded_id(text) is None
+
+
+def test_the_time_of_an_id_is_the_time_it_was_made():
+    at = datetime(2026, 11, 29, 12, 30, 15, 123_000, UTC)
+    id_ = first_id(at)
+    assert time_of(id_) == at
+    assert timedelta() <= at - time_of(id_[:7]) < timedelta(seconds=33)

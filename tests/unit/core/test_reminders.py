@@ -22,11 +22,13 @@ from relay.core.reminders import (
     Reminder,
     Section,
     Status,
+    about,
     as_json,
     checked,
     differences,
     from_json,
     read_day,
+    read_phrase,
     section,
     tag_day,
     tag_of,
@@ -338,3 +340,48 @@ def test_open_is_what_is_there_and_not_done():
     assert CALL.is_open
     assert not replace(CALL, status=Status.COMPLETE).is_open
     assert not replace(CALL, removed_at=AT).is_open
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "due"),
+    [
+        ("follow up in 3 days", "follow up", away(3)),
+        ("Call Bob, tomorrow!", "Call Bob", away(1)),
+        ("send the offer by friday", "send the offer", away(4)),
+        ("send it on 2026-12-24", "send it", date(2026, 12, 24)),
+        ("ask again next week", "ask again", away(7)),
+        ("2026-12-24 is over 2026-12-25", "2026-12-24 is over", date(2026, 12, 25)),
+        # No day, or none that can be told.
+        ("call Bob", "call Bob", None),
+        ("go on", "go on", None),
+        ("wait until soon", "wait until soon", None),
+        ("look at the next one", "look at the next one", None),
+        ("tomorrow", "tomorrow", None),
+        ("not 2026-02-30", "not 2026-02-30", None),
+    ],
+)
+def test_a_phrase_names_a_day_at_its_end(text, name, due):
+    """What is no day stays in the name."""
+    assert read_phrase(text, MONDAY) == (name, due)
+
+
+LEAD, USER, DEAL = "00Q000000000001EAA", "005000000000001AAA", "006000000000001AAA"
+EMAIL = {"ToIds": [USER, CONTACT], "RelatedToId": DEAL, "Subject": "x"}
+
+
+@pytest.mark.parametrize(
+    ("whos", "whats", "rows", "wanted"),
+    [
+        ([], [], [], ("", "")),
+        ([CONTACT, LEAD], [DEAL], [], (CONTACT, DEAL)),
+        # What was written before counts where nothing is matched now.
+        ([], [], [{}, EMAIL], (CONTACT, DEAL)),
+        ([], [], [{"WhoId": CONTACT, "WhatId": None}], (CONTACT, "")),
+        # A Task of a Lead may name no other record.
+        ([LEAD], [DEAL], [EMAIL], (LEAD, "")),
+        ([], [], [{"ToIds": [USER]}], ("", "")),
+    ],
+)
+def test_whom_a_mail_is_about(whos, whats, rows, wanted):
+    """The first Contact or Lead, and the first other record."""
+    assert about(whos, whats, rows) == wanted

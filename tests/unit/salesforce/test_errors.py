@@ -425,3 +425,41 @@ def test_an_unknown_outcome_can_be_built():
     """The class of unknown outcomes has no code and is built all the same."""
     row = errors.Rule("x", OutcomeUnknown, Retry.LOOK_UP, errors.Category.OTHER, "S.")
     assert isinstance(errors.build(row, "x", "text"), OutcomeUnknown)
+
+
+@pytest.mark.parametrize("row", ALL)
+def test_every_row_has_a_meaning_and_a_remedy(row: errors.Rule) -> None:
+    """One sentence is shown in two halves, or with what the relay does by itself."""
+    for text in (row.meaning, row.remedy):
+        assert text[0].isupper()
+        assert text.endswith(".")
+        assert len(text) > 6
+        assert ";" not in row.meaning
+
+
+@pytest.mark.parametrize(
+    ("reason", "detail", "code"),
+    [
+        ("ENTITY_IS_LOCKED", "", "ENTITY_IS_LOCKED"),
+        ("REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn", "REQUEST_LIMIT_EXCEEDED"),
+        ("invalid_client", "", "invalid_client"),
+        ("HTTP_503", "", "5xx"),
+        ("HTTP_429", "", "429"),
+        ("no_answer", "", "xxx"),
+        ("requests.exceptions.SSLError", "", "requests.exceptions.SSLError"),
+    ],
+)
+def test_the_reason_of_an_attempt_finds_its_row(
+    reason: str, detail: str, code: str
+) -> None:
+    """Whatever Salesforce, its login or the way to it was the reason."""
+    row = errors.rule_of_reason(reason, detail)
+    assert row is not None
+    assert row.code == code
+    assert bool(row.contains) == bool(detail)
+
+
+@pytest.mark.parametrize("reason", ["", "loop", "no_record", "HTTP_", "HTTP_9999"])
+def test_other_reasons_have_no_row(reason: str) -> None:
+    """They are not Salesforce's."""
+    assert errors.rule_of_reason(reason) is None

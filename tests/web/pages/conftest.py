@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,6 +50,10 @@ class AnyCaller(Guard):
         state.caller = getattr(state, "caller", None)
         state.session = None if state.caller is None else session_of(state.caller.user)
         state.csrf, state.settings = "form-token", {}
+        state.still = self.may_go_on
+
+    async def may_go_on(self) -> bool:
+        return True
 
     async def is_foreign(self, _request: Any, _needs: Any) -> str:
         return ""
@@ -65,12 +70,17 @@ def session_of(user: User) -> Session:
 class Console:
     """The pages of one relay."""
 
-    def __init__(self, store: Store, settings: Any) -> None:
+    def __init__(self, store: Store, settings: Any, *, live: bool = False) -> None:
+        """Put the pages together; without `live` the live view has ended."""
+        self.feed = Feed(store)
+        if not live:
+            self.feed.close()
         self.store = store
         self.settings = settings
         self.clock = SystemClock()
         guard = AnyCaller(Accounts(store, settings), settings)
-        routes = create_pages(Context(store, settings, self.clock, Feed(store)), guard)
+        context = Context(store, settings, self.clock, self.feed)
+        routes = create_pages(context, guard)
         self.app = Starlette(routes=routes)
         self.app.state.page_paths = page_paths(routes)
         self._caller: Caller | None = None
@@ -101,6 +111,41 @@ class Console:
             for name, value in HEADERS.items():
                 assert answer.headers[name] == value, (path, name)
         return answer
+
+    async def until(self, path: str, who: Caller, text: str) -> tuple[int, str]:
+        """Ask for what does not end; return status and body once a text came."""
+        path, _, query = path.partition("?")
+        seen, status, came = "", 0, asyncio.Event()
+        asked = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal asked
+            if not asked:
+                asked = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await came.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            nonlocal seen, status
+            status = message.get("status", status)
+            seen += message.get("body", b"").decode()
+            if text in seen:
+                came.set()
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [],
+            "scheme": "http",
+            "server": ("relay.test", 80),
+            "state": {},
+        }
+        self._caller = who
+        await self._as_caller(scope, receive, send)
+        return status, seen
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -14,7 +14,7 @@ from relay.core.ids import new_message_id
 from relay.core.model import Refusal
 from relay.core.states import Event
 from relay.web.pages.log import csv_line, stages
-from tests.web.pages.conftest import person, put
+from tests.web.pages.conftest import Console, person, put
 
 
 @pytest.fixture
@@ -287,3 +287,37 @@ async def test_what_a_mail_says_is_shown_as_text(console, people, text):
         assert "<style" not in answer.text
         if not path.endswith("source"):
             assert len(answer.content) < 60_000
+
+
+async def test_the_live_view_goes_on_where_the_list_was_read(console, people):
+    open_ = Console(console.store, console.settings, live=True)
+    shown = await open_.get("/log", people["Root"], params={"q": "state:queued"})
+    (path,) = re.findall(r'data-live="([^"]+)"', shown.text)
+    (id_,) = await put(console.store, people["Ada"].user.id, "<b>Late</b>")
+    status, text = await open_.until(path.replace("&amp;", "&"), people["Root"], "Late")
+    assert status == 200
+    assert "event: new" in text
+    assert f'<tr id="row-{id_}">' in text
+    assert "&lt;b&gt;Late" in text
+    cursor = re.findall(r"id: (\S+)", text)[-1]
+    await console.store.queue.apply(Event.HOLD, [id_], None, "test")
+    (other,) = await put(console.store, people["Bob"].user.id, "Other")
+    _, text = await open_.until(f"/log/live?after={cursor}", people["Root"], other)
+    assert "event: changed" in text
+    _, text = await open_.until(f"/log/live?after={cursor}", people["Ada"], id_)
+    assert other not in text
+    await open_.close()
+
+
+@pytest.mark.parametrize("query", ["q=colour:red", "after=nonsense", "q=user:nobody"])
+async def test_a_live_view_of_nothing_is_not_asked_for_again(console, people, query):
+    open_ = Console(console.store, console.settings, live=True)
+    answer = await open_.get(f"/log/live?{query}", people["Root"])
+    assert answer.status_code == 204
+    await open_.close()
+
+
+async def test_a_live_view_that_has_ended_says_when_to_come_again(console, people):
+    answer = await console.get("/log/live", people["Root"])
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]

@@ -1,0 +1,239 @@
+"""When a round of the sync is made; of several relays one makes it at a time.
+
+Nothing is asked while nobody has the sync on. Rounds follow the pace of
+`relay.core.tasks`: often while people work or edits wait, seldom at night, and never
+more calls in 24 hours than `reminders.calls_per_day`. They are counted for all relays
+of a database, and stop while the org is paused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from relay.core.errors import LeaseLost, OrgPaused, RelayError, SalesforceDown
+from relay.core.reminders import zone
+from relay.core.tasks import Pace, is_awake
+from relay.outbox.engine import keep_working
+from relay.reminders.round import Report, Round
+from relay.store.reminder_sync import LEASE
+from relay.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from relay.core.directory import Directory
+    from relay.core.syncing import SyncUser
+    from relay.outbox.engine import Parts
+
+LEASE_S: Final = 120.0
+IDLE_S: Final = 1.0
+"""How often it is looked whether a round is due."""
+STIR: Final = timedelta(minutes=10)
+"""So long after a change, another one is likely."""
+NOTE: Final = "reminders.rounds"
+"""Where the store keeps when the last round was made, and the calls by hour."""
+FAILED_S: Final = 60.0
+"""Wait after a round that failed."""
+
+logger = get_logger(__name__)
+
+
+class ReminderSyncService:
+    """Makes rounds, beside the worker."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        directory: Callable[[], Directory],
+        paused: Callable[[], bool],
+        trip: Callable[[OrgPaused | SalesforceDown], Awaitable[None]] | None = None,
+    ) -> None:
+        """Keep the parts; nothing is started.
+
+        Args:
+            parts: What every part of the way out works with.
+            directory: Returns the present directory.
+            paused: Says whether the org is paused.
+            trip: Told of a failure for which the org is to be paused.
+        """
+        owner = replace(parts.owner, worker="reminders")
+        self._parts = replace(parts, owner=owner)
+        self._directory = directory
+        self._paused = paused
+        self._trip = trip
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._seen_edit = 0
+        self._not_before_s = float("-inf")
+        self._lease_s = max(LEASE_S, 8 * parts.settings.salesforce.timeout_s)
+
+    def start(self) -> None:
+        """Begin to make rounds."""
+        work = keep_working(
+            self.turn,
+            stopping=self._stopping,
+            paused=self._paused,
+            idle_s=IDLE_S,
+            failed_event="reminder_sync_failed",
+        )
+        self._task = asyncio.get_running_loop().create_task(work)
+
+    async def drain(self) -> None:
+        """Stop; a round under way is finished."""
+        self._stopping.set()
+        if self._task:
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    # ------------------------------------------------------------ a turn
+
+    async def turn(self) -> bool:
+        """Make a round if it is time; return whether another one is due at once.
+
+        Raises:
+            StoreUnavailable: The store could not be used; it is tried again.
+        """
+        now_s = self._parts.clock.boottime_s()
+        if now_s < self._not_before_s:
+            return False
+        users = await self._running()
+        if not users:
+            return False
+        note = await self._parts.store.shared.get(NOTE) or {}
+        edit = await self._parts.store.reminder_sync.last_edit()
+        if not self._due(note, users, waiting=edit != self._seen_edit):
+            return False
+        if self._parts.org.budget.near:
+            # What is left of the org's calls is for mail.
+            budget = self._parts.org.budget.sentence()
+            logger.info("reminder_sync_put_off", reason=budget)
+            self._not_before_s = now_s + FAILED_S
+            return False
+        leases, owner = self._parts.store.leases, self._parts.owner
+        if not await leases.take(LEASE, owner, self._lease_s):
+            self._not_before_s = now_s + IDLE_S
+            return False
+        try:
+            report = await self._round(note, users)
+        finally:
+            await leases.release(LEASE, owner)
+        if report is None:
+            self._not_before_s = self._parts.clock.boottime_s() + FAILED_S
+            return False
+        # Edits that were made meanwhile have a higher number.
+        self._seen_edit = edit
+        return report.more
+
+    async def _running(self) -> dict[int, SyncUser]:
+        """Return the users for whom rounds are made."""
+        directory = self._directory()
+        return {
+            one.user_id: one
+            for one in await self._parts.store.reminder_sync.users()
+            if one.runs
+            and (user := directory.users.get(one.user_id)) is not None
+            and user.active
+        }
+
+    def _due(
+        self, note: Mapping[str, Any], users: Mapping[int, SyncUser], *, waiting: bool
+    ) -> bool:
+        """Say whether it is time for a round."""
+        now = self._parts.clock.now()
+        settings = self._parts.settings.reminders
+        pace = Pace(
+            settings.poll_s,
+            settings.idle_poll_s,
+            settings.push_s,
+            settings.calls_per_day,
+        )
+        changed = _moment(note.get("changed_at"))
+        awake = (changed is not None and now - changed < STIR) or is_awake(
+            [now.astimezone(zone(self._zone(one))) for one in users]
+        )
+        wait_s = pace.wait_s(_used(note, now), waiting=waiting, awake=awake)
+        if wait_s is None:
+            return False
+        begun = {one.on_at for one in users.values() if one.on_at is not None}
+        last = _moment(note.get("at"))
+        if note.get("more") or last is None or any(at > last for at in begun):
+            return True
+        if any(one.synced_at is None for one in users.values()):
+            wait_s = min(wait_s, settings.push_s)
+        return (now - last).total_seconds() >= wait_s or now < last
+
+    def _zone(self, user_id: int) -> str | None:
+        user = self._directory().users.get(user_id)
+        return user.time_zone if user else None
+
+    async def _round(
+        self, note: Mapping[str, Any], users: dict[int, SyncUser]
+    ) -> Report | None:
+        """Make a round and keep what it cost; None where it failed."""
+        one = Round(self._parts, self._directory(), users, self._hold)
+        error: RelayError | None = None
+        try:
+            await one.run()
+        except LeaseLost:
+            logger.warning("reminder_sync_lease_lost")
+            return None
+        except RelayError as caught:
+            error = caught
+            logger.warning("reminder_sync_put_off", error=str(caught))
+        await self._keep(note, one.report, failed=error is not None)
+        if isinstance(error, OrgPaused | SalesforceDown) and self._trip is not None:
+            await self._trip(error)
+        return None if error else one.report
+
+    async def _hold(self) -> None:
+        """Prolong the lease.
+
+        Raises:
+            LeaseLost: Another relay has it by now.
+        """
+        leases, owner = self._parts.store.leases, self._parts.owner
+        if not await leases.take(LEASE, owner, self._lease_s):
+            raise LeaseLost(frozenset())
+
+    async def _keep(
+        self, note: Mapping[str, Any], report: Report, *, failed: bool
+    ) -> None:
+        """Write down when the round was made, and its calls."""
+        now = self._parts.clock.now()
+        hour = str(_hour(now))
+        calls = {
+            key: count
+            for key, count in (note.get("calls") or {}).items()
+            if int(key) > _hour(now) - 24
+        }
+        calls[hour] = calls.get(hour, 0) + max(1, report.calls)
+        changed = now.isoformat() if report.changed else note.get("changed_at")
+        await self._parts.store.shared.set(
+            NOTE,
+            {
+                "at": now.isoformat(),
+                "calls": calls,
+                "changed_at": changed,
+                "more": report.more and not failed,
+            },
+        )
+
+
+def _used(note: Mapping[str, Any], now: datetime) -> int:
+    """Return the calls of the last 24 hours."""
+    calls = note.get("calls") or {}
+    return sum(count for key, count in calls.items() if int(key) > _hour(now) - 24)
+
+
+def _hour(at: datetime) -> int:
+    return int(at.timestamp() // 3600)
+
+
+def _moment(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
+    return datetime.fromisoformat(text).astimezone(UTC)

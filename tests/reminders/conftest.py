@@ -1,0 +1,199 @@
+"""A relay that keeps reminders in step with a sandbox over HTTP; its clock is moved."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from relay.config import Settings
+from relay.core.directory import Role
+from relay.core.queue import LeaseOwner
+from relay.core.reminders import By, NewReminder, ReminderFilter, Source, from_json
+from relay.outbox.backoff import Backoff
+from relay.outbox.engine import Parts
+from relay.reminders import ReminderSyncService
+from relay.salesforce.org import Org
+from relay.store import Store
+from tests.fakes.served import served
+
+START = datetime(2026, 3, 4, 10, tzinfo=UTC)  # A Wednesday.
+BY = By("ada@corp.example", Source.PERSON)
+
+
+class Clock:
+    """The relay's clock: that of the sandbox, off by `skew_s`."""
+
+    def __init__(self, org, skew_s=0.0):
+        self._org = org
+        self.skew_s = skew_s
+
+    def now(self):
+        return self._org.clock.now() + timedelta(seconds=self.skew_s)
+
+    def boottime_s(self):
+        return self._org.clock.now().timestamp()
+
+
+class World:
+    """A sandbox, and one relay or more that serve it."""
+
+    def __init__(self, sandbox, settings, store, org, clock):
+        self.sandbox, self.settings, self.store = sandbox, settings, store
+        self.org, self.clock = org, clock
+        self.users = {}
+        self.service = self.made()
+
+    def made(self, pid=10):
+        """Return a relay, as another process."""
+        parts = Parts(
+            self.settings,
+            self.store,
+            self.org,
+            self.clock,
+            LeaseOwner("host", "boot", pid, "1"),
+            Backoff(self.settings.worker, random.Random(1)),
+        )
+        return ReminderSyncService(
+            parts, directory=lambda: self.directory, paused=lambda: False
+        )
+
+    async def add(self, name, zone="Europe/London"):
+        """Add a user of the relay who is a user of the org, too."""
+        address = f"{name}@corp.example"
+        (row,) = self.sandbox.rows.lookup("User", "Username", [address])
+        user = await self.store.directory.add_user(
+            name, address, Role.REP, row["Id"], "test"
+        )
+        await self.store.directory.set_active(user.id, True, "test")
+        self.users[name] = user
+        await self.reload()
+        return user
+
+    async def reload(self):
+        self.directory = await self.store.directory.load()
+
+    async def switch(self, name="ada", *, on=True):
+        user = self.users[name]
+        return await self.store.reminder_sync.switch(
+            user.id, user.salesforce_id, "test", on=on
+        )
+
+    async def state(self, name="ada"):
+        return await self.store.reminder_sync.user(self.users[name].id)
+
+    # ------------------------------------------------------------ Salesforce
+
+    def task(self, subject="From Salesforce", owner="ada", **fields):
+        """Make a Task in Salesforce, as a person does; return its id."""
+        user = self.users[owner].salesforce_id if owner in self.users else owner
+        fields = {"Subject": subject, "OwnerId": user, **fields}
+        made = self.sandbox.records.create("Task", fields, self.person(user))
+        self.sandbox.rows.commit()
+        return made
+
+    def person(self, user_id):
+        caller = self.sandbox.caller()
+        from dataclasses import replace
+
+        return replace(caller, user_id=user_id)
+
+    def change(self, task_id, **fields):
+        owner = self.sandbox.rows.get("Task", task_id)["OwnerId"]
+        self.sandbox.records.update("Task", task_id, fields, self.person(owner))
+        self.sandbox.rows.commit()
+
+    def delete(self, task_id):
+        owner = self.sandbox.rows.get("Task", task_id)["OwnerId"]
+        self.sandbox.records.delete("Task", task_id, self.person(owner))
+        self.sandbox.rows.commit()
+
+    def tasks(self):
+        """Return the living Tasks, by Subject."""
+        return {
+            row["Subject"]: row
+            for row in self.sandbox.rows.all("Task")
+            if not row["IsDeleted"]
+        }
+
+    # ------------------------------------------------------------ here
+
+    async def remind(self, name="From here", user="ada", **values):
+        ident = self.users[user].id
+        values = {name: from_json(name, value) for name, value in values.items()}
+        new = NewReminder(ident, ident, name, **values)
+        return await self.store.reminders.add(new, BY)
+
+    async def remove(self, reminder):
+        return await self.store.reminders.remove(reminder.id, BY)
+
+    async def edit(self, reminder, **values):
+        values = {name: from_json(name, value) for name, value in values.items()}
+        return await self.store.reminders.edit(reminder.id, values, BY)
+
+    async def reminders(self):
+        """Return the reminders that are there, by name."""
+        found = await self.store.reminders.find(ReminderFilter())
+        return {one.name: one for one in found}
+
+    async def twin(self, reminder):
+        return await self.store.reminder_sync.twin(reminder.id)
+
+    # ------------------------------------------------------------ time
+
+    async def round(self, seconds=60.0):
+        """Let time pass, and make rounds until nothing more is due; count the calls."""
+        self.sandbox.clock.shift(seconds)
+        before = self.sandbox.usage.used()
+        while await self.service.turn():
+            pass
+        return self.sandbox.usage.used() - before
+
+    async def rounds(self, count=3):
+        return [await self.round() for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def served_org():
+    with served() as org:
+        yield org
+
+
+@pytest.fixture
+def options():
+    """Settings that a module changes."""
+    return {}
+
+
+@pytest.fixture
+async def world(served_org, tmp_path, options):
+    served_org.reset()
+    served_org.clock.set(START, stopped=True)
+    settings = Settings(
+        store={
+            "url": f"sqlite:///{tmp_path}/relay.db",
+            "min_free_bytes": 0,
+            "timeout_s": 30,
+        },
+        salesforce={
+            "instance_url": served_org.url,
+            "client_id": "relay-sandbox",
+            "client_secret": SecretStr("relay-sandbox-secret"),
+            "describe_ttl_s": 86_400,
+            "settle_s": 10,
+            "timeout_s": 10,
+            **options.get("salesforce", {}),
+        },
+        reminders=options.get("reminders", {}),
+    )
+    clock = Clock(served_org)
+    store = await Store.open(settings.store, clock)
+    org = Org(settings.salesforce, clock)
+    await org.schema.get()
+    made = World(served_org, settings, store, org, clock)
+    await made.add("ada")
+    yield made
+    await org.close()
+    await store.close()
