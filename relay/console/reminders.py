@@ -177,6 +177,11 @@ def conditions(**values: str) -> dict[str, str]:
     return checked({name: value for name, value in values.items() if value})
 
 
+def older(wanted: ReminderFilter, before_id: str) -> ReminderFilter:
+    """Return a filter for what was made before a reminder: the next page."""
+    return replace(wanted, before_id=before_id)
+
+
 async def whole_id(desk: Desk, text: str) -> str:
     """Return the id that begins with a text.
 

@@ -38,6 +38,7 @@ from relay.core.reminders import (
 from relay.core.states import ActivityState
 from relay.store import schema
 from relay.store.context import Part
+from relay.store.edits import Stale
 from relay.store.search import has_text
 from relay.store.values import SECOND, dump, load, maybe_moment, moment, stamp, text
 
@@ -63,12 +64,12 @@ _USED_S: Final = 3600
 """A use is noted this often: calendars ask again and again."""
 
 
-class StaleVersion(Conflict):
+class StaleVersion(Stale):
     """Somebody changed the reminder in between; nothing was changed."""
 
     def __init__(self, now: Reminder) -> None:
         """Say so; `now` is the reminder as it is."""
-        super().__init__("somebody changed the reminder in between; read it again")
+        super().__init__()
         self.now = now
 
 

@@ -230,7 +230,7 @@ def served(tmp_path):
 
 EVERY = (
     "mail:submit log:read raw:read queue:write users:read users:write settings:read "
-    "settings:write audit:read audit:write status:read"
+    "settings:write audit:read audit:write status:read reminders:read reminders:write"
 ).split()
 
 

@@ -22,14 +22,23 @@ class World:
         relay("user", "add", "Mona", "--email", "m@corp.example", "--role", "monitor")
         relay("exclude", "add", "*@private.example")
         (self.message,) = relay.put("An offer")  # Ada's: she is the first by name
+        (reminder,) = relay.json(
+            "reminder", "add", "Call", "--user", "ada@corp.example"
+        )
+        self.reminder = reminder["id"]
         relay.start()
         self.admin = relay.token("admin", *EVERY)
         self.nothing = relay.token("nothing", "status:read")
         self.submit = relay.token("submit", "mail:submit")
         rep = "log:read raw:read queue:write users:read audit:read mail:submit".split()
+        rep += ["reminders:read", "reminders:write"]
         self.bob = relay.token("bob", *rep, user="bob@corp.example")
         monitor = "log:read queue:write users:read settings:read audit:read status:read"
         self.mona = relay.token("mona", *monitor.split(), user="m@corp.example")
+
+    def without(self, path):
+        """Return a path with an id of nothing."""
+        return path.replace(self.message, NOBODY).replace(self.reminder, NOBODY)
 
     @property
     def operations(self):
@@ -40,6 +49,8 @@ class World:
 
     def filled(self, template, method):
         id_ = "1" if "/history/" in template else self.message
+        if "/reminders/" in template:
+            id_ = self.reminder
         values = {
             "{user}": "1",
             "{id}": id_,
@@ -67,6 +78,10 @@ class World:
             "/api/v1/messages/{id}/undo": {},
             "/api/v1/unmatched/{id}/ignore": {},
             "/api/v1/unmatched/{id}/resolve": {"records": ["003000000000001AAA"]},
+            "/api/v1/reminders": {"name": "Call", "user": "ada@corp.example"},
+            "/api/v1/reminders/{id}": {"name": "Call"},
+            "/api/v1/reminders/{id}/snooze": {"until": "3d"},
+            "/api/v1/reminders/{id}/undo": {},
             "/api/v1/messages/actions": {
                 "action": "retry",
                 "filter": "state:dead",
@@ -130,7 +145,7 @@ def test_a_rep_has_what_is_the_reps_own(world):
             answer = relay.call(method, filled, bob, body)
             wanted = {403, 404} if filled.endswith("/release") else {404}
             assert answer.status in wanted, filled
-            absent = filled.replace(world.message, NOBODY)
+            absent = world.without(filled)
             other = relay.call(method, absent, bob, body)
             assert other.json["error"] == answer.json["error"]
     for user in ("ada@corp.example", "nobody@corp.example", "99"):
@@ -184,8 +199,8 @@ def test_what_there_is_not_is_404(world):
         if "{" not in template:
             continue
         absent = (
-            filled.replace("/users/1", "/users/999")
-            .replace(world.message, NOBODY)
+            world.without(filled)
+            .replace("/users/1", "/users/999")
             .replace("match.several", "no.such")
             .replace("private", "nowhere")
             .replace("/history/1", "/history/999999")

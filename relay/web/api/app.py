@@ -16,6 +16,7 @@ from relay.web.api.gate import Gate
 from relay.web.api.mails import mails_router
 from relay.web.api.people import addresses_router, exclusions_router, users_router
 from relay.web.api.problems import TYPE, Problem, install
+from relay.web.api.reminders import reminders_router
 from relay.web.api.rules import rules_router
 from relay.web.api.unmatched import unmatched_router
 from relay.web.api.wire import Context
@@ -116,6 +117,7 @@ def create_api(
         events_router(context),
         unmatched_router(context),
         rules_router(context),
+        reminders_router(context),
     ):
         every.include_router(router)
     api.include_router(every)

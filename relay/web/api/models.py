@@ -6,7 +6,7 @@ have no other name: a slip of the pen is told, and not passed over.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -584,3 +584,126 @@ class Status(Shown):
     logging: Logging
     pause: Pause | None
     waiting: list[Waiting]
+
+
+# ------------------------------------------------------------------ reminders
+
+Day = Field(json_schema_extra={"format": "date"})
+_DAY: Final = "A day, or today, 3d, next week …, where the assignee is."
+
+
+class Reminder(Shown):
+    """What a user is to do, about whom, and by which day."""
+
+    id: str
+    name: str
+    details: str
+    due: str | None = Day
+    priority: Literal["Normal", "High"]
+    status: Literal["Open", "Complete"]
+    type: Literal["Email", "Call", "InMail", "Custom"]
+    person: str | None = Field(description="A Salesforce id, or an e-mail address.")
+    record: str | None = Field(description="A Salesforce id.")
+    owner: str
+    assignee: str
+    message: str | None = Field(description="The message it was made from.")
+    created_at: str = Time
+    changed_at: str = Time
+    version: int
+    removed_at: str | None = Time
+
+
+class Reminders(Shown):
+    """A page of reminders, the latest made first."""
+
+    items: list[Reminder]
+    next: str | None
+
+
+class NewReminder(Sent):
+    """A reminder to be made."""
+
+    name: str = Field(
+        default="",
+        max_length=1000,
+        description="One line. Without `due` it may end with a day: call in 3 days. "
+        "Empty with `message`: the subject.",
+    )
+    details: str = Field(default="", max_length=40_000)
+    due: str | None = Field(default=None, max_length=40, description=_DAY)
+    priority: Literal["Normal", "High"] = "Normal"
+    type: Literal["Email", "Call", "InMail", "Custom"] = "Custom"
+    person: str = Field(default="", max_length=300)
+    record: str = Field(default="", max_length=18)
+    user: str = Field(default="", max_length=300, description="Whose it is.")
+    assignee: str = Field(default="", max_length=300, description="Who is to do it.")
+    message: str = Field(
+        default="",
+        max_length=26,
+        description="Make it from this message: user, subject, person and record.",
+    )
+
+
+class ReminderChange(Sent):
+    """What is to change of a reminder; what is left out stays."""
+
+    name: str | None = Field(default=None, max_length=1000)
+    details: str | None = Field(default=None, max_length=40_000)
+    due: str | None = Field(default=None, max_length=40, description=_DAY)
+    priority: Literal["Normal", "High"] | None = None
+    status: Literal["Open", "Complete"] | None = None
+    type: Literal["Email", "Call", "InMail", "Custom"] | None = None
+    person: str | None = Field(default=None, max_length=300)
+    record: str | None = Field(default=None, max_length=18)
+    assignee: str | None = Field(default=None, max_length=300)
+
+
+class Snooze(Sent):
+    """Until when a reminder is put off."""
+
+    until: str = Field(max_length=40, description="A day, counted from today.")
+
+
+class ReminderUndo(Sent):
+    """Which edit is taken back."""
+
+    version: int | None = Field(
+        default=None, ge=1, description="That made this version; null: the latest."
+    )
+
+
+class ReminderEdit(Shown):
+    """A field that an edit changed; all fields of one edit have its version."""
+
+    version: int
+    at: str = Time
+    actor: str
+    source: Literal["person", "api", "mail", "salesforce"]
+    field: str
+    before: Any
+    after: Any
+    undoes: int | None
+
+
+class ReminderHistory(Shown):
+    """Every edit of a reminder, oldest first."""
+
+    items: list[ReminderEdit]
+
+
+class CommandCenter(Shown):
+    """What a user is to do today and tomorrow, and what is overdue."""
+
+    day: str = Day
+    time_zone: str
+    today: list[Reminder]
+    tomorrow: list[Reminder]
+    overdue: list[Reminder] = Field(description="Beyond the rule; 200 at most.")
+    overdue_count: int
+
+
+class ReminderFeed(Shown):
+    """The secret address of a calendar, shown this once."""
+
+    path: str
+    url: str | None = Field(description="Null without `web.public_url`.")
