@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relay.admin.claims import claim as claim_address
-from relay.admin.claims import verify as verify_code
 from relay.admin.inputs import (
     address_pattern,
     email_address,
@@ -27,18 +26,18 @@ from relay.cli.entry import (
     settings,
 )
 from relay.cli.output import json_option, print_json, table, when
+from relay.console import claims
 from relay.console.people import accept, accepted, against
+from relay.console.people_import import changing, follow, plan_addresses
 from relay.core.directory import Source
 from relay.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.admin.claims import ClaimCode, SendCode
+    from relay.admin.claims import SendCode
     from relay.admin.salesforce_addresses import ImportStep
     from relay.config import Settings
-    from relay.core.directory import User
-    from relay.core.org import SalesforceUser
     from relay.store import Store
 
 of_user = click.argument("who", metavar="USER")
@@ -179,28 +178,15 @@ def claim(who: str, key: str) -> None:
 
 
 def code_sender(loaded: Settings, store: Store) -> SendCode:
-    """Return what mails codes: a running relay sends them as notices.
+    """Return what mails codes.
 
     Raises:
         ConfigError: No mail can be sent.
     """
-    from relay.notices import ClaimNotices  # noqa: PLC0415 - aiosmtplib
-
-    notices = ClaimNotices(loaded.notices, store)
-    if notices.possible:
-
-        async def send(made: ClaimCode) -> None:
-            claim = str(made.claim_id)
-            await notices.code(
-                claim, made.user, made.address, made.code, made.expires_at
-            )
-
-        return send
-    text = (
-        "notices.smarthost (not set): no mail can be sent, so that nobody can prove an "
-        "address; set it, or an admin adds the address: relay address add USER ADDRESS"
-    )
-    raise ConfigError(text)
+    send = claims.code_sender(loaded, store)
+    if send is None:
+        raise ConfigError(claims.NO_MAIL)
+    return send
 
 
 @address.command()
@@ -213,20 +199,10 @@ def verify(who: str, code: str) -> None:
     async def job() -> str:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
-            key = await verify_code(store, found, code, actor=actor())
-            await _tell_added(loaded, store, found, key)
+            key = await claims.prove(loaded, store, found, code, actor=actor())
             return f"{key} may send for {found.email}."
 
     click.echo(run(job()))
-
-
-async def _tell_added(loaded: Settings, store: Store, user: User, key: str) -> None:
-    """Tell the user by mail that an address was added, where mail can be sent."""
-    from relay.notices import ClaimNotices  # noqa: PLC0415 - aiosmtplib
-
-    notices = ClaimNotices(loaded.notices, store)
-    if notices.possible:
-        await notices.done(user, key)
 
 
 # ------------------------------------------------------------------ Salesforce
@@ -248,48 +224,18 @@ def import_addresses(*, dry_run: bool, yes: bool, as_json: bool) -> None:
 
     async def job() -> int:
         async with open_store(loaded) as store:
-            steps = await _plan(loaded, store)
+            steps = await plan_addresses(loaded, store)
             _show_steps(steps, as_json=as_json)
-            changes = [
-                (step.user.id, step.address, step.change == "add")
-                for step in steps
-                if step.change != "skip"
-            ]
+            changes = changing(steps)
             if dry_run or not changes:
                 return 0
             if not yes:
                 _ask(len(changes))
-            return await store.directory.follow_salesforce(changes, actor())
+            return await follow(store, steps, actor())
 
     count = run(job())
     if not as_json:
         click.echo(f"{count} changed." if count else "Nothing was changed.")
-
-
-async def _plan(loaded: Settings, store: Store) -> list[ImportStep]:
-    """Ask Salesforce for the users, and compare."""
-    from relay.admin.salesforce_addresses import (  # noqa: PLC0415 - few need it
-        plan_import,
-    )
-
-    directory = loaded.directory(await store.directory.load())
-    ids = sorted({u.salesforce_id for u in directory.users.values() if u.salesforce_id})
-    found = await _salesforce_users(loaded, ids) if ids else []
-    return plan_import(directory, await store.directory.addresses(), found)
-
-
-async def _salesforce_users(
-    loaded: Settings, ids: Sequence[str]
-) -> list[SalesforceUser]:
-    from relay.core.clock import SystemClock  # noqa: PLC0415
-    from relay.salesforce import Org  # noqa: PLC0415 - heavy libraries
-
-    org = Org(loaded.require_salesforce(), SystemClock())
-    try:
-        await org.start()
-        return list((await org.lookup.users(ids)).values())
-    finally:
-        await org.close()
 
 
 def _show_steps(steps: Sequence[ImportStep], *, as_json: bool) -> None:

@@ -176,6 +176,27 @@ def row_for(who: Caller, found: UserView) -> dict[str, Any]:
     return shown
 
 
+def silent_days(view: UserView, now: datetime) -> int | None:
+    """Return for how many whole days nothing was logged for a user; None: never was.
+
+    Counted from the last mail that was logged, else from when the user was activated.
+    """
+    logged = view.last.logged_at if view.last else None
+    since = logged or view.user.activated_at
+    return None if since is None else max(0, (now - since).days)
+
+
+def what_ends(view: UserView) -> list[str]:
+    """Return in sentences what removing a user ends at once, and what stays."""
+    name = view.user.name
+    return [
+        f"no relay address of {name} takes mail any more",
+        "accepted addresses, app passwords and API tokens of the user end",
+        "mail that was accepted is still logged, and stays in the mail log",
+        "taken back, the newest relay address and accepted addresses are there again",
+    ]
+
+
 def not_removed(found: UserView) -> None:
     """Pass a user who is there.
 
@@ -272,10 +293,10 @@ def read_changes(sent: Mapping[str, Any]) -> dict[str, Any]:
     found |= {name: sent[name] for name in ("role", "active") if name in sent}
     if "notify" in sent:
         found["notify"] = sent["notify"]
-    if "language" in sent:
-        found["language"] = language(sent["language"])
     if "time_zone" in sent:
         found["time_zone"] = time_zone(sent["time_zone"])
+    if "language" in sent:
+        found["language"] = language(sent["language"])
     if not found:
         raise InvalidInput("nothing is to change", "send what is to change")
     return found

@@ -22,6 +22,7 @@ from relay.core.ids import record_id
 from relay.core.model import Found
 from relay.core.org import LookupResult, SalesforceUser
 from relay.salesforce import people
+from relay.salesforce.connection import refused
 from relay.salesforce.errors import error_for
 from relay.salesforce.lookup_rules import LookupRules, named_objects, resolve
 from relay.salesforce.named import plan_named, read_named, unknown_objects
@@ -169,6 +170,22 @@ class Lookup:
         """Return Users by id; one that does not exist is left out."""
         result = await self.find((), user_ids=ids)
         return {user.id: user for user in result.users}
+
+    async def everybody(self) -> list[SalesforceUser]:
+        """Return the active Users who are people with a licence, by name.
+
+        At most 2000; users of portals and of processes are left out.
+
+        Raises:
+            OrgPaused: The org cannot be used.
+            SalesforceUnavailable: Anything else.
+
+        Source: Object Reference, "User" (UserType).
+        """
+        (rows,) = await self._connection.queries.run("users", [people.EVERYBODY])
+        if not isinstance(rows, list):
+            raise refused("users", rows, pauses=False)
+        return people.read_users(rows)
 
     async def readable(
         self, wanted: Mapping[str, Collection[str]]

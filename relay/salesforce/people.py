@@ -83,6 +83,10 @@ class Accounts:
 USERS: Final = (
     "SELECT Id, Name, Email, IsActive, TimeZoneSidKey FROM User WHERE {} IN {{}}"
 )
+EVERYBODY: Final = soql.Query(
+    "SELECT Id, Name, Email, IsActive, TimeZoneSidKey FROM User WHERE IsActive = true "
+    "AND UserType = 'Standard' ORDER BY Name LIMIT 2000"
+)
 COUNTS: Final = (
     "SELECT WhoId, COUNT(Id) total FROM {} WHERE WhoId IN {{}} GROUP BY WhoId"
 )
@@ -646,6 +650,11 @@ def _deal(sfid: str, contact_id: str, row: Mapping[str, Any]) -> OpportunityRole
         owner_id=_id(row, "OwnerId"),
         created_at=moment(row.get("CreatedDate")),
     )
+
+
+def read_users(rows: Iterable[Mapping[str, Any]]) -> list[SalesforceUser]:
+    """Return the Users of these rows, in their order."""
+    return [_user(sfid, row) for row in rows if (sfid := _id(row, "Id"))]
 
 
 def _user(sfid: str, row: Mapping[str, Any]) -> SalesforceUser:

@@ -13,6 +13,7 @@ from relay.web.pages import (
     history,
     home,
     log,
+    people,
     sign_in,
     unmatched,
 )
@@ -29,6 +30,7 @@ THINGS = (
     home,
     log,
     unmatched,
+    people,
     alerts,
     diagnostics,
     history,

@@ -137,6 +137,8 @@ def done(
             return say_and_go(
                 request, back(request, form), sentence(str(error)), kind="failed"
             )
+        finally:
+            await request.close()  # A file that was sent is a file of ours till then.
 
     return answer
 

@@ -25,6 +25,7 @@ PATH: Final = "/history"
 _PAGE: Final = 50
 _MOST: Final = 50_000
 """Changes of one export."""
+_MOST_TOGETHER: Final = 20
 KINDS: Final = (
     "address",
     "alias",
@@ -118,12 +119,18 @@ class _Pages:
         )
 
     async def undo(self, request: Request, _form: Form) -> Response:
-        """Take a change back."""
-        number = history.number_of(request.path_params["id"])
-        said, row = await history.undo(self._store, caller_of(request), number)
+        """Take a change back, or several that were made together."""
+        sent = str(request.path_params["id"]).split("-")[:_MOST_TOGETHER]
+        numbers = [history.number_of(one) for one in sent]
+        said, made = [], []
+        for number in sorted(numbers, reverse=True):
+            words, row = await history.undo(self._store, caller_of(request), number)
+            said.append(words)
+            made.append(row)
         _ = reader_of(request).gettext
-        text = _("Change %(number)s is taken back: %(what)s.", number=number, what=said)
-        undo = f"{PATH}/{row['id']}/undo" if history.can_undo(row) else ""
+        text = _("Taken back: %(what)s.", what="; ".join(said))
+        again = "-".join(str(row["id"]) for row in made if history.can_undo(row))
+        undo = f"{PATH}/{again}/undo" if again else ""
         return say_and_go(request, PATH, text, undo=undo)
 
     async def export(self, request: Request) -> Response:

@@ -203,3 +203,40 @@ async def test_a_filter_that_cannot_be_read_is_told(console):
     assert "is no time" in answer.text
     nothing = await console.get("/unmatched/decide", ada, params={"all": "on"})
     assert nothing.status_code == 303
+
+
+async def test_users_and_addresses_come_from_salesforce(console):
+    """The plan first; who is known is not added again, and addresses follow."""
+    store = console.store
+    root = await add(store, "Root", Role.ADMIN)
+    shown = await console.post(
+        "/people/import/plan", root, data={"source": "salesforce"}
+    )
+    active = [one for one in console.org.dump("User")["User"] if one["IsActive"]]
+    assert f"{len(active)} users would be added" in shown.text
+    digest = re.search(r'name="digest" value="(\w+)"', shown.text)[1]
+    form = {"source": "salesforce", "digest": digest}
+    await console.post("/people/import", root, data=form)
+    users = await store.directory.users()
+    assert {one["Email"] for one in active} <= {one.email for one in users}
+    assert not any(one.active for one in users if one.name != "Root")
+    one = next(user for user in users if user.salesforce_id)
+    await store.directory.remove_address(one.id, one.email, "test")
+    plan = {"source": "addresses"}
+    shown = await console.post("/people/import/plan", root, data=plan)
+    assert "1 address would change" in shown.text
+    await console.post("/people/import/follow", root, data={"count": "2"})
+    assert await store.directory.addresses(one.id) == []
+    await console.post("/people/import/follow", root, data={"count": "1"})
+    (kept,) = await store.directory.addresses(one.id)
+    assert kept.address == one.email
+
+
+async def test_an_unknown_user_is_told_when_added(console):
+    """The user is there all the same."""
+    root = await add(console.store, "Root", Role.ADMIN)
+    form = {"name": "Kim", "email": "kim@corp.example", "role": "rep"}
+    done = await console.post("/people/new", root, data=form)
+    told = await console.get(done.headers["location"], root)
+    assert "Salesforce has no user with the address kim@corp.example" in told.text
+    assert 'class="flash warning"' in told.text
