@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,11 +21,11 @@ from relay.core.errors import InvalidInput, NotFound
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from relay.config import Settings
-    from relay.core.accounts import Session, SignInLink
+    from relay.core.accounts import SecondFactors, Session, SignInLink
     from relay.core.directory import User
     from relay.core.model import Json
     from relay.store import Store
@@ -96,10 +96,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A new session: the secret for the cookie, and how far it goes."""
+    """A new session: the secret for the cookie, and who signed in."""
 
-    secret: str
-    level: Level
+    secret: str = field(repr=False)
     user: User
 
 
@@ -174,19 +173,27 @@ class Accounts:
             await self._store.accounts.replace_hash(user.id, kept, fresh)
         return await self.begin(user, "password", peer)
 
-    async def begin(self, user: User, method: str, peer: Peer) -> SignedIn:
+    async def begin(
+        self, user: User, method: str, peer: Peer, *, strong: bool = False
+    ) -> SignedIn:
         """Begin a session of a user who has proved who they are.
+
+        Args:
+            user: Who.
+            method: By what.
+            peer: From where.
+            strong: It needs no second factor.
 
         Raises:
             WrongPassword: The user was disabled or removed meanwhile.
         """
-        secret, level = new_secret(), Level.FULL
+        secret = new_secret()
         try:
             await self._store.accounts.begin(
                 user.id,
                 secret,
-                level=level,
                 method=method,
+                strong=strong,
                 life=self.life,
                 address=peer.address,
                 agent=peer.agent,
@@ -194,33 +201,38 @@ class Accounts:
         except NotFound:
             raise WrongPassword from None
         log.info("signed_in", user=user.email, peer=peer.address, by=method)
-        return SignedIn(secret, level, user)
+        return SignedIn(secret, user)
 
     async def session(self, secret: str) -> tuple[Session, Mapping[str, Json]] | None:
         """Return the session of a cookie with the settings in force, if it lives."""
         return await self._store.accounts.session(secret, self.idle)
 
-    async def renew(self, session: Session, secret: str) -> str | None:
-        """Give a session a new cookie after its user's rights changed.
+    def level(self, session: Session, kept: Mapping[str, Json]) -> Level:
+        """Say how far somebody is in, by the settings in force."""
+        required = in_force(self._settings, kept, "require_second_factor")
+        return session.level(required=session.user.role.value in required)
+
+    async def renew(
+        self, session: Session, secret: str, *, shown: str | None = None
+    ) -> str | None:
+        """Give a session a new cookie: rights have changed, or a factor was shown.
 
         Return its secret; None: another request was faster, and carries it.
         """
         fresh = new_secret()
         done = await self._store.accounts.renew(
-            session.id, secret, fresh, session.level, session.user.role
+            session.id, secret, fresh, session.user.role, shown=shown
         )
         return fresh if done else None
 
-    async def sign_out(self, session: Session) -> None:
-        """End the session of a browser.
+    async def factors_of(self, user: User) -> SecondFactors:
+        """Return the second factors of a user."""
+        return await self._store.factors.of(user.id)
 
-        Raises:
-            NotFound: It has ended already.
-        """
+    async def sign_out(self, session: Session, secret: str) -> None:
+        """End the session of a browser, by the secret of its cookie."""
         user = session.user
-        await self._store.accounts.end_session(
-            user.id, session.id, f"web:{user.email}", "sign_out"
-        )
+        await self._store.accounts.sign_out(user.id, secret, f"web:{user.email}")
         log.info("signed_out", user=user.email)
 
     async def _user(self, key: str) -> User | None:
@@ -241,6 +253,20 @@ class Accounts:
             digest(f"pair {account} {network}"): OF_PAIR,
             digest(f"peer {network}"): OF_PEER,
         }
+
+    async def take(self, account: str, who: str, peer: Peer) -> list[str]:
+        """Count a try for an account; return what `give_back` takes if it was right.
+
+        Raises:
+            TooManyTries: So many were wrong that this one is not to be judged.
+        """
+        keys = self._keys(account, peer)
+        await self._take(keys, who, peer)
+        return list(keys)
+
+    async def give_back(self, keys: Sequence[str]) -> None:
+        """Take a try that was right out of the count."""
+        await self._store.accounts.give_back(keys)
 
     async def _take(self, keys: Mapping[str, int], who: str, peer: Peer) -> int:
         wait_s, number = await self._store.accounts.take_try(keys, WINDOW)

@@ -41,6 +41,7 @@ OF_FILE: Final = (
     "notices.level",
     "web.monitor_sees_bodies",
     *(f"alerts.{name}" for name in ALERT_RULES),
+    "web.require_second_factor",
     *KEYS,
 )
 """Keys of the file that the store may override while the relay runs."""

@@ -36,8 +36,13 @@ async def new_link(loaded: Settings, store: Store, found: User) -> tuple[str, da
 
 @click.command(cls=RelayCommand)
 @who
+@click.option(
+    "--without-factors",
+    is_flag=True,
+    help="Forget the user's code app, recovery codes and passkeys, for who lost them.",
+)
 @json_option
-def link(who: str, *, as_json: bool) -> None:
+def link(who: str, *, without_factors: bool, as_json: bool) -> None:
     """Print a link by which a user sets a password and signs in, once.
 
     It works for 24 hours. A link that was made for the user before ends. The password
@@ -51,6 +56,8 @@ def link(who: str, *, as_json: bool) -> None:
     async def job() -> tuple[User, str, datetime]:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
+            if without_factors:
+                await store.factors.remove_all(found.id, actor())
             return (found, *await new_link(loaded, store, found))
 
     found, url, ends = run(job())

@@ -251,6 +251,11 @@ class WebSettings(Section):
         default=7 * 86_400,
         description="Time after which a browser is signed out in any case, in seconds.",
     )
+    require_second_factor: tuple[Literal["rep", "monitor", "admin"], ...] = Field(
+        default=(),
+        description="Roles that need a second factor beside a password, a list of rep, "
+        "monitor and admin.",
+    )
     monitor_sees_bodies: Flag = Field(
         default=False,
         description="Whether the role monitor may read whole mails: true or false.",

@@ -41,8 +41,10 @@ class Session:
     Attributes:
         id: Names it for people; it is no secret.
         user: Who signed in, as they are now.
-        level: How far.
-        method: By what: `password`, `link`, `passkey`, `oidc`.
+        method: By what: `password`, `link`, `passkey`, `oidc`; with a second factor
+            `password, code`.
+        strong: A second factor was shown, or what needs none.
+        has_factor: The user has a second factor by now.
         role: The user's role when the cookie was given out.
         created_at: When they signed in.
         used_at: Its last use, to the minute.
@@ -53,14 +55,58 @@ class Session:
 
     id: int
     user: User = field(repr=False)
-    level: Level
     method: str
+    strong: bool
+    has_factor: bool
     role: Role
     created_at: datetime
     used_at: datetime
     ends_at: datetime
     address: str
     agent: str
+
+    def level(self, *, required: bool) -> Level:
+        """Say how far somebody is in, where a second factor is required or not.
+
+        It is worked out for each request: what was enough in the morning is not any
+        more when a factor was added, or an administrator asks for one.
+        """
+        if self.strong:
+            return Level.FULL
+        if self.has_factor:
+            return Level.SECOND
+        return Level.ENROL if required else Level.FULL
+
+
+@dataclass(frozen=True, slots=True)
+class Passkey:
+    """A key of a user, kept by their device; the relay has its public half.
+
+    `credential_id` and `public_key` are base64url. `sign_count` rises with each use,
+    where the device counts.
+    """
+
+    id: int
+    user_id: int
+    credential_id: str
+    public_key: str
+    sign_count: int
+    name: str
+    added_at: datetime
+    used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondFactors:
+    """What a user has beside the password; a code app counts once it is confirmed."""
+
+    app_since: datetime | None = None
+    recovery_left: int = 0
+    passkeys: tuple[Passkey, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Say whether there is any by which to sign in."""
+        return self.app_since is not None or bool(self.passkeys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, insert, or_, select, update
 
-from relay.core.accounts import Level, Session, SignInLink, digest, may_sign_in
+from relay.core.accounts import Session, SignInLink, digest, may_sign_in
 from relay.core.directory import Role
 from relay.core.errors import NotFound
 from relay.store import schema
@@ -71,7 +71,7 @@ class Accounts(Part):
         now = self._context.now()
 
         def work(connection: Connection) -> None:
-            user = _user(connection, now, user_id)
+            user = user_of(connection, now, user_id)
             _set_password(connection, now, user_id, hashed)
             _end(connection, user_id, keep=keep)
             write_audit(
@@ -106,7 +106,7 @@ class Accounts(Part):
         ends = now + stamp_of(life)
 
         def work(connection: Connection) -> None:
-            user = _user(connection, now, user_id)
+            user = user_of(connection, now, user_id)
             connection.execute(
                 delete(schema.sign_in_links).where(
                     or_(k.user_id == user_id, k.expires_at < now)
@@ -176,8 +176,8 @@ class Accounts(Part):
         user_id: int,
         secret: str,
         *,
-        level: Level,
         method: str,
+        strong: bool,
         life: timedelta,
         address: str,
         agent: str,
@@ -190,7 +190,7 @@ class Accounts(Part):
         now = self._context.now()
 
         def work(connection: Connection) -> None:
-            user = _user(connection, now, user_id)
+            user = user_of(connection, now, user_id)
             if not may_sign_in(user):
                 text = f"{user.email} is disabled; relay user enable {user.email}"
                 raise NotFound(text)
@@ -198,8 +198,8 @@ class Accounts(Part):
                 insert(schema.sessions).values(
                     hash=digest(secret),
                     user_id=user_id,
-                    level=level.value,
                     method=method,
+                    strong=strong,
                     role=user.role.value,
                     created_at=now,
                     used_at=now,
@@ -209,7 +209,7 @@ class Accounts(Part):
                 )
             )
             _end_oldest(connection, user_id)
-            if level is not Level.SECOND:
+            if strong or not has_factor(connection, user_id):
                 _note_sign_in(connection, now, user, method, address)
 
         await self._context.write(work)
@@ -241,7 +241,8 @@ class Accounts(Part):
             over = row.ends_at <= now or row.used_at <= since
             if over or not users or not may_sign_in(users[0]):
                 return None, row.id, kept
-            return _session(row, users[0]), row.used_at, kept
+            known = has_factor(connection, row.user_id)
+            return _session(row, users[0], known), row.used_at, kept
 
         found = await self._context.read(read)
         if found is None:
@@ -258,42 +259,47 @@ class Accounts(Part):
         return session, kept
 
     async def renew(
-        self, session_id: int, old: str, new: str, level: Level, role: Role
+        self,
+        session_id: int,
+        old: str,
+        new: str,
+        role: Role,
+        *,
+        shown: str | None = None,
     ) -> bool:
         """Give a session a new secret; False: somebody has done so already.
 
-        The old secret works for `FORMER_S` more. A session that has now signed in
-        wholly gets its line in the history.
+        Args:
+            session_id: Which.
+            old: The secret so far; it works for `FORMER_S` more.
+            new: The new one.
+            role: The user's role now.
+            shown: The second factor that was shown: the sign-in is whole with it, gets
+                its line in the history, and the old secret ends at once.
         """
         now = self._context.now()
-        change = (
-            update(schema.sessions)
-            .where(s.id == session_id, s.hash == digest(old))
-            .values(
-                hash=digest(new),
-                former_hash=digest(old),
-                former_until=now + FORMER_S * SECOND,
-                level=level.value,
-                role=role.value,
-            )
-        )
         this = select(schema.sessions).where(s.id == session_id)
+        former = {"former_hash": digest(old), "former_until": now + FORMER_S * SECOND}
+        values: dict[str, Any] = {"hash": digest(new), "role": role.value}
 
         def work(connection: Connection) -> bool:
             before = connection.execute(this).first()
-            if before is None or not connection.execute(change).rowcount:
+            if before is None:
                 return False
-            if before.level == Level.SECOND and level is not Level.SECOND:
-                user = _user(connection, now, before.user_id)
-                # The cookie of before the second factor ends at once.
-                connection.execute(
-                    update(schema.sessions)
-                    .where(s.id == session_id)
-                    .values(former_hash=None, former_until=None)
-                )
-                method, address = f"{before.method}, code", before.address
-                _note_sign_in(connection, now, user, method, address)
-            return True
+            if shown is None:
+                more: dict[str, Any] = former
+            else:
+                method = f"{before.method}, {shown}"
+                more = {"strong": True, "method": method, "former_hash": None}
+            changed = connection.execute(
+                update(schema.sessions)
+                .where(s.id == session_id, s.hash == digest(old))
+                .values(values | more)
+            )
+            if changed.rowcount and shown is not None:
+                user = user_of(connection, now, before.user_id)
+                _note_sign_in(connection, now, user, method, before.address)
+            return bool(changed.rowcount)
 
         return await self._context.write(work)
 
@@ -307,14 +313,29 @@ class Accounts(Part):
         )
 
         def read(connection: Connection) -> list[Session]:
-            user = _user(connection, now, user_id)
-            return [_session(row, user) for row in connection.execute(query)]
+            user = user_of(connection, now, user_id)
+            known = has_factor(connection, user_id)
+            return [_session(row, user, known) for row in connection.execute(query)]
 
         return await self._context.read(read)
 
-    async def end_session(
-        self, user_id: int, session_id: int, actor: str, action: str = "session_end"
-    ) -> None:
+    async def sign_out(self, user_id: int, secret: str, actor: str) -> None:
+        """End the session of a cookie; one that has ended already stays so.
+
+        It goes by the secret: a number may be given out again.
+        """
+        now = self._context.now()
+        this = (s.hash == digest(secret)) & (s.user_id == user_id)
+
+        def work(connection: Connection) -> None:
+            user = user_of(connection, now, user_id)
+            if connection.execute(delete(schema.sessions).where(this)).rowcount:
+                change = (user.email, None, None)
+                write_audit(connection, now, actor, "sign_out", change, user_id=user_id)
+
+        await self._context.write(work)
+
+    async def end_session(self, user_id: int, session_id: int, actor: str) -> None:
         """End a session of a user.
 
         Raises:
@@ -323,14 +344,14 @@ class Accounts(Part):
         now = self._context.now()
 
         def work(connection: Connection) -> None:
-            user = _user(connection, now, user_id)
+            user = user_of(connection, now, user_id)
             this = (s.id == session_id) & (s.user_id == user_id)
             gone = connection.execute(delete(schema.sessions).where(this))
             if not gone.rowcount:
                 text = f"{user.email} has no session {session_id}"
                 raise NotFound(text)
             change = (user.email, None, None)
-            write_audit(connection, now, actor, action, change, user_id=user_id)
+            write_audit(connection, now, actor, "session_end", change, user_id=user_id)
 
         await self._context.write(work)
 
@@ -345,7 +366,7 @@ class Accounts(Part):
         now = self._context.now()
 
         def work(connection: Connection) -> int:
-            user = _user(connection, now, user_id)
+            user = user_of(connection, now, user_id)
             count = _end(connection, user_id, keep=keep)
             if count:
                 change = (user.email, None, {"sessions": count})
@@ -433,7 +454,7 @@ class Accounts(Part):
         now = self._context.now()
 
         def work(connection: Connection) -> None:
-            user = _user(connection, now, user_id)
+            user = user_of(connection, now, user_id)
             change = (user.email, None, {"by": method, "from": address[:_LONGEST]})
             write_audit(
                 connection, now, "web", "sign_in_failed", change, user_id=user_id
@@ -456,7 +477,8 @@ def _run(connection: Connection, statement: Any) -> None:
     connection.execute(statement)
 
 
-def _user(connection: Connection, now: int, user_id: int) -> User:
+def user_of(connection: Connection, now: int, user_id: int) -> User:
+    """Return a user who was not removed, or raise NotFound."""
     for user in read_users(connection, now, user_id):
         if user.removed_at is None:
             return user
@@ -511,12 +533,25 @@ def _note_sign_in(
     write_audit(connection, now, actor, "sign_in", change, user_id=user.id)
 
 
-def _session(row: Row[Any], user: User) -> Session:
+def has_factor(connection: Connection, user_id: int) -> bool:
+    """Say whether a user has a second factor."""
+    app, key = schema.totp_secrets, schema.passkeys
+    queries = (
+        select(app.c.user_id).where(
+            app.c.user_id == user_id, app.c.confirmed_at.is_not(None)
+        ),
+        select(key.c.id).where(key.c.user_id == user_id).limit(1),
+    )
+    return any(connection.scalar(query) is not None for query in queries)
+
+
+def _session(row: Row[Any], user: User, known: bool) -> Session:  # noqa: FBT001
     return Session(
         id=row.id,
         user=user,
-        level=Level(row.level),
         method=row.method,
+        strong=row.strong,
+        has_factor=known,
         role=Role(row.role),
         created_at=moment(row.created_at),
         used_at=moment(row.used_at),

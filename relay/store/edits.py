@@ -301,6 +301,9 @@ class Edit:
             schema.passwords,
             schema.sign_in_links,
             schema.sessions,
+            schema.totp_secrets,
+            schema.recovery_codes,
+            schema.passkeys,
         ):
             self.connection.execute(delete(table).where(table.c.user_id == user.id))
         tokens = schema.relay_addresses

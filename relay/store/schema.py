@@ -213,9 +213,9 @@ sessions: Final = Table(
     Column("former_hash", String(64)),
     Column("former_until", BigInteger),
     _user(nullable=False),
-    # How far somebody has signed in (`core.accounts`).
-    Column("level", String(16), nullable=False),
     Column("method", Text, nullable=False),
+    # Whether a second factor was shown, or what needs none, such as a passkey.
+    Column("strong", Boolean, nullable=False),
     # The user's role when the cookie was given out.
     Column("role", String(16), nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -235,6 +235,42 @@ sign_in_tries: Final = Table(
     Column("tries", Integer, nullable=False),
     # When the count begins anew.
     Column("until", BigInteger, nullable=False),
+)
+
+totp_secrets: Final = Table(
+    "totp_secrets",
+    metadata,
+    Column("user_id", _Serial, ForeignKey("users.id"), primary_key=True),
+    Column("secret", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    # Null: the user has not yet shown a code, and it counts for nothing.
+    Column("confirmed_at", BigInteger),
+    # The half minute of the last code; none of before, and not the same, works again.
+    Column("last_step", BigInteger),
+)
+
+recovery_codes: Final = Table(
+    "recovery_codes",
+    metadata,
+    # The digest of user and code.
+    Column("hash", String(64), primary_key=True),
+    _user(nullable=False),
+    Column("used_at", BigInteger),
+    Index(None, "user_id"),
+)
+
+passkeys: Final = Table(
+    "passkeys",
+    metadata,
+    _serial(),
+    _user(nullable=False),
+    Column("credential_id", Text, nullable=False, unique=True),
+    Column("public_key", Text, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+    Index(None, "user_id"),
 )
 
 # ------------------------------------------------------------------ rules

@@ -24,6 +24,7 @@ from relay.store.database import (
 )
 from relay.store.directory import DirectoryStore
 from relay.store.errors import code, translate
+from relay.store.factors import Factors
 from relay.store.figures import Figures
 from relay.store.history import History
 from relay.store.ledger import ActivityLedger
@@ -84,6 +85,7 @@ class Store:
         directory: Users, addresses, exclusions and settings.
         credentials: App passwords and API tokens.
         accounts: Passwords and sessions of the console.
+        factors: Second factors of the console.
         answers: What the API answered lately, for requests that are sent again.
         claims: Addresses that users have yet to prove.
         history: Who changed what, and taking it back.
@@ -118,6 +120,7 @@ class Store:
         self.directory = DirectoryStore(context)
         self.credentials = Credentials(context)
         self.accounts = Accounts(context)
+        self.factors = Factors(context)
         self.answers = Answers(context)
         self.claims = Claims(context)
         self.history = History(context)

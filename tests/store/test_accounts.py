@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from relay.core.accounts import Level, digest
+from relay.core.accounts import digest
 from relay.core.directory import Role
 from relay.core.errors import NotFound
 
@@ -16,12 +16,12 @@ LIFE = timedelta(days=7)
 WINDOW = timedelta(minutes=15)
 
 
-async def begin(store, user, secret, level=Level.FULL, agent="Firefox"):
+async def begin(store, user, secret, *, strong=False, agent="Firefox"):
     await store.accounts.begin(
         user.id,
         secret,
-        level=level,
         method="password",
+        strong=strong,
         life=LIFE,
         address="192.0.2.7",
         agent=agent,
@@ -41,11 +41,7 @@ async def test_a_session_is_found_by_its_secret_alone(store, user):
     """The store has a digest; the digest itself opens nothing."""
     await begin(store, user, "secret")
     session = await found(store, "secret")
-    assert (session.user.id, session.level, session.role) == (
-        user.id,
-        Level.FULL,
-        Role.REP,
-    )
+    assert (session.user.id, session.strong, session.role) == (user.id, False, Role.REP)
     assert (session.address, session.agent) == ("192.0.2.7", "Firefox")
     assert await found(store, "other") is None
     assert await found(store, digest("secret")) is None
@@ -113,7 +109,7 @@ async def test_a_renewed_session_has_a_new_secret(store, user, clock):
     session = await found(store, "old")
     done = await asyncio.gather(
         *(
-            store.accounts.renew(session.id, "old", secret, Level.FULL, Role.ADMIN)
+            store.accounts.renew(session.id, "old", secret, Role.ADMIN)
             for secret in ("one", "two")
         )
     )
@@ -127,17 +123,24 @@ async def test_a_renewed_session_has_a_new_secret(store, user, clock):
 
 
 async def test_the_second_factor_ends_the_first_cookie_at_once(store, user):
-    """What had half a sign-in before has none after."""
-    await begin(store, user, "half", Level.SECOND)
-    assert await actions(store) == []
+    """What had half a sign-in before has none after; only the whole one is noted."""
+    await store.factors.add_passkey(user.id, "id", "key", 0, "phone", "test")
+    await begin(store, user, "half")
+    assert await actions(store) == ["factor_add"]
     session = await found(store, "half")
-    assert session.level is Level.SECOND
+    assert session.has_factor
+    assert not session.strong
     assert await store.accounts.renew(
-        session.id, "half", "whole", Level.FULL, user.role
+        session.id, "half", "whole", user.role, shown="passkey"
     )
     assert await found(store, "half") is None
-    assert (await found(store, "whole")).level is Level.FULL
-    assert await actions(store) == ["sign_in"]
+    whole = await found(store, "whole")
+    assert (whole.strong, whole.method) == (True, "password, passkey")
+    assert await actions(store) == ["factor_add", "sign_in"]
+    assert not await store.accounts.renew(
+        session.id, "half", "thief", user.role, shown="passkey"
+    )
+    assert await found(store, "thief") is None
 
 
 async def test_sessions_end_one_by_one_and_all(store, user):
@@ -157,6 +160,12 @@ async def test_sessions_end_one_by_one_and_all(store, user):
     assert [one.id for one in await store.accounts.sessions(user.id)] == [ids["b"]]
     assert await found(store, "bob")
     assert (await actions(store))[-2:] == ["session_end", "session_end_all"]
+    await store.accounts.sign_out(user.id, "bob", "test")
+    assert await found(store, "bob")
+    await store.accounts.sign_out(other.id, "bob", "test")
+    assert await found(store, "bob") is None
+    await store.accounts.sign_out(other.id, "bob", "test")
+    assert (await actions(store))[-1] == "sign_out"
 
 
 async def test_the_oldest_of_too_many_ends(store, user, clock, monkeypatch):

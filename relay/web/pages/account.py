@@ -1,15 +1,25 @@
-"""My account: who somebody is here, their password, and where they are signed in."""
+"""My account: who somebody is here, their password, second factors and browsers.
+
+A second factor is added and removed in the half hour after a sign-in alone: a browser
+that was left open must not be enough for it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
+from markupsafe import Markup
 from starlette.routing import Route
 
 from relay.accounts import TooManyTries, WrongPassword
+from relay.accounts.factors import site_of
 from relay.accounts.passwords import SHORTEST, WeakPassword
-from relay.core.errors import NotFound
-from relay.web.pages.guard import refusal
+from relay.admin.inputs import relay_address
+from relay.console.people import read_changes
+from relay.core.accounts import Level
+from relay.core.errors import Conflict, InvalidInput
+from relay.web.pages.guard import give_cookie, go, refusal, secret_of
 from relay.web.pages.render import page, reader_of, say_and_go
 
 if TYPE_CHECKING:
@@ -17,34 +27,37 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from relay.accounts import Accounts
+    from relay.accounts.factors import Factors, Site
+    from relay.core.directory import User
     from relay.web.pages.context import Context
 
-PATH = "/account"
+PATH: Final = "/account"
+FRESH: Final = timedelta(minutes=30)
+"""How old a sign-in may be for a change of factors."""
+_OPEN_APP: Final = f"{PATH}/app"
 
 
-def routes(context: Context, accounts: Accounts) -> list[Route]:
+def routes(context: Context, accounts: Accounts, factors: Factors) -> list[Route]:
     """Return the routes of the account."""
-    pages = AccountPages(context, accounts)
-    sessions = f"{PATH}/sessions"
+    pages = AccountPages(context, accounts, factors)
+    posts = (
+        ("you", pages.change_you, "account_you"),
+        ("password", pages.change_password, "account_password"),
+        ("app", pages.begin_app, "account_app_begin"),
+        ("app/confirm", pages.confirm_app, "account_app_confirm"),
+        ("app/remove", pages.remove_app, "account_app_remove"),
+        ("codes", pages.new_codes, "account_codes"),
+        ("passkeys", pages.add_passkey, "account_passkey_add"),
+        ("passkeys/{id:int}/remove", pages.remove_passkey, "account_passkey_remove"),
+        ("sessions/end", pages.end_others, "account_session_end_all"),
+        ("sessions/{id:int}/end", pages.end_session, "account_session_end"),
+    )
     return [
         Route(PATH, pages.show, name="account"),
-        Route(
-            f"{PATH}/password",
-            pages.change_password,
-            methods=["POST"],
-            name="account_password",
-        ),
-        Route(
-            f"{sessions}/end",
-            pages.end_others,
-            methods=["POST"],
-            name="account_session_end_all",
-        ),
-        Route(
-            f"{sessions}/{{id:int}}/end",
-            pages.end_session,
-            methods=["POST"],
-            name="account_session_end",
+        Route(_OPEN_APP, pages.show_app, name="account_app"),
+        *(
+            Route(f"{PATH}/{path}", endpoint, methods=["POST"], name=name)
+            for path, endpoint, name in posts
         ),
     ]
 
@@ -52,14 +65,32 @@ def routes(context: Context, accounts: Accounts) -> list[Route]:
 class AccountPages:
     """The pages of My account."""
 
-    def __init__(self, context: Context, accounts: Accounts) -> None:
+    def __init__(self, context: Context, accounts: Accounts, factors: Factors) -> None:
         """Take the store, and what signs people in."""
         self._context = context
+        self._store = context.store
         self._accounts = accounts
+        self._factors = factors
 
     async def show(self, request: Request) -> Response:
         """Show it."""
         return await self._page(request)
+
+    async def change_you(self, request: Request) -> Response:
+        """Set language and time zone."""
+        form, user = await request.form(), request.state.session.user
+        names = ("language", "time_zone")
+        try:
+            changes = read_changes({name: str(form.get(name, "")) for name in names})
+        except InvalidInput:
+            return await self._page(request, 422, problem="zone")
+        actor = _actor(user)
+        await self._store.directory.set_language(user.id, changes["language"], actor)
+        await self._store.directory.set_time_zone(user.id, changes["time_zone"], actor)
+        request.state.language = changes["language"]
+        return say_and_go(request, PATH, reader_of(request).gettext("Saved."))
+
+    # ------------------------------------------------------------ password
 
     async def change_password(self, request: Request) -> Response:
         """Set a new password for who knows the old one."""
@@ -72,35 +103,121 @@ class AccountPages:
                 request.state.session, old, new, request.state.peer
             )
         except WrongPassword:
-            return await self._page(request, 403, problem="wrong")
+            return await self._page(request, 403, problem="wrong_old")
         except WeakPassword as error:
             return await self._page(request, 422, problem=error.weak.value)
         except TooManyTries as error:
-            answer = await self._page(request, 429, problem="wait")
-            answer.headers["Retry-After"] = str(error.wait_s)
-            return answer
+            return await self._page(request, 429, error=error)
         _ = reader_of(request).gettext
         text = _("Your password is changed. Other browsers are signed out.")
         return say_and_go(request, PATH, text)
+
+    # ------------------------------------------------------------ the code app
+
+    async def begin_app(self, request: Request) -> Response:
+        """Make a secret for an app."""
+        if not self._is_fresh(request):
+            return refusal(request, 403, "stale")
+        try:
+            await self._factors.begin_app(request.state.session.user)
+        except Conflict:
+            return go(request, PATH)
+        return go(request, _OPEN_APP)
+
+    async def show_app(self, request: Request) -> Response:
+        """Show the secret that was begun, until it is confirmed; never after."""
+        return await self._app_page(request)
+
+    async def confirm_app(self, request: Request) -> Response:
+        """Let the app count, and show the recovery codes once."""
+        if not self._is_fresh(request):
+            return refusal(request, 403, "stale")
+        user, peer = request.state.session.user, request.state.peer
+        code = str((await request.form()).get("code", ""))
+        try:
+            codes = await self._factors.confirm_app(user, code, peer)
+        except WrongPassword:
+            return await self._app_page(request, 403, problem="code")
+        except TooManyTries as error:
+            return await self._app_page(request, 429, error=error)
+        fresh = await self._now_strong(request, "code")
+        answer = page(request, "account/codes.html", codes=codes)
+        if fresh is not None:
+            give_cookie(request, answer, fresh)
+        return answer
+
+    async def remove_app(self, request: Request) -> Response:
+        """Forget the app."""
+        if not self._is_fresh(request):
+            return refusal(request, 403, "stale")
+        user = request.state.session.user
+        await self._store.factors.remove_app(user.id, _actor(user))
+        _ = reader_of(request).gettext
+        return say_and_go(request, PATH, _("The code app is removed."))
+
+    async def new_codes(self, request: Request) -> Response:
+        """Show new recovery codes, once."""
+        if not self._is_fresh(request):
+            return refusal(request, 403, "stale")
+        codes = await self._factors.new_codes(request.state.session.user)
+        return page(request, "account/codes.html", codes=codes)
+
+    # ------------------------------------------------------------ passkeys
+
+    async def add_passkey(self, request: Request) -> Response:
+        """Keep a passkey that this browser has made."""
+        if not self._is_fresh(request):
+            return refusal(request, 403, "stale")
+        form, site = await request.form(), self._site(request)
+        user, peer = request.state.session.user, request.state.peer
+        sent, name = str(form.get("credential", "")), str(form.get("name", ""))
+        if site is None:
+            return await self._page(request, 403, problem="passkey")
+        try:
+            await self._factors.add_passkey(user, sent, name, site, peer)
+        except (WrongPassword, Conflict):
+            return await self._page(request, 403, problem="passkey")
+        except TooManyTries as error:
+            return await self._page(request, 429, error=error)
+        fresh = await self._now_strong(request, "passkey")
+        _ = reader_of(request).gettext
+        answer = say_and_go(request, PATH, _("The passkey is added."))
+        if fresh is not None:
+            give_cookie(request, answer, fresh)
+        return answer
+
+    async def remove_passkey(self, request: Request) -> Response:
+        """Forget a passkey."""
+        if not self._is_fresh(request):
+            return refusal(request, 403, "stale")
+        user = request.state.session.user
+        number = request.path_params["id"]
+        await self._store.factors.remove_passkey(user.id, number, _actor(user))
+        _ = reader_of(request).gettext
+        return say_and_go(request, PATH, _("The passkey is removed."))
+
+    async def _now_strong(self, request: Request, shown: str) -> str | None:
+        """Let this session count as one with a second factor: it was just shown."""
+        session = request.state.session
+        if session.strong:
+            return None
+        return await self._accounts.renew(session, secret_of(request), shown=shown)
+
+    # ------------------------------------------------------------ sessions
 
     async def end_session(self, request: Request) -> Response:
         """Sign another browser of the user out."""
         user = request.state.session.user
         number = request.path_params["id"]
-        try:
-            await self._context.store.accounts.end_session(
-                user.id, number, request.state.caller.name
-            )
-        except NotFound:
-            return refusal(request, 404, "not_found")
+        await self._store.accounts.end_session(user.id, number, _actor(user))
         _ = reader_of(request).gettext
         return say_and_go(request, PATH, _("That browser is signed out."))
 
     async def end_others(self, request: Request) -> Response:
         """Sign every other browser of the user out."""
         session = request.state.session
-        count = await self._context.store.accounts.end_sessions(
-            session.user.id, request.state.caller.name, keep=session.id
+        count = await self._store.accounts.end_sessions(
+            session.user.id, _actor(session.user), keep=session.id
         )
         text = reader_of(request).ngettext(
             "%(n)s other browser is signed out.",
@@ -109,17 +226,73 @@ class AccountPages:
         )
         return say_and_go(request, PATH, text)
 
+    # ------------------------------------------------------------ showing
+
+    def _is_fresh(self, request: Request) -> bool:
+        since = request.state.session.created_at
+        return bool(self._context.clock.now() - since < FRESH)
+
+    def _site(self, request: Request) -> Site | None:
+        return site_of(
+            self._context.settings, request.url.scheme, request.headers.get("host", "")
+        )
+
     async def _page(
-        self, request: Request, status: int = 200, *, problem: str = ""
+        self,
+        request: Request,
+        status: int = 200,
+        *,
+        problem: str = "",
+        error: TooManyTries | None = None,
     ) -> Response:
-        user = request.state.session.user
+        session, site = request.state.session, self._site(request)
+        user = session.user
+        fresh = self._is_fresh(request)
+        options = ""
+        if site is not None and fresh:
+            options = await self._factors.options_to_add(user, site)
         return page(
             request,
             "account/account.html",
             status,
+            headers={"Retry-After": str(error.wait_s)} if error else None,
             user=user,
-            session=request.state.session,
-            sessions=await self._context.store.accounts.sessions(user.id),
-            problem=problem,
+            relay_address=relay_address(self._context.settings.smtp.domains, user),
+            session=session,
+            sessions=await self._store.accounts.sessions(user.id),
+            has_password=await self._store.accounts.password(user.id) is not None,
+            factors=await self._store.factors.of(user.id),
+            is_fresh=fresh,
+            is_required=request.state.level is Level.ENROL,
+            options=options,
             shortest=SHORTEST,
+            problem="wait" if error else problem,
+            wait_s=error.wait_s if error else 0,
         )
+
+    async def _app_page(
+        self,
+        request: Request,
+        status: int = 200,
+        *,
+        problem: str = "",
+        error: TooManyTries | None = None,
+    ) -> Response:
+        found = await self._factors.new_app(request.state.session.user)
+        if found is None:
+            return go(request, PATH)
+        secret, picture = found
+        more: dict[str, Any] = {"problem": "wait" if error else problem}
+        return page(
+            request,
+            "account/app.html",
+            status,
+            secret=secret,
+            picture=Markup(picture),  # noqa: S704 - drawn by segno from our own text
+            wait_s=error.wait_s if error else 0,
+            **more,
+        )
+
+
+def _actor(user: User) -> str:
+    return f"web:{user.email}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.accounts import Accounts
+from relay.accounts.factors import Factors
 from relay.web.pages import (
     account,
     alerts,
@@ -50,8 +51,9 @@ def create_pages(context: Context, guard: Guard | None = None) -> list[Route]:
     """
     guard = guard or Guard(Accounts(context.store, context.settings), context.settings)
     routes = [route for thing in THINGS for route in thing.routes(context)]
-    routes += sign_in.routes(guard.accounts)
-    routes += account.routes(context, guard.accounts)
+    factors = Factors(guard.accounts, context.store)
+    routes += sign_in.routes(guard.accounts, factors, context.settings)
+    routes += account.routes(context, guard.accounts, factors)
     return [*assets.routes(), *guard.protect(routes)]
 
 

@@ -56,11 +56,13 @@ class Needs(StrEnum):
     """Anybody may ask."""
     BEGUN = "begun"
     """A session of any level: the second factor may still be missing."""
+    ENROLLING = "enrolling"
+    """A whole session, or one that lacks a required second factor and may add one."""
     SIGNED_IN = "signed_in"
     """A whole session, whatever the role."""
 
 
-OPEN, BEGUN, SIGNED_IN = Needs
+OPEN, BEGUN, ENROLLING, SIGNED_IN = Needs
 
 ROUTES: Final[Mapping[str, Scope | Needs]] = {
     "home": SIGNED_IN,
@@ -121,11 +123,22 @@ ROUTES: Final[Mapping[str, Scope | Needs]] = {
     "sign_in_post": OPEN,
     "sign_in_link": OPEN,
     "sign_in_link_post": OPEN,
+    "sign_in_passkey": OPEN,
+    "sign_in_second": BEGUN,
+    "sign_in_second_post": BEGUN,
     "sign_out": BEGUN,
-    "account": SIGNED_IN,
+    "account": ENROLLING,
+    "account_app": ENROLLING,
+    "account_app_begin": ENROLLING,
+    "account_app_confirm": ENROLLING,
+    "account_app_remove": SIGNED_IN,
+    "account_codes": SIGNED_IN,
+    "account_passkey_add": ENROLLING,
+    "account_passkey_remove": SIGNED_IN,
     "account_password": SIGNED_IN,
-    "account_session_end": SIGNED_IN,
-    "account_session_end_all": SIGNED_IN,
+    "account_you": SIGNED_IN,
+    "account_session_end": ENROLLING,
+    "account_session_end_all": ENROLLING,
 }
 """What each route needs, by its name; one table, and a test asks every row as every
 role. A route that shows mail itself needs `Scope.RAW_READ`."""
@@ -227,6 +240,7 @@ class Guard:
         request.state.csrf = ""
         request.state.settings = {}
         request.state.still = partial(self.still, request)
+        request.state.level = None
         secret = secret_of(request)
         found = await self.accounts.session(secret) if secret else None
         if found is None:
@@ -234,16 +248,23 @@ class Guard:
         session, request.state.settings = found
         secret = await self._renewed(request, session, secret)
         request.state.session = session
+        request.state.language = session.user.language
         request.state.csrf = form_token(secret)
-        if session.level is Level.FULL:
+        request.state.level = self.accounts.level(session, found[1])
+        if request.state.level is Level.FULL:
             request.state.caller = self._caller(session, found[1])
 
     async def still(self, request: Request) -> bool:
         """Say whether who asked for a page that goes on may see it as then."""
         before: Caller | None = request.state.caller
-        await self.identify(request)
-        after: Caller | None = request.state.caller
-        return before is not None and after == before
+        secret = getattr(request.state, "fresh_secret", None) or secret_of(request)
+        found = await self.accounts.session(secret)
+        if found is None or before is None:
+            return False
+        # The cookie is not changed here: the answer has begun and cannot carry it.
+        session, kept = found
+        is_whole = self.accounts.level(session, kept) is Level.FULL
+        return is_whole and self._caller(session, kept) == before
 
     async def _renewed(self, request: Request, session: Session, secret: str) -> str:
         """Change the cookie after a change of role; return the secret that holds."""
@@ -270,14 +291,17 @@ class Guard:
             return self._to_sign_in(request)
         if needs is BEGUN:
             return None
-        caller: Caller | None = request.state.caller
-        if caller is None:
-            return go(request, f"{SIGN_IN}/second")
+        level: Level = request.state.level
+        if level is Level.SECOND:
+            return self._to_sign_in(request, f"{SIGN_IN}/second")
+        if level is Level.ENROL:
+            return None if needs is ENROLLING else go(request, "/account")
+        caller: Caller = request.state.caller
         if isinstance(needs, Scope) and needs not in caller.scopes:
             return refusal(request, 403, "not_allowed")
         return None
 
-    def _to_sign_in(self, request: Request) -> Response:
+    def _to_sign_in(self, request: Request, path: str = SIGN_IN) -> Response:
         """Send somebody to the sign-in, and from there back to what they asked for."""
         wanted = request.url.path
         if request.url.query:
@@ -287,8 +311,8 @@ class Guard:
             or wanted == "/"
             or "hx-request" in request.headers
         ):
-            return go(request, SIGN_IN)
-        return go(request, f"{SIGN_IN}?next={quote(wanted[:_LONGEST_NEXT])}")
+            return go(request, path)
+        return go(request, f"{path}?next={quote(wanted[:_LONGEST_NEXT])}")
 
     async def is_foreign(self, request: Request, needs: Scope | Needs) -> str:
         """Say why a change may not come from a page of ours; empty: it does."""

@@ -6,18 +6,22 @@ sign-in always begins a new session with a new cookie, whatever cookie came with
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
 from relay.accounts import LinkEnded, TooManyTries, WrongPassword
+from relay.accounts.factors import site_of
 from relay.accounts.passwords import SHORTEST, WeakPassword
+from relay.core.accounts import Level
 from relay.core.errors import NotFound
 from relay.web.pages.guard import (
     SIGN_IN,
     give_cookie,
     go,
     local_path,
+    secret_of,
     take_cookie,
 )
 from relay.web.pages.render import page
@@ -27,15 +31,25 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from relay.accounts import Accounts, SignedIn
+    from relay.accounts.factors import Factors, Site
+    from relay.config import Settings
 
 
-def routes(accounts: Accounts) -> list[Route]:
+def routes(accounts: Accounts, factors: Factors, settings: Settings) -> list[Route]:
     """Return the routes of the sign-in."""
-    pages = SignInPages(accounts)
-    link = f"{SIGN_IN}/link/{{token}}"
+    pages = SignInPages(accounts, factors, settings)
+    link, second = f"{SIGN_IN}/link/{{token}}", f"{SIGN_IN}/second"
     return [
         Route(SIGN_IN, pages.show, name="sign_in"),
         Route(SIGN_IN, pages.sign_in, methods=["POST"], name="sign_in_post"),
+        Route(
+            f"{SIGN_IN}/passkey",
+            pages.by_passkey,
+            methods=["POST"],
+            name="sign_in_passkey",
+        ),
+        Route(second, pages.show_second, name="sign_in_second"),
+        Route(second, pages.second, methods=["POST"], name="sign_in_second_post"),
         Route(link, pages.show_link, name="sign_in_link"),
         Route(link, pages.use_link, methods=["POST"], name="sign_in_link_post"),
         Route("/sign-out", pages.sign_out, methods=["POST"], name="sign_out"),
@@ -45,16 +59,49 @@ def routes(accounts: Accounts) -> list[Route]:
 class SignInPages:
     """The pages of the sign-in."""
 
-    def __init__(self, accounts: Accounts) -> None:
-        """Take what signs people in."""
+    def __init__(
+        self, accounts: Accounts, factors: Factors, settings: Settings
+    ) -> None:
+        """Take what signs people in, and the settings."""
         self._accounts = accounts
+        self._factors = factors
+        self._settings = settings
+
+    def _site(self, request: Request) -> Site | None:
+        return site_of(
+            self._settings, request.url.scheme, request.headers.get("host", "")
+        )
 
     async def show(self, request: Request) -> Response:
         """Show the form; who is signed in goes on."""
         wanted = local_path(request.query_params.get("next"))
-        if request.state.caller is not None:
+        if request.state.session is not None:
             return go(request, wanted)
-        return _form(request, wanted)
+        return await self._form(request, wanted)
+
+    async def _form(
+        self,
+        request: Request,
+        wanted: str,
+        status: int = 200,
+        *,
+        address: str = "",
+        problem: str = "",
+        error: TooManyTries | None = None,
+    ) -> Response:
+        site = self._site(request)
+        options = await self._factors.options_to_sign_in(site) if site else ""
+        answer = page(
+            request,
+            "sign_in/sign_in.html",
+            status,
+            next=wanted,
+            address=address[:320],
+            options=options,
+            problem="wait" if error else problem,
+            wait_s=error.wait_s if error else 0,
+        )
+        return _wait(answer, error)
 
     async def sign_in(self, request: Request) -> Response:
         """Sign somebody in by address and password."""
@@ -66,12 +113,93 @@ class SignInPages:
                 address, password, request.state.peer
             )
         except WrongPassword:
-            return _form(request, wanted, 403, address=address, problem="wrong")
-        except TooManyTries as error:
-            return _wait(
-                _form(request, wanted, 429, address=address, error=error), error
+            return await self._form(
+                request, wanted, 403, address=address, problem="wrong"
             )
+        except TooManyTries as error:
+            return await self._form(request, wanted, 429, address=address, error=error)
         return await self._go_on(request, signed_in, wanted)
+
+    async def by_passkey(self, request: Request) -> Response:
+        """Sign somebody in by a passkey alone: the device knows who holds it."""
+        form, site = await request.form(), self._site(request)
+        wanted = local_path(str(form.get("next", "")))
+        if site is None:
+            return await self._form(request, wanted, 403, problem="passkey")
+        peer, sent = request.state.peer, str(form.get("credential", ""))
+        try:
+            user = await self._factors.by_passkey(sent, site, peer)
+            signed_in = await self._accounts.begin(user, "passkey", peer, strong=True)
+        except WrongPassword:
+            return await self._form(request, wanted, 403, problem="passkey")
+        except TooManyTries as error:
+            return await self._form(request, wanted, 429, error=error)
+        return await self._go_on(request, signed_in, wanted)
+
+    # ------------------------------------------------------------ the second factor
+
+    async def show_second(self, request: Request) -> Response:
+        """Ask for the second factor of who has shown the password."""
+        wanted = local_path(request.query_params.get("next"))
+        if request.state.level is not Level.SECOND:
+            return go(request, wanted)
+        return await self._second_form(request, wanted)
+
+    async def second(self, request: Request) -> Response:
+        """Take a code or a passkey; the session is whole with it."""
+        form, site = await request.form(), self._site(request)
+        wanted = local_path(str(form.get("next", "")))
+        session, peer = request.state.session, request.state.peer
+        if request.state.level is not Level.SECOND:
+            return go(request, wanted)
+        sent = str(form.get("credential", ""))
+        try:
+            if sent and site is not None:
+                await self._factors.by_passkey(sent, site, peer, session.user)
+                shown = "passkey"
+            else:
+                code = str(form.get("code", ""))
+                shown = await self._factors.check_code(session.user, code, peer)
+        except WrongPassword:
+            problem = "passkey" if sent else "code"
+            return await self._second_form(request, wanted, 403, problem=problem)
+        except TooManyTries as error:
+            return await self._second_form(request, wanted, 429, error=error)
+        fresh = await self._accounts.renew(session, secret_of(request), shown=shown)
+        if fresh is None:
+            return go(request, SIGN_IN)
+        answer = go(request, wanted)
+        give_cookie(request, answer, fresh)
+        return answer
+
+    async def _second_form(
+        self,
+        request: Request,
+        wanted: str,
+        status: int = 200,
+        *,
+        problem: str = "",
+        error: TooManyTries | None = None,
+    ) -> Response:
+        user, site = request.state.session.user, self._site(request)
+        has = await self._accounts.factors_of(user)
+        options = ""
+        if site is not None and has.passkeys:
+            options = await self._factors.options_to_sign_in(site, user)
+        answer = page(
+            request,
+            "sign_in/second.html",
+            status,
+            next=wanted,
+            has_app=has.app_since is not None,
+            has_passkeys=bool(has.passkeys),
+            options=options,
+            problem="wait" if error else problem,
+            wait_s=error.wait_s if error else 0,
+        )
+        return _wait(answer, error)
+
+    # ------------------------------------------------------------ links
 
     async def show_link(self, request: Request) -> Response:
         """Show whose password a link sets; use nothing up."""
@@ -124,30 +252,8 @@ class SignInPages:
         session = request.state.session
         if session is None:
             return
-        try:
-            await self._accounts.sign_out(session)
-        except NotFound:
-            return  # Ended elsewhere in the same moment.
-
-
-def _form(
-    request: Request,
-    wanted: str,
-    status: int = 200,
-    *,
-    address: str = "",
-    problem: str = "",
-    error: TooManyTries | None = None,
-) -> Response:
-    return page(
-        request,
-        "sign_in/sign_in.html",
-        status,
-        next=wanted,
-        address=address[:320],
-        problem="wait" if error else problem,
-        wait_s=error.wait_s if error else 0,
-    )
+        with suppress(NotFound):  # The user was removed in the same moment.
+            await self._accounts.sign_out(session, secret_of(request))
 
 
 def _link_form(
@@ -173,6 +279,7 @@ def _ended(request: Request) -> Response:
     return page(request, "sign_in/link_ended.html", 410)
 
 
-def _wait(answer: Response, error: TooManyTries) -> Response:
-    answer.headers["Retry-After"] = str(error.wait_s)
+def _wait(answer: Response, error: TooManyTries | None) -> Response:
+    if error is not None:
+        answer.headers["Retry-After"] = str(error.wait_s)
     return answer

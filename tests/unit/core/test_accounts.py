@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from relay.core.accounts import digest, form_token, may_sign_in, new_secret, same
+from relay.core.accounts import (
+    Level,
+    Passkey,
+    SecondFactors,
+    Session,
+    digest,
+    form_token,
+    may_sign_in,
+    new_secret,
+    same,
+)
 from relay.core.directory import Role, User
 
 ADA = User(1, "Ada", "ada@corp.example", Role.REP, True, None, "token")
@@ -39,3 +49,25 @@ def test_any_text_can_be_compared():
     assert same("a", "a")
     assert not same("a", "\ud800")
     assert digest("\ud800")
+
+
+def test_how_far_somebody_is_in():
+    """It follows from what was shown, what there is, and what is asked for."""
+    session = Session(
+        1, ADA, "password", False, False, ADA.role, AT, AT, AT, "192.0.2.1", "Firefox"
+    )
+    assert session.level(required=False) is Level.FULL
+    assert session.level(required=True) is Level.ENROL
+    has = replace(session, has_factor=True)
+    assert has.level(required=False) is has.level(required=True) is Level.SECOND
+    for one in (session, has):
+        strong = replace(one, strong=True)
+        assert strong.level(required=True) is strong.level(required=False) is Level.FULL
+
+
+def test_recovery_codes_alone_are_no_factor():
+    """They stand for an app; without one there is nothing to stand for."""
+    key = Passkey(1, 1, "id", "key", 0, "phone", AT, None)
+    assert not SecondFactors(recovery_left=10)
+    assert SecondFactors(app_since=AT)
+    assert SecondFactors(passkeys=(key,))

@@ -50,6 +50,7 @@ class AnyCaller(Guard):
         state.caller = getattr(state, "caller", None)
         state.session = None if state.caller is None else session_of(state.caller.user)
         state.csrf, state.settings = "form-token", {}
+        state.level = Level.FULL
         state.still = self.may_go_on
 
     async def may_go_on(self) -> bool:
@@ -63,7 +64,17 @@ def session_of(user: User) -> Session:
     """Return a session of somebody that no store has."""
     at = datetime.now(UTC)
     return Session(
-        0, user, Level.FULL, "password", user.role, at, at, at, "192.0.2.1", "test"
+        id=0,
+        user=user,
+        method="password",
+        strong=True,
+        has_factor=False,
+        role=user.role,
+        created_at=at,
+        used_at=at,
+        ends_at=at,
+        address="192.0.2.1",
+        agent="test",
     )
 
 

@@ -41,8 +41,8 @@ def upgrade() -> None:
         sa.Column("former_hash", sa.String(64)),
         sa.Column("former_until", sa.BigInteger()),
         sa.Column("user_id", _ID, nullable=False),
-        sa.Column("level", sa.String(16), nullable=False),
         sa.Column("method", sa.Text(), nullable=False),
+        sa.Column("strong", sa.Boolean(), nullable=False),
         sa.Column("role", sa.String(16), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("used_at", sa.BigInteger(), nullable=False),
@@ -62,3 +62,41 @@ def upgrade() -> None:
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key", name="pk_sign_in_tries"),
     )
+    op.create_table(
+        "totp_secrets",
+        sa.Column("user_id", _ID, nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("added_at", sa.BigInteger(), nullable=False),
+        sa.Column("confirmed_at", sa.BigInteger()),
+        sa.Column("last_step", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("user_id", name="pk_totp_secrets"),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name="fk_totp_secrets_user_id"
+        ),
+    )
+    op.create_table(
+        "recovery_codes",
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("user_id", _ID, nullable=False),
+        sa.Column("used_at", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("hash", name="pk_recovery_codes"),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name="fk_recovery_codes_user_id"
+        ),
+    )
+    op.create_index("ix_recovery_codes_user_id", "recovery_codes", ["user_id"])
+    op.create_table(
+        "passkeys",
+        sa.Column("id", _ID, nullable=False),
+        sa.Column("user_id", _ID, nullable=False),
+        sa.Column("credential_id", sa.Text(), nullable=False),
+        sa.Column("public_key", sa.Text(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("added_at", sa.BigInteger(), nullable=False),
+        sa.Column("used_at", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("id", name="pk_passkeys"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_passkeys_user_id"),
+        sa.UniqueConstraint("credential_id", name="uq_passkeys_credential_id"),
+    )
+    op.create_index("ix_passkeys_user_id", "passkeys", ["user_id"])
