@@ -166,7 +166,7 @@ class Desk:
         if who not in self._signed_in:
             email = PEOPLE[who][1]
             (row,) = self.json("user", "link", email)
-            link = urlsplit(row["link"])
+            link = urlsplit(row["sign_in_link"])
             with self._context("desktop") as (context, seen):
                 page = context.new_page()
                 page.goto(link.path)

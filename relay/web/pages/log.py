@@ -479,43 +479,44 @@ def done_text(ngettext: Any, act: str, count: int) -> str:
 
 
 _STAGES: Final = {
-    "rcpt": "received",
-    "size": "received",
-    "http": "received",
-    "part": "received",
-    "refused": "received",
-    "counted": "received",
+    "received": "rcpt size connection line_ends http part refused counted parse",
     "sender": "sender",
-    "kind": "left out",
-    "left out": "left out",
-    "rules": "left out",
-    "people": "looked for",
-    "tags": "looked for",
-    "look-up": "looked for",
-    "match": "match",
-    "user": "match",
-    "body": "written",
-    "plan": "written",
+    "left out": "kind;left out;rules",
+    "looked for": "people tags look-up",
+    "match": "match user",
 }
-"""The part of a decision to which a step belongs; others are on their way out, and an
-outcome ends an attempt."""
+"""The parts of a decision in their order, with their steps. Others write it down, and
+an outcome ends an attempt."""
+_STAGE_OF: Final = {
+    step: stage
+    for stage, steps in _STAGES.items()
+    for step in steps.split(";" if ";" in steps else " ")
+}
+_ORDER: Final = (*_STAGES, "written", "outcome")
 
 
 def stages(
     trace: Sequence[Mapping[str, Any]],
 ) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Return the steps of a trace in their order, grouped by their part."""
-    found: list[tuple[str, list[Mapping[str, Any]]]] = []
+    """Return the steps of a trace by the part of the decision that they belong to.
+
+    What came before the first attempt, and each attempt, has its parts in their order.
+    """
+    attempts: list[dict[str, list[Mapping[str, Any]]]] = [{}]
     for number, step in enumerate(trace):
         word = str(step["step"])
-        is_outcome = word == "attempt" or word in EVENTS or word in set(Event)
-        stage = "outcome" if is_outcome else _STAGES.get(word, "")
-        if not stage:
-            stage = "received" if number == 0 else "written"
-        if not found or found[-1][0] != stage:
-            found.append((stage, []))
-        found[-1][1].append(step)
-    return found
+        stage = _STAGE_OF.get(word, "written" if number else "received")
+        if word == "attempt" or word in EVENTS or word in set(Event):
+            stage = "outcome"
+        attempts[-1].setdefault(stage, []).append(step)
+        if stage == "outcome":
+            attempts.append({})
+    return [
+        (stage, attempt[stage])
+        for attempt in attempts
+        for stage in _ORDER
+        if stage in attempt
+    ]
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:

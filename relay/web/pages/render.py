@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime, format_timedelta, get_timezone_name
+from babel.dates import (
+    format_datetime,
+    format_skeleton,
+    format_time,
+    format_timedelta,
+    get_timezone_name,
+)
 from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -94,6 +100,13 @@ class Reader:
         moment = as_moment(at)
         if moment is None:
             return ""
+        if form == "short":
+            # 11/12 is two days to two readers: the month is written as a word.
+            local = moment.astimezone(self.zone)
+            now = datetime.now(self.zone)
+            day = "MMMd" if local.year == now.year else "yMMMd"
+            date = format_skeleton(day, local, locale=self.language)
+            return f"{date}, {format_time(local, 'short', locale=self.language)}"
         return format_datetime(moment, form, tzinfo=self.zone, locale=self.language)
 
     def ago(self, at: datetime | str | None, now: datetime) -> str:

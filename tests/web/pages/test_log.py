@@ -262,8 +262,11 @@ def test_the_trace_is_told_in_parts_and_in_its_order():
         "match",
         "written",
         "outcome",
+        "outcome",
     ]
     assert [step for _, group in found for step in group] == steps
+    late = [{"step": "size", "result": "accepted"}]
+    assert stages([*steps[:2], *late])[0][1] == [steps[0], *late]
 
 
 HOSTILE = (
