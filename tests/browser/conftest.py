@@ -193,11 +193,19 @@ def _expected(text: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Desk]:
+def desk(
+    tmp_path_factory: pytest.TempPathFactory, chromium: Browser, keys: dict[str, Any]
+) -> Iterator[Desk]:
     """One relay for the tests of a file."""
-    made = Desk(tmp_path_factory.mktemp("desk"), chromium)
+    made = Desk(tmp_path_factory.mktemp("desk"), chromium, **keys)
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def keys() -> dict[str, Any]:
+    """Return further settings, as `section__key`; a file may have its own."""
+    return {}
 
 
 @pytest.fixture(params=sorted(VIEWS))
