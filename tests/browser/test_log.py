@@ -22,7 +22,7 @@ def hostile():
     mail = mail_to(
         "nobody@nowhere.example",
         Subject=HARM + "W" * 60_000,
-        From=f'"{"<b>" + "\u202e"}Ada" <ada@corp.example>',
+        From='"<b>\u202eAda" <ada@corp.example>',
     )
     mail.set_content("plain")
     mail.add_alternative(
