@@ -106,7 +106,9 @@ def test_monitor_watches_a_mail_arrive_filters_and_replays_a_dead_one(desk):
 
 
 def test_filter_is_completed_and_many_are_held_by_keyboard_alone(desk):
-    mail = mail_to("someone@nowhere.example", Subject="To be tried")
+    mail = mail_to(
+        "someone@nowhere.example", Subject="To be tried", From="bob@corp.example"
+    )
     id_ = desk.relay.send(mail, desk.addresses["bob"])
     desk.settled(id_)
     with desk.visit("root") as page:
