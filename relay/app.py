@@ -332,6 +332,7 @@ class App:
             self.clock,
             pages=pages.routes() if pages else (),
             bound=bound,
+            replaying=functools.partial(replaying, self.settings),
         )
         await self.web.start()
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.log_by import WhoDecides
+from relay.core.translate import N_
 
 if TYPE_CHECKING:
     from relay.config import Settings
 
-NO_ORG = (
+NO_ORG = N_(
     "There is no connection to Salesforce: an administrator must name the org and its "
     "login in the settings file (salesforce.instance_url) and restart the relay. It "
     "needs Enterprise or Unlimited Edition, or Professional with API access."
 )
-NO_HOST = (
+NO_HOST = N_(
     "There is no smarthost: copies are sent through it, so an administrator must name "
     "it in the settings file (notices.smarthost) and restart the relay."
 )

@@ -29,6 +29,7 @@ from relay.core.log_by import (
     way_of,
     who_decides,
 )
+from relay.core.translate import N_
 from relay.diagnose.activation import Step
 from relay.match import with_stored
 
@@ -188,9 +189,11 @@ class Team:
 
 
 _TEXTS: Final = {
-    WhoDecides.EACH_USER: "each user chooses: Salesforce's API, or Email to Salesforce",
-    WhoDecides.API_ONLY: "everybody's mail is logged by Salesforce's API",
-    WhoDecides.BCC_ONLY: "everybody's mail is copied to Email to Salesforce",
+    WhoDecides.EACH_USER: N_(
+        "each user chooses: Salesforce's API, or Email to Salesforce"
+    ),
+    WhoDecides.API_ONLY: N_("everybody's mail is logged by Salesforce's API"),
+    WhoDecides.BCC_ONLY: N_("everybody's mail is copied to Email to Salesforce"),
 }
 
 
@@ -351,7 +354,9 @@ def guidance(settings: Settings, directory: Directory, user: User) -> list[Step]
     """
     steps: list[Step] = []
     if directory.settings.get(ORG_SWITCH) is False:
-        text = "Logging is switched off for everybody: no relay address accepts mail."
+        text = N_(
+            "Logging is switched off for everybody: no relay address accepts mail."
+        )
         steps.append(Step("R14", "admin", text, "relay activate"))
     steps += missing_for(settings, WhoDecides.BCC_ONLY)
     if user.salesforce_address:
@@ -361,7 +366,7 @@ def guidance(settings: Settings, directory: Directory, user: User) -> list[Step]
         (
             "R10",
             "user",
-            (
+            N_(
                 "Sign in to Salesforce; your name at the top right, My Settings, "
                 "Email, My Email to Salesforce. Copy the Email to Salesforce Address "
                 "from there into the field here."
@@ -370,7 +375,7 @@ def guidance(settings: Settings, directory: Directory, user: User) -> list[Step]
         (
             "R11",
             "user",
-            (
+            N_(
                 "If there is no address on that page: enter the addresses from which "
                 "you write to customers under My Acceptable Email Addresses, choose "
                 "Save Changes, and look again."
@@ -379,7 +384,7 @@ def guidance(settings: Settings, directory: Directory, user: User) -> list[Step]
         (
             "R12",
             "user",
-            (
+            N_(
                 "If there is no such page: the feature has not been enabled in "
                 "Salesforce, as in a new team. Ask your Salesforce administrator."
             ),
@@ -387,7 +392,7 @@ def guidance(settings: Settings, directory: Directory, user: User) -> list[Step]
         (
             "R13",
             "admin",
-            (
+            N_(
                 "To enable it: Setup, Email Administration, Email to Salesforce, "
                 "Edit, tick Active, Save. Until then no address there takes mail."
             ),

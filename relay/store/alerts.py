@@ -17,6 +17,7 @@ from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.alerts import Alert, AlertEvent, AlertRule
+from relay.core.ids import first_id
 from relay.core.states import ActivityState
 from relay.store import schema
 from relay.store.context import Part
@@ -24,7 +25,6 @@ from relay.store.notices import no_probe, plan_one
 from relay.store.values import (
     SECOND,
     dump,
-    first_id,
     load,
     maybe_moment,
     moment,

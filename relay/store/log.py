@@ -14,13 +14,14 @@ from sqlalchemy import func, select
 from relay.core.addresses import address_key, domain_of
 from relay.core.errors import NotFound
 from relay.core.filters import REFUSED
+from relay.core.ids import first_id
 from relay.core.model import LastMails, LogPage, Waiting
 from relay.core.states import ActivityState, State
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.queue import BY_PEOPLE
 from relay.store.search import WINDOW, page
-from relay.store.values import chunks, first_id, iso, load, maybe_moment, moment
+from relay.store.values import chunks, iso, load, maybe_moment, moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -17,6 +17,7 @@ from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, updat
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.errors import NotFound
+from relay.core.ids import first_id
 from relay.core.notices import (
     NO_ANSWER,
     NoticeCursor,
@@ -35,7 +36,6 @@ from relay.store.values import (
     SECOND,
     chunks,
     dump,
-    first_id,
     load,
     maybe_moment,
     moment,

@@ -90,11 +90,3 @@ def replace_value(connection: Connection, table: Any, key: str, value: Json) -> 
     connection.execute(delete(table).where(table.c.key == key))
     if value is not None:
         connection.execute(insert(table).values(key=key, value=dump(value)))
-
-
-def first_id(at: datetime) -> str:
-    """Return the lowest id of a message or refusal of that time."""
-    milliseconds = max(0, stamp(at) // 1000)
-    number = milliseconds << 80
-    digits = "0123456789abcdefghjkmnpqrstvwxyz"
-    return "".join(digits[number >> shift & 31] for shift in range(125, -1, -5))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from relay.config import Settings, SMTPSettings
+    from relay.console.rules import Replaying
     from relay.core.access import Caller
     from relay.core.clock import Clock
     from relay.core.directory import User
@@ -83,6 +84,7 @@ def create_app(
     intake: Intake,
     clock: Clock,
     pages: Sequence[Route] = (),
+    replaying: Replaying | None = None,
 ) -> Starlette:
     """Return the application; `pages` are for people who need no sign-in.
 
@@ -98,7 +100,7 @@ def create_app(
     door = MailDoor(settings.smtp, store, intake, clock)
     feed = Feed(store)
     api = create_api(Context(store, settings, clock, feed), door.submit)
-    console = create_pages(PageContext(store, settings, clock, feed))
+    console = create_pages(PageContext(store, settings, clock, feed, replaying))
     app = Starlette(
         routes=[
             Route("/messages", door.post, methods=["POST"]),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
     from relay.config import HostPort, Settings
+    from relay.console.rules import Replaying
     from relay.core.clock import Clock
     from relay.intake import Intake
     from relay.store import Store
@@ -33,6 +34,7 @@ class WebServer:
         *,
         pages: Sequence[Route] = (),
         bound: socket.socket | None = None,
+        replaying: Replaying | None = None,
     ) -> None:
         """Put it together; nothing is opened before `start`.
 
@@ -44,8 +46,9 @@ class WebServer:
             clock: For the trace.
             pages: Routes for people with a browser.
             bound: A listening socket that was inherited.
+            replaying: Makes a re-play of past mail ready.
         """
-        self.app = create_app(settings, store, intake, clock, pages)
+        self.app = create_app(settings, store, intake, clock, pages, replaying)
         web = settings.web
         self._server = EmbeddedServer(
             Proxies(self.app, web.trusted_proxies, web.base_path),

@@ -15,6 +15,8 @@ from relay.web.pages import (
     home,
     log,
     people,
+    rules,
+    salesforce,
     sign_in,
     unmatched,
 )
@@ -35,6 +37,8 @@ THINGS = (
     alerts,
     diagnostics,
     history,
+    salesforce,
+    rules,
 )
 """Each file with routes of pages; one a line, in the order of the menu."""
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.console.feed import Feed
+    from relay.console.rules import Replaying
     from relay.core.access import Caller
     from relay.core.clock import Clock
     from relay.store import Store
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Store, settings, clock, and the live view of `relay.web.stream`."""
+    """Store, settings, clock, and the live view of `relay.web.stream`.
+
+    `replaying` makes a re-play of past mail ready; None: nothing can be tried.
+    """
 
     store: Store
     settings: Settings
     clock: Clock
     feed: Feed
+    replaying: Replaying | None = None
 
 
 def who_asks(request: Request) -> Caller | None:

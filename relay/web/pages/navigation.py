@@ -50,13 +50,7 @@ ITEMS: Final = (
     Item("/diagnostics", _("Diagnostics"), "pulse", _("Team"), Scope.STATUS_READ),
     Item("/alerts", _("Alerts"), "bell", _("Team"), Scope.STATUS_READ),
     Item("/history", _("History"), "history", _("Team"), Scope.AUDIT_READ),
-    Item(
-        "/settings/salesforce",
-        _("Salesforce"),
-        "cloud",
-        _("Settings"),
-        Scope.SETTINGS_READ,
-    ),
+    Item("/settings/salesforce", _("Salesforce"), "cloud", _("Settings")),
     Item("/settings/rules", _("Rules"), "rules", _("Settings"), Scope.SETTINGS_READ),
     Item("/account", _("My account"), "person", _("Settings")),
 )

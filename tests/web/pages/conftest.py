@@ -81,7 +81,9 @@ def session_of(user: User) -> Session:
 class Console:
     """The pages of one relay."""
 
-    def __init__(self, store: Store, settings: Any, *, live: bool = False) -> None:
+    def __init__(
+        self, store: Store, settings: Any, *, live: bool = False, replaying: Any = None
+    ) -> None:
         """Put the pages together; without `live` the live view has ended."""
         self.feed = Feed(store)
         if not live:
@@ -90,7 +92,7 @@ class Console:
         self.settings = settings
         self.clock = SystemClock()
         guard = AnyCaller(Accounts(store, settings), settings)
-        context = Context(store, settings, self.clock, self.feed)
+        context = Context(store, settings, self.clock, self.feed, replaying)
         routes = create_pages(context, guard)
         self.app = Starlette(routes=routes)
         self.app.state.page_paths = page_paths(routes)
