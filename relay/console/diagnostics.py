@@ -113,7 +113,10 @@ async def failing(store: Store, who: Caller) -> list[Failing]:
         said = await _said(store, str(examples[0]["id"])) if examples else ""
         row = rule_of_reason(code, said)
         if row is not None:
-            found.append(_failing(code, row, rows, said, examples))
+            # The text of an attempt repeats the sentence of the row before it.
+            own = said.partition(row.sentence)[2].strip().removeprefix("(")
+            words = own.removesuffix(")") if row.sentence in said else said
+            found.append(_failing(code, row, rows, words, examples))
     return sorted(
         found, key=lambda one: (_ORDER.index(one.category), -one.count, one.code)
     )
