@@ -14,6 +14,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from contextlib import asynccontextmanager, contextmanager
@@ -62,6 +63,7 @@ _HOST: Final = "127.0.0.1"
 _DOMAIN: Final = "log.demo.example"
 _GREETING_S: Final = 15.0
 _NAME: Final = "relay"
+_ADMIN: Final = "admin@demo.example"
 
 
 class Step(Protocol):
@@ -117,6 +119,9 @@ class Stage:
     sandbox: RunningSandbox
     people: Cast
     relay_address: str
+    console: str
+    links: Mapping[str, str]
+    """By address: signs in once, by setting a password."""
     config: Path
     smtp: tuple[str, int]
     dns: tuple[str, int]
@@ -171,7 +176,7 @@ async def _demo(*, once: bool, as_json: bool) -> bool:
 @asynccontextmanager
 async def _stage() -> AsyncIterator[Stage]:
     """Start the sandbox and the relay; stop them and remove the folder at the end."""
-    from relay.app import App  # noqa: PLC0415 - brings every part of the relay
+    from relay.app import ROLES, App  # noqa: PLC0415 - brings every part of the relay
     from relay.config import load  # noqa: PLC0415
     from relay.sandbox.dns import DNSServer  # noqa: PLC0415 - dnspython
     from relay.telemetry import configure_logging  # noqa: PLC0415
@@ -184,15 +189,20 @@ async def _stage() -> AsyncIterator[Stage]:
     ):
         async with running_sandbox(_HOST, 0) as sandbox:
             config = Path(folder) / "relay.toml"
-            config.write_text(_toml(Path(folder), sandbox.url, dns.address), "utf-8")
+            # Bound before the settings are written: links name its port.
+            web = socket.create_server((_HOST, 0))
+            place = f"{_HOST}:{web.getsockname()[1]}"
+            config.write_text(
+                _toml(Path(folder), sandbox.url, dns.address, place), "utf-8"
+            )
             loaded = load(config, {})
             configure_logging(loaded.telemetry)
             people = cast(
                 await sandbox.dump(), integration_user=sandbox.integration_user
             )
             signers = _publish(dns, people)
-            address = await _add_users(loaded, people)
-            app = App(loaded)
+            address, links = await _add_users(loaded, people)
+            app = App(loaded, roles=ROLES | {"web"}, bound={place: [web.detach()]})
             await app.start()
             try:
                 if app.smtp is None:
@@ -203,6 +213,8 @@ async def _stage() -> AsyncIterator[Stage]:
                     sandbox=sandbox,
                     people=people,
                     relay_address=address,
+                    console=f"http://{place}/",
+                    links=links,
                     config=config,
                     smtp=smtp,
                     dns=dns.address,
@@ -231,7 +243,7 @@ def _publish(dns: DNSServer, people: Cast) -> dict[str, MailSigner]:
     return signers
 
 
-def _toml(folder: Path, url: str, dns: tuple[str, int]) -> str:
+def _toml(folder: Path, url: str, dns: tuple[str, int], web: str) -> str:
     # A literal TOML string takes a path as it is; "'" cannot stand in one.
     store = str(folder / "relay.db").replace("'", "")
     return f"""\
@@ -249,13 +261,22 @@ url = 'sqlite:///{store}'
 min_free_bytes = 1048576
 
 {SNIPPET.format(url=url)}
+[web]
+listen = "{web}"
+
 [telemetry]
 log_level = "error"
 """
 
 
-async def _add_users(loaded: Settings, people: Cast) -> str:
-    """Add the two of us, as `relay user add` does; return the rep's relay address."""
+async def _add_users(loaded: Settings, people: Cast) -> tuple[str, dict[str, str]]:
+    """Add the two of us and an administrator, as `relay user add` does.
+
+    Returns:
+        The rep's relay address, and links by which rep and administrator sign in.
+    """
+    from relay.accounts import Accounts  # noqa: PLC0415 - argon2
+
     async with open_store(loaded) as store:
         rep, _ = [
             await store.directory.add_user(
@@ -263,7 +284,15 @@ async def _add_users(loaded: Settings, people: Cast) -> str:
             )
             for row in (people.rep, people.colleague)
         ]
-        return str(relay_address(loaded.smtp.domains, rep))
+        admin = await store.directory.add_user(
+            "Demo Admin", _ADMIN, Role.ADMIN, None, "demo"
+        )
+        accounts = Accounts(store, loaded)
+        links = {
+            user.email: (await accounts.make_link(user, "demo"))[0]
+            for user in (admin, rep)
+        }
+        return str(relay_address(loaded.smtp.domains, rep)), links
 
 
 # ---------------------------------------------------------------- playing
@@ -403,6 +432,7 @@ def _opening(stage: Stage) -> None:
     click.echo(f"Salesforce sandbox  {stage.sandbox.url}")
     click.echo(f"SMTP intake         {host}:{port}")
     click.echo(f"Name server         {stage.dns[0]}:{stage.dns[1]}")
+    click.echo(f"Console             {stage.console}")
     click.echo(f"Relay address       {stage.relay_address}")
     click.echo(clean(f"                    of {rep['Name']} <{rep['Email']}>"))
     click.echo()
@@ -482,6 +512,8 @@ def _addresses(stage: Stage) -> dict[str, Any]:
     return {
         "smtp": f"{host}:{port}",
         "sandbox": stage.sandbox.url,
+        "console": stage.console,
+        "sign_in_links": dict(stage.links),
         "dns": "{}:{}".format(*stage.dns),
         "relay_address": stage.relay_address,
         "sender": stage.people.rep["Email"],
@@ -536,6 +568,9 @@ def _instructions(stage: Stage) -> None:
                 f"  {swaks}",
                 f"  {curl}",
                 f'  python3 -c "{python}"',
+                "",
+                "See everything in a browser; each link signs in once:",
+                *(f"  {link}  ({email})" for email, link in stage.links.items()),
                 "",
                 "Look at what it became:",
                 f"  {program} --config {config} log",

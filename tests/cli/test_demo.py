@@ -7,6 +7,7 @@ import signal
 import smtplib
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,12 @@ def test_it_stays_up_for_mail_of_ones_own(
         for _ in range(7):
             line()
         where = line()
+        # The console is there, for an administrator and for the rep.
+        assert len(where["sign_in_links"]) == 2
+        for link in where["sign_in_links"].values():
+            assert link.startswith(where["console"])
+            with urllib.request.urlopen(link, timeout=20) as answer:
+                assert b"Set your password" in answer.read()
         host, _, port = where["smtp"].rpartition(":")
         with smtplib.SMTP(host, int(port), timeout=10) as client:
             client.sendmail(
