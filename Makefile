@@ -30,6 +30,7 @@ help:
 	@echo 'make example    write config.example.toml from the code'
 	@echo 'make manifest   write the checksums of the files that pages load'
 	@echo 'make messages   bring the translations in relay/locales up to date'
+	@echo 'make screenshots  take the pictures of docs/images (needs chromium)'
 	@echo 'make lock       write requirements/*.txt anew from pyproject.toml'
 	@echo 'make clean      remove everything that make made'
 
@@ -134,6 +135,9 @@ coverage: $(VENV)/.dev $(VENV)/.deps
 example: $(VENV)/.runtime
 	$(BIN)/python -m relay.config > config.example.toml.new
 	mv config.example.toml.new config.example.toml
+
+screenshots: $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/python tests/browser/screenshots.py docs/images
 
 manifest:
 	cd relay/web/assets && sha256sum $$(ls | grep -v MANIFEST) > MANIFEST

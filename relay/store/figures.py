@@ -76,13 +76,8 @@ class Figures(Part):
                     counted[number][state] = counted[number].get(state, 0) + count
 
             if user_id is None:
-                begins = func.substr(m.id, 1, _PREFIX)
                 for state in State:
-                    query = (
-                        select(begins, func.count())
-                        .where(m.state == state.value, m.id >= first_id(since))
-                        .group_by(begins)
-                    )
+                    query = of_state(state, since)
                     for prefix, count in connection.execute(query):
                         add(state.value, prefix, count)
             else:
@@ -144,6 +139,16 @@ class Figures(Part):
                 for row in connection.execute(query)
             ]
         )
+
+
+def of_state(state: State, since: datetime) -> Select[Any]:
+    """Count the messages of a state by the beginning of their ids."""
+    begins = func.substr(m.id, 1, _PREFIX)
+    return (
+        select(begins, func.count())
+        .where(m.state == state.value, m.id >= first_id(since))
+        .group_by(begins)
+    )
 
 
 def _refused(since: datetime, user_id: int | None) -> Select[Any]:
