@@ -30,6 +30,7 @@ from relay.cli.output import (
     table,
     when,
 )
+from relay.cli.people_import import import_users
 from relay.cli.sign_in import link, new_link, sign_out
 from relay.console.people import UserView, add_user, against, relay_row, users
 from relay.console.people import rotate as rotate_address
@@ -457,6 +458,7 @@ def _print_changed(loaded: Settings, one: User, what: str, *, as_json: bool) -> 
 
 user.add_command(app_password)
 user.add_command(activate_user)
+user.add_command(import_users)
 user.add_command(notify)
 user.add_command(link)
 user.add_command(sign_out)
