@@ -13,6 +13,7 @@ from relay import __version__
 from relay.web.api import models
 from relay.web.api.events import events_router
 from relay.web.api.gate import Gate
+from relay.web.api.logging import logging_router
 from relay.web.api.mails import mails_router
 from relay.web.api.people import addresses_router, exclusions_router, users_router
 from relay.web.api.problems import TYPE, Problem, install
@@ -118,6 +119,7 @@ def create_api(
         unmatched_router(context),
         rules_router(context),
         reminders_router(context),
+        logging_router(context),
     ):
         every.include_router(router)
     api.include_router(every)

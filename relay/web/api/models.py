@@ -707,3 +707,118 @@ class ReminderFeed(Shown):
 
     path: str
     url: str | None = Field(description="Null without `web.public_url`.")
+
+
+# ------------------------------------------------------------------ logging
+
+
+class CallEstimate(Shown):
+    """API calls of a day, and how they were reckoned."""
+
+    calls_a_day: int
+    mails_a_day: float
+    calls_a_mail: float
+    measured: bool = Field(
+        description="False: two calls a mail, as if each came alone."
+    )
+    used_24h: int
+    limit_24h: int | None
+    how: str
+
+
+class MissingStep(Shown):
+    """A step that is missing, with the rule that asks for it."""
+
+    rule: str
+    by: Literal["admin", "user"]
+    text: str
+    command: str
+
+
+class LoggingChoice(Shown):
+    """One of the choices for the whole team."""
+
+    word: Literal["each_user", "api_only", "bcc_only"]
+    text: str
+    estimate: CallEstimate
+    missing: list[MissingStep]
+
+
+class LoggedOn(Shown):
+    """On which records a mail is logged."""
+
+    contact: bool
+    lead: bool
+    account: bool
+    opportunities: str
+
+
+class UsersByWay(Shown):
+    """How many active users go which way."""
+
+    api: int
+    bcc: int
+
+
+class TeamLogging(Shown):
+    """Who decides how mail reaches Salesforce."""
+
+    decides: Literal["each_user", "api_only", "bcc_only"]
+    set_by: str | None
+    set_at: str | None = Time
+    choices: list[LoggingChoice]
+    logged_on: LoggedOn
+    kinds: list[str]
+    users: UsersByWay
+
+
+class NewDecision(Sent):
+    """Who shall decide."""
+
+    decides: Literal["each_user", "api_only", "bcc_only"]
+
+
+class WayEstimates(Shown):
+    """What each way costs for a user."""
+
+    api: CallEstimate
+    bcc: CallEstimate
+
+
+class OwnLogging(Shown):
+    """How the mail of a user reaches Salesforce."""
+
+    user: str
+    way: Literal["api", "bcc"]
+    fixed: bool
+    fixed_by: str | None
+    fixed_at: str | None = Time
+    chosen: Literal["api", "bcc"] | None
+    salesforce_address: str | None = Field(
+        description="Null: none, or another's, which a monitor may not know."
+    )
+    has_address: bool
+    estimates: WayEstimates
+    missing: list[MissingStep]
+
+
+class NewChoice(Sent):
+    """What is chosen for a user; both hold as sent."""
+
+    way: Literal["api", "bcc"] | None = None
+    salesforce_address: str | None = Field(default=None, max_length=300)
+
+
+class SubjectTemplate(Sent):
+    """A template of subjects, and a subject to try it on."""
+
+    template: str = Field(max_length=1000)
+    subject: str = Field(default="", max_length=2000)
+
+
+class SubjectPreview(Shown):
+    """What a mail, a reply and a reminder would be called."""
+
+    mail: str
+    reply: str
+    reminder: str
