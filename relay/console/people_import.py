@@ -235,11 +235,16 @@ async def plan_addresses(
 
     directory = settings.directory(await store.directory.load())
     ids = sorted({u.salesforce_id for u in directory.users.values() if u.salesforce_id})
-    found: list[SalesforceUser] = []
-    if ids:
-        async with need_org(settings, clock) as org:
-            found = list((await org.lookup.users(ids)).values())
+    found = await salesforce_users(settings, ids, clock) if ids else []
     return plan_import(directory, await store.directory.addresses(), found)
+
+
+async def salesforce_users(
+    settings: Settings, ids: Sequence[str], clock: Clock | None = None
+) -> list[SalesforceUser]:
+    """Return Users of the org by their ids."""
+    async with need_org(settings, clock) as org:
+        return list((await org.lookup.users(ids)).values())
 
 
 def changing(steps: Sequence[ImportStep]) -> list[tuple[int, str, bool]]:

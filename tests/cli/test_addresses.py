@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from relay.cli import address as module
+from relay.console import people_import
 from relay.core.org import SalesforceUser
 
 SFID = "005000000000001AAA"
@@ -185,10 +186,10 @@ def org(relay: Any, ada: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
     relay("user", "set", "Ada Byron", "--salesforce-id", SFID)
     people: dict[str, Any] = {}
 
-    async def users(_: Any, ids: list[str]) -> list[SalesforceUser]:
+    async def users(_: Any, ids: list[str], __: Any) -> list[SalesforceUser]:
         return [people[one] for one in ids if one in people]
 
-    monkeypatch.setattr(module, "_salesforce_users", users)
+    monkeypatch.setattr(people_import, "salesforce_users", users)
     return people
 
 
