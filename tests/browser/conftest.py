@@ -151,7 +151,7 @@ class Desk:
             page.on("pageerror", lambda error: seen.append(f"script: {error}"))
 
         def asked(request: Any) -> None:
-            if urlsplit(request.url).netloc != f"127.0.0.1:{self.port}":
+            if urlsplit(request.url).netloc != urlsplit(self.url).netloc:
                 seen.append(f"foreign: {request.url[:200]}")
 
         context.on("page", watch)
