@@ -18,6 +18,7 @@ from relay.config.alerts import AlertsSettings
 from relay.config.dns import DNSSettings
 from relay.config.match import MatchSettings
 from relay.config.notices import NoticesSettings
+from relay.config.oidc import OIDCSettings
 from relay.config.reminders import RemindersSettings
 from relay.config.salesforce import SalesforceSettings
 from relay.config.sender import SenderSettings
@@ -323,6 +324,7 @@ class Settings(BaseSettings):
     automatic: AutomaticSettings = Field(default_factory=AutomaticSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     web: WebSettings = Field(default_factory=WebSettings)
+    oidc: OIDCSettings = Field(default_factory=OIDCSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     user: UserSettings = Field(default_factory=UserSettings)
     notices: NoticesSettings = Field(default_factory=NoticesSettings)

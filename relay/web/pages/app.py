@@ -56,7 +56,7 @@ def create_pages(context: Context, guard: Guard | None = None) -> list[Route]:
     guard = guard or Guard(Accounts(context.store, context.settings), context.settings)
     routes = [route for thing in THINGS for route in thing.routes(context)]
     factors = Factors(guard.accounts, context.store)
-    routes += sign_in.routes(guard.accounts, factors, context.settings)
+    routes += sign_in.routes(context, guard.accounts, factors)
     routes += account.routes(context, guard.accounts, factors)
     return [*assets.routes(), *guard.protect(routes)]
 

@@ -7,12 +7,14 @@ sign-in always begins a new session with a new cookie, whatever cookie came with
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from relay.accounts import LinkEnded, TooManyTries, WrongPassword
 from relay.accounts.factors import site_of
+from relay.accounts.oidc import BACK_PATH, LIFE, OIDC, ProviderUnavailable
 from relay.accounts.passwords import SHORTEST, WeakPassword
 from relay.core.accounts import Level
 from relay.core.errors import NotFound
@@ -21,6 +23,7 @@ from relay.web.pages.guard import (
     give_cookie,
     go,
     local_path,
+    refusal,
     secret_of,
     take_cookie,
 )
@@ -33,11 +36,18 @@ if TYPE_CHECKING:
     from relay.accounts import Accounts, SignedIn
     from relay.accounts.factors import Factors, Site
     from relay.config import Settings
+    from relay.web.pages.context import Context
 
 
-def routes(accounts: Accounts, factors: Factors, settings: Settings) -> list[Route]:
+_STATE_COOKIE: Final = "relay_oidc"
+"""What has to come back from the provider; no session."""
+
+
+def routes(context: Context, accounts: Accounts, factors: Factors) -> list[Route]:
     """Return the routes of the sign-in."""
-    pages = SignInPages(accounts, factors, settings)
+    settings = context.settings
+    oidc = OIDC(settings, context.store) if settings.oidc.issuer else None
+    pages = SignInPages(settings, accounts, factors, oidc)
     link, second = f"{SIGN_IN}/link/{{token}}", f"{SIGN_IN}/second"
     return [
         Route(SIGN_IN, pages.show, name="sign_in"),
@@ -48,6 +58,8 @@ def routes(accounts: Accounts, factors: Factors, settings: Settings) -> list[Rou
             methods=["POST"],
             name="sign_in_passkey",
         ),
+        Route(f"{SIGN_IN}/oidc", pages.to_provider, name="sign_in_oidc"),
+        Route(BACK_PATH, pages.from_provider, name="sign_in_oidc_back"),
         Route(second, pages.show_second, name="sign_in_second"),
         Route(second, pages.second, methods=["POST"], name="sign_in_second_post"),
         Route(link, pages.show_link, name="sign_in_link"),
@@ -60,9 +72,14 @@ class SignInPages:
     """The pages of the sign-in."""
 
     def __init__(
-        self, accounts: Accounts, factors: Factors, settings: Settings
+        self,
+        settings: Settings,
+        accounts: Accounts,
+        factors: Factors,
+        oidc: OIDC | None,
     ) -> None:
-        """Take what signs people in, and the settings."""
+        """Take the settings, and what signs people in."""
+        self._oidc = oidc
         self._accounts = accounts
         self._factors = factors
         self._settings = settings
@@ -98,6 +115,7 @@ class SignInPages:
             next=wanted,
             address=address[:320],
             options=options,
+            provider=self._oidc.name if self._oidc else "",
             problem="wait" if error else problem,
             wait_s=error.wait_s if error else 0,
         )
@@ -135,6 +153,47 @@ class SignInPages:
         except TooManyTries as error:
             return await self._form(request, wanted, 429, error=error)
         return await self._go_on(request, signed_in, wanted)
+
+    # ------------------------------------------------------------ another site
+
+    async def to_provider(self, request: Request) -> Response:
+        """Send the browser to the provider, with a cookie that it brings back."""
+        wanted = local_path(request.query_params.get("next"))
+        if self._oidc is None:
+            return refusal(request, 404, "not_found")
+        try:
+            begun = await self._oidc.begin(wanted)
+        except ProviderUnavailable:
+            return await self._form(request, wanted, 502, problem="oidc_down")
+        answer = RedirectResponse(begun.url, 303)
+        answer.set_cookie(
+            _STATE_COOKIE,
+            begun.cookie,
+            max_age=int(LIFE.total_seconds()),
+            path=request.scope.get("root_path", "") + BACK_PATH,
+            httponly=True,
+            samesite="lax",
+            secure=request.url.scheme == "https",
+        )
+        return answer
+
+    async def from_provider(self, request: Request) -> Response:
+        """Sign in whom the provider names."""
+        if self._oidc is None:
+            return refusal(request, 404, "not_found")
+        cookie, peer = request.cookies.get(_STATE_COOKIE, ""), request.state.peer
+        try:
+            user, wanted = await self._oidc.end(cookie, dict(request.query_params))
+            signed_in = await self._accounts.begin(user, "oidc", peer, strong=True)
+        except WrongPassword:
+            return await self._form(request, "/", 403, problem="oidc")
+        except ProviderUnavailable:
+            return await self._form(request, "/", 502, problem="oidc_down")
+        answer = await self._go_on(request, signed_in, local_path(wanted))
+        answer.delete_cookie(
+            _STATE_COOKIE, path=request.scope.get("root_path", "") + BACK_PATH
+        )
+        return answer
 
     # ------------------------------------------------------------ the second factor
 
