@@ -31,6 +31,7 @@ from relay.core.reminders import (
     today,
     zone,
 )
+from relay.salesforce.errors import rule_of_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from relay.core.access import Caller
     from relay.core.directory import User
     from relay.core.reminders import Reminder, ReminderChange, Source
+    from relay.core.syncing import KeptClash
     from relay.store import Store
 
 DAYS_SHOWN: Final = 2
@@ -517,6 +519,108 @@ async def undo(desk: Desk, ident: str, version: int | None = None) -> Reminder:
     desk.need(Scope.REMINDERS_WRITE)
     found = await get(desk, ident, removed=True)
     return await desk.store.reminders.undo(found.id, version, desk.by)
+
+
+# ------------------------------------------------------------------ its Task
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOf:
+    """The Task that a reminder is kept in step with, and what failed last.
+
+    Attributes:
+        task_id: Its Salesforce id; None: it is not there yet, or no more.
+        state: How far making it is, or *gone*.
+        code: Salesforce's code of the last failure; empty: none.
+        error: What Salesforce said.
+        meaning: What that means.
+        remedy: What helps.
+        failing_since: Since when it fails.
+        next_at: When it is tried next by itself; None: not.
+        clashes: Values that both sides had changed, the latest first.
+    """
+
+    task_id: str | None
+    state: str
+    code: str
+    error: str
+    meaning: str
+    remedy: str
+    failing_since: datetime | None
+    next_at: datetime | None
+    clashes: tuple[KeptClash, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the stable names."""
+        failure = {
+            "code": self.code,
+            "message": self.error,
+            "meaning": self.meaning,
+            "remedy": self.remedy,
+            "since": self.failing_since,
+            "next_at": self.next_at,
+        }
+        return {
+            "task": self.task_id,
+            "state": self.state,
+            "failure": failure if self.code else None,
+            "conflicts": [
+                {
+                    "id": one.id,
+                    "at": one.at,
+                    "field": one.field,
+                    "here": one.here,
+                    "salesforce": one.there,
+                    "kept": one.kept.value,
+                    "undone_at": one.undone_at,
+                    "undone_by": one.undone_by or None,
+                }
+                for one in self.clashes
+            ],
+        }
+
+
+async def task_of(desk: Desk, ident: str) -> TaskOf | None:
+    """Return the Task of a reminder; None: it was never kept in step with one."""
+    found = await get(desk, ident, removed=True)
+    twin = await desk.store.reminder_sync.twin(found.id)
+    if twin is None:
+        return None
+    rule = rule_of_reason(twin.code, twin.error) if twin.code else None
+    clashes = await desk.store.reminder_sync.clashes(reminder_id=found.id)
+    return TaskOf(
+        twin.task_id,
+        twin.state.value,
+        twin.code,
+        twin.error,
+        rule.meaning if rule else "",
+        rule.remedy if rule else "",
+        twin.failing_since,
+        twin.due_at if twin.code else None,
+        tuple(clashes),
+    )
+
+
+async def retry(desk: Desk, ident: str) -> bool:
+    """Try at once again what failed of a reminder; False: nothing did."""
+    desk.need(Scope.REMINDERS_WRITE)
+    found = await get(desk, ident, removed=True)
+    return bool(await desk.store.reminder_sync.retry(reminder_id=found.id))
+
+
+async def undo_clash(desk: Desk, ident: str, number: int) -> Reminder:
+    """Give the value that lost back to a reminder.
+
+    Raises:
+        NotFound: The reminder has no such conflict.
+        Conflict: It was undone before.
+    """
+    desk.need(Scope.REMINDERS_WRITE)
+    found = await get(desk, ident, removed=True)
+    clashes = await desk.store.reminder_sync.clashes(reminder_id=found.id)
+    if number not in {one.id for one in clashes}:
+        raise NotFound(f"reminder {found.id} has no conflict {number}")
+    return await desk.store.reminder_sync.undo_clash(number, desk.by)
 
 
 # ------------------------------------------------------------------ the calendar

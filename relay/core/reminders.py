@@ -201,6 +201,7 @@ class ReminderFilter:
         record: About this Salesforce id.
         message_id: Made from this message.
         text: With this text in name or details, whatever its case.
+        changed_from: Changed then, or later.
         removed: Also tombstones.
         by_due: By day, those without one last; False: the latest made first.
         before_id: Made before this one; without `by_due` alone.
@@ -218,6 +219,7 @@ class ReminderFilter:
     record: str = ""
     message_id: str = ""
     text: str = ""
+    changed_from: datetime | None = None
     removed: bool = False
     by_due: bool = False
     before_id: str = ""

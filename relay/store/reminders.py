@@ -429,6 +429,8 @@ def _fitting(wanted: ReminderFilter) -> Select[Any]:
         query = query.where(r.due >= wanted.due_from.isoformat())
     if wanted.due_until is not None:
         query = query.where(r.due < wanted.due_until.isoformat())
+    if wanted.changed_from is not None:
+        query = query.where(r.changed_at >= stamp(wanted.changed_from))
     if wanted.before_id:
         query = query.where(r.id < text(wanted.before_id))
     if wanted.text:

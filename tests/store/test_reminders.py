@@ -222,12 +222,17 @@ async def test_filters(store, new, user, bob):
     assert await ids(due_until=DAY) == [three.id]
     assert await ids(undated=True) == [two.id]
     assert await ids(undated=False) == [three.id, one.id]
+    assert await ids(changed_from=three.created_at) == [three.id]
     assert await ids(person=CONTACT) == [one.id]
     assert await ids(record=DEAL) == [two.id]
     assert await ids(message_id="1" * 26) == [three.id]
     assert await ids(text="call") == [one.id]
     assert await ids(text="0% Ä") == [two.id]
     assert await ids(text="_") == []
+    assert await store.reminders.ids(one.id[:26], None, 2) == [one.id]
+    assert len(await store.reminders.ids("", user.id, 2)) == 2
+    assert await store.reminders.ids("", bob.id, 9) == [two.id]
+    assert await store.reminders.ids("%", None, 9) == []
 
 
 async def test_feeds_have_one_secret_that_can_be_changed(store, user, clock):

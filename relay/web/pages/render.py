@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from babel.dates import (
+    format_date,
     format_datetime,
     format_skeleton,
     format_time,
@@ -36,6 +37,7 @@ from relay.web.pages.navigation import menu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import date
 
     from starlette.requests import Request
 
@@ -108,6 +110,10 @@ class Reader:
             date = format_skeleton(day, local, locale=self.language)
             return f"{date}, {format_time(local, 'short', locale=self.language)}"
         return format_datetime(moment, form, tzinfo=self.zone, locale=self.language)
+
+    def day(self, on: date | None, form: str = "medium") -> str:
+        """Return a day as the reader's language writes it; empty for none."""
+        return "" if on is None else format_date(on, form, locale=self.language)
 
     def ago(self, at: datetime | str | None, now: datetime) -> str:
         """Return how long ago a time is, or how far ahead."""
@@ -201,6 +207,7 @@ def environment() -> Environment:
         "number": lambda value: _reader.get().number(value),
         "time": _time,
         "iso": _iso,
+        "day": _day,
     }
     return made
 
@@ -215,6 +222,10 @@ def _ngettext(one: str, many: str, number: int, **values: Any) -> str:
 
 def _time(at: datetime | str | None, form: str = "medium") -> str:
     return _reader.get().time(at, form)
+
+
+def _day(on: date | None, form: str = "medium") -> str:
+    return _reader.get().day(on, form)
 
 
 def state_name(state: str) -> str:
