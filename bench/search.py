@@ -278,6 +278,7 @@ async def fill_postgres(url: str, count: int, first_user: int) -> None:
 
 async def people(settings: StoreSettings, token_digest: str) -> int:
     """Make users and a token; return the number of the first user."""
+    await Store.upgrade(settings)
     store = await Store.open(settings, SystemClock())
     known = await store.directory.users()
     if not known:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.admin.inputs import new_api_token, new_app_password, person_name, until
+from relay.admin.inputs import new_app_password, person_name, until
 from relay.cli.entry import (
-    Failure,
     RelayGroup,
     actor,
     checked,
@@ -23,12 +22,13 @@ from relay.cli.entry import (
     settings,
 )
 from relay.cli.output import json_option, print_json, table, when
-from relay.core.access import OF_ROLE, Scope
+from relay.console import tokens
+from relay.core.access import Scope
 from relay.core.errors import NotFound
 
 if TYPE_CHECKING:
     from relay.config import Settings
-    from relay.core.directory import APIToken, AppPassword, User
+    from relay.core.directory import AppPassword, User
 
 _DEFAULT_NAME = "mail program"
 who = click.argument("who", metavar="USER")
@@ -205,46 +205,20 @@ def add_token(
 ) -> None:
     """Make a token and print it; it is not shown again."""
     scopes = tuple(dict.fromkeys(scopes)) or (Scope.MAIL_SUBMIT.value,)
-    secret = new_api_token()
     loaded = settings()
 
-    async def job() -> str | None:
+    async def job() -> tuple[str, str | None]:
         async with open_store(loaded) as store:
             user = None if who is None else await store.directory.find_user(who)
-            if user is not None:
-                _within_role(user, scopes)
-            await store.credentials.add_api_token(
-                name,
-                secret.digest,
-                None if user is None else user.id,
-                actor(),
-                scopes=scopes,
-                expires_at=expires_at,
-            )
-            return None if user is None else user.email
+            secret = await tokens.make(store, name, user, scopes, expires_at, actor())
+            return secret, None if user is None else user.email
 
-    email = run(job())
+    secret, email = run(job())
     if as_json:
-        made = {"name": name, "user": email, "token": secret.text}
+        made = {"name": name, "user": email, "token": secret}
         print_json([made | {"scopes": list(scopes), "expires_at": expires_at}])
         return
-    click.echo(secret.text)
-
-
-def _within_role(user: User, scopes: tuple[str, ...]) -> None:
-    """Refuse rights that the user's role does not have: they would never hold.
-
-    Raises:
-        Failure: Names them, and what the role may have.
-    """
-    allowed = OF_ROLE[user.role]
-    beyond = [scope for scope in scopes if scope not in allowed]
-    if beyond:
-        text = (
-            f"{user.email} is a {user.role}, whose token may not have "
-            f"{', '.join(beyond)}; it may have: {', '.join(sorted(allowed))}"
-        )
-        raise Failure(text)
+    click.echo(secret)
 
 
 @token.command("list")
@@ -255,10 +229,7 @@ def list_tokens(*, as_json: bool) -> None:
 
     async def job() -> list[dict[str, Any]]:
         async with open_store(loaded) as store:
-            emails = {user.id: user.email for user in await store.directory.users()}
-            return [
-                _token_row(one, emails) for one in await store.credentials.api_tokens()
-            ]
+            return await tokens.tokens(store)
 
     rows = run(job())
     if as_json:
@@ -303,15 +274,3 @@ def _expiry(at: datetime | None) -> str:
     if at is None:
         return "never"
     return f"{when(at)}{' (over)' if at <= datetime.now(UTC) else ''}"
-
-
-def _token_row(one: APIToken, emails: dict[int, str]) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "user": None if one.user_id is None else emails[one.user_id],
-        "added_at": one.added_at,
-        "added_by": one.added_by,
-        "used_at": one.used_at,
-        "scopes": list(one.scopes),
-        "expires_at": one.expires_at,
-    }

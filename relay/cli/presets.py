@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.admin.presets import PRESETS, change_of, compare, preset_of, tried
 from relay.admin.settings import asks_org
 from relay.cli import entry
 from relay.cli.entry import Failure, RelayGroup, actor, open_store, run
 from relay.cli.org_check import check_in_salesforce
 from relay.cli.output import json_option, print_json, table
 from relay.cli.replay import past_options, show
+from relay.console import presets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.admin.presets import Preset, PresetRow
     from relay.config import Settings
+    from relay.console.presets import PresetView
     from relay.core.model import Json
 
 
@@ -32,15 +35,12 @@ def preset() -> None:
 def list_(*, as_json: bool) -> None:
     """List the presets, and how many rules each would change."""
     loaded = entry.settings()
-    kept = _kept(loaded)
-    rows = [
-        {
-            "name": one.name,
-            "help": one.help,
-            "differs": sum(row.differs for row in compare(one, loaded, kept)),
-        }
-        for one in PRESETS.values()
-    ]
+
+    async def job() -> list[PresetView]:
+        async with open_store(loaded) as store:
+            return await presets.presets(store, loaded)
+
+    rows = [view.as_json(whole=False) for view in run(job())]
     if as_json:
         print_json(rows)
         return
@@ -58,13 +58,12 @@ def list_(*, as_json: bool) -> None:
 def show_(name: str, *, as_json: bool) -> None:
     """Show the rules of a preset beside those that hold now."""
     loaded = entry.settings()
-    chosen = preset_of(name)
-    rows = compare(chosen, loaded, _kept(loaded))
+    view = _view(loaded, name)
     if as_json:
-        print_json(row.as_json() for row in rows)
+        print_json(row.as_json() for row in view.rows)
         return
-    _table(rows)
-    _say_limits(chosen)
+    _table(view.rows)
+    _say_limits(view.preset)
 
 
 @preset.command()
@@ -98,8 +97,8 @@ def apply(
     relay explain --rules does, and saves nothing.
     """
     loaded = entry.settings()
-    chosen = preset_of(name)
-    rows = [row for row in compare(chosen, loaded, _kept(loaded)) if row.differs]
+    view = _view(loaded, name)
+    rows = view.changed
     if not (as_json or rows):
         click.echo(f"The rules are those of {name} already.")
         return
@@ -107,18 +106,17 @@ def apply(
         if not as_json:
             _table(rows)
             click.echo()
-        show(loaded, tried(rows), dry=dry, as_json=as_json, **past)
+        show(loaded, view.change, dry=dry, as_json=as_json, **past)
         return
     if dry or any(value is not None for value in past.values()):
         raise click.UsageError("--since, --until, --limit and --dry go with --preview")
     if not as_json:
         _table(rows)
-        _say_limits(chosen)
-    for row in rows:
-        if not unchecked and asks_org(row.key, row.then):
-            run(check_in_salesforce(loaded, row.key, row.then))
+        _say_limits(view.preset)
+    if not unchecked:
+        run(_check(loaded, view))
     _confirm(name, len(rows), yes=yes)
-    number = _save(loaded, name, rows)
+    number = _save(loaded, view)
     if as_json:
         print_json(row.as_json() for row in rows)
         return
@@ -143,23 +141,26 @@ def _confirm(name: str, count: int, *, yes: bool) -> None:
     raise Failure(problem)
 
 
-def _save(loaded: Settings, name: str, rows: list[PresetRow]) -> int | None:
+async def _check(loaded: Settings, view: PresetView) -> None:
+    for row in view.changed:
+        if asks_org(row.key, row.then):
+            await check_in_salesforce(loaded, row.key, row.then)
+
+
+def _save(loaded: Settings, view: PresetView) -> int | None:
     """Save the rules that differ as one change; return its number in the history."""
 
     async def job() -> int | None:
         async with open_store(loaded) as store:
-            values = change_of(rows).settings
-            await store.directory.set_settings(values, f"preset {name}", actor())
-            latest = await store.history.find(limit=1)
-            return int(latest[0]["id"]) if latest else None
+            return await presets.take(store, view, actor())
 
     return run(job())
 
 
-def _kept(loaded: Settings) -> dict[str, Json]:
-    async def job() -> dict[str, Json]:
+def _view(loaded: Settings, name: str) -> PresetView:
+    async def job() -> PresetView:
         async with open_store(loaded) as store:
-            return dict(await store.directory.settings())
+            return await presets.preset(store, loaded, name)
 
     return run(job())
 
@@ -169,7 +170,7 @@ def _say_limits(chosen: Preset) -> None:
         click.echo(f"Other than there: {text}.")
 
 
-def _table(rows: list[PresetRow]) -> None:
+def _table(rows: Sequence[PresetRow]) -> None:
     table(
         ["key", "now", "then", "because"],
         (

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from relay.admin.claims import claim, verify
-from relay.core.errors import Conflict
+from relay.core.directory import Role
+from relay.core.errors import Conflict, NotAllowed
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from relay.admin.claims import ClaimCode, SendCode
     from relay.config import Settings
+    from relay.core.access import Caller
     from relay.core.directory import User
     from relay.store import Store
 
@@ -39,6 +41,30 @@ def code_sender(settings: Settings, store: Store) -> SendCode | None:
     return send
 
 
+def own(who: Caller, user: User) -> None:
+    """Refuse who claims for somebody else, unless an admin does.
+
+    Raises:
+        NotAllowed: They are neither.
+    """
+    if who.user is None or who.user.role is Role.ADMIN or who.user.id == user.id:
+        return
+    hint = "each user claims their own addresses, an admin anybody's"
+    raise NotAllowed("this is another user's", hint, word="not_yours")
+
+
+async def pending(store: Store, user: User) -> list[dict[str, Any]]:
+    """Return the claims of a user that can still be proven; never their codes."""
+    return [
+        {
+            "address": one.address,
+            "expires_at": one.expires_at,
+            "tries_left": one.attempts_left,
+        }
+        for one in await store.claims.open(user.id)
+    ]
+
+
 async def begin(
     settings: Settings, store: Store, user: User, key: str, *, now: datetime, actor: str
 ) -> datetime:
@@ -50,7 +76,7 @@ async def begin(
     """
     send = code_sender(settings, store)
     if send is None:
-        raise Conflict(NO_MAIL)
+        raise Conflict(NO_MAIL, "set notices.smarthost")
     return await claim(store, user, key, send, now=now, actor=actor)
 
 

@@ -35,6 +35,9 @@ class Scope(StrEnum):
     STATUS_READ = "status:read"
     REMINDERS_READ = "reminders:read"
     REMINDERS_WRITE = "reminders:write"
+    TOKENS_READ = "tokens:read"
+    TOKENS_WRITE = "tokens:write"
+    ADDRESSES_CLAIM = "addresses:claim"
 
 
 MEANING: Final[Mapping[Scope, str]] = {
@@ -51,6 +54,9 @@ MEANING: Final[Mapping[Scope, str]] = {
     Scope.STATUS_READ: "see how much waits, and for what",
     Scope.REMINDERS_READ: "see reminders",
     Scope.REMINDERS_WRITE: "make, change and remove reminders",
+    Scope.TOKENS_READ: "see the tokens that there are",
+    Scope.TOKENS_WRITE: "make and remove tokens",
+    Scope.ADDRESSES_CLAIM: "claim addresses of one's own, and prove them",
 }
 
 OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {
@@ -64,6 +70,7 @@ OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {
             Scope.SETTINGS_READ,
             Scope.AUDIT_READ,
             Scope.STATUS_READ,
+            Scope.ADDRESSES_CLAIM,
         }
     ),
     Role.REP: frozenset(
@@ -76,6 +83,7 @@ OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {
             Scope.AUDIT_READ,
             Scope.REMINDERS_READ,
             Scope.REMINDERS_WRITE,
+            Scope.ADDRESSES_CLAIM,
         }
     ),
 }

@@ -15,7 +15,7 @@ from relay.core.errors import NotFound, OrgPaused, TransientError
 from relay.match.candidates import rank
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from relay.core.model import Person
     from relay.core.unmatched import (
@@ -119,6 +119,19 @@ class Candidates:
                 found |= await self._search(left[at : at + _TOGETHER])
             except (TransientError, OrgPaused):
                 break
+        return tuple(_entry(one, found) for one in messages)
+
+    async def listed(self, ids: Collection[str]) -> tuple[Entry, ...]:
+        """Return those of these messages that are unmatched, the newest first.
+
+        With candidates that are known already; Salesforce is not asked.
+
+        Raises:
+            StoreUnavailable: Nothing could be read.
+        """
+        messages = await self._store.unmatched.get(ids)
+        people = list({p.key: p for one in messages for p in one.people}.values())
+        found = await self._known(people)
         return tuple(_entry(one, found) for one in messages)
 
     async def entry(self, message_id: str) -> Entry:

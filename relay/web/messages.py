@@ -92,6 +92,7 @@ def create_app(
     """
     # Here, since a process that takes no HTTP needs none of it.
     from relay.console.feed import Feed  # noqa: PLC0415
+    from relay.console.replays import Replays  # noqa: PLC0415
     from relay.web.api.app import APIRoute, create_api  # noqa: PLC0415
     from relay.web.api.wire import Context  # noqa: PLC0415
     from relay.web.pages.app import create_pages, page_paths  # noqa: PLC0415
@@ -99,7 +100,8 @@ def create_app(
 
     door = MailDoor(settings.smtp, store, intake, clock)
     feed = Feed(store)
-    api = create_api(Context(store, settings, clock, feed), door.submit)
+    replays = Replays(replaying, clock) if replaying is not None else None
+    api = create_api(Context(store, settings, clock, feed, replays), door.submit)
     console = create_pages(PageContext(store, settings, clock, feed, replaying))
     app = Starlette(
         routes=[
@@ -112,6 +114,7 @@ def create_app(
     )
     app.state.page_paths = page_paths(console)
     app.state.feed = feed
+    app.state.replays = replays
     return app
 
 

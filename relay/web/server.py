@@ -74,4 +74,6 @@ class WebServer:
     async def stop(self) -> None:
         """End live views, let other requests finish, then close; idempotent."""
         self.app.state.feed.close()
+        if self.app.state.replays is not None:
+            await self.app.state.replays.close()
         await self._server.stop()

@@ -19,7 +19,9 @@ import pytest
 
 from relay.app import App
 from relay.config import load
+from relay.core.access import Scope
 from relay.core.clock import SystemClock
+from relay.store.schema import metadata
 from relay.web.api.app import APIRoute
 from relay.web.api.gate import HEADERS
 from tests.cli.conftest import CONFIG, Relay
@@ -204,9 +206,12 @@ def path(*parts):
     return "/api/v1/" + "/".join(quote(str(part), safe="") for part in parts)
 
 
-def make_served(folder):
+def make_served(folder, url=None):
+    """Return a relay to be served, over SQLite, or over the store that is named."""
     relay = Served(folder)
     text = CONFIG.format(folder=folder)
+    if url is not None:
+        text = text.replace(f"sqlite:///{folder}/relay.db", url)
     relay.config.write_text(f'{text}\n[web]\nlisten = "127.0.0.1:0"\n', "utf-8")
     return relay
 
@@ -220,18 +225,33 @@ def with_people(relay):
     return relay
 
 
-@pytest.fixture
-def served(tmp_path):
-    """A relay of its own with Ada, Bob and Mona, served."""
-    relay = with_people(make_served(tmp_path))
+@pytest.fixture(scope="session")
+def reused(postgres):
+    """Return (URL, name) of a database that tests empty behind them."""
+    return postgres.create("served"), "served"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def served(request, tmp_path):
+    """A relay of its own with Ada, Bob and Mona, served, on either database."""
+    url = None
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgres")
+        url, name = request.getfixturevalue("reused")
+    relay = with_people(make_served(tmp_path, url))
     yield relay
     relay.stop()
+    if url is not None:
+        server.sql(emptied(), name)
 
 
-EVERY = (
-    "mail:submit log:read raw:read queue:write users:read users:write settings:read "
-    "settings:write audit:read audit:write status:read reminders:read reminders:write"
-).split()
+def emptied():
+    """Return the statements that empty every table, and count anew from 1."""
+    names = ", ".join(t.name for t in metadata.sorted_tables if t.name != "meta")
+    return f"TRUNCATE {names} RESTART IDENTITY; UPDATE meta SET revision = 0"
+
+
+EVERY = [scope.value for scope in Scope]
 
 
 @pytest.fixture

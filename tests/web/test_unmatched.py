@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.cli.test_unmatched import MARA, SALESFORCE, end
@@ -89,3 +91,73 @@ def test_without_an_org_it_is_told(tmp_path):
         assert (answer.status, answer.json["error"]) == (409, "no_salesforce")
     finally:
         relay.stop()
+
+
+def test_many_are_decided_at_once(relay):
+    """Counted, then decided with the count; a remembered address can be forgotten."""
+    admin = relay.token("admin", *EVERY)
+    ident = end(relay, MARA)
+    assert relay.call("GET", path("unmatched", "count"), admin).json == {"count": 1}
+    none = relay.call("GET", path("unmatched", "count"), admin, user="Bob")
+    assert none.json == {"count": 0}
+    shown = relay.call("GET", path("unmatched", ident), admin).json
+    where = path("unmatched", "actions")
+    body = {"action": "resolve", "filter": "", "expected": 2, "records": ["x"]}
+    late = relay.call("POST", where, admin, body)
+    assert (late.status, late.json["error"], late.json["count"]) == (
+        *(409, "count_changed"),
+        1,
+    )
+    nothing = relay.call("POST", where, admin, body | {"expected": 1, "records": []})
+    assert nothing.status == 422
+    body |= {"expected": 1, "records": [shown["best"]["id"]], "remember": True}
+    done = relay.call("POST", where, admin, body)
+    assert done.status == 200
+    assert done.json["ids"] == [ident]
+    address = shown["people"][0]["address"]
+    (row,) = relay.call("GET", path("remembered-addresses"), admin).json["items"]
+    assert (row["address"], row["id"]) == (address, shown["best"]["id"])
+    one = path("remembered-addresses", address)
+    found = relay.call("GET", one, admin)
+    assert found.json == row
+    assert relay.call("DELETE", one, admin | found.etag).status == 204
+    assert relay.call("GET", one, admin).status == 404
+
+
+def test_many_are_left_out_at_once(relay):
+    """For the rep whose they are; nobody decides about another's."""
+    ident = end(relay, MARA)
+    bob = relay.token("bob", "log:read", "queue:write", user="bob@corp.example")
+    ada = relay.token("ada", "log:read", "queue:write", user="ada@corp.example")
+    where = path("unmatched", "actions")
+    body = {"action": "ignore", "filter": "", "expected": 1}
+    assert relay.call("POST", where, bob, body).status == 409
+    done = relay.call("POST", where, ada, body)
+    assert done.json["ids"] == [ident]
+    assert done.json["patterns"] == ["lindqvist@acme.example"]
+
+
+def test_a_replay_runs_in_the_background(relay):
+    """Started, followed, its differences paged, and forgotten."""
+    admin = relay.token("admin", *EVERY)
+    end(relay, MARA)
+    where = path("replays")
+    body = {"settings": {"match.several": "all"}, "since": "30d"}
+    started = relay.call("POST", where, admin, body)
+    assert started.status == 202
+    place = started.headers["Location"]
+    deadline = time.monotonic() + 60
+    while (job := relay.call("GET", place, admin).json)["progress"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (job["progress"], job["problem"]) == ("done", "")
+    assert (
+        job["summary"]["looked_at"] + job["summary"]["gone"] == job["summary"]["mails"]
+    )
+    assert job["change"]["settings"] == {"match.several": "all"}
+    rows = relay.call("GET", f"{place}/differences", admin).json
+    assert (len(rows["items"]), rows["next"]) == (job["summary"]["differ"], None)
+    (listed,) = relay.call("GET", where, admin).json["items"]
+    assert listed == job
+    assert relay.call("DELETE", place, admin).status == 204
+    assert relay.call("GET", place, admin).status == 404

@@ -11,6 +11,12 @@ from starlette.routing import BaseRoute, Match
 
 from relay import __version__
 from relay.web.api import models
+from relay.web.api.claims import claims_router
+from relay.web.api.diagnostics import (
+    diagnostics_router,
+    presets_router,
+    replays_router,
+)
 from relay.web.api.events import events_router
 from relay.web.api.gate import Gate
 from relay.web.api.logging import logging_router
@@ -19,7 +25,8 @@ from relay.web.api.people import addresses_router, exclusions_router, users_rout
 from relay.web.api.problems import TYPE, Problem, install
 from relay.web.api.reminders import reminders_router
 from relay.web.api.rules import rules_router
-from relay.web.api.unmatched import unmatched_router
+from relay.web.api.tokens import tokens_router
+from relay.web.api.unmatched import remembered_router, unmatched_router
 from relay.web.api.wire import Context
 
 if TYPE_CHECKING:
@@ -117,6 +124,12 @@ def create_api(
         mails_router(context, submit),
         events_router(context),
         unmatched_router(context),
+        remembered_router(context),
+        claims_router(context),
+        tokens_router(context),
+        diagnostics_router(context),
+        presets_router(context),
+        replays_router(context),
         rules_router(context),
         reminders_router(context),
         logging_router(context),

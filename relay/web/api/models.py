@@ -6,7 +6,7 @@ have no other name: a slip of the pen is told, and not passed over.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -822,3 +822,317 @@ class SubjectPreview(Shown):
     mail: str
     reply: str
     reminder: str
+
+
+# ------------------------------------------------------------------ many unmatched
+
+
+class ManyUnmatched(Sent):
+    """What is to be decided for all unmatched messages that a filter fits."""
+
+    action: Literal["resolve", "ignore"]
+    filter: str = Field(max_length=2000, description="Empty: all that are unmatched.")
+    expected: int = Field(
+        ge=0, description="How many they are, as …/unmatched/count says."
+    )
+    records: list[str] = Field(
+        default_factory=list, max_length=20, description="To resolve: on which records."
+    )
+    address: str | None = Field(default=None, max_length=300)
+    remember: bool = False
+    whole_domain: bool = Field(default=False, description="To ignore: whole domains.")
+    everybody: bool = False
+    confirm: bool = False
+
+
+class UnmatchedCount(Shown):
+    """How many unmatched messages a filter fits."""
+
+    count: int
+
+
+class DecidedMany(Shown):
+    """Messages that are decided anew, and what was said of them."""
+
+    ids: list[str]
+    records: list[ChosenRecord]
+    patterns: list[str]
+
+
+class RememberedAddress(Shown):
+    """An address that belongs to a record because somebody said so."""
+
+    address: str
+    object: str
+    id: str
+    name: str
+    added_at: str = Time
+    added_by: str
+
+
+class RememberedAddresses(Shown):
+    """A page of them."""
+
+    items: list[RememberedAddress]
+    next: str | None
+
+
+# ------------------------------------------------------------------ claims, import
+
+
+class AddressClaim(Shown):
+    """An address that a user says is theirs, until a mailed code proves it."""
+
+    address: str
+    expires_at: str = Time
+    tries_left: int
+
+
+class AddressClaims(Shown):
+    """The claims of a user that can still be proven."""
+
+    items: list[AddressClaim]
+
+
+class NewClaim(Sent):
+    """An address to be proven."""
+
+    address: str = Field(max_length=300)
+
+
+class ClaimProof(Sent):
+    """The code that was mailed."""
+
+    code: str = Field(max_length=40)
+
+
+class ImportStep(Shown):
+    """What changes so that a user has the e-mail of their Salesforce user."""
+
+    user: str
+    address: str
+    change: Literal["add", "remove", "skip"]
+    reason: str
+
+
+class ImportPlan(Shown):
+    """All that would change; `count` without what is skipped."""
+
+    items: list[ImportStep]
+    count: int
+
+
+class CarryOut(Sent):
+    """The plan as it was shown."""
+
+    expected: int = Field(ge=0, description="The `count` of the plan.")
+
+
+class CarriedOut(Shown):
+    """How many addresses were changed."""
+
+    changed: int
+
+
+# ------------------------------------------------------------------ tokens
+
+
+class Token(Shown):
+    """An API token; never its secret."""
+
+    name: str
+    user: str | None
+    added_at: str = Time
+    added_by: str
+    used_at: str | None = Time
+    scopes: list[str]
+    expires_at: str | None = Time
+
+
+class Tokens(Shown):
+    """A page of tokens, by name."""
+
+    items: list[Token]
+    next: str | None
+
+
+class NewToken(Sent):
+    """A token to be made."""
+
+    name: str = Field(max_length=200)
+    scopes: list[Annotated[Scope, Field(strict=False)]] = Field(
+        default=[Scope.MAIL_SUBMIT], min_length=1, max_length=20
+    )
+    user: str | None = Field(default=None, max_length=300)
+    expires: str | None = Field(
+        default=None, max_length=40, description="30d, or a day such as 2027-01-31."
+    )
+
+
+class MadeToken(Token):
+    """A token that was made; its secret is in no other answer."""
+
+    token: str
+
+
+# ------------------------------------------------------------------ diagnostics
+
+
+class Failing(Shown):
+    """Messages that fail with one code, what it means and what helps."""
+
+    code: str
+    category: Literal["authentication", "access_validation", "intermittent", "other"]
+    message: str = Field(description="What Salesforce said to the latest of them.")
+    meaning: str
+    remedy: str
+    fate: str = Field(description="What the relay does by itself.")
+    dead: int
+    queued: int
+    oldest_at: str = Time
+    next_at: str | None = Time
+    examples: list[str]
+
+
+class Failures(Shown):
+    """What fails, by category; the most messages first."""
+
+    items: list[Failing]
+
+
+class Finding(Shown):
+    """A line of `relay check`."""
+
+    check: str
+    result: Literal["ok", "warn", "fail"]
+    detail: str
+    hint: str
+    mend: str
+
+
+class Check(Shown):
+    """The latest check: how far it is, and what it has found."""
+
+    started_at: str | None = Time
+    by: str
+    step: str
+    done: int
+    total: int
+    ended_at: str | None = Time
+    error: str
+    items: list[Finding]
+
+
+# ------------------------------------------------------------------ presets, re-plays
+
+
+class PresetRow(Shown):
+    """A preset, and how many rules it would change."""
+
+    name: str
+    help: str
+    differs: int
+
+
+class Presets(Shown):
+    """The presets that there are."""
+
+    items: list[PresetRow]
+
+
+class PresetRule(Shown):
+    """A rule of a preset beside the value that holds now."""
+
+    key: str
+    now: Any
+    then: Any
+    differs: bool
+    ground: str
+
+
+class Preset(PresetRow):
+    """A preset with its rules."""
+
+    rules: list[PresetRule]
+    limits: list[str] = Field(description="What is other than in that program.")
+
+
+class TakePreset(Sent):
+    """How a preset is taken."""
+
+    unchecked: bool = Field(
+        default=False, description="Do not ask Salesforce whether it fits."
+    )
+
+
+class TakenPreset(Shown):
+    """A preset that was taken: how many rules changed, and the change to undo."""
+
+    name: str
+    changed: int
+    change: int | None
+
+
+class NewReplay(Sent):
+    """A change of rules to be tried on past mail: one of rules, settings, preset."""
+
+    rules: str | None = Field(
+        default=None, max_length=50_000, description="TOML, as relay explain --rules."
+    )
+    settings: dict[str, str | int | float | bool | list[str]] | None = Field(
+        default=None, max_length=50
+    )
+    preset: str | None = Field(default=None, max_length=50)
+    since: str = Field(default="7d", max_length=40)
+    until: str | None = Field(default=None, max_length=40)
+    user: str | None = Field(default=None, max_length=300)
+    limit: int | None = Field(default=None, ge=1, le=10_000_000)
+    dry: bool = Field(default=False, description="Only count the API calls needed.")
+
+
+class ReplaySummary(Shown):
+    """The counts of a re-play so far."""
+
+    mails: int = 0
+    looked_at: int = 0
+    differ: int = 0
+    newly_logged: int = 0
+    no_longer_logged: int = 0
+    other_records: int = 0
+    other_fields: int = 0
+    other_reason: int = 0
+    gone: int = 0
+    unreadable: int = 0
+    api_calls: int = 0
+    stopped: str = ""
+    next_before: str | None = None
+
+
+class Replay(Shown):
+    """A re-play and how far it is."""
+
+    id: str
+    by: str
+    change: dict[str, Any]
+    since: str | None = Time
+    until: str | None = Time
+    user: str | None
+    dry: bool
+    started_at: str = Time
+    ended_at: str | None = Time
+    progress: Literal["running", "done", "stopped", "failed", "cancelled"]
+    problem: str
+    summary: ReplaySummary | None
+
+
+class Replays(Shown):
+    """The re-plays that run or are kept, the latest first."""
+
+    items: list[Replay]
+
+
+class Differences(Shown):
+    """A page of the mails that differ, as relay explain --rules --json has them."""
+
+    items: list[dict[str, Any]]
+    next: str | None

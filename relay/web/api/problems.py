@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from relay.core.errors import (
+    ConfigError,
     Conflict,
     IllegalTransition,
     InvalidInput,
@@ -77,7 +78,7 @@ class Problem(Exception):  # noqa: N818 - an answer, no failure of ours
         )
 
 
-def of(error: Exception) -> Problem:  # noqa: PLR0911 - one table
+def of(error: Exception) -> Problem:  # noqa: C901, PLR0911 - one table
     """Return the problem that an error of the rooms below is."""
     text = str(error)
     match error:
@@ -100,6 +101,8 @@ def of(error: Exception) -> Problem:  # noqa: PLR0911 - one table
         case Conflict():
             hint = error.hint or "remove what is in the way first"
             return Problem(409, "conflict", text, hint)
+        case ConfigError():
+            return Problem(409, "not_set_up", text, "an admin of the relay sets it")
         case StoreUnavailable() | RawUnreadable():
             detail = "the store does not answer now"
             wait = {"Retry-After": str(RETRY_S)}
@@ -159,6 +162,7 @@ def install(api: FastAPI) -> None:
         NotAllowed,
         NeedsConfirmation,
         NoSalesforce,
+        ConfigError,
         Conflict,
         StoreUnavailable,
         RawUnreadable,

@@ -161,7 +161,7 @@ def _settings(router: APIRouter, context: Context) -> None:
         who: Annotated[Caller, WRITE],
         if_match: IfMatch = None,
     ) -> JSONResponse:
-        value = read_value(loaded, key, _text(new.value))
+        value = read_value(loaded, key, text_of(new.value))
         matches(if_match, await one(key))
         if not new.unchecked:
             await _check(loaded, key, value)
@@ -209,7 +209,7 @@ async def _check(loaded: Settings, key: str, value: Any) -> None:
         ) from error
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """Write a value as `relay settings set` takes it."""
     if isinstance(value, list):
         return ",".join(value)

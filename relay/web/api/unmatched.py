@@ -6,30 +6,43 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from relay.console import unmatched
 from relay.console.salesforce import need_org, open_org
 from relay.core.access import Caller, Scope
+from relay.core.addresses import address_key
 from relay.core.directory import Role
+from relay.core.errors import InvalidInput, NotFound
+from relay.core.filters import parse
 from relay.reconcile.undo import undo
 from relay.unmatched import Candidates
 from relay.web.api import models
-from relay.web.api.mails import Asked, own_id, page_of_log
+from relay.web.api.mails import Asked, own_filter, own_id, page_of_log
 from relay.web.api.problems import Problem
 from relay.web.api.wire import (
     USUAL,
     Context,
     Cursor,
+    IfMatch,
     Limit,
     answer,
+    in_step,
+    matches,
     needs,
+    page_of,
+    tagged,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.filters import Filter
     from relay.unmatched import Entry
 
 READ = needs(Scope.LOG_READ)
+PEOPLE = needs(Scope.USERS_READ)
+FORGET = needs(Scope.USERS_WRITE)
 WRITE = needs(Scope.QUEUE_WRITE)
 
 
@@ -53,10 +66,44 @@ def unmatched_router(context: Context) -> APIRouter:
         rows, more = await page_of_log(
             *(context, who, wanted), "unmatched", cursor=cursor, limit=limit
         )
-        candidates = Candidates(store, None)
-        known = await store.unmatched.get([row["id"] for row in rows])
-        found = [_row(await candidates.entry(one.id)) for one in known]
-        return answer({"items": found, "next": more})
+        entries = await Candidates(store, None).listed([row["id"] for row in rows])
+        return answer({"items": list(map(_row, entries)), "next": more})
+
+    @router.get(
+        "/unmatched/count",
+        response_model=models.UnmatchedCount,
+        summary="Count the unmatched messages that a filter fits",
+    )
+    async def count(who: Annotated[Caller, READ], wanted: Asked) -> JSONResponse:
+        return answer({"count": len(await _fitting(context, who, wanted))})
+
+    @router.post(
+        "/unmatched/actions",
+        response_model=models.DecidedMany,
+        summary="Decide all unmatched messages that a filter fits",
+    )
+    async def decide_many(
+        many: models.ManyUnmatched, who: Annotated[Caller, WRITE]
+    ) -> JSONResponse:
+        wanted = parse(many.filter, context.clock.now())
+        ids = await _fitting(context, who, wanted)
+        if len(ids) != many.expected:
+            detail = f"the filter fits {len(ids)} messages, not {many.expected}"
+            hint = "count again, and send the number"
+            raise Problem(409, "count_changed", detail, hint, count=len(ids))
+        if many.action == "resolve":
+            return answer(await _resolve_many(context, who, ids, many))
+        messages = await unmatched.named(store, who, ids)
+        plan = await unmatched.plan_ignore(
+            *(store, who, messages),
+            whole_domain=many.whole_domain,
+            everybody=many.everybody,
+        )
+        done = await unmatched.ignore(
+            store, who, messages, plan, confirmed=many.confirm
+        )
+        patterns = [pattern for pattern, _ in plan.rules]
+        return answer({"ids": done, "records": [], "patterns": patterns})
 
     @router.get(
         "/unmatched/{id}",
@@ -143,6 +190,96 @@ def unmatched_router(context: Context) -> APIRouter:
                 "removals": [one.as_json() for one in done.removals],
             }
         )
+
+    return router
+
+
+async def _fitting(context: Context, who: Caller, wanted: Filter) -> list[str]:
+    """Return the unmatched messages that a filter fits and the caller may decide.
+
+    Raises:
+        InvalidInput: More fit than one decision is about.
+    """
+    asked = await own_filter(context, who, replace(wanted, state=("unmatched",)))
+    found: list[str] = []
+    async for part in context.store.log.ids(asked):
+        found += part
+        if len(found) > unmatched.MOST_AT_ONCE:
+            problem = f"more than {unmatched.MOST_AT_ONCE} messages fit"
+            raise InvalidInput(problem, "narrow the filter, for instance by a time")
+    return found
+
+
+async def _resolve_many(
+    context: Context, who: Caller, ids: Sequence[str], many: models.ManyUnmatched
+) -> dict[str, Any]:
+    if not many.records:
+        raise InvalidInput("no record is named", "send the records to log them on")
+    if not ids:
+        return {"ids": [], "records": [], "patterns": []}
+    async with need_org(context.settings, context.clock) as org:
+        done = await unmatched.resolve(
+            *(context.store, org, who, ids, many.records),
+            address=many.address,
+            remember=many.remember,
+        )
+    records = [
+        {"object": one.object, "id": one.record_id, "name": one.name}
+        for one in done.records
+    ]
+    return {"ids": done.ids, "records": records, "patterns": []}
+
+
+def remembered_router(context: Context) -> APIRouter:
+    """Return the routes of remembered addresses."""
+    router = APIRouter(tags=["unmatched"])
+    store = context.store
+
+    async def one(address: str) -> dict[str, Any]:
+        key = address_key(address)
+        for row in await unmatched.remembered(store):
+            if row["address"] == key:
+                return row
+        text = f"{address!r} belongs to no record because somebody said so"
+        raise NotFound(text)
+
+    @router.get(
+        "/remembered-addresses",
+        response_model=models.RememberedAddresses,
+        summary="List the addresses that belong to a record by somebody's choice",
+    )
+    async def list_remembered(
+        who: Annotated[Caller, PEOPLE], cursor: Cursor = None, limit: Limit = USUAL
+    ) -> JSONResponse:
+        del who
+        rows = await unmatched.remembered(store)
+        asked = ["remembered"]
+        return answer(page_of(rows, lambda row: row["address"], cursor, limit, asked))
+
+    @router.get(
+        "/remembered-addresses/{address}",
+        response_model=models.RememberedAddress,
+        summary="Show one",
+    )
+    async def show(address: str, who: Annotated[Caller, PEOPLE]) -> JSONResponse:
+        del who
+        return tagged(await one(address))
+
+    @router.delete(
+        "/remembered-addresses/{address}",
+        status_code=204,
+        summary="Let an address belong to no record any more",
+    )
+    async def forget(
+        address: str, who: Annotated[Caller, FORGET], if_match: IfMatch = None
+    ) -> Response:
+        async def edit() -> None:
+            row = await one(address)
+            matches(if_match, row)
+            await unmatched.forget(store, row["address"], who.name)
+
+        await in_step(context, edit)
+        return Response(status_code=204)
 
     return router
 

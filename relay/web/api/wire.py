@@ -22,6 +22,7 @@ from relay.web.api.problems import Problem
 if TYPE_CHECKING:
     from relay.config import Settings
     from relay.console.feed import Feed
+    from relay.console.replays import Replays
     from relay.core.clock import Clock
     from relay.store import Store
 
@@ -40,6 +41,7 @@ class Context:
     settings: Settings
     clock: Clock
     feed: Feed
+    replays: Replays | None = None
 
 
 def needs(scope: Scope) -> Any:
