@@ -5,6 +5,7 @@ An empty store is made at the first start without a migration.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,6 @@ from relay.cli.output import json_option, print_json
 from relay.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from relay.config import Settings
@@ -43,8 +43,7 @@ def serve(roles: str | None) -> None:
         loaded = settings(quiet=False)
         if "smtp" in wanted:
             loaded.require_domains()
-        if "worker" in wanted and loaded.notices.smarthost is None:
-            # With a smarthost mail may go by Email to Salesforce alone: the store says.
+        if "worker" in wanted and not all_by_bcc(loaded):
             loaded.require_salesforce()
         if "web" in wanted:
             if loaded.web.listen is None:
@@ -63,6 +62,27 @@ def serve(roles: str | None) -> None:
     if roles is None and loaded.web.listen is not None:
         wanted |= {"web"}
     supervisor.supervise(loaded, wanted, load)
+
+
+def all_by_bcc(loaded: Settings) -> bool:
+    """Say whether an admin has decided that no mail needs Salesforce's API.
+
+    The store is asked only where there is a smarthost, and no org is named. It is asked
+    in a thread: who calls may have a loop of its own.
+    """
+    if loaded.notices.smarthost is None or loaded.salesforce.instance_url is not None:
+        return False
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    from relay.core.log_by import WHO_DECIDES, WhoDecides  # noqa: PLC0415
+
+    async def ask() -> bool:
+        async with open_store(loaded) as store:
+            found = await store.directory.setting(WHO_DECIDES)
+            return bool(found == WhoDecides.BCC_ONLY)
+
+    with ThreadPoolExecutor(1) as aside:
+        return aside.submit(lambda: asyncio.run(ask())).result()
 
 
 def read_roles(text: str | None) -> frozenset[str]:

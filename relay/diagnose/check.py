@@ -54,6 +54,7 @@ async def check_all(
             ("addresses", lambda: people.addresses(access)),
             ("patterns", lambda: people.patterns(access)),
             ("policy", lambda: people.policy(settings, access)),
+            ("ways", lambda: people.ways(settings, access)),
             ("TLS", lambda: machine.tls(settings)),
             ("ports", all_ports),
             ("SMTP", sessions),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.addresses import address_key
 from relay.core.automatic import DEFAULT_RULES
+from relay.core.copies import NO_ADDRESS, NO_SMARTHOST
 from relay.core.mailboxes import may_send
 from relay.core.states import NO_SALESFORCE_USER, State
 from relay.sender import NOT_ACCEPTED
@@ -26,6 +27,19 @@ PAUSE_HINTS: Final[Mapping[str, str]] = {
     "access": "remove the cause; the relay continues by itself",
 }
 """By the reason of a pause: what to do. Mail is accepted and kept meanwhile."""
+_OF_REASON: Final[Mapping[str, str]] = {
+    "kind_not_logged": "to log such mail, name its kind in relay settings set "
+    "match.kinds; then: relay retry {id}",
+    "received_by_bcc": "forward it to the relay address alone: that is copied",
+    "copy_unknown": "look into Salesforce; if the mail is not there: relay retry {id}; "
+    "if it is: relay discard {id}",
+    "copy_refused": "let the smarthost take mail of this user; then: relay retry {id}",
+    "copy_put_off": "the smarthost put it off, and it is tried again by itself; to try "
+    "it now: relay retry {id}",
+    "smarthost_unusable": "see relay check; the mail is sent by itself once it answers",
+    NO_SMARTHOST: "set notices.smarthost in the settings file, and restart the relay",
+}
+"""What helps, by reason."""
 _PLAIN: Final = re.compile(r"[a-z0-9_][a-z0-9_.+=~%'&-]*@[a-z0-9-]+(\.[a-z0-9-]+)+")
 """An address key that a person, a shell and the command read as the same address."""
 
@@ -64,6 +78,8 @@ async def _hint_for_message(store: Store, row: Mapping[str, Any]) -> str:
     if state == State.SKIPPED and reason in DEFAULT_RULES:
         change = f"relay settings set automatic.{reason} log"
         return f"to log such mail: {change}; then: relay retry {id_}"
+    if one := _OF_REASON.get(str(reason)):
+        return one.format(id=id_)
     plain: dict[str, str] = {
         State.UNMATCHED: "it is logged by itself once one of its people is in "
         f"Salesforce; to see who may be meant: relay unmatched show {id_}; to name "
@@ -84,6 +100,11 @@ async def _hint_for_queued(store: Store, row: Mapping[str, Any]) -> str:
             f"name the Salesforce user: relay user set {who} --salesforce-id ID; "
             "the mail is then tried at once"
         )
+    if row.get("reason") == NO_ADDRESS:
+        who = quote(str(row.get("user") or "USER"))
+        return f"name the address: relay user logging {who} --address ADDRESS"
+    if one := _OF_REASON.get(str(row.get("reason"))):
+        return one.format(id=row["id"])
     for org, pause in await store.pauses.all():
         help_ = PAUSE_HINTS.get(pause.reason, "")
         return f"Salesforce ({org}) is {pause.report}; {help_}"

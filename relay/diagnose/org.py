@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from relay.activity import Mode
 from relay.core.clock import SystemClock
 from relay.core.errors import ConfigError, CredentialsRefused, RelayError
+from relay.core.log_by import WhoDecides, who_decides
 from relay.core.org import KEY_LENGTH
 from relay.diagnose.finding import Finding, fail, misconfigured, ok, warn
 from relay.diagnose.hints import PAUSE_HINTS
@@ -87,6 +88,8 @@ async def salesforce(settings: Settings, access: StoreAccess) -> list[Finding]:
     try:
         section = settings.require_salesforce()
     except ConfigError as error:
+        if await _all_by_bcc(access):
+            return [ok("salesforce", "not used: all mail goes to Email to Salesforce")]
         return [misconfigured("salesforce", error)]
     org = Org(section, SystemClock())
     await org.start()
@@ -97,6 +100,18 @@ async def salesforce(settings: Settings, access: StoreAccess) -> list[Finding]:
         ]
     finally:
         await org.close()
+
+
+async def _all_by_bcc(access: StoreAccess) -> bool:
+    """Say whether an admin has decided that nobody's mail goes by the API."""
+    try:
+        store = access.require()
+        if store is None:
+            return False
+        directory = await store.directory.load()
+    except (RelayError, ConfigError):
+        return False
+    return who_decides(directory) is WhoDecides.BCC_ONLY
 
 
 async def _org(settings: Settings, access: StoreAccess, org: Org) -> list[Finding]:

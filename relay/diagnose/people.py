@@ -12,6 +12,7 @@ from relay.core.addresses import address_key
 from relay.core.authentication import Policy
 from relay.core.errors import ConfigError, RelayError
 from relay.core.free_mail import is_free_mail
+from relay.core.log_by import LogBy, way_of, who_decides
 from relay.diagnose.activation import org_switch
 from relay.diagnose.finding import Finding, fail, ok, warn
 
@@ -58,6 +59,31 @@ async def active(access: StoreAccess) -> list[Finding]:
         return [ok("users", f"{len(users)} active")]
     hint = "relay user add NAME --email ADDRESS"
     return [warn("users", "no user may log yet", hint)]
+
+
+async def ways(settings: Settings, access: StoreAccess) -> list[Finding]:
+    """Say by which way mail goes, and what users who log by BCC lack."""
+    area = "ways to Salesforce"
+    try:
+        store = access.require()
+        if store is None:
+            return []
+        directory = await store.directory.load()
+    except (RelayError, ConfigError):
+        return []
+    active = [user for user in directory.users.values() if user.active]
+    by_bcc = [user for user in active if way_of(directory, user) is LogBy.BCC]
+    text = f"{who_decides(directory)}: {len(active) - len(by_bcc)} by api, "
+    text += f"{len(by_bcc)} by bcc"
+    if by_bcc and settings.notices.smarthost is None:
+        hint = "set notices.smarthost: copies go through it"
+        return [fail(area, f"{text}, and there is no smarthost", hint)]
+    bare = [user.email for user in by_bcc if not user.salesforce_address]
+    if bare:
+        text += f"; without an address of Email to Salesforce: {_listed(bare)}"
+        hint = f"relay user logging {bare[0]} --address ADDRESS"
+        return [warn(area, text, hint)]
+    return [ok(area, text)]
 
 
 async def policy(settings: Settings, access: StoreAccess) -> list[Finding]:

@@ -81,6 +81,7 @@ def test_a_kill_while_the_smarthost_has_it_sends_no_second(
     idle.start()
     assert idle.settled(ident)["state"] == "dead"
     assert idle.json("show", ident)[0]["reason"] == "copy_unknown"
+    assert b"look into Salesforce" in idle.run("show", ident).stdout
     assert len(host.mails) == 1
     idle.run("retry", ident)
     wait_for(lambda: len(host.mails) > 1, message="no second copy")
@@ -95,11 +96,16 @@ def test_an_org_without_api_access_is_served(tmp_path: Path, host: Smarthost) ->
     relay.set()
     try:
         address = with_host(relay, host)
+        refused = relay.run("serve", status=2)
+        assert b"salesforce.instance_url" in refused.stderr
         relay.run("settings", "set", "log_by", "bcc_only")
         relay.start()
         ident = relay.send(mail_to(ANNA), address)
         assert relay.settled(ident)["state"] == "logged"
         assert len(host.mails) == 1
+        checks = {one["check"]: one for one in relay.json("check")}
+        assert checks["salesforce"]["result"] == "ok"
+        assert checks["ways to Salesforce"]["detail"] == "bcc_only: 0 by api, 1 by bcc"
         assert relay.stop() == 0
     finally:
         if relay.process and relay.process.running:
