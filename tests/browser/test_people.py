@@ -187,3 +187,18 @@ def test_people_fit_at_400_percent(desk):
         for path in ("/unmatched", "/history", "/diagnostics", "/unmatched/remembered"):
             page.goto(path)
             check_width(page)
+
+
+def test_a_rep_finds_the_own_page_in_the_menu(desk, view):
+    """The relay address can be copied; nobody else's page is there."""
+    with desk.visit("ada", view) as page:
+        page.goto("/")
+        if view == "phone":
+            page.get_by_role("button", name="Menu").click()
+        page.get_by_role("link", name="My addresses").click()
+        page.get_by_role("heading", name="Ada Byron").wait_for()
+        page.get_by_text(desk.addresses["ada"]).first.wait_for()
+        look_over(page)
+        bob = desk.json("user", "list")[1]
+        assert bob["email"] == "bob@corp.example"
+        assert page.goto("/people/bob@corp.example").status == 403

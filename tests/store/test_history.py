@@ -8,6 +8,7 @@ import pytest
 
 from relay.core.directory import Role, SkipKind, Source
 from relay.core.errors import Conflict, NotFound
+from relay.store.history import can_undo
 
 
 async def last(store):
@@ -373,3 +374,16 @@ async def test_rules_for_addresses_are_a_setting(store, user):
     )
     directory = await store.directory.load()
     assert directory.accepted[user.id].rules.mailbox(key) == "ada@corp.example"
+
+
+def test_what_can_be_taken_back_is_known_before():
+    """Each edit that has an undo; neither secrets nor what is in Salesforce."""
+    for name in ("user_name", "user_add", "address_remove", "unmatched_resolve"):
+        assert can_undo(name)
+    for name in (
+        "user_rotate",
+        "record_create",
+        "history_export",
+        "app_password_remove",
+    ):
+        assert not can_undo(name)

@@ -69,6 +69,7 @@ async def test_filters(store, end, user, clock):
 
     assert await ids() == [third, second, first]
     assert await ids(limit=2) == [third, second]
+    assert await ids(before_id=second) == [first]
     assert await store.unmatched.count(UnmatchedFilter(limit=1)) == 3
     assert await ids(user_id=user.id, reason="no_recipient") == [third]
     assert await ids(user_id=user.id + 1) == []

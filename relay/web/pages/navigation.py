@@ -41,11 +41,13 @@ class Item:
 
 
 _TEAM: Final = frozenset({Role.ADMIN, Role.MONITOR})
+_REPS: Final = frozenset({Role.REP})
 ITEMS: Final = (
     Item("/", _("Home"), "home"),
     Item("/log", _("Mail log"), "log", scope=Scope.LOG_READ),
     Item("/unmatched", _("Unmatched"), "unmatched", scope=Scope.LOG_READ),
     Item("/reminders", _("Reminders"), "clock", scope=Scope.REMINDERS_READ),
+    Item("/people", _("My addresses"), "people", "", Scope.USERS_READ, _REPS),
     Item("/people", _("People"), "people", _("Team"), Scope.USERS_READ, _TEAM),
     Item("/diagnostics", _("Diagnostics"), "pulse", _("Team"), Scope.STATUS_READ),
     Item("/alerts", _("Alerts"), "bell", _("Team"), Scope.STATUS_READ),

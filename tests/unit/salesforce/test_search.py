@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from relay.core.errors import OrgPaused, SalesforceUnavailable
+from relay.core.errors import InvalidInput, OrgPaused, SalesforceUnavailable
 from relay.core.ids import record_id
 from relay.core.model import Person, Place
 from relay.core.org import OrgSchema
@@ -161,7 +161,8 @@ class _Connection:
 
 
 class _Schema:
-    async def get(self):
+    async def get(self, also=()):
+        del also
         return schema()
 
 
@@ -205,3 +206,69 @@ def test_rows_that_make_no_sense_are_left_out():
     assert search.read([("Contact", [{"Id": "nonsense"}, {}])]) == ()
     (hit,) = search.read([("Lead", [{"Id": OLGA, "Name": 3}])])
     assert (hit.name, hit.email, hit.account_name) == ("", "", "")
+
+
+# ------------------------------------------------------------------ by a text
+
+
+def by_text(org, text, known=None):
+    """Return the names of what the statements for a text find in an org."""
+    me = org.integration_user_id
+    return {
+        hit.name: hit
+        for name, query in search.plan_text(text, known or schema())
+        for hit in search.read_text(name, org.query(query.soql, user_id=me).records)
+    }
+
+
+def test_a_text_finds_people_and_companies(org):
+    """By any part of a name or an e-mail address."""
+    hits = by_text(org, "  lindq ")
+    assert hits["Mara Lindqvist"].object == "Contact"
+    assert hits["Mara Lindqvist"].email == "mara@acme.example"
+    assert "Acme Tools" in by_text(org, "acme tools")
+    assert "Mara Lindqvist" in by_text(org, "mara@acme")
+
+
+@pytest.mark.parametrize(
+    "text", ["' OR Name != '", "a%_b", "a\\b", "x" * 500, "{0}", "\u202eabc\x00d"]
+)
+def test_a_text_stays_a_text(org, text):
+    """Whatever is typed: one statement for each object, and nothing else found."""
+    assert by_text(org, text) == {}
+    for _, query in search.plan_text(text, schema()):
+        assert query.soql.count(" LIMIT ") == 1
+        assert len(query.path) < MAX_ENCODED
+
+
+@pytest.mark.parametrize("text", ["", " a ", "\x00\x01"])
+def test_a_text_that_fits_everything_is_refused(text):
+    """Two characters, at least."""
+    with pytest.raises(InvalidInput):
+        search.plan_text(text, schema())
+
+
+def test_an_object_without_a_field_to_search_is_not_asked():
+    """What describe does not show is left out."""
+    hidden = OrgSchema({"Contact": {}, "Account": schema().fields["Account"]})
+    assert [name for name, _ in search.plan_text("acme", hidden)] == ["Account"]
+
+
+def test_records_by_a_text_without_an_id_are_left_out():
+    """A Case without a subject is named by its number."""
+    row = {"Id": record_id("500000000000001"), "CaseNumber": "00001026"}
+    (hit,) = search.read_text("Case", [{"Id": "nonsense"}, row])
+    assert (hit.object, hit.name) == ("Case", "00001026")
+    lead = {"Id": OLGA, "Name": "Olga", "Company": "Nordic"}
+    (hit,) = search.read_text("Lead", [lead])
+    assert hit.account_name == "Nordic"
+
+
+async def test_a_text_is_looked_for_in_one_call():
+    """What Salesforce gives up is left out; all of it: the caller is told."""
+    connection = _Connection(SLOW, [], [])
+    found = await search.Search(connection, _Schema()).by_text("acme")
+    assert found == ()
+    assert connection.queries.calls == 1
+    with pytest.raises(SalesforceUnavailable):
+        await search.Search(_Connection(*[SLOW] * 3), _Schema()).by_text("acme")
