@@ -11,6 +11,7 @@ import click
 
 from relay.cli.entry import RelayGroup, actor, open_store, run, settings
 from relay.cli.output import clean, facts, json_option, print_json, table, when
+from relay.cli.reminder_sync import sync
 from relay.core.access import Caller, Scope
 from relay.core.reminders import (
     Kind,
@@ -76,6 +77,9 @@ def reminder() -> None:
     A DAY is today, tomorrow, 3d, 2w, monday, next week, or 2026-12-01, where the user
     is. An ID may be cut short as long as no other begins so.
     """
+
+
+reminder.add_command(sync)
 
 
 # ------------------------------------------------------------------ making, changing

@@ -292,7 +292,6 @@ class Round:
                 marks.append(
                     replace(user, since=page.mark.since, after=page.mark.after)
                 )
-                self.report.more = True
                 self._unread.add(user.user_id)
             elif user.phase is Phase.FULL:
                 # The mark stays until everything is compared.
@@ -337,6 +336,7 @@ class Round:
                 self._unread.add(one.user_id)
             else:
                 self.users[one.user_id] = one
+                self.report.more |= one.user_id in self._unread
         self.report.changed |= bool(made or changed)
 
     async def _moved(

@@ -494,6 +494,16 @@ class ReminderSync(Part):
             lambda one: [_clash(row) for row in one.execute(query)]
         )
 
+    async def clash(self, ident: int) -> KeptClash | None:
+        """Return a clash, or None."""
+        query = select(schema.reminder_clashes).where(k.id == ident)
+
+        def work(connection: Connection) -> KeptClash | None:
+            row = connection.execute(query).first()
+            return None if row is None else _clash(row)
+
+        return await self._context.read(work)
+
     async def undo_clash(self, ident: int, by: By) -> Reminder:
         """Give the value that lost back to the reminder; it is an edit as any other.
 

@@ -84,6 +84,10 @@ class World:
     async def state(self, name="ada"):
         return await self.store.reminder_sync.user(self.users[name].id)
 
+    async def close(self):
+        await self.org.close()
+        await self.store.close()
+
     # ------------------------------------------------------------ Salesforce
 
     def task(self, subject="From Salesforce", owner="ada", **fields):
@@ -103,6 +107,12 @@ class World:
     def change(self, task_id, **fields):
         owner = self.sandbox.rows.get("Task", task_id)["OwnerId"]
         self.sandbox.records.update("Task", task_id, fields, self.person(owner))
+        self.sandbox.rows.commit()
+
+    def change_raw(self, task_id, **fields):
+        """Change fields that are hidden from the integration user."""
+        row = self.sandbox.rows.get("Task", task_id)
+        self.sandbox.rows.put("Task", {**row, **fields})
         self.sandbox.rows.commit()
 
     def delete(self, task_id):
@@ -167,33 +177,38 @@ def options():
     return {}
 
 
-@pytest.fixture
-async def world(served_org, tmp_path, options):
-    served_org.reset()
-    served_org.clock.set(START, stopped=True)
+async def opened(sandbox, folder, options):
+    """Return a world: a new store, an org with the sandbox behind it, and a user."""
+    sandbox.reset()
+    sandbox.clock.set(START, stopped=True)
     settings = Settings(
         store={
-            "url": f"sqlite:///{tmp_path}/relay.db",
+            "url": f"sqlite:///{folder}/relay.db",
             "min_free_bytes": 0,
             "timeout_s": 30,
         },
         salesforce={
-            "instance_url": served_org.url,
+            "instance_url": sandbox.url,
             "client_id": "relay-sandbox",
             "client_secret": SecretStr("relay-sandbox-secret"),
-            "describe_ttl_s": 86_400,
+            "describe_ttl_s": 86_400 * 365,
             "settle_s": 10,
             "timeout_s": 10,
             **options.get("salesforce", {}),
         },
         reminders=options.get("reminders", {}),
     )
-    clock = Clock(served_org)
+    clock = Clock(sandbox)
     store = await Store.open(settings.store, clock)
     org = Org(settings.salesforce, clock)
     await org.schema.get()
-    made = World(served_org, settings, store, org, clock)
-    await made.add("ada")
+    world = World(sandbox, settings, store, org, clock)
+    await world.add("ada")
+    return world
+
+
+@pytest.fixture
+async def world(served_org, tmp_path, options):
+    made = await opened(served_org, tmp_path, options)
     yield made
-    await org.close()
-    await store.close()
+    await made.close()

@@ -100,6 +100,14 @@ GET    /reminders/{id}/history                        reminders:read   theirs=40
 GET    /users/{user}/command-center                   reminders:read   theirs=403
 POST   /users/{user}/reminder-feed                    reminders:write
 DELETE /users/{user}/reminder-feed                    reminders:write
+GET    /reminder-sync                                 reminders:read
+GET    /users/{user}/reminder-sync                    reminders:read   theirs=403
+PUT    /users/{user}/reminder-sync                    reminders:write  theirs=403
+POST   /users/{user}/reminder-sync/resume             reminders:write  theirs=403
+GET    /users/{user}/reminder-sync/conflicts          reminders:read   theirs=403
+GET    /users/{user}/reminder-sync/failures           reminders:read   theirs=403
+POST   /users/{user}/reminder-sync/retry              reminders:write  theirs=403
+POST   /reminder-conflicts/{number}/undo              reminders:write  theirs=404
 GET    /me                                            -
 """
 """Each route: the scope it needs; what a rep is answered about another's (`theirs`);
@@ -163,6 +171,7 @@ class World:
         values = {
             "{user}": "1",
             "{id}": id_,
+            "{number}": "1",
             "{key}": "match.several",
             "{pattern}": "*%40private.example",
             "{address}": "ada%40corp.example",
@@ -204,6 +213,8 @@ class World:
             "/exclusions": {"pattern": "x@y.example"},
             "/settings/{key}": {"value": "all"},
             "/logging": {"decides": "each_user"},
+            "/users/{user}/reminder-sync": {"on": False},
+            "/users/{user}/reminder-sync/resume": {},
             "/users/{user}/logging": {},
             "/subject-preview": {"template": "x"},
             "/presets/{name}/take": {},

@@ -23,6 +23,7 @@ from relay.web.api.logging import logging_router
 from relay.web.api.mails import mails_router
 from relay.web.api.people import addresses_router, exclusions_router, users_router
 from relay.web.api.problems import TYPE, Problem, install
+from relay.web.api.reminder_sync import reminder_sync_router
 from relay.web.api.reminders import reminders_router
 from relay.web.api.rules import rules_router
 from relay.web.api.tokens import tokens_router
@@ -133,6 +134,7 @@ def create_api(
         rules_router(context),
         reminders_router(context),
         logging_router(context),
+        reminder_sync_router(context),
     ):
         every.include_router(router)
     api.include_router(every)

@@ -1,0 +1,451 @@
+"""What goes wrong: rights, owners, lost answers, kills, and deletions nobody meant."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from relay.core.errors import Conflict
+from relay.core.reminders import By, Source, Status
+from relay.core.states import ActivityState
+from relay.core.syncing import Ended, Phase, Stopped
+from relay.reminders import round as rounds
+from tests.reminders.conftest import BY
+
+DAY = 86_400
+
+
+async def begun(world, count=1, **fields):
+    """Switch on with so many Tasks; return their ids."""
+    ids = [world.task(f"Task {number}", **fields) for number in range(count)]
+    await world.switch()
+    await world.round()
+    return ids
+
+
+# ------------------------------------------------------------------ the brake
+
+
+async def test_an_empty_side_is_a_fault(world):
+    """Where sharing hides every Task, nothing is deleted; the sync stops and asks."""
+    ids = await begun(world, 3)
+    me = world.sandbox.integration_user_id
+    world.sandbox.configure({"hidden_rows": {me: ids}})
+    await world.round()
+    state = await world.state()
+    assert state.stopped is Stopped.EMPTY
+    assert len(await world.reminders()) == 3
+    assert await world.rounds() == [0, 0, 0]
+    world.sandbox.configure({"hidden_rows": {}})
+    world.change(ids[0], Priority="High")
+    sync = world.store.reminder_sync
+    user = world.users["ada"]
+    await sync.resume(user.id, user.salesforce_id, "test")
+    await world.rounds()
+    assert (await world.reminders())["Task 0"].priority == "High"
+    assert (await world.state()).phase is Phase.STEADY
+
+
+@pytest.mark.parametrize(("count", "gone", "stops"), [(30, 21, True), (40, 5, False)])
+async def test_the_brake_holds_deletions_there(world, count, gone, stops):
+    """More than 20, or a tenth that is no handful: it asks, and deletes nothing."""
+    ids = await begun(world, count)
+    for task_id in ids[:gone]:
+        world.delete(task_id)
+    await world.round()
+    state = await world.state()
+    assert (state.stopped is Stopped.BRAKE) is stops
+    assert len(await world.reminders()) == (count if stops else count - gone)
+    if stops:
+        assert f"of {count} tasks, {gone} were deleted" in state.stopped_text
+        user = world.users["ada"]
+        await world.store.reminder_sync.resume(user.id, user.salesforce_id, "test")
+        await world.rounds()
+        assert len(await world.reminders()) == count - gone
+        assert (await world.state()).permit == 0
+
+
+async def test_the_brake_holds_deletions_here_and_both_sides_may_stay(world):
+    """With keep, what was deleted on one side stays on the other, for good."""
+    await begun(world, 12)
+    for one in list((await world.reminders()).values())[:7]:
+        await world.remove(one)
+    await world.round()
+    assert (await world.state()).stopped is Stopped.BRAKE
+    assert len(world.tasks()) == 12
+    user, sync = world.users["ada"], world.store.reminder_sync
+    await sync.resume(user.id, user.salesforce_id, "test", keep=True)
+    await world.rounds()
+    assert len(world.tasks()) == 12
+    assert len(await world.reminders()) == 5
+    with pytest.raises(Conflict, match="is not stopped"):
+        await sync.resume(user.id, user.salesforce_id, "test")
+
+
+async def test_another_org_stops_everybody(world):
+    """Its ids mean nothing to us; after an answer the next run there is a first one."""
+    await begun(world, 2)
+    await world.store.shared.set(rounds.ORG_NOTE, "00D000000000001AAA")
+    await world.round()
+    assert (await world.state()).stopped is Stopped.ORG
+    assert len(await world.reminders()) == 2
+    user, sync = world.users["ada"], world.store.reminder_sync
+    await sync.resume(user.id, user.salesforce_id, "test")
+    await world.store.shared.set(rounds.ORG_NOTE, None)
+    await world.round()
+    state = await world.state()
+    assert (state.stopped, state.phase) == (None, Phase.STEADY)
+
+
+async def test_a_cut_log_of_deletions_leads_to_a_full_comparison(world):
+    """Where Salesforce cannot tell what was deleted, all Tasks are compared."""
+    ids = await begun(world, 3)
+    await world.switch(on=False)
+    world.sandbox.clock.shift(2 * DAY)
+    world.delete(ids[0])
+    world.sandbox.clock.shift(60)
+    world.sandbox.purge()
+    await world.switch()
+    await world.round()
+    assert set(await world.reminders()) == {"Task 1", "Task 2"}
+
+
+# ------------------------------------------------------------------ users and owners
+
+
+async def test_an_inactive_user_stops_the_sync(world):
+    """Nothing is deleted; it goes on once the user is active again."""
+    await begun(world, 2)
+    row = world.sandbox.rows.get("User", world.users["ada"].salesforce_id)
+    world.sandbox.rows.put("User", {**row, "IsActive": False})
+    world.sandbox.rows.commit()
+    await world.round()
+    assert (await world.state()).stopped is Stopped.OWNER
+    assert len(await world.reminders()) == 2
+    world.sandbox.rows.put("User", row)
+    user = world.users["ada"]
+    await world.store.reminder_sync.resume(user.id, user.salesforce_id, "test")
+    await world.rounds()
+    assert (await world.state()).stopped is None
+
+
+async def test_another_salesforce_user_stops_the_sync(world):
+    """Whose Tasks they are has changed: a person says whether that is right."""
+    await begun(world, 1)
+    user = world.users["ada"]
+    (ben,) = world.sandbox.rows.lookup("User", "Username", ["ben@corp.example"])
+    await world.store.directory.set_salesforce_id(user.id, ben["Id"], "test")
+    await world.reload()
+    await world.round()
+    assert (await world.state()).stopped is Stopped.RELINKED
+    assert len(await world.reminders()) == 1
+
+
+async def test_a_task_that_moves_to_another_user(world):
+    """It becomes the other user's reminder, leaves with nobody, and comes back."""
+    await world.add("cleo")
+    (task_id,) = await begun(world, 1)
+    await world.switch("cleo")
+    await world.round()
+    ada, cleo = world.users["ada"], world.users["cleo"]
+    world.change(task_id, OwnerId=cleo.salesforce_id)
+    await world.rounds()
+    one = (await world.reminders())["Task 0"]
+    assert one.assignee_user_id == cleo.id
+    (ben,) = world.sandbox.rows.lookup("User", "Username", ["ben@corp.example"])
+    world.change(task_id, OwnerId=ben["Id"])
+    await world.rounds(5)
+    assert await world.reminders() == {}
+    assert (await world.twin(one)).ended is Ended.MOVED
+    assert task_id in {row["Id"] for row in world.tasks().values()}
+    world.change(task_id, OwnerId=ada.salesforce_id, Description="Back")
+    await world.rounds()
+    back = (await world.reminders())["Task 0"]
+    assert (back.id, back.assignee_user_id, back.details) == (one.id, ada.id, "Back")
+
+
+async def test_a_reminder_that_is_given_to_somebody_else(world):
+    """Its Task follows; a user without a Salesforce user is named as a failure."""
+    from relay.core.directory import Role
+
+    cleo = await world.add("cleo")
+    await begun(world, 1)
+    await world.switch("cleo")
+    one = (await world.reminders())["Task 0"]
+    await world.edit(one, assignee_user_id=cleo.id)
+    await world.rounds()
+    assert world.tasks()["Task 0"]["OwnerId"] == cleo.salesforce_id
+    assert (await world.twin(one)).user_id == cleo.id
+    nobody = await world.store.directory.add_user(
+        "No", "no@corp.example", Role.REP, None, "test"
+    )
+    await world.reload()
+    await world.edit(one, assignee_user_id=nobody.id)
+    await world.rounds()
+    (failed,) = await world.store.reminder_sync.failures()
+    assert failed.twin.code == "no_salesforce_user"
+    assert world.tasks()["Task 0"]["OwnerId"] == cleo.salesforce_id
+    await world.edit(one, assignee_user_id=world.users["ada"].id)
+    await world.rounds()
+    owner = world.tasks()["Task 0"]["OwnerId"]
+    assert owner == world.users["ada"].salesforce_id
+    assert await world.store.reminder_sync.failures() == []
+
+
+# ------------------------------------------------------------------ fields and records
+
+
+async def test_a_field_that_our_user_may_not_see_stays(world):
+    """It is neither read nor written; what was edited is merged once it can be seen."""
+    (task_id,) = await begun(world, 1, Description="Before")
+    one = (await world.reminders())["Task 0"]
+    hidden = {"Task": ["Type", "Description"]}
+    world.sandbox.configure({"hidden_fields": hidden})
+    world.change_raw(task_id, Description="There")
+    await world.edit(one, details="Here", priority="High")
+    await world.rounds(4)
+    row = world.tasks()["Task 0"]
+    assert (row["Description"], row["Priority"]) == ("There", "High")
+    assert (await world.reminders())["Task 0"].details == "Here"
+    world.sandbox.configure({"hidden_fields": {"Task": ["Type"]}})
+    await world.org.schema.get(fresh=True)
+    world.change(task_id, Priority="Normal")
+    await world.rounds()
+    (clash,) = await world.store.reminder_sync.clashes()
+    assert (clash.field, clash.here, clash.there) == ("details", "Here", "There")
+
+
+async def test_what_is_logged_for_mail_is_no_reminder(world):
+    """Mails, calls, the main record of a series and archived Tasks are left out."""
+    ada = world.users["ada"].salesforce_id
+    key = "0123456789abcdef0123456789abcdef01234567"
+    world.task("Mail", Description=f"Hello\n\nrelay-key: {key}")
+    world.task("Sent", TaskSubtype="Email", Status="Completed")
+    world.task("Called", TaskSubtype="Call", Status="Completed")
+    main = {
+        "Subject": "Series",
+        "OwnerId": ada,
+        "IsRecurrence": True,
+        "TaskSubtype": "Task",
+        "Status": "Not Started",
+    }
+    (series,) = world.sandbox.insert_raw("Task", [main])
+    each = {**main, "IsRecurrence": False, "RecurrenceActivityId": series}
+    world.sandbox.insert_raw("Task", [{**each, "Subject": "Each week"}])
+    old = {**each, "Subject": "Archived", "IsArchived": True, "IsClosed": True}
+    world.sandbox.insert_raw("Task", [{**old, "Status": "Completed"}])
+    await world.switch()
+    await world.round()
+    assert set(await world.reminders()) == {"Each week"}
+
+
+async def test_an_archived_task_is_not_gone(world):
+    """It is closed and old; its reminder stays."""
+    (task_id,) = await begun(world, 1, Status="Completed", ActivityDate="2020-01-01")
+    world.sandbox.archive()
+    await world.rounds()
+    assert "Task 0" in await world.reminders()
+    world.change(task_id, Description="Still edited")
+    await world.round()
+    assert (await world.reminders())["Task 0"].details == "Still edited"
+
+
+async def test_a_refused_task_is_kept_as_a_failure_and_can_be_retried(world):
+    """With code and text; an edit, or a retry, tries it again."""
+    await begun(world, 0)
+    fault = {"kind": "error_code", "code": "FIELD_CUSTOM_VALIDATION_EXCEPTION"}
+    world.sandbox.faults.load([{**fault, "object": "Task", "message": "No Mondays"}])
+    one = await world.remind("Refused")
+    await world.rounds()
+    (failed,) = await world.store.reminder_sync.failures()
+    assert failed.twin.code == "FIELD_CUSTOM_VALIDATION_EXCEPTION"
+    assert failed.twin.error == "No Mondays"
+    assert failed.twin.state is ActivityState.REFUSED
+    world.sandbox.faults.load([])
+    assert await world.rounds() == [1, 1, 1]
+    assert await world.store.reminder_sync.retry(reminder_id=one.id) == 1
+    await world.rounds()
+    assert list(world.tasks()) == ["Refused"]
+    assert await world.store.reminder_sync.failures() == []
+
+
+# ------------------------------------------------------------------ conflicts
+
+
+@pytest.mark.parametrize("policy", ["later", "here", "salesforce"])
+async def test_a_conflict_keeps_both_values_and_can_be_undone(
+    served_org, tmp_path, policy
+):
+    """The later change wins, or as it is set; undoing gives the other value back."""
+    from tests.reminders.conftest import opened
+
+    world = await opened(served_org, tmp_path, {"reminders": {"conflict": policy}})
+    try:
+        (task_id,) = await begun(world, 1)
+        one = (await world.reminders())["Task 0"]
+        await world.edit(one, details="Here")
+        world.sandbox.clock.shift(30)
+        world.change(task_id, Description="There")
+        await world.rounds()
+        wins, loses = ("Here", "There") if policy == "here" else ("There", "Here")
+        assert world.tasks()["Task 0"]["Description"] == wins
+        assert (await world.reminders())["Task 0"].details == wins
+        (clash,) = await world.store.reminder_sync.clashes(reminder_id=one.id)
+        assert (clash.here, clash.there) == ("Here", "There")
+        await world.store.reminder_sync.undo_clash(clash.id, BY)
+        await world.rounds()
+        assert world.tasks()["Task 0"]["Description"] == loses
+        with pytest.raises(Conflict, match="was undone by"):
+            await world.store.reminder_sync.undo_clash(clash.id, BY)
+    finally:
+        await world.close()
+
+
+async def test_edited_here_and_deleted_there_ends_at_once(world):
+    """The deletion stands, the edit is kept; undoing makes a new Task."""
+    (task_id,) = await begun(world, 1)
+    one = (await world.reminders())["Task 0"]
+    await world.edit(one, details="Edited")
+    world.delete(task_id)
+    await world.rounds()
+    assert await world.reminders() == {}
+    assert world.tasks() == {}
+    assert await world.rounds() == [1, 1, 1]
+    (clash,) = await world.store.reminder_sync.clashes()
+    assert (clash.field, clash.here) == ("removed", {"details": "Edited"})
+    await world.store.reminder_sync.undo_clash(clash.id, BY)
+    await world.rounds()
+    assert world.tasks()["Task 0"]["Description"].startswith("Edited")
+    assert world.tasks()["Task 0"]["Id"] != task_id
+
+
+async def test_removed_here_and_edited_there_ends_at_once(world):
+    """The removal stands, what was edited is kept and can be brought back."""
+    (task_id,) = await begun(world, 1)
+    one = (await world.reminders())["Task 0"]
+    await world.remove(one)
+    world.change(task_id, Description="Edited", Status="Deferred")
+    await world.rounds()
+    assert (await world.reminders(), world.tasks()) == ({}, {})
+    (clash,) = await world.store.reminder_sync.clashes()
+    assert (clash.field, clash.there) == ("removed", {"details": "Edited"})
+    done = await world.store.reminder_sync.undo_clash(clash.id, BY)
+    assert done.details == "Edited"
+    await world.rounds()
+    assert "Task 0" in world.tasks()
+
+
+async def test_a_task_that_is_taken_from_the_bin_brings_its_reminder_back(world):
+    """A person wants it; a removal that was undone here makes a new Task."""
+    (task_id,) = await begun(world, 1)
+    one = (await world.reminders())["Task 0"]
+    world.delete(task_id)
+    await world.round()
+    assert await world.reminders() == {}
+    world.sandbox.records.undelete("Task", task_id, world.sandbox.caller())
+    world.sandbox.rows.commit()
+    await world.rounds()
+    assert (await world.reminders())["Task 0"].id == one.id
+    await world.remove(one)
+    await world.rounds()
+    assert world.tasks() == {}
+    await world.store.reminders.undo(one.id, None, By("ada", Source.PERSON))
+    await world.rounds()
+    assert world.tasks()["Task 0"]["Id"] != task_id
+
+
+# ------------------------------------------------------------------ cut off
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+async def test_a_first_sync_that_is_cut_off_anywhere_goes_on_without_a_double(
+    served_org, tmp_path, monkeypatch
+):
+    """Killed before or after each of its commits, in turn; another relay goes on."""
+    from tests.reminders.conftest import opened
+
+    monkeypatch.setattr("relay.salesforce.tasks.PAGE", 4)
+    world = await opened(served_org, tmp_path, {})
+    write = world.store.context.write
+    try:
+        for number in range(10):
+            world.task(f"Task {number}")
+        left, after, dead = 0, False, False
+
+        async def guarded(work, **more):
+            nonlocal left, dead
+            if dead:
+                raise Killed
+            left -= 1
+            if left:
+                return await write(work, **more)
+            dead = True
+            if after:
+                await write(work, **more)
+            raise Killed
+
+        await world.switch()
+        world.sandbox.clock.shift(1)
+        for number in range(3):
+            await world.remind(f"Here {number}")
+        monkeypatch.setattr(world.store.context, "write", guarded)
+        kills = 0
+        for step in range(40):
+            left, after, dead = 2 + step // 2, bool(step % 2), False
+            world.service = world.made(step + 100)
+            try:
+                await world.round()
+            except Killed:
+                kills += 1
+                world.sandbox.clock.shift(200)
+        assert kills > 5
+        monkeypatch.setattr(world.store.context, "write", write)
+        world.service = world.made(1000)
+        world.sandbox.clock.shift(200)
+        await world.rounds()
+        names = {f"Task {number}" for number in range(10)}
+        names |= {f"Here {number}" for number in range(3)}
+        assert set(await world.reminders()) == names
+        living = [r for r in world.sandbox.rows.all("Task") if not r["IsDeleted"]]
+        assert sorted(r["Subject"] for r in living) == sorted(names)
+    finally:
+        world.store.context.write = write
+        await world.close()
+
+
+async def test_two_relays_make_one_round(world):
+    """The lease is one relay's at a time; the other makes no call."""
+    await begun(world, 1)
+    rival = world.made(11)
+    world.sandbox.clock.shift(60)
+    before = world.sandbox.usage.used()
+    await asyncio.gather(world.service.turn(), rival.turn())
+    assert world.sandbox.usage.used() - before == 1
+
+
+async def test_calls_are_bounded_by_the_day(world):
+    """Nothing more is asked once the calls of a day are used."""
+    await begun(world, 1)
+    note = await world.store.shared.get("reminders.rounds")
+    hour = max(note["calls"])
+    await world.store.shared.set("reminders.rounds", {**note, "calls": {hour: 900}})
+    assert await world.rounds(5) == [0] * 5
+    world.sandbox.clock.shift(25 * 3600)
+    assert await world.round() == 1
+
+
+async def test_reminders_are_not_made_where_admins_leave_them_out(world):
+    """match.kinds without reminders: none is sent; what is there stays in step."""
+    (task_id,) = await begun(world, 1)
+    await world.store.directory.set_setting("match.kinds", ["mails"], "test")
+    await world.reload()
+    await world.remind("Not sent")
+    one = (await world.reminders())["Task 0"]
+    await world.edit(one, status=Status.COMPLETE)
+    await world.rounds()
+    assert list(world.tasks()) == ["Task 0"]
+    assert world.sandbox.rows.get("Task", task_id)["IsClosed"]
