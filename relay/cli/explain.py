@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 _ID: Final = re.compile("[0-9A-Za-z]{8,26}")
 _LONGEST: Final = 300
 """Characters of a field shown to people; --json has them all."""
+_FOR_PROGRAMS: Final = frozenset({"mend", "write_as", "slot", "key"})
+"""`mend` is the former name of `hint`, for scripts alone."""
+_TECHNICAL: Final = frozenset(
+    {
+        *("Headers", "HtmlBody", "Incoming", "IsClientManaged", "IsTracked"),
+        *("MessageIdentifier", "Status", "ThreadIdentifier"),
+    }
+)
+"""Fields of an EmailMessage that are about the mail as a file."""
 _SAID: Final = {
     "logged": "would be logged",
     "skipped": "would be skipped",
@@ -125,9 +134,34 @@ def explain(
     if as_json:
         print_json([answer])
     else:
-        # `mend` is the former name of `hint`, for scripts alone.
-        shown = {name: value for name, value in answer.items() if name != "mend"}
-        print_answer(shown | {"state": _SAID.get(answer["state"], answer["state"])})
+        print_answer(_for_people(answer))
+
+
+def _for_people(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what people ask first; --json has the rest.
+
+    Keys and fields that only programs read are left out, and that a mail is one mail.
+    """
+    hidden = _FOR_PROGRAMS | ({"part", "parts"} if answer.get("parts") == 1 else set())
+    shown = {name: value for name, value in answer.items() if name not in hidden}
+    shown["state"] = _SAID.get(answer["state"], answer["state"])
+    if "activities" in shown:
+        shown["activities"] = [
+            {
+                name: value
+                for name, value in row.items()
+                if name not in _FOR_PROGRAMS and name != "fields"
+            }
+            | {"fields": _without(row.get("fields"))}
+            for row in shown["activities"]
+        ]
+    return shown
+
+
+def _without(fields: object) -> object:
+    if not isinstance(fields, dict):
+        return fields
+    return {name: one for name, one in fields.items() if name not in _TECHNICAL}
 
 
 def is_id(text: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +27,7 @@ from relay.cli.output import (
     table,
     when,
 )
-from relay.console.mails import log_filter, raw_mail, whole_row
+from relay.console.mails import log_filter, matched, plain_reason, raw_mail, whole_row
 from relay.core.errors import StoreUnavailable
 from relay.core.states import ActivityState, Event, State
 
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-_CLASS: Final = re.compile(r"(requests|urllib3|http|ssl|socket|builtins)\.")
-"""How the code begins where a library failed before Salesforce could answer."""
 _LATEST: Final = 50
 _SHORT_ID: Final = 13
 """Characters of an id on a narrow terminal: its millisecond, and three by chance."""
@@ -233,12 +230,6 @@ def result(row: Row) -> str:
     )
 
 
-def plain_reason(reason: object) -> str:
-    """Return a reason for people: no class of a library where nobody answered."""
-    text = str(reason or "")
-    return "Salesforce did not answer" if _CLASS.match(text) else text
-
-
 def records(row: Row) -> str:
     """Return the records of a message, counted by object."""
     kinds = [str(record["object"]) for record in row.get("records") or ()]
@@ -316,6 +307,15 @@ def _print_whole(row: Row, hint: str, org: str = "") -> None:
         )
         for record in row["records"] if org else ():
             click.echo(f"{org.rstrip('/')}/{clean(record['id'])}")
+    if on := matched(row.get("trace") or ()):
+        click.echo()
+        base = f"{org.rstrip('/')}/" if org else ""
+        table(
+            ["matched with", "name", "link" if org else "id"],
+            ((kind, name, f"{base}{ident}") for kind, ident, name in on),
+            whole=["link" if org else "id"],
+            fold=["name"],
+        )
     if row.get("files"):
         click.echo()
         table(

@@ -25,6 +25,7 @@ def status(*, as_json: bool) -> None:
 
     Salesforce is not asked: relay check does that.
     """
+    from relay.console.mails import plain_reason  # noqa: PLC0415
     from relay.console.status import Status, waiting_row  # noqa: PLC0415 - imports much
     from relay.console.status import status as ask  # noqa: PLC0415
 
@@ -47,7 +48,7 @@ def status(*, as_json: bool) -> None:
         (
             (
                 row["state"],
-                row["reason"],
+                plain_reason(row["reason"]),
                 row["count"],
                 when(row["oldest_at"]),
                 when(row["next_at"]),

@@ -20,12 +20,20 @@ from relay.core.states import Event, sources
 from relay.mail import parse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from relay.core.filters import Filter
     from relay.core.states import State
     from relay.store import Store
 
+NO_ANSWER: Final = "Salesforce did not answer"
+_CLASS: Final = re.compile(
+    r"(?:requests|urllib3|http|ssl|socket|builtins)\..*"
+    r"|[A-Z][a-z]\w*(?:Error|Timeout|Exception)"
+)
+"""What stands for a reason where a library failed before Salesforce could answer. The
+codes of Salesforce are in capitals."""
+_MATCHED: Final = re.compile(r"(?P<object>\w+) (?P<id>\w{15,18}) (?P<name>.+)")
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 
 
@@ -115,6 +123,25 @@ async def whole_row(store: Store, id_: str) -> dict[str, Any]:
         if name == "to":
             shown["cc"] = ", ".join(box.address for box in head.cc)
     return shown
+
+
+def plain_reason(reason: object) -> str:
+    """Return a reason for people: no class of a library where nobody answered."""
+    text = str(reason or "")
+    return NO_ANSWER if _CLASS.fullmatch(text) else text
+
+
+def matched(trace: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """Return the records that a mail was matched with last: object, id and name."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for step in trace:
+        if step.get("step") == "parse":
+            found.clear()  # Another attempt; what it found counts.
+        if step.get("step") == "match" and (
+            said := _MATCHED.fullmatch(str(step.get("result")))
+        ):
+            found[said["id"]] = (said["object"], said["id"], said["name"])
+    return list(found.values())
 
 
 # ------------------------------------------------------------------ a person's hand

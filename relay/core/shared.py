@@ -5,12 +5,16 @@ All frozen values; `relay.store.shared` keeps them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+_CLASS = re.compile(r"\b[A-Z][a-z]\w*(?:Error|Timeout|Exception): ")
+"""The class of a library that a text begins with, which tells people nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Pause:
         """Return the pause in one line for people."""
         return (
             f"paused since {_minute(self.since)} ({self.reason}), next try "
-            f"{_minute(self.until)}: {self.text}"
+            f"{_minute(self.until)}: {_CLASS.sub('', self.text)}"
         )
 
 

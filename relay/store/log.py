@@ -463,7 +463,8 @@ def _show(connection: Connection, row_id: str) -> dict[str, Json]:
         if row.state == State.QUEUED:
             shown["next_attempt_at"] = iso(row.next_attempt_at)
         shown |= _verdict(row)
-        return shown | {"trace": load(row.trace) + _attempts(connection, row_id)}
+        trace = load(row.trace) + _attempts(connection, row_id)
+        return shown | {"trace": trace + _owners(connection, row.mail_id)}
     row = connection.execute(_refusals().where(r.id == row_id)).first()
     if row is not None:
         return _refusal_row(row) | _verdict(row) | {"trace": _why_refused(row)}
@@ -505,6 +506,29 @@ def _attempts(connection: Connection, message_id: str) -> list[dict[str, Json]]:
                 "detail": ": ".join(words),
             }
         )
+    return steps
+
+
+def _owners(connection: Connection, mail_id: int | None) -> list[dict[str, Json]]:
+    """Say whose the Tasks are that Salesforce makes of the EmailMessages of a mail."""
+    query = (
+        select(a.object, a.salesforce_id, a.owner, a.owner_due_at, a.created_at)
+        .where(
+            a.mail_id == mail_id,
+            a.state == ActivityState.WRITTEN,
+            a.owner.is_not(None),
+        )
+        .order_by(a.id)
+    )
+    steps: list[dict[str, Json]] = []
+    for row in connection.execute(query) if mail_id is not None else ():
+        of = f"the Task of {row.object} {row.salesforce_id}"
+        if row.owner_due_at is not None:
+            result, detail = "pending", f"{of} goes to {row.owner} next"
+        else:
+            result, detail = "handed over", f"{of} belongs to {row.owner}"
+        at = iso(row.owner_due_at or row.created_at)
+        steps.append({"at": at, "step": "owner", "result": result, "detail": detail})
     return steps
 
 

@@ -347,7 +347,12 @@ async def test_a_task_is_handed_over_once_its_mail_is_written(
     assert await store.ledger.claim_owner_changes(10, 60) == []
     clock.move(61)
     assert await store.ledger.claim_owner_changes(10, 60) == [due]
+    step = (await store.log.show(a.id))["trace"][-1]
+    assert (step["step"], step["result"]) == ("owner", "pending")
     await store.ledger.settle_owner_changes([due.key])
+    step = (await store.log.show(a.id))["trace"][-1]
+    assert step["result"] == "handed over"
+    assert step["detail"] == f"the Task of Task 02s1 belongs to {USER_ID}"
     clock.move(61)
     assert await store.ledger.claim_owner_changes(10, 60) == []
 

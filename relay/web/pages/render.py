@@ -30,13 +30,14 @@ from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from relay.core.translate import LANGUAGES, SOURCE, best, texts
+from relay.console.mails import NO_ANSWER, plain_reason
+from relay.core.translate import LANGUAGES, N_, SOURCE, best, texts
 from relay.web.pages.assets import asset
 from relay.web.pages.context import who_asks
 from relay.web.pages.navigation import menu
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import date
 
     from starlette.requests import Request
@@ -203,12 +204,14 @@ def environment() -> Environment:
         "role_name": role_name,
         "languages": LANGUAGES,
     }
-    made.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "number": lambda value: _reader.get().number(value),
         "time": _time,
         "iso": _iso,
         "day": _day,
+        "reason": _reason,
     }
+    made.filters |= filters
     return made
 
 
@@ -252,6 +255,16 @@ def role_name(role: str) -> str:
         "monitor": _("monitor"),
         "rep": _("representative"),
     }.get(role, role)
+
+
+def _reason(reason: object) -> str:
+    """Return a reason word for people, in the language of the page that is made."""
+    said = plain_reason(reason).replace("_", " ")
+    return (
+        _reader.get().gettext(N_("Salesforce did not answer"))
+        if (said == NO_ANSWER)
+        else said
+    )
 
 
 def _iso(at: datetime | str | None) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.cli import output
 from relay.cli.log import _print_whole, records, result
+from relay.console.mails import matched, plain_reason
 
 if TYPE_CHECKING:
     import pytest
@@ -76,3 +77,23 @@ def test_why_a_file_was_refused_is_read_to_its_end(
     column = shown[0].index("error")
     error = "".join(line[column:] for line in shown[2:])
     assert "".join(error.split()) == "".join(file["error"].split())
+
+
+def test_a_class_of_a_library_is_no_reason_for_people() -> None:
+    """Salesforce's own codes are in capitals, and stay."""
+    assert plain_reason("NewConnectionError") == "Salesforce did not answer"
+    assert plain_reason("ReadTimeout") == "Salesforce did not answer"
+    for word in ("REQUIRED_FIELD_MISSING", "no_record", "", None):
+        assert plain_reason(word) == (word or "")
+
+
+def test_what_a_mail_was_matched_with_last() -> None:
+    """By name; an attempt before found something else."""
+    steps = [
+        {"step": "parse", "result": "ok"},
+        {"step": "match", "result": "Contact 003Hq000100016PIAQ Old Name"},
+        {"step": "parse", "result": "ok"},
+        {"step": "match", "result": "no record"},
+        {"step": "match", "result": "Contact 003Hq000100016PIBQ Mara Lindqvist"},
+    ]
+    assert matched(steps) == [("Contact", "003Hq000100016PIBQ", "Mara Lindqvist")]
