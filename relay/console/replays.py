@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -18,8 +20,7 @@ from relay.core.errors import Conflict, NotFound, RelayError
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
     from relay.admin.rule_change import RuleChange
@@ -33,6 +34,10 @@ MOST_KEPT: Final = 10
 MOST_DIFFERENCES: Final = 2_000
 """Differences of one re-play that are kept; further ones are only counted."""
 KEPT: Final = timedelta(hours=1)
+
+
+Replaying = Callable[..., AbstractAsyncContextManager["Run"]]
+"""What makes a re-play ready: `relay.app.replaying` with the settings of a process."""
 
 
 class Shown(Protocol):
@@ -142,9 +147,7 @@ class ReplayJob:
 class Replays:
     """The re-plays of one process."""
 
-    def __init__(
-        self, begin: Callable[..., AbstractAsyncContextManager[Run]], clock: Clock
-    ) -> None:
+    def __init__(self, begin: Replaying, clock: Clock) -> None:
         """Begin with none.
 
         Args:

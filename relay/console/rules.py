@@ -1,19 +1,14 @@
-"""The settings that hold without a restart: seeing, trying and saving them.
+"""The settings that hold without a restart: seeing, reading and saving them.
 
-A rule that decides about mail can be tried on past mail before it is saved: `Trials`
-runs `relay.worker.replay` in the background, and keeps what it found for a while.
+A rule that decides about mail can be tried on past mail before it is saved:
+`relay.console.replays`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, get_args, get_origin
 
-from relay.admin.presets import change_of, compare, preset_of
 from relay.admin.rule_change import RuleChange, replayable
 from relay.admin.settings import (
     OF_STORE,
@@ -24,30 +19,17 @@ from relay.admin.settings import (
     read_value,
 )
 from relay.core.clock import SystemClock
-from relay.core.errors import Conflict, InvalidInput, NotFound, RelayError
-from relay.core.past import PastFilter
+from relay.core.errors import InvalidInput, NotFound
 from relay.salesforce import Org
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractAsyncContextManager
-    from datetime import datetime
+    from collections.abc import Mapping
 
     from relay.config import Settings
-    from relay.core.clock import Clock
     from relay.core.model import Json
     from relay.store import Store
 
-    Replaying = Callable[..., AbstractAsyncContextManager[Any]]
-    """`relay.app.replaying` of the settings of this process."""
-
-TRIAL_DAYS: Final = 7
-"""Days of past mail on which a change is tried."""
-SHOWN: Final = 100
-"""Mails that differ which a trial keeps; the others are counted."""
-_KEPT: Final = 20
-"""Trials that are kept, of all people together."""
 _HISTORY: Final = 2000
 """Changes of settings that are looked through for who set what."""
 
@@ -245,26 +227,6 @@ async def save(
     return int(row["id"])
 
 
-async def save_preset(
-    store: Store, settings: Settings, name: str, actor: str
-) -> int | None:
-    """Save every rule of a preset that differs, as one change.
-
-    Returns:
-        The number of the change in the history; None: all is so already.
-
-    Raises:
-        InvalidInput: There is no such preset.
-    """
-    rows = compare(preset_of(name), settings, await store.directory.settings())
-    values = change_of(rows).settings
-    if not values:
-        return None
-    await store.directory.set_settings(values, f"preset {name}", actor)
-    (row,) = await store.history.find(limit=1)
-    return int(row["id"])
-
-
 def read_change(settings: Settings, values: Mapping[str, str | None]) -> RuleChange:
     """Return what was typed as a change that can be tried.
 
@@ -277,143 +239,3 @@ def read_change(settings: Settings, values: Mapping[str, str | None]) -> RuleCha
             raise InvalidInput(f"{key} cannot be tried on past mail", "save it")
         read[key] = None if text is None else read_value(settings, key, text)
     return RuleChange(read)
-
-
-# ---------------------------------------------------------------- trying
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A change of rules that is tried on past mail, and how far that is.
-
-    Attributes:
-        id: Unguessable, for the address of its page.
-        values: By key, as typed.
-        by: Who tries it.
-        since: Mail from then on.
-        preset: The preset that it is; empty: none.
-        running: It goes on.
-        summary: `Summary` of the re-play so far; None: nothing yet.
-        differences: Mails that would be treated in another way, the first `SHOWN`.
-        problem: Why it failed; empty: it did not.
-    """
-
-    id: str
-    values: Mapping[str, str]
-    by: str
-    since: datetime
-    preset: str = ""
-    running: bool = True
-    summary: Any = None
-    differences: tuple[Any, ...] = field(default=())
-    problem: str = ""
-
-    def as_json(self) -> dict[str, Json]:
-        """Return the stable names."""
-        return {
-            "id": self.id,
-            "values": dict(self.values),
-            "since": self.since.isoformat(),
-            "running": self.running,
-            "summary": self.summary.as_json() if self.summary else None,
-            "differences": [one.as_json() for one in self.differences],
-            "problem": self.problem or None,
-        }
-
-
-class Trials:
-    """Tries changes in the background, one after the other; keeps the latest."""
-
-    def __init__(
-        self, settings: Settings, clock: Clock, replaying: Replaying | None
-    ) -> None:
-        """Take what makes a re-play ready; None: nothing can be tried here."""
-        self._settings = settings
-        self._clock = clock
-        self._replaying = replaying
-        self._trials: dict[str, Trial] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._turn = asyncio.Lock()
-
-    @property
-    def possible(self) -> bool:
-        """Say whether there is an org that can be asked."""
-        has_org = self._settings.salesforce.instance_url is not None
-        return self._replaying is not None and has_org
-
-    def start(self, change: RuleChange, by: str, preset: str = "") -> Trial:
-        """Begin to try a change; nothing is saved.
-
-        Raises:
-            Conflict: Nothing can be tried here.
-        """
-        if self._replaying is None or not self.possible:
-            raise Conflict("a change cannot be tried without a Salesforce org")
-        values = {key: as_typed(value) for key, value in change.settings.items()}
-        since = self._clock.now() - timedelta(days=TRIAL_DAYS)
-        trial = Trial(secrets.token_urlsafe(9), values, by, since, preset)
-        for old in list(self._trials)[: max(0, len(self._trials) - _KEPT + 1)]:
-            self._forget(old)
-        self._trials[trial.id] = trial
-        work = self._run(trial, change, self._replaying)
-        self._tasks[trial.id] = asyncio.create_task(work)
-        return trial
-
-    def find(self, id_: str) -> Trial:
-        """Return a trial.
-
-        Raises:
-            NotFound: There is none any more.
-        """
-        found = self._trials.get(id_)
-        if found is None:
-            raise NotFound("this trial is not kept any more: begin it again")
-        return found
-
-    async def stop(self, id_: str) -> Trial:
-        """End a trial; what it has found is kept.
-
-        Raises:
-            NotFound: There is none any more.
-        """
-        self.find(id_)
-        task = self._tasks.get(id_)
-        if task is not None and not task.done():
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        self._now(id_, running=False)
-        return self.find(id_)
-
-    def _forget(self, id_: str) -> None:
-        self._trials.pop(id_, None)
-        task = self._tasks.pop(id_, None)
-        if task is not None:
-            task.cancel()
-
-    def _now(self, id_: str, **changes: Any) -> None:
-        if id_ in self._trials:
-            self._trials[id_] = replace(self._trials[id_], **changes)
-
-    async def _run(
-        self, trial: Trial, change: RuleChange, replaying: Replaying
-    ) -> None:
-        problem = ""
-        try:
-            async with (
-                self._turn,
-                replaying(change, PastFilter(since=trial.since)) as replay,
-            ):
-                self._now(trial.id, summary=replay.summary)
-                kept: list[Any] = []
-                async for one in replay.pages():
-                    kept += one.differences[: SHOWN - len(kept)]
-                    self._now(trial.id, summary=one.summary, differences=tuple(kept))
-                self._now(trial.id, summary=replay.summary)
-        except RelayError as error:
-            problem = str(error)
-        except Exception:
-            logger.exception("trial_failed")
-            problem = "the trial failed; the log has the reason"
-        finally:
-            self._now(trial.id, running=False, problem=problem)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from relay.config import Settings, SMTPSettings
-    from relay.console.rules import Replaying
+    from relay.console.replays import Replaying
     from relay.core.access import Caller
     from relay.core.clock import Clock
     from relay.core.directory import User
@@ -102,7 +102,7 @@ def create_app(
     feed = Feed(store)
     replays = Replays(replaying, clock) if replaying is not None else None
     api = create_api(Context(store, settings, clock, feed, replays), door.submit)
-    console = create_pages(PageContext(store, settings, clock, feed, replaying))
+    console = create_pages(PageContext(store, settings, clock, feed, replays))
     app = Starlette(
         routes=[
             Route("/messages", door.post, methods=["POST"]),

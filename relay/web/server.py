@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
     from relay.config import HostPort, Settings
-    from relay.console.rules import Replaying
+    from relay.console.replays import Replaying
     from relay.core.clock import Clock
     from relay.intake import Intake
     from relay.store import Store

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from relay.config import Settings
     from relay.console.feed import Feed
-    from relay.console.rules import Replaying
+    from relay.console.replays import Replays
     from relay.core.access import Caller
     from relay.core.clock import Clock
     from relay.store import Store
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 class Context:
     """Store, settings, clock, and the live view of `relay.web.stream`.
 
-    `replaying` makes a re-play of past mail ready; None: nothing can be tried.
+    `replays` are the re-plays of this process; None: nothing can be tried.
     """
 
     store: Store
     settings: Settings
     clock: Clock
     feed: Feed
-    replaying: Replaying | None = None
+    replays: Replays | None = None
 
 
 def who_asks(request: Request) -> Caller | None:

@@ -6,21 +6,23 @@ it; exclusions; and presets. A change is saved from a form, and can be taken bac
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from relay.admin.inputs import address_pattern
-from relay.admin.presets import PRESETS, compare, preset_of, tried
-from relay.console import people, rules
+from relay.admin.presets import PRESETS
+from relay.console import people, presets, rules
 from relay.console.history import undo
-from relay.console.rules import SHOWN, TRIAL_DAYS, Trials
+from relay.console.replays import Progress, Replays, Wanted
 from relay.core.access import Scope
 from relay.core.directory import SkipKind
-from relay.core.errors import InvalidInput
+from relay.core.errors import Conflict, InvalidInput
+from relay.core.past import PastFilter
 from relay.core.translate import N_
-from relay.web.pages.asked import done, shown
+from relay.web.pages.asked import done, path_of, shown
 from relay.web.pages.context import caller_of
 from relay.web.pages.render import HEADERS, page, part, reader_of, say_and_go
 
@@ -28,12 +30,15 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from relay.admin.presets import PresetRow
     from relay.console.rules import Rule
     from relay.web.pages.asked import Form
     from relay.web.pages.context import Context
 
 PATH: Final = "/settings/rules"
+DAYS: Final = 7
+"""Days of past mail on which a change is tried."""
+SHOWN: Final = 100
+"""Mails that differ which are shown; the others are counted."""
 GROUPS: Final = (
     (
         "records",
@@ -116,7 +121,24 @@ class _Pages:
     def __init__(self, context: Context) -> None:
         self._store = context.store
         self._settings = context.settings
-        self._trials = Trials(context.settings, context.clock, context.replaying)
+        self._clock = context.clock
+        self._replays = context.replays
+
+    @property
+    def _can_try(self) -> bool:
+        """Say whether there is an org that can be asked."""
+        has_org = self._settings.salesforce.instance_url is not None
+        return self._replays is not None and has_org
+
+    def _past(self) -> Replays:
+        """Return the re-plays.
+
+        Raises:
+            Conflict: Nothing can be tried here.
+        """
+        if self._replays is None or not self._can_try:
+            raise Conflict("a change cannot be tried without a Salesforce org")
+        return self._replays
 
     # ------------------------------------------------------------ looking
 
@@ -145,35 +167,42 @@ class _Pages:
             "settings/rule.html",
             rule=await rules.rule(self._store, self._settings, key),
             may_change=Scope.SETTINGS_WRITE in who.scopes,
-            can_try=self._trials.possible,
-            days=TRIAL_DAYS,
+            can_try=self._can_try,
+            days=DAYS,
             typed=request.query_params.get("value"),
         )
 
     async def preset(self, request: Request) -> Response:
         """Show what a preset would change."""
         who = caller_of(request)
-        preset = preset_of(request.path_params["name"])
-        rows = await self._preset_rows(preset.name)
+        view = await presets.preset(
+            self._store, self._settings, request.path_params["name"]
+        )
         return page(
             request,
             "settings/preset.html",
-            preset=preset,
-            rules=[one for one in rows if one.differs],
+            preset=view.preset,
+            rules=view.changed,
             as_typed=rules.as_typed,
             may_change=Scope.SETTINGS_WRITE in who.scopes,
-            can_try=self._trials.possible,
-            days=TRIAL_DAYS,
+            can_try=self._can_try,
+            days=DAYS,
         )
-
-    async def _preset_rows(self, name: str) -> list[PresetRow]:
-        kept = await self._store.directory.settings()
-        return compare(preset_of(name), self._settings, kept)
 
     async def trial(self, request: Request) -> Response:
         """Show how far a trial is and what it found; htmx asks for the part alone."""
-        trial = self._trials.find(request.path_params["id"])
-        values: dict[str, Any] = {"trial": trial, "most": SHOWN, "days": TRIAL_DAYS}
+        job = self._past().get(request.path_params["id"])
+        preset = request.query_params.get("preset", "")
+        changed = job.wanted.change.settings
+        values: dict[str, Any] = {
+            "job": job,
+            "running": job.progress is Progress.RUNNING,
+            "failed": job.progress is Progress.FAILED,
+            "preset": preset if preset in PRESETS else "",
+            "values": {key: rules.as_typed(value) for key, value in changed.items()},
+            "most": SHOWN,
+            "days": DAYS,
+        }
         if "hx-request" in request.headers:
             text = part(reader_of(request), "settings/found.html", **values)
             return HTMLResponse(text, headers=HEADERS)
@@ -185,12 +214,13 @@ class _Pages:
     async def save(self, request: Request, form: Form) -> Response:
         """Save what was typed; the page then offers to take it back."""
         name = caller_of(request).name
-        preset = form.text("preset")
-        number = (
-            await rules.save_preset(self._store, self._settings, preset, name)
-            if preset
-            else await rules.save(self._store, self._settings, _typed(form), name)
-        )
+        if preset := form.text("preset"):
+            view = await presets.preset(self._store, self._settings, preset)
+            await presets.check(self._settings, view)
+            number = await presets.take(self._store, view, name)
+        else:
+            typed = _typed(form)
+            number = await rules.save(self._store, self._settings, typed, name)
         _ = reader_of(request).gettext
         if number is None:
             return say_and_go(request, PATH, _("It is so already."), kind="warning")
@@ -200,26 +230,25 @@ class _Pages:
     async def try_(self, request: Request, form: Form) -> Response:
         """Begin to try what was typed on past mail; nothing is saved."""
         preset = form.text("preset")
-        change = (
-            tried(await self._preset_rows(preset))
-            if preset
-            else rules.read_change(self._settings, _typed(form))
-        )
+        if preset:
+            view = await presets.preset(self._store, self._settings, preset)
+            change = view.change
+        else:
+            change = rules.read_change(self._settings, _typed(form))
         if not change.settings:
             raise InvalidInput("there is nothing to try")
-        trial = self._trials.start(change, caller_of(request).name, preset)
-        reader = reader_of(request)
-        return say_and_go(
-            request,
-            f"{PATH}/trial/{trial.id}",
-            reader.gettext("Nothing is saved yet."),
-        )
+        since = self._clock.now() - timedelta(days=DAYS)
+        wanted = Wanted(change, PastFilter(since=since))
+        job = self._past().start(wanted, caller_of(request).name)
+        text = reader_of(request).gettext("Nothing is saved yet.")
+        path = path_of(f"{PATH}/trial/{job.id}", preset=preset)
+        return say_and_go(request, path, text)
 
     async def stop(self, request: Request, _form: Form) -> Response:
         """End a trial."""
-        trial = await self._trials.stop(request.path_params["id"])
+        await self._past().cancel(request.path_params["id"])
         _ = reader_of(request).gettext
-        return say_and_go(request, f"{PATH}/trial/{trial.id}", _("Stopped."))
+        return say_and_go(request, PATH, _("Stopped."))
 
     async def exclude(self, request: Request, form: Form) -> Response:
         """Add an exclusion for everybody."""

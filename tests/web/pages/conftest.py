@@ -82,7 +82,7 @@ class Console:
     """The pages of one relay."""
 
     def __init__(
-        self, store: Store, settings: Any, *, live: bool = False, replaying: Any = None
+        self, store: Store, settings: Any, *, live: bool = False, replays: Any = None
     ) -> None:
         """Put the pages together; without `live` the live view has ended."""
         self.feed = Feed(store)
@@ -92,7 +92,7 @@ class Console:
         self.settings = settings
         self.clock = SystemClock()
         guard = AnyCaller(Accounts(store, settings), settings)
-        context = Context(store, settings, self.clock, self.feed, replaying)
+        context = Context(store, settings, self.clock, self.feed, replays)
         routes = create_pages(context, guard)
         self.app = Starlette(routes=routes)
         self.app.state.page_paths = page_paths(routes)
