@@ -144,6 +144,7 @@
     list.addEventListener("mouseenter", () => { touched = true; say(); });
     list.addEventListener("mouseleave", () => { touched = false; show(); });
     addEventListener("pagehide", stop);
+    if ("auto" in bar.dataset) start();
   };
 
   // A filter is completed as it is typed (ARIA: combobox with a list of options).

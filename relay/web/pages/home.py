@@ -11,9 +11,11 @@ from starlette.routing import Route
 
 from relay.admin.inputs import relay_address
 from relay.console import people
+from relay.console.feed import cursor_now
 from relay.console.figures import figures
 from relay.console.status import status
 from relay.core.access import Scope
+from relay.core.directory import Role
 from relay.core.filters import Filter
 from relay.core.states import State
 from relay.web.api.mails import page_of_log, shown
@@ -59,9 +61,11 @@ class HomePages:
         """Show the first page."""
         who, now = caller_of(request), self._clock.now()
         found = await figures(self._store, self._settings, now, who.own_only)
+        after = await cursor_now(self._store)
         last, _ = await page_of_log(
             self._api, who, Filter(), "home", cursor=None, limit=_LAST
         )
+        is_monitor = who.user is not None and who.user.role is Role.MONITOR
         refusals = list(found.refusals.items())[:_REASONS]
         values: dict[str, Any] = {
             "address": self._address(who),
@@ -75,6 +79,7 @@ class HomePages:
             "refusals_top": upper(max((count for _, count in refusals), default=0)),
             "last": [shown(who, row) for row in last],
             "waiting": await self._waiting(who),
+            "live": f"/log/live?after={after}" if is_monitor else "",
             "health": None,
             "silent": None,
         }

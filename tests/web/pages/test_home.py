@@ -50,6 +50,7 @@ async def test_monitor_and_admin_see_how_the_relay_is(console):
         for text in ("Connection", "in use", "Offer &lt;b&gt;", "silent for 7 days"):
             assert text in shown.text, text
         assert 'href="/log?q=state:held"' in shown.text
+        assert ("data-auto" in shown.text) is (role is Role.MONITOR)
         assert ada.user.relay_token not in shown.text
 
 
