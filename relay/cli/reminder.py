@@ -387,6 +387,69 @@ def _said(value: Any) -> str:
 
 
 @reminder.command()
+@ident
+@json_option
+def task(ident: str, *, as_json: bool) -> None:
+    """Show its Task in Salesforce: what failed, and what both sides had changed."""
+
+    async def job() -> dict[str, Any] | None:
+        from relay.console import reminders  # noqa: PLC0415 - as `desk`
+
+        async with desk() as one:
+            whole = await reminders.whole_id(one, ident)
+            found = await reminders.task_of(one, whole)
+            return found.as_json() if found else None
+
+    row = run(job())
+    if as_json:
+        print_json([row] if row else [])
+        return
+    if row is None:
+        click.echo("it was never kept in step with a Task")
+        return
+    failure = row["failure"] or {}
+    facts(
+        [
+            ("task", row["task"]),
+            ("state", row["state"]),
+            *((name, failure.get(name)) for name in ("code", "message")),
+            *((name, failure.get(name)) for name in ("meaning", "remedy")),
+            *((name, when(failure.get(name))) for name in ("since", "next_at")),
+        ]
+    )
+    if row["conflicts"]:
+        table(
+            ("conflict", "time (UTC)", "what", "here", "Salesforce", "kept"),
+            [
+                (
+                    one["id"],
+                    when(one["at"]),
+                    one["field"],
+                    _said(one["here"]),
+                    _said(one["salesforce"]),
+                    "undone" if one["undone_at"] else one["kept"],
+                )
+                for one in row["conflicts"]
+            ],
+            whole=("conflict", "time (UTC)"),
+        )
+
+
+@reminder.command()
+@ident
+def retry(ident: str) -> None:
+    """Try at once again what failed between a reminder and its Task."""
+
+    async def job() -> bool:
+        from relay.console import reminders  # noqa: PLC0415 - as `desk`
+
+        async with desk() as one:
+            return await reminders.retry(one, await reminders.whole_id(one, ident))
+
+    click.echo("it is tried again" if run(job()) else "nothing of it has failed")
+
+
+@reminder.command()
 @click.argument("who", metavar="USER")
 @click.option("--end", is_flag=True, help="End it: its URL works no more.")
 @json_option

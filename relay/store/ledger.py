@@ -29,7 +29,7 @@ from relay.store.attachments import add_files, drop_files, messages_of_mails
 from relay.store.context import SLOWEST_ROWS_S, Part
 from relay.store.edits import write_audit
 from relay.store.queue import apply_event
-from relay.store.reminders import BY_MAIL, make
+from relay.store.reminders import make_or_complete
 from relay.store.settlement import settle
 from relay.store.values import SECOND, chunks, dump, load, maybe_moment, stamp, text
 
@@ -117,7 +117,7 @@ class ActivityLedger(Part):
             settled = settle(connection, name, settlements, now)
             for one in settlements:
                 if one.reminder is not None and one.message_id in settled:
-                    make(connection, self._context.clock, one.reminder, BY_MAIL)
+                    make_or_complete(connection, self._context.clock, one.reminder)
             return settled
 
         return await self._context.write(work)

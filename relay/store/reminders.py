@@ -316,6 +316,23 @@ def make(
     return one, True
 
 
+def make_or_complete(connection: Connection, clock: Clock, new: NewReminder) -> None:
+    """Make the reminder that a mail asks for; one that is there learns whom it means.
+
+    A mail that fitted no record may fit one later. Then the person of its reminder
+    becomes that record, unless somebody has named another since.
+    """
+    there, is_new = make(connection, clock, new, BY_MAIL)
+    if is_new or not new.person or "@" in new.person or there.removed_at is not None:
+        return
+    there = read(connection, there.id, lock=True) or there
+    first = history(connection, there.id)[0]
+    if "@" in (there.person or "@") and there.person == first.after["person"]:
+        values = {"person": new.person, "record": there.record or new.record}
+        after = replace(there, **checked(values))
+        write(connection, stamp(clock.now()), there, after, BY_MAIL)
+
+
 def read(connection: Connection, ident: str, *, lock: bool = False) -> Reminder | None:
     """Return a reminder or its tombstone, or None; locked until the transaction ends.
 

@@ -163,6 +163,14 @@ def test_what_cannot_be_done_is_said(relay: Any) -> None:
     assert "name a user" in relay.error("reminder", "add", "x", status=2)
 
 
+def test_its_task(relay: Any) -> None:
+    """There is none before anything was kept in step."""
+    one = add(relay, "Call")
+    assert relay.json("reminder", "task", one["id"]) == []
+    assert "never" in relay("reminder", "task", one["id"]).stdout
+    assert "nothing" in relay("reminder", "retry", one["id"]).stdout
+
+
 def test_a_calendar_has_one_secret(relay: Any) -> None:
     """Each command gives another; the history says so without it."""
     (first,) = relay.json("reminder", "feed", "ada@corp.example")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ import pytest
 
 from relay.core.directory import Role
 from relay.core.errors import Conflict, InvalidInput, NotFound
+from relay.core.queue import Settlement
 from relay.core.reminders import (
     By,
     Kind,
@@ -19,6 +21,7 @@ from relay.core.reminders import (
     Source,
     Status,
 )
+from relay.core.states import Event
 from relay.store.reminders import StaleVersion
 
 ADA = By("ada@corp.example", Source.PERSON)
@@ -193,6 +196,55 @@ async def test_one_origin_makes_one_reminder(store, other, new):
     assert again.removed_at is not None
     assert len(await other.reminders.find(ReminderFilter(removed=True))) == 1
     assert (await new(origin="mail:2")).id != first.id
+
+
+@pytest.fixture
+def end(store, owner, put):
+    """Settle a message with what its address asks for; return its id."""
+
+    async def end(reminder, event=Event.LOGGED, ident=None):
+        if ident is None:
+            (ident,) = await put()
+        else:
+            await store.queue.apply(Event.REQUEUE, [ident], None, "test")
+        (claimed,) = await store.queue.claim(owner, 1, 60)
+        settlement = Settlement(ident, claimed.attempt, event, reminder=reminder)
+        settled = await store.ledger.advance(owner, settlements=[settlement])
+        assert settled == {ident}
+        # What was settled already makes nothing.
+        assert not await store.ledger.advance(owner, settlements=[settlement])
+        return ident
+
+    return end
+
+
+async def test_a_settlement_makes_a_reminder_once(store, user, end):
+    """In its transaction; tried again it makes no second, and brings none back."""
+    asked = NewReminder(user.id, user.id, "Offer", due=DAY, origin="mail:1:1:todo-3d")
+    ident = await end(asked)
+    (made,) = await store.reminders.find(ReminderFilter())
+    (first,) = await store.reminders.history(made.id)
+    assert (first.source, first.actor) == (Source.MAIL, "relay")
+    await end(asked, ident=ident)
+    assert await store.reminders.find(ReminderFilter()) == [made]
+    await store.reminders.remove(made.id, ADA)
+    await end(replace(asked, person=CONTACT), ident=ident)
+    assert await store.reminders.find(ReminderFilter()) == []
+
+
+@pytest.mark.parametrize("named", ["", "kim@buyer.example"])
+async def test_a_mail_that_matches_later_says_whom_it_means(store, user, end, named):
+    """The record takes the place of the address, and of nothing that people named."""
+    asked = NewReminder(user.id, user.id, "Offer", person=named, origin="mail:1")
+    ident = await end(asked, Event.NO_MATCH)
+    (made,) = await store.reminders.find(ReminderFilter())
+    await store.reminders.edit(made.id, {"due": DAY}, ADA)
+    await end(replace(asked, person=CONTACT, record=DEAL), ident=ident)
+    known = await store.reminders.get(made.id)
+    assert (known.person, known.record, known.due) == (CONTACT, DEAL, DAY)
+    await store.reminders.edit(made.id, {"person": "bob@buyer.example"}, ADA)
+    await end(replace(asked, person=CONTACT), ident=ident)
+    assert (await store.reminders.get(made.id)).person == "bob@buyer.example"
 
 
 async def test_filters(store, new, user, bob):

@@ -97,6 +97,8 @@ POST   /reminders/{id}/reopen                         reminders:write  theirs=40
 POST   /reminders/{id}/snooze                         reminders:write  theirs=404
 POST   /reminders/{id}/undo                           reminders:write  theirs=404
 GET    /reminders/{id}/history                        reminders:read   theirs=404
+GET    /reminders/{id}/task                           reminders:read   theirs=404
+POST   /reminders/{id}/retry                          reminders:write  theirs=404
 GET    /users/{user}/command-center                   reminders:read   theirs=403
 POST   /users/{user}/reminder-feed                    reminders:write
 DELETE /users/{user}/reminder-feed                    reminders:write

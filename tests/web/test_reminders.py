@@ -196,6 +196,13 @@ def test_the_command_center_shows_today_and_tomorrow(relay):
     assert (other.status, other.json["error"]) == (403, "not_yours")
 
 
+def test_its_task(relay):
+    """There is none before anything was kept in step."""
+    where = path("reminders", make(relay, name="Alone")["id"])
+    assert relay.call("GET", f"{where}/task", relay.ada).status == 404
+    assert relay.call("POST", f"{where}/retry", relay.ada).json == {"tried": False}
+
+
 def test_a_calendar_has_one_secret(relay):
     """Made anew it ends the one before; a rep makes the rep's own."""
     where = path("users", "ada@corp.example", "reminder-feed")

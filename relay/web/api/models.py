@@ -691,6 +691,45 @@ class ReminderHistory(Shown):
     items: list[ReminderEdit]
 
 
+class TaskFailure(Shown):
+    """What Salesforce answered last to the writing of a Task."""
+
+    code: str
+    message: str
+    meaning: str
+    remedy: str
+    since: str | None = Time
+    next_at: str | None = Time
+
+
+class TaskConflict(Shown):
+    """A value that both sides had changed, and whose holds."""
+
+    id: int
+    at: str = Time
+    field: str
+    here: Any
+    salesforce: Any
+    kept: str
+    undone_at: str | None = Time
+    undone_by: str | None
+
+
+class TaskOfReminder(Shown):
+    """The Task that a reminder is kept in step with."""
+
+    task: str | None
+    state: str
+    failure: TaskFailure | None
+    conflicts: list[TaskConflict]
+
+
+class Tried(Shown):
+    """Whether something is tried again."""
+
+    tried: bool
+
+
 class CommandCenter(Shown):
     """What a user is to do today and tomorrow, and what is overdue."""
 

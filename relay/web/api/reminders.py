@@ -12,6 +12,7 @@ from relay.console import people, reminders
 from relay.console.reminders import Desk
 from relay.core.access import Caller, Scope
 from relay.core.directory import User
+from relay.core.errors import NotFound
 from relay.core.reminders import Kind, Reminder, ReminderFilter, Source, Status
 from relay.web.api import models
 from relay.web.api.wire import (
@@ -227,6 +228,25 @@ def _acts(context: Context) -> APIRouter:
     )
     async def history(id: str, who: Annotated[Caller, READ]) -> JSONResponse:  # noqa: A002
         return answer({"items": await reminders.history(_desk(context, who), id)})
+
+    @router.get(
+        "/reminders/{id}/task",
+        response_model=models.TaskOfReminder,
+        summary="Show its Task in Salesforce, and what failed",
+    )
+    async def task(id: str, who: Annotated[Caller, READ]) -> JSONResponse:  # noqa: A002
+        found = await reminders.task_of(_desk(context, who), id)
+        if found is None:
+            raise NotFound(f"reminder {id} was never kept in step with a Task")
+        return answer(found.as_json())
+
+    @router.post(
+        "/reminders/{id}/retry",
+        response_model=models.Tried,
+        summary="Try at once again what failed between it and its Task",
+    )
+    async def retry(id: str, who: Annotated[Caller, WRITE]) -> JSONResponse:  # noqa: A002
+        return answer({"tried": await reminders.retry(_desk(context, who), id)})
 
     return router
 

@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 
 import icalendar
 import pytest
+from sqlalchemy import insert
 
 from relay.core.directory import Role
 from relay.core.reminders import By, NewReminder, Source, Status
+from relay.store import schema
 from tests.web.pages.conftest import person, put
 
 CONTACT, DEAL = "003000000000001AAA", "006000000000001AAA"
@@ -226,6 +228,71 @@ async def test_hostile_text_is_shown_as_text(console, ada, make):
     assert "<script>alert" not in shown.text
     (one,) = [r async for r in _all(console)]
     assert "<script>alert" not in (await console.get(f"/reminders/{one.id}", ada)).text
+
+
+# ------------------------------------------------------------------ its Task
+
+TASK = "00T000000000001AAA"
+
+
+async def failing(console, one):
+    """Let a reminder have a Task that Salesforce refused, and a conflict."""
+    at = int(one.created_at.timestamp() * 1_000_000)
+    twin = {
+        "reminder_id": one.id,
+        "user_id": one.assignee_user_id,
+        "key": one.id,
+        "turn": 1,
+        "task_id": TASK,
+        "state": "refused",
+        "lookups": 0,
+        "version": 1,
+        "here": "{}",
+        "there": "{}",
+        "code": "FIELD_CUSTOM_VALIDATION_EXCEPTION",
+        "error": "Say <why>",
+        "failures": 1,
+        "failing_since": at,
+    }
+    clash = {
+        "reminder_id": one.id,
+        "user_id": one.assignee_user_id,
+        "task_id": TASK,
+        "field": "details",
+        "here": '"ours"',
+        "there": '"theirs"',
+        "kept": "salesforce",
+        "at": at,
+    }
+
+    def work(connection):
+        connection.execute(insert(schema.reminder_tasks).values(twin))
+        connection.execute(insert(schema.reminder_clashes).values(clash))
+
+    await console.store.context.write(work)
+
+
+async def test_what_failed_is_shown_with_what_helps(console, ada, bob, make):
+    """Code, meaning, remedy; tried again, and the other value taken, by one form."""
+    one = await make("Call", details="theirs")
+    await failing(console, one)
+    shown = await console.get(f"/reminders/{one.id}", ada)
+    for text in ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "Say &lt;why&gt;", TASK):
+        assert text in shown.text
+    assert "validation rule" in shown.text
+    conflict = re.search(r"/conflict/(\d+)", shown.text)[1]
+    theirs = await console.post(f"/reminders/{one.id}/conflict/{conflict}", bob)
+    assert theirs.status_code == 404
+    await act(console, ada, one, f"conflict/{conflict}")
+    assert (await console.store.reminders.get(one.id)).details == "ours"
+    none = await console.post(f"/reminders/{one.id}/conflict/999", ada)
+    assert none.status_code == 404
+    await act(console, ada, one, "retry", back=f"/reminders/{one.id}")
+    again = await console.get(f"/reminders/{one.id}", ada)
+    assert "It is tried again" in again.text
+    assert "FIELD_CUSTOM_VALIDATION_EXCEPTION" not in again.text
+    await act(console, ada, one, "retry")
+    assert "Nothing has failed" in (await console.get("/reminders", ada)).text
 
 
 # ------------------------------------------------------------------ the calendar
