@@ -412,14 +412,15 @@ def outcome(
 async def _stay(stage: Stage, *, as_json: bool) -> None:
     """Say how to send one's own mail, and show what arrives until Ctrl-C."""
     from relay.cli.log import follow_log  # noqa: PLC0415
+    from relay.console.feed import cursor_now  # noqa: PLC0415
 
     if as_json:
         print_json([_addresses(stage)])
     else:
         _instructions(stage)
-    everything = LogFilter()
-    shown = await stage.app.store.log.find(everything)
-    await follow_log(stage.app.store, everything, shown, as_json=as_json)
+    store = stage.app.store
+    cursor = await cursor_now(store)
+    await follow_log(store, LogFilter(), [], cursor, as_json=as_json)
 
 
 # ---------------------------------------------------------------- showing

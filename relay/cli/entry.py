@@ -238,6 +238,7 @@ def settings(*, quiet: bool = True) -> Settings:
     from relay.config.sources import (  # noqa: PLC0415
         DEFAULT_FILE,
         NAMED_BY,
+        NO_SETTINGS,
         PREFIX,
         SYSTEM_FILE,
     )
@@ -245,7 +246,9 @@ def settings(*, quiet: bool = True) -> Settings:
 
     path = config_path()
     loaded = load(path)
-    said = path or any(n.startswith(PREFIX) and n != NAMED_BY for n in os.environ)
+    said = path or any(
+        n.startswith(PREFIX) and n not in NO_SETTINGS for n in os.environ
+    )
     if quiet and not said:
         # In the wrong folder a command would make an empty store and look into it.
         text = (

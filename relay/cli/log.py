@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -27,13 +27,18 @@ from relay.cli.output import (
     table,
     when,
 )
+from relay.cli.remote import remote, remote_options
+from relay.console.feed import cursor_now, look
 from relay.console.mails import log_filter, matched, plain_reason, raw_mail, whole_row
 from relay.core.errors import StoreUnavailable
+from relay.core.filters import write
 from relay.core.states import ActivityState, Event, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
+    from relay.cli.remote import Remote
     from relay.config import Settings
     from relay.core.filters import Filter
     from relay.core.model import LogFilter
@@ -45,9 +50,7 @@ _LATEST: Final = 50
 _SHORT_ID: Final = 13
 """Characters of an id on a narrow terminal: its millisecond, and three by chance."""
 _POLL_S: Final = 1.0
-_WINDOW: Final = 500
 _PAGE: Final = 1000
-_REMEMBERED: Final = 50_000
 _STATE_WIDTH: Final = max(len(state) for state in State)
 
 
@@ -65,10 +68,13 @@ _STATE_WIDTH: Final = max(len(state) for state in State)
     type=click.IntRange(min=1),
     help=f"Show only the latest rows; default: {_LATEST}, with --json all.",
 )
+@remote_options
 @json_option
 def log(
     wanted: Filter,
     limit: int | None,
+    url: str | None,
+    token_file: Path | None,
     *,
     refused: bool,
     probes: bool,
@@ -84,6 +90,13 @@ def log(
     if refused and wanted.state:
         problem = "--refused lists refusals, which have no --state; give one of them"
         raise click.UsageError(problem)
+    there = remote(url, token_file)
+    if there is not None:
+        if probes:
+            raise click.UsageError("--probes cannot be asked over --url")
+        with _until_stopped(follow=follow):
+            _log_there(there, wanted, limit, refused, follow=follow, as_json=as_json)
+        return
     loaded = settings()
 
     async def job() -> None:
@@ -92,6 +105,7 @@ def log(
             asked = await log_filter(
                 store, wanted, refused=True if refused else None, probes=probes
             )
+            cursor = await cursor_now(store)
             if limit is None and as_json:
                 await _print_all(store, asked)
                 rows = []
@@ -99,13 +113,49 @@ def log(
                 rows = await _latest(store, asked, limit or _LATEST)
                 _print(rows, as_json=as_json, lines=follow)
             if follow:
-                await follow_log(store, asked, rows, as_json=as_json)
+                await follow_log(store, asked, rows, cursor, as_json=as_json)
 
-    try:
+    with _until_stopped(follow=follow):
         run(job())
+
+
+@contextmanager
+def _until_stopped(*, follow: bool) -> Iterator[None]:
+    """Let Ctrl-C end what runs until then."""
+    try:
+        yield
     except KeyboardInterrupt:
         if not follow:
             raise
+
+
+def _log_there(
+    there: Remote,
+    wanted: Filter,
+    limit: int | None,
+    refused: bool,
+    *,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Do the same with a relay elsewhere."""
+    query: dict[str, Any] = {"q": write(wanted)}
+    if refused:
+        query["state"] = "refused"
+    most = limit if limit is not None or as_json else _LATEST
+    if not follow:
+        _print(there.latest(query, most), as_json=as_json, lines=False)
+        return
+    shown: dict[str, tuple[Any, ...]] = {}
+    for name, row in there.events(query):
+        if name == "begun":
+            rows = there.latest(query, most)
+            _print(rows, as_json=as_json, lines=True)
+            shown = {row["id"]: _mark(row) for row in rows}
+        elif name == "lost":
+            click.echo("relay: some changes were missed; list again", err=True)
+        elif shown.pop(row["id"], None) != _mark(row):
+            _print([row], as_json=as_json, lines=True)
 
 
 async def _print_all(store: Store, wanted: LogFilter) -> None:
@@ -124,49 +174,35 @@ async def _latest(store: Store, wanted: LogFilter, limit: int) -> list[Row]:
     return (await store.log.find(newest))[::-1]
 
 
-async def _recent(store: Store, wanted: LogFilter, limit: int) -> list[Row]:
-    """Return the same, from one page: cheap, however rare what is asked for is."""
-    page = await store.log.page(replace(wanted, newest_first=True), limit)
-    return [dict(row) for row in page.rows[::-1]]
-
-
 async def follow_log(
-    store: Store, wanted: LogFilter, shown: list[Row], *, as_json: bool
+    store: Store, wanted: LogFilter, shown: list[Row], cursor: str, *, as_json: bool
 ) -> None:
-    """Print rows that are new or changed, until Ctrl-C.
+    """Print rows that are new or changed behind a cursor, until Ctrl-C.
 
-    The latest rows are compared with what was printed, so that a row committed out of
-    order, and one whose state changed, are seen as well. A change among older rows
-    than the window is not.
+    Args:
+        store: The open store.
+        wanted: What fits.
+        shown: Rows that were printed after the cursor was taken: one that stands in the
+            feed as it was printed is not printed again.
+        cursor: Where to begin.
+        as_json: A JSON object per line.
     """
-    seen: dict[str, tuple[Any, ...]] = {row["id"]: _mark(row) for row in shown}
-    for row in await _recent(store, wanted, _WINDOW):
-        seen.setdefault(row["id"], _mark(row))
+    marks = {row["id"]: _mark(row) for row in shown}
     while True:
-        await asyncio.sleep(_POLL_S)
-        window = _WINDOW
         try:
-            rows = await _recent(store, wanted, window)
-            while len(rows) == window and not any(row["id"] in seen for row in rows):
-                window *= 4  # more came in a second than the window holds
-                rows = await _recent(store, wanted, window)
+            found = await look(store, wanted, cursor)
         except StoreUnavailable:
-            continue  # a busy moment; the next look shows what was missed
-        fresh = [row for row in rows if seen.get(row["id"]) != _mark(row)]
-        changed = datetime.now(UTC)
-        _print(
-            [
-                row | {"changed_at": changed} if row["id"] in seen else row
-                for row in fresh
-            ],
-            as_json=as_json,
-            lines=True,
-        )
-        for row in fresh:
-            seen.pop(row["id"], None)
-            seen[row["id"]] = _mark(row)
-        while len(seen) > max(_REMEMBERED, 2 * window):
-            del seen[next(iter(seen))]
+            await asyncio.sleep(_POLL_S)  # A busy moment; nothing is missed.
+            continue
+        cursor = found.cursor
+        if found.lost:
+            click.echo("relay: some changes were missed; list again", err=True)
+        fresh = [
+            s.row for s in found.seen if marks.pop(s.row["id"], None) != _mark(s.row)
+        ]
+        _print(fresh, as_json=as_json, lines=True)
+        if not found.more:
+            await asyncio.sleep(_POLL_S)
 
 
 def _mark(row: Row) -> tuple[Any, ...]:
@@ -259,8 +295,16 @@ def files(row: Row) -> str:
 @click.option(
     "--raw", is_flag=True, help="Only the mail itself, byte by byte, as it came."
 )
+@remote_options
 @json_option
-def show(message_id: str, *, raw: bool, as_json: bool) -> None:
+def show(
+    message_id: str,
+    url: str | None,
+    token_file: Path | None,
+    *,
+    raw: bool,
+    as_json: bool,
+) -> None:
     """Show one message or refusal: what was checked, tried and written.
 
     ID is the id at the end of the 250 reply, and in `relay log`; its first characters
@@ -268,6 +312,18 @@ def show(message_id: str, *, raw: bool, as_json: bool) -> None:
     """
     if raw and as_json:
         raise click.UsageError("--raw gives the mail itself; leave --json out")
+    there = remote(url, token_file)
+    if there is not None:
+        if raw:
+            click.echo(there.raw("messages", message_id, "raw"), nl=False)
+            return
+        row = there.get("messages", message_id)
+        hint = row.pop("hint", "")
+        if as_json:
+            print_json([row])
+        else:
+            _print_whole(row, hint)
+        return
     loaded = settings()
     if raw:
         click.echo(run(_raw(loaded, message_id)), nl=False)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,46 +19,95 @@ from relay.cli.output import (
     table,
     when,
 )
+from relay.cli.remote import remote, remote_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_AGAIN_S: Final = 2
 
 
 @click.command(cls=RelayCommand)
+@click.option(
+    "--watch", is_flag=True, help=f"Keep running, and look again every {_AGAIN_S} s."
+)
+@remote_options
 @json_option
-def status(*, as_json: bool) -> None:
+def status(
+    url: str | None, token_file: Path | None, *, watch: bool, as_json: bool
+) -> None:
     """Show how many messages wait, for what, and since when.
 
     Salesforce is not asked: relay check does that.
     """
-    from relay.console.mails import plain_reason  # noqa: PLC0415
-    from relay.console.status import Status, waiting_row  # noqa: PLC0415 - imports much
-    from relay.console.status import status as ask  # noqa: PLC0415
+    there = remote(url, token_file)
+    ask = _here if there is None else lambda: there.get("status")
+    try:
+        while True:
+            row = ask()
+            if watch and sys.stdout.isatty() and not as_json:
+                click.clear()
+            if as_json:
+                print_json([row])
+            else:
+                _print(row, watched=watch)
+            if not watch:
+                return
+            sys.stdout.flush()
+            time.sleep(_AGAIN_S)
+    except KeyboardInterrupt:
+        if not watch:
+            raise
+
+
+def _here() -> dict[str, Any]:
+    """Return the status of the relay of the settings file."""
+    from relay.console.status import status as ask  # noqa: PLC0415 - imports much
 
     loaded = settings()
 
-    async def job() -> Status:
+    async def job() -> dict[str, Any]:
         async with open_store(loaded) as store:
-            return await ask(store, loaded, datetime.now(UTC))
+            return (await ask(store, loaded, datetime.now(UTC))).as_json()
 
-    found = run(job())
-    if as_json:
-        print_json([found.as_json()])
-        return
-    pause = found.pause.report if found.pause else "none"
-    facts([("logging", clean(found.switch.text)), ("salesforce pause", pause)])
+    return run(job())
+
+
+def _print(row: dict[str, Any], *, watched: bool) -> None:
+    from relay.console.mails import plain_reason  # noqa: PLC0415 - `--help` is fast
+    from relay.core.shared import Pause  # noqa: PLC0415 - the same
+    from relay.diagnose.activation import OrgSwitch  # noqa: PLC0415 - the same
+
+    switch, pause = row["logging"], row["pause"]
+    logging = OrgSwitch(switch["active"], _time(switch["since"]), switch["by"])
+    text = "none"
+    if pause is not None:
+        since, until = _time(pause["since"]), _time(pause["until"])
+        if since is None or until is None:
+            raise AssertionError(pause)
+        words = (pause["reason"], pause["code"], pause["text"])
+        text = Pause(since, until, *words).report
+    at = ("at (UTC)", when(row["at"]) if watched else "")
+    facts([at, ("logging", clean(logging.text)), ("salesforce pause", text)])
     click.echo()
-    rows = [waiting_row(one) for one in found.waiting]
     table(
         ["state", "reason", "messages", "oldest (UTC)", "next try (UTC)"],
         (
             (
-                row["state"],
-                plain_reason(row["reason"]),
-                row["count"],
-                when(row["oldest_at"]),
-                when(row["next_at"]),
+                one["state"],
+                plain_reason(one["reason"]),
+                one["count"],
+                when(one["oldest_at"]),
+                when(one["next_at"]),
             )
-            for row in rows
+            for one in row["waiting"]
         ),
         whole=["state", "oldest (UTC)"],
         empty="Nothing waits.",
         styles={"state": state_style},
     )
+
+
+def _time(value: Any) -> datetime | None:
+    """Return a time of the store, or of an answer."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -39,6 +39,8 @@ SYSTEM_FILE: Final = Path("/etc/relay/relay.toml")
 """Read where neither `--config` nor RELAY_CONFIG nor the working directory has one."""
 NAMED_BY: Final = "RELAY_CONFIG"
 """The variable that names the settings file, as `--config` does."""
+NO_SETTINGS: Final = frozenset({NAMED_BY, "RELAY_TOKEN"})
+"""Variables that are no settings: RELAY_TOKEN is for commands with `--url`."""
 FILE_SUFFIX: Final = "_file"
 _SQLITE: Final = "sqlite:///"
 _DATABASE: Final = "url"
@@ -355,7 +357,7 @@ class EnvironmentSource(_Source):
         known = sections(self.settings_cls)
         table: Table = {}
         for name in sorted(self._environ):
-            if not name.startswith(PREFIX) or name == NAMED_BY:
+            if not name.startswith(PREFIX) or name in NO_SETTINGS:
                 continue
             if _SERVICE_LINK.fullmatch(name):
                 continue
