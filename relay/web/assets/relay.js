@@ -95,6 +95,8 @@
     let source = null;
     let waiting = [];
     let touched = false;
+    let last = "";
+    let paused = false;
     const reads = () => touched || list.contains(document.activeElement);
     const say = () => {
       const rests = source && reads();
@@ -126,9 +128,16 @@
       }
       say();
     };
-    const take = (event) => { waiting.push(event.data); if (waiting.length > 2000) waiting.shift(); show(); };
+    const take = (event) => {
+      last = event.lastEventId || last;
+      waiting.push(event.data);
+      if (waiting.length > 2000) waiting.shift();
+      show();
+    };
     const start = () => {
-      source = new EventSource(bar.dataset.live);
+      const url = new URL(bar.dataset.live, location.href);
+      if (last) url.searchParams.set("after", last);
+      source = new EventSource(url);
       source.addEventListener("new", take);
       source.addEventListener("changed", take);
       source.addEventListener("lost", () => location.reload());
@@ -144,6 +153,11 @@
     list.addEventListener("mouseenter", () => { touched = true; say(); });
     list.addEventListener("mouseleave", () => { touched = false; show(); });
     addEventListener("pagehide", stop);
+    // A tab that nobody sees takes no connection: a browser has six for a host.
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden && source) { paused = true; stop(); }
+      else if (!document.hidden && paused) { paused = false; start(); }
+    });
     if ("auto" in bar.dataset) start();
   };
 
