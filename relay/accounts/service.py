@@ -21,7 +21,7 @@ from relay.core.errors import InvalidInput, NotFound
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from relay.config import Settings
@@ -295,6 +295,40 @@ class Accounts:
         )
         log.info("sign_in_link_made", user=user.email, by=actor)
         return f"{console_url(self._settings)}{LINK_PATH}{secret}", ends
+
+    async def forgot(
+        self,
+        address: str,
+        peer: Peer,
+        send: Callable[[User, str, datetime], Awaitable[None]],
+    ) -> None:
+        """Mail a link to the user of an address, if there is one.
+
+        Nothing of that shows to who asks: the work is done beside the answer. A user
+        gets one such mail in `WINDOW`, so that nobody can fill their mailbox with it.
+
+        Args:
+            address: As entered.
+            peer: From where it was asked for.
+            send: Mails a link.
+
+        Raises:
+            TooManyTries: This peer asks too often.
+        """
+        key = address_key(address) or address.strip().casefold()
+        await self.take(f"forgot {key}", address, peer)
+
+        async def work() -> None:
+            user = await self._user(key)
+            if user is None:
+                return
+            once = {digest(f"mailed {user.id}"): 1}
+            wait_s, _ = await self._store.accounts.take_try(once, WINDOW)
+            if not wait_s:
+                url, ends = await self.make_link(user, f"web:{user.email}")
+                await send(user, url, ends)
+
+        self._later(work())
 
     async def link(self, secret: str) -> SignInLink:
         """Return what a link is for; nothing is used up.

@@ -210,7 +210,10 @@ def add_token(
     async def job() -> tuple[str, str | None]:
         async with open_store(loaded) as store:
             user = None if who is None else await store.directory.find_user(who)
-            secret = await tokens.make(store, name, user, scopes, expires_at, actor())
+            secret = await tokens.make(
+                *(store, name, user, scopes, expires_at, actor()),
+                monitor_sees_bodies=loaded.web.monitor_sees_bodies,
+            )
             return secret, None if user is None else user.email
 
     secret, email = run(job())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relay.admin.inputs import new_api_token
-from relay.core.access import OF_ROLE
+from relay.core.access import scopes_of
 from relay.core.errors import NotAllowed, NotFound
 
 if TYPE_CHECKING:
@@ -50,15 +50,17 @@ async def token(store: Store, name: str) -> dict[str, Any]:
     raise NotFound(text)
 
 
-def within_role(user: User | None, scopes: Sequence[str]) -> None:
-    """Refuse rights that the user's role does not have: they would never hold.
+def within_role(
+    user: User | None, scopes: Sequence[str], *, monitor_sees_bodies: bool
+) -> None:
+    """Refuse rights that the user's role does not have now.
 
     Raises:
         NotAllowed: Names them, and what the role may have.
     """
     if user is None:
         return
-    allowed = OF_ROLE[user.role]
+    allowed = scopes_of(user.role, monitor_sees_bodies=monitor_sees_bodies)
     if beyond := [scope for scope in scopes if scope not in allowed]:
         text = f"{user.email} is a {user.role}, whose token may not have "
         may = f"it may have: {', '.join(sorted(allowed))}"
@@ -83,14 +85,27 @@ async def make(
     scopes: Sequence[str],
     expires_at: datetime | None,
     actor: str,
+    *,
+    monitor_sees_bodies: bool,
 ) -> str:
     """Make a token and return its secret, which is known to nobody else.
+
+    Args:
+        store: The open store.
+        name: Names it for people.
+        user: For whom alone it is; None: nobody.
+        scopes: What it may.
+        expires_at: From when it is refused; None: never.
+        actor: Who makes it.
+        monitor_sees_bodies: As the settings file says; the store may say otherwise.
 
     Raises:
         NotAllowed: The user's role does not have such rights.
         Conflict: There is a token of this name.
     """
-    within_role(user, scopes)
+    kept = await store.directory.setting("web.monitor_sees_bodies")
+    allowed = monitor_sees_bodies if kept is None else bool(kept)
+    within_role(user, scopes, monitor_sees_bodies=allowed)
     secret = new_api_token()
     await store.credentials.add_api_token(
         name,

@@ -124,11 +124,13 @@ class Caller:
         return user is None or user.role is Role.ADMIN or user.id == user_id
 
 
-def caller(token: APIToken, user: User | None) -> Caller:
+def caller(
+    token: APIToken, user: User | None, *, monitor_sees_bodies: bool = False
+) -> Caller:
     """Return who asks with a token; `user` is the one that it is bound to."""
     scopes = known(token.scopes)
     if user is not None:
-        scopes &= OF_ROLE[user.role]
+        scopes &= scopes_of(user.role, monitor_sees_bodies=monitor_sees_bodies)
     return Caller(f"api:{token.name}", scopes, user)
 
 

@@ -25,6 +25,7 @@ class NoticeKind(StrEnum):
     DIGEST = "digest"
     CLAIM_CODE = "claim_code"
     CLAIM_DONE = "claim_done"
+    SIGN_IN_LINK = "sign_in_link"
     ALERT = "alert"
 
 
@@ -40,7 +41,9 @@ PROBLEMS: Final = frozenset(
     {NoticeKind.REFUSED, NoticeKind.HELD, NoticeKind.UNMATCHED, NoticeKind.FAILED}
 )
 """Kinds that a user has who wants problems only, beside a digest of them."""
-ASKED_FOR: Final = frozenset({NoticeKind.CLAIM_CODE, NoticeKind.CLAIM_DONE})
+ASKED_FOR: Final = frozenset(
+    {NoticeKind.CLAIM_CODE, NoticeKind.CLAIM_DONE, NoticeKind.SIGN_IN_LINK}
+)
 """Kinds that somebody has asked for a moment ago: no level holds them back."""
 
 

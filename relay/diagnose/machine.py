@@ -60,10 +60,34 @@ def config(settings: Settings, path: Path | None) -> list[Finding]:
         findings.append(misconfigured("relay domains", error))
     else:
         findings.append(ok("relay domains", ", ".join(domains)))
-    place = settings.web.listen
-    if place is not None and not _is_loopback(place.host):
-        hint = "listen on 127.0.0.1, behind a proxy with TLS: tokens travel in clear"
-        findings.append(warn("web", f"web.listen = {place} is plain HTTP", hint))
+    findings += _web(settings)
+    return findings
+
+
+def _web(settings: Settings) -> list[Finding]:
+    """Say how people reach the console: over TLS or not, and under which name."""
+    web = settings.web
+    if web.listen is None:
+        return []
+    findings: list[Finding] = []
+    is_local = _is_loopback(web.listen.host)
+    if not is_local and not web.trusted_proxies:
+        hint = (
+            "listen on 127.0.0.1, behind a proxy with TLS: tokens and passwords travel "
+            "in clear; or name the proxy in web.trusted_proxies"
+        )
+        findings.append(warn("web", f"web.listen = {web.listen} is plain HTTP", hint))
+    if web.public_url is None and (web.trusted_proxies or settings.oidc.issuer):
+        hint = "write the address that people type, such as https://relay.example.com"
+        text = "web.public_url is not set: links lead to web.listen"
+        findings.append(warn("web", text, hint))
+    if str(web.public_url or "").startswith("https") and not web.trusted_proxies:
+        hint = 'name the proxy, for instance web.trusted_proxies = ["127.0.0.1"]'
+        text = (
+            "no proxy is trusted: the relay takes each request for plain HTTP of the "
+            "proxy, so that cookies are not Secure and all browsers count as one"
+        )
+        findings.append(warn("web", text, hint))
     return findings
 
 

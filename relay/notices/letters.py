@@ -408,6 +408,25 @@ def _alert_of(facts: Mapping[str, Json]) -> Alert:
     )
 
 
+def _sign_in_link(sheet: Sheet) -> Letter:
+    _, facts = sheet.texts, sheet.row.facts
+    return Letter(
+        _("Your link to set a password"),
+        (
+            Paragraph(
+                _(
+                    "Somebody, perhaps you, asked for a link to set the password of "
+                    "{user} for the relay's console. It works once, until {time}."
+                ).format(user=shown(facts.get("user")), time=facts.get("until"))
+            ),
+            Link(_("Set the password"), str(facts.get("url", ""))),
+            Paragraph(
+                _("If it was not you, do nothing: your password stays as it is.")
+            ),
+        ),
+    )
+
+
 TEMPLATES: Final[Mapping[NoticeKind, Callable[[Sheet], Letter]]] = {
     NoticeKind.REFUSED: _refused,
     NoticeKind.HELD: _held,
@@ -417,6 +436,7 @@ TEMPLATES: Final[Mapping[NoticeKind, Callable[[Sheet], Letter]]] = {
     NoticeKind.DIGEST: _digest,
     NoticeKind.CLAIM_CODE: _claim_code,
     NoticeKind.CLAIM_DONE: _claim_done,
+    NoticeKind.SIGN_IN_LINK: _sign_in_link,
     NoticeKind.ALERT: _alert,
 }
 

@@ -242,6 +242,28 @@ def zone_of(user: User | None, settings: NoticesSettings) -> ZoneInfo:
     return ZoneInfo(settings.time_zone)
 
 
+async def plan_sign_in_link(
+    settings: NoticesSettings, store: Store, user: User, url: str, ends: datetime
+) -> None:
+    """Plan the mail with a link by which a user sets a password.
+
+    The link stands in the store until the mail is out.
+
+    Raises:
+        StoreUnavailable: Nothing is planned.
+    """
+    zone = zone_of(user, settings)
+    facts = {
+        "user": user.email,
+        "url": url,
+        "until": f"{ends.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key})",
+    }
+    draft = NoticeDraft(
+        NoticeKind.SIGN_IN_LINK, user.email, user_id=user.id, facts=facts
+    )
+    await store.notices.add(f"sign-in-{secrets.token_hex(8)}", draft)
+
+
 class ClaimNotices:
     """Sends the codes by which a user proves an address; for whoever handles claims."""
 

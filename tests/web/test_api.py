@@ -475,3 +475,20 @@ def test_no_secret_stands_in_the_log(served, admin, capfd):
         assert secret not in json.dumps(dict(answer.headers))
     captured = capfd.readouterr()
     assert secret not in captured.out + captured.err
+
+
+def test_a_monitor_reads_mails_where_that_is_allowed(served):
+    """Asked for each request: the setting holds at once, for tokens, too."""
+    (id_,) = served.put("One")
+    refused = served.error(
+        *("token", "add", "eye", "--user", "mona@corp.example"),
+        *("--scope", "raw:read"),
+        status=1,
+    )
+    assert "raw:read" in refused
+    served("settings", "set", "web.monitor_sees_bodies", "true")
+    token = served.token("eye", "log:read", "raw:read", user="mona@corp.example")
+    raw = path("messages", id_, "raw")
+    assert served.call("GET", raw, token).status == 200
+    served("settings", "set", "web.monitor_sees_bodies", "false")
+    assert served.call("GET", raw, token).status == 403

@@ -157,6 +157,7 @@ def create_api(
         context.store,
         context.clock,
         per_minute=context.settings.web.api_requests_per_minute,
+        monitor_sees_bodies=context.settings.web.monitor_sees_bodies,
     )
 
 

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
 from relay.core.access import caller
+from relay.core.directory import Role
 from relay.core.errors import StoreUnavailable
 from relay.telemetry import get_logger
 from relay.web.api.problems import Problem, of
@@ -91,7 +92,13 @@ class Gate:
     """An ASGI application around the API."""
 
     def __init__(
-        self, api: ASGIApp, store: Store, clock: Clock, *, per_minute: int
+        self,
+        api: ASGIApp,
+        store: Store,
+        clock: Clock,
+        *,
+        per_minute: int,
+        monitor_sees_bodies: bool = False,
     ) -> None:
         """Stand before an application.
 
@@ -100,7 +107,9 @@ class Gate:
             store: Tokens, users and kept answers.
             clock: The time.
             per_minute: Requests of one token in a minute.
+            monitor_sees_bodies: As the settings file says; the store may say otherwise.
         """
+        self._monitor_sees_bodies = monitor_sees_bodies
         self._api = api
         self._store = store
         self._clock = clock
@@ -208,7 +217,11 @@ class Gate:
         user = next((one for one in users if one.id == token.user_id), None)
         if user is None:
             raise _unauthorized("unauthorized", "the user of the token is removed")
-        return caller(token, user)
+        allowed = False
+        if user.role is Role.MONITOR and "raw:read" in token.scopes:
+            kept = await self._store.directory.setting("web.monitor_sees_bodies")
+            allowed = self._monitor_sees_bodies if kept is None else bool(kept)
+        return caller(token, user, monitor_sees_bodies=allowed)
 
 
 def _unauthorized(error: str, detail: str) -> Problem:

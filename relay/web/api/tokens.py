@@ -60,7 +60,10 @@ def tokens_router(context: Context) -> APIRouter:
         tokens.within_own(who, new.scopes)
         user = (await find(context, who, new.user)).user if new.user else None
         scopes = tuple(dict.fromkeys(new.scopes))
-        secret = await tokens.make(store, name, user, scopes, ends, who.name)
+        secret = await tokens.make(
+            *(store, name, user, scopes, ends, who.name),
+            monitor_sees_bodies=context.settings.web.monitor_sees_bodies,
+        )
         made = await tokens.token(store, name)
         return answer(made | {"token": secret}, 201)
 

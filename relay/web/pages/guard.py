@@ -161,6 +161,8 @@ ROUTES: Final[Mapping[str, Scope | Needs]] = {
     "sign_in_link": OPEN,
     "sign_in_link_post": OPEN,
     "sign_in_passkey": OPEN,
+    "sign_in_forgot": OPEN,
+    "sign_in_forgot_post": OPEN,
     "sign_in_oidc": OPEN,
     "sign_in_oidc_back": OPEN,
     "sign_in_second": BEGUN,

@@ -16,6 +16,7 @@ from relay.accounts import LinkEnded, TooManyTries, WrongPassword
 from relay.accounts.factors import site_of
 from relay.accounts.oidc import BACK_PATH, LIFE, OIDC, ProviderUnavailable
 from relay.accounts.passwords import SHORTEST, WeakPassword
+from relay.console.sign_in import link_sender
 from relay.core.accounts import Level
 from relay.core.errors import NotFound
 from relay.web.pages.guard import (
@@ -30,12 +31,16 @@ from relay.web.pages.guard import (
 from relay.web.pages.render import page
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
     from starlette.requests import Request
     from starlette.responses import Response
 
     from relay.accounts import Accounts, SignedIn
     from relay.accounts.factors import Factors, Site
     from relay.config import Settings
+    from relay.core.directory import User
     from relay.web.pages.context import Context
 
 
@@ -48,7 +53,9 @@ def routes(context: Context, accounts: Accounts, factors: Factors) -> list[Route
     settings = context.settings
     oidc = OIDC(settings, context.store) if settings.oidc.issuer else None
     pages = SignInPages(settings, accounts, factors, oidc)
+    pages.send_link = link_sender(settings, context.store)
     link, second = f"{SIGN_IN}/link/{{token}}", f"{SIGN_IN}/second"
+    forgot = f"{SIGN_IN}/forgot"
     return [
         Route(SIGN_IN, pages.show, name="sign_in"),
         Route(SIGN_IN, pages.sign_in, methods=["POST"], name="sign_in_post"),
@@ -58,6 +65,8 @@ def routes(context: Context, accounts: Accounts, factors: Factors) -> list[Route
             methods=["POST"],
             name="sign_in_passkey",
         ),
+        Route(forgot, pages.show_forgot, name="sign_in_forgot"),
+        Route(forgot, pages.forgot, methods=["POST"], name="sign_in_forgot_post"),
         Route(f"{SIGN_IN}/oidc", pages.to_provider, name="sign_in_oidc"),
         Route(BACK_PATH, pages.from_provider, name="sign_in_oidc_back"),
         Route(second, pages.show_second, name="sign_in_second"),
@@ -80,6 +89,7 @@ class SignInPages:
     ) -> None:
         """Take the settings, and what signs people in."""
         self._oidc = oidc
+        self.send_link: Callable[[User, str, datetime], Awaitable[None]] | None = None
         self._accounts = accounts
         self._factors = factors
         self._settings = settings
@@ -116,6 +126,7 @@ class SignInPages:
             address=address[:320],
             options=options,
             provider=self._oidc.name if self._oidc else "",
+            mails_links=self.send_link is not None,
             problem="wait" if error else problem,
             wait_s=error.wait_s if error else 0,
         )
@@ -259,6 +270,31 @@ class SignInPages:
         return _wait(answer, error)
 
     # ------------------------------------------------------------ links
+
+    async def show_forgot(self, request: Request) -> Response:
+        """Ask for the address to which a link is mailed."""
+        if self.send_link is None:
+            return refusal(request, 404, "not_found")
+        return page(request, "sign_in/forgot.html", asked=False, problem="", wait_s=0)
+
+    async def forgot(self, request: Request) -> Response:
+        """Mail a link, and say the same whether there is such a user or not."""
+        if self.send_link is None:
+            return refusal(request, 404, "not_found")
+        address = str((await request.form()).get("address", ""))
+        try:
+            await self._accounts.forgot(address, request.state.peer, self.send_link)
+        except TooManyTries as error:
+            answer = page(
+                request,
+                "sign_in/forgot.html",
+                429,
+                asked=False,
+                problem="wait",
+                wait_s=error.wait_s,
+            )
+            return _wait(answer, error)
+        return page(request, "sign_in/forgot.html", asked=True, problem="", wait_s=0)
 
     async def show_link(self, request: Request) -> Response:
         """Show whose password a link sets; use nothing up."""

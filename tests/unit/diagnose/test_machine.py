@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from relay.config import Settings
 from relay.diagnose import Level, dns, machine
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
@@ -88,3 +89,39 @@ def test_a_certificate_with_a_cn_alone_has_its_hint() -> None:
     (finding,) = machine._certificate("mx.example", _certificate(), NOW)
     assert "a CN does not count" in finding.text
     assert "-addext subjectAltName=DNS:mx.example" in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, []),
+        ({"listen": "127.0.0.1:8080"}, []),
+        ({"listen": "0.0.0.0:8080"}, ["plain HTTP"]),
+        (
+            {"listen": "0.0.0.0:8080", "trusted_proxies": ["10.0.0.1"]},
+            ["public_url is not set"],
+        ),
+        (
+            {"listen": "127.0.0.1:8080", "public_url": "https://relay.example.com"},
+            ["no proxy is trusted"],
+        ),
+        (
+            {
+                "listen": "127.0.0.1:8080",
+                "public_url": "https://relay.example.com",
+                "trusted_proxies": ["127.0.0.1"],
+            },
+            [],
+        ),
+    ],
+)
+def test_how_people_reach_the_console_is_judged(values, said):
+    """Over plain HTTP, without a name, or behind a proxy that nobody trusts."""
+    settings = Settings.model_validate({"web": values})
+    found = machine.config(settings, None)
+    about = [one for one in found if one.area == "web"]
+    assert len(about) == len(said)
+    for one, part in zip(about, said, strict=True):
+        assert one.level is Level.WARN
+        assert part in one.text
+        assert one.hint

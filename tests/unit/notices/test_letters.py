@@ -144,6 +144,18 @@ def test_letters_of_a_claim() -> None:
     assert "a@b.example" in done.text
 
 
+def test_the_letter_with_a_link_to_sign_in() -> None:
+    """It has the link whole, says until when, and what to do if it was not you."""
+    url = "https://relay.example/sign-in/link/abc-_123"
+    facts = {"user": "ada@corp.example", "url": url, "until": "2026-07-01 15:00"}
+    made = letter(row(NoticeKind.SIGN_IN_LINK, **facts), BERLIN)
+    assert url in made.text
+    assert f'href="{url}"' in made.html
+    assert "2026-07-01 15:00" in made.text
+    assert "do nothing" in made.text
+    assert "abc-_123" not in made.subject
+
+
 def read(raw: bytes) -> Any:
     """Return a mail as the recipient's program reads it."""
     return email.message_from_bytes(raw, policy=email.policy.default)

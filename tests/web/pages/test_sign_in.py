@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import time
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urlsplit
 
@@ -451,3 +452,58 @@ class TestBehindAProxy:
             assert "203.0.113.7" not in browser.page
         finally:
             made.stop()
+
+
+class TestForgotten:
+    """A link by mail, for who has no password or forgot it."""
+
+    @pytest.fixture
+    def relay(self, tmp_path):
+        made = make_served(tmp_path)
+        text = made.config.read_text("utf-8")
+        more = (
+            'public_url = "http://localhost:1"\n'
+            '[notices]\nsmarthost = "127.0.0.1:1"\n'
+            'from_address = "relay@corp.example"\n'
+        )
+        made.config.write_text(text + more, "utf-8")
+        made("user", "add", "Ada Byron", "--email", "ada@corp.example")
+        made.start()
+        yield made
+        made.stop()
+
+    def notices(self, relay):
+        rows = relay.json("notices", "list")
+        return [row for row in rows if row["kind"] == "sign_in_link"]
+
+    def test_it_is_mailed_once_and_says_the_same_to_all(self, relay):
+        """Whether there is such a user; a second mail has to wait."""
+        browser = Browser(relay.port)
+        browser.get("/sign-in")
+        assert "/sign-in/forgot" in browser.page
+        pages = set()
+        for address in ("ada@corp.example", "nobody@corp.example", "no address"):
+            assert browser.get("/sign-in/forgot") == 200
+            assert browser.post("/sign-in/forgot", address=address) == 200
+            pages.add(browser.page)
+        assert len(pages) == 1
+        deadline = time.monotonic() + 60  # It is planned beside the answer.
+        while not self.notices(relay) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (row,) = self.notices(relay)
+        assert (row["recipient"], row["state"]) == ("ada@corp.example", "planned")
+        browser.get("/sign-in/forgot")
+        assert browser.post("/sign-in/forgot", address="ada@corp.example") == 200
+        for _ in range(10):
+            browser.get("/sign-in/forgot")
+            browser.post("/sign-in/forgot", address="ada@corp.example")
+        assert browser.status == 429
+        assert len(self.notices(relay)) == 1
+
+
+def test_without_mail_nobody_can_ask_for_a_link(relay, browser):
+    """The page says whom to ask instead."""
+    browser.get("/sign-in")
+    assert "Ask your administrator" in browser.page
+    assert browser.get("/sign-in/forgot") == 404
+    assert browser.post("/sign-in/forgot", address="ada@corp.example") == 404
