@@ -47,7 +47,7 @@ class Proxies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http":
-            scope = {**scope, "root_path": self._base, "behind_proxy": False}
+            scope = {**scope, "root_path": self._base}
             path = scope["path"]
             if self._base and (path == self._base or path.startswith(f"{self._base}/")):
                 scope["path"] = path[len(self._base) :] or "/"
@@ -57,7 +57,6 @@ class Proxies:
         await self._app(scope, receive, send)
 
     def _believe(self, scope: Scope, headers: Headers) -> None:
-        scope["behind_proxy"] = True
         scheme = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip()
         if scheme.lower() in _SCHEMES:
             scope["scheme"] = scheme.lower()
