@@ -47,6 +47,8 @@ FIRST_REACH: Final = timedelta(hours=24)
 """What the first run imports was created or updated in so long a time (R20)."""
 MAX_SENT: Final = 1000
 """Reminders that one round sends; the rest follows at once."""
+MAX_TAKEN: Final = 200
+"""Tasks of one transaction: mail that comes in must not wait for a whole page."""
 MAX_SAMPLES: Final = 300
 """Tasks that a round asks for, to see whether they can still be seen."""
 ORG_NOTE: Final = "reminders.org"
@@ -316,15 +318,22 @@ class Round:
     ) -> None:
         decider = self.decider
         decider.waiting.clear()
-        made, changed = await self._sync.take(
-            self.parts.owner,
-            found,
-            decider,
-            agreed=decider.agreed,
-            gone=gone,
-            decide_gone=decider.gone,
-            marks=[one for one in marks if one.user_id not in decider.doubtful],
-        )
+        # A page that is cut off is read again, so that only its end moves the marks.
+        for at in range(0, max(1, len(found), len(gone)), MAX_TAKEN):
+            is_last = at + MAX_TAKEN >= max(len(found), len(gone))
+            made, changed = await self._sync.take(
+                self.parts.owner,
+                found[at : at + MAX_TAKEN],
+                decider,
+                agreed=decider.agreed,
+                gone=gone[at : at + MAX_TAKEN],
+                decide_gone=decider.gone,
+                marks=[one for one in marks if one.user_id not in decider.doubtful]
+                if is_last
+                else (),
+            )
+            self.report.changed |= bool(made or changed)
+            await self.hold()
         # A page with a Task that may be one of ours without an answer is read again.
         late = [
             one for one in marks if one.user_id in decider.doubtful - decider.waiting
@@ -337,7 +346,6 @@ class Round:
             else:
                 self.users[one.user_id] = one
                 self.report.more |= one.user_id in self._unread
-        self.report.changed |= bool(made or changed)
 
     async def _moved(
         self, updated: Collection[str], found: Collection[str]

@@ -365,7 +365,7 @@ class ReminderSync(Part):
             agreed: What both sides agree on about a new reminder.
             gone: Ids of Tasks that are deleted.
             decide_gone: What becomes of each of those.
-            marks: How far Salesforce was read, of users; `imported` is added to.
+            marks: How far Salesforce was read, of users.
 
         Returns:
             How many reminders were made, by user; and how many others were changed.
@@ -407,8 +407,10 @@ class ReminderSync(Part):
                 pair = _lock(connection, twin)
                 if decide_gone and (ended := decide_gone(pair)):
                     changed += _carry_out(connection, now, pair, ended)
+            for user_id, count in made.items():
+                _imported(connection, user_id, count)
             for mark in marks:
-                _mark(connection, mark, made.get(mark.user_id, 0))
+                _mark(connection, mark)
             return changed
 
         changed = await self._context.write(work)
@@ -475,7 +477,7 @@ class ReminderSync(Part):
         def work(connection: Connection) -> None:
             _need_lease(connection, owner, now)
             for one in users:
-                _mark(connection, one, 0)
+                _mark(connection, one)
 
         await self._context.write(work)
 
@@ -683,7 +685,16 @@ def _note_clashes(
         )
 
 
-def _mark(connection: Connection, mark: SyncUser, imported: int) -> None:
+def _imported(connection: Connection, user_id: int, count: int) -> None:
+    """Count reminders that were made of Tasks: the progress of a first run."""
+    connection.execute(
+        update(schema.reminder_syncs)
+        .where(s.user_id == user_id)
+        .values(imported=s.imported + count)
+    )
+
+
+def _mark(connection: Connection, mark: SyncUser) -> None:
     """Keep how far a user is; not whether it is on, which people change meanwhile."""
     connection.execute(
         update(schema.reminder_syncs)
@@ -692,7 +703,6 @@ def _mark(connection: Connection, mark: SyncUser, imported: int) -> None:
             phase=str(mark.phase),
             since=None if mark.since is None else stamp(mark.since),
             after=mark.after,
-            imported=s.imported + imported,
             synced_at=None if mark.synced_at is None else stamp(mark.synced_at),
             stopped=None if mark.stopped is None else str(mark.stopped),
             stopped_text=text(mark.stopped_text),

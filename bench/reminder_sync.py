@@ -1,0 +1,77 @@
+"""A first sync of 100 users with 1,000 tasks each, and a quiet round after it.
+
+    .venv/bin/python bench/reminder_sync.py [USERS] [TASKS]
+
+The sandbox is served over HTTP in a thread of this process, so that its share of the
+time counts, too. Printed: seconds and API calls of the first sync, reminders per
+second, progress after each second round, and the calls and seconds of a quiet round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from relay.core.directory import Role  # noqa: E402
+from tests.fakes.served import served  # noqa: E402
+from tests.reminders.conftest import opened  # noqa: E402
+
+
+async def run(users: int, tasks: int) -> None:
+    """Make the users and tasks, sync, and print."""
+    with served() as sandbox, tempfile.TemporaryDirectory() as folder:
+        world = await opened(sandbox, folder, {})
+        store, profile = (
+            world.store,
+            sandbox.rows.get("User", world.users["ada"].salesforce_id),
+        )
+        for number in range(users):
+            address = f"user{number}@corp.example"
+            (sfid,) = sandbox.insert_raw(
+                "User",
+                [{**profile, "Id": None, "Username": address, "Email": address}],
+            )
+            user = await store.directory.add_user(
+                f"User {number}", address, Role.REP, sfid, "bench"
+            )
+            await store.directory.set_active(user.id, True, "bench")
+            rows = [
+                {"Subject": f"Task {each}", "OwnerId": sfid, "TaskSubtype": "Task"}
+                for each in range(tasks)
+            ]
+            sandbox.insert_raw("Task", rows)
+            await store.reminder_sync.switch(user.id, sfid, "bench", on=True)
+        await world.reload()
+        begun, used, rounds = time.perf_counter(), sandbox.usage.used(), 0
+        sandbox.clock.shift(60)
+        while await world.service.turn():
+            rounds += 1
+            if rounds % 2 == 0:
+                done = sum(one.imported for one in await store.reminder_sync.users())
+                print(f"  {time.perf_counter() - begun:6.1f} s  {done:7} imported")
+        seconds = time.perf_counter() - begun
+        done = sum(one.imported for one in await store.reminder_sync.users())
+        calls = sandbox.usage.used() - used
+        print(
+            f"first sync: {done} tasks of {users} users in {seconds:.1f} s, "
+            f"{done / seconds:.0f} a second, {calls} calls"
+        )
+        for label in ("with the overlap", "quiet"):
+            sandbox.clock.shift(400)
+            begun, used = time.perf_counter(), sandbox.usage.used()
+            await world.service.turn()
+            print(
+                f"round {label}: {sandbox.usage.used() - used} calls, "
+                f"{time.perf_counter() - begun:.2f} s"
+            )
+        await world.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(run(*(int(one) for one in (*sys.argv[1:], "100", "1000")[:2])))
