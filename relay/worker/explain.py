@@ -32,10 +32,11 @@ from relay.match import (
 from relay.sender.offline import known_offline
 from relay.sender.policy import rule_for
 from relay.worker.decisions import Decisions
+from relay.worker.reminding import asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from datetime import datetime
+    from datetime import date, datetime
 
     from relay.config import Settings
     from relay.core.bodies import BodyMode
@@ -133,17 +134,31 @@ async def explain(  # noqa: PLR0913 - what a decision rests on
             resolved=state.resolved,
         )
         question = ask(mail, decisions.context)
+    zone = user.time_zone or settings.notices.time_zone
     if not question.asks:
         decision = decide(mail, question, None, decisions.context)
-        return _answer(whole, decision) | about
+        answer = _answer(whole, decision) | about
+        return _with_reminder(answer, asked_for(rcpt, decision.verdict, now, zone))
     decided = await decisions.decide([(mail, question)])
     (decision,) = decided.decisions
     answer = _answer(whole, decision) | about
+    answer = _with_reminder(answer, asked_for(rcpt, decision.verdict, now, zone))
     if decision.drafts and decision.verdict.event is not Event.NO_MATCH:
         answer["write_as"] = str(Mode.TASK if mail.begun else decided.answers.mode)
         body, _ = decisions.context.body_mode(email)
         answer["files"] = _files(settings, email, raw, body)
     return answer
+
+
+def _with_reminder(
+    answer: dict[str, Any], asked: tuple[str, str, date | None] | None
+) -> dict[str, Any]:
+    """Add what the tag of the relay address asks for to the trace."""
+    if asked is None:
+        return answer
+    result, detail, _ = asked
+    step = {"step": "reminder", "result": result, "detail": detail}
+    return {**answer, "trace": [*answer["trace"], step]}
 
 
 def in_salesforce(state: MailState) -> tuple[Activity, ...]:

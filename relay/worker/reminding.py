@@ -31,9 +31,10 @@ from relay.match.privacy import CONFIDENTIAL
 from relay.match.tags import without_tags
 
 if TYPE_CHECKING:
-    from datetime import date
+    from datetime import date, datetime
 
     from relay.core.queue import Settlement
+    from relay.match import Verdict
     from relay.outbox.batch import BatchMail, ClaimedMessage
 
 _ENDS: Final = frozenset({Event.LOGGED, Event.NO_MATCH, Event.RULED_OUT})
@@ -60,23 +61,44 @@ def with_reminder(
         time_zone: In which days are counted for a user whose own is not known.
     """
     user = message.user
-    tag = tag_of(message.claimed.rcpt)
     # Of several mails in one message the first one stands for it.
-    if not (tag and user and mail) or (message.claimed.part or 1) > 1:
+    if not (user and mail) or (message.claimed.part or 1) > 1:
         return settled
-    if settled.event not in _ENDS:
+    where = user.time_zone or _zone_in_salesforce(mail, user.id) or time_zone
+    claimed = message.claimed
+    asked = asked_for(claimed.rcpt, settled, claimed.received_at, where)
+    if asked is None:
         return settled
-    where = zone(user.time_zone or _zone_in_salesforce(mail, user.id), time_zone)
+    result, detail, due = asked
+    step = Step(message.clock.now(), "reminder", result, detail)
+    made = None if due is None else _reminder(message, mail, user.id, due)
+    return replace(settled, trace=(*settled.trace, step), reminder=made)
+
+
+def asked_for(
+    rcpt: str, end: Settlement | Verdict, received_at: datetime, time_zone: str
+) -> tuple[str, str, date | None] | None:
+    """Return what a relay address asks for of a mail that ends so: result, detail, day.
+
+    No day: there is no reminder. None: none is asked for, or the mail goes on.
+
+    Args:
+        rcpt: The relay address.
+        end: How the mail ends.
+        received_at: When it came.
+        time_zone: In which its day is counted.
+    """
+    tag = tag_of(rcpt)
+    if not tag or end.event not in _ENDS:
+        return None
+    where = zone(time_zone)
     try:
-        due = tag_day(tag, today(message.claimed.received_at, where))
+        due = tag_day(tag, today(received_at, where))
     except InvalidInput as error:
-        return _told(message, settled, "ignored", str(error))
-    if settled.reason in _NOT_ABOUT:
-        detail = f"none for mail that is left out: {settled.reason}"
-        return _told(message, settled, "none", detail)
-    made = _reminder(message, mail, user.id, due)
-    detail = f"due {due} in {where.key}, by +{tag}"
-    return replace(_told(message, settled, "made", detail), reminder=made)
+        return "ignored", str(error), None
+    if end.reason in _NOT_ABOUT:
+        return "none", f"none for mail that is left out: {end.reason}", None
+    return "made", f"due {due} in {where.key}, by +{tag}", due
 
 
 def _fitting(field: str, value: str) -> str:
@@ -85,13 +107,6 @@ def _fitting(field: str, value: str) -> str:
         return str(checked({field: value})[field])
     except InvalidInput:
         return ""
-
-
-def _told(
-    message: ClaimedMessage, settled: Settlement, result: str, detail: str
-) -> Settlement:
-    step = Step(message.clock.now(), "reminder", result, detail)
-    return replace(settled, trace=(*settled.trace, step))
 
 
 def _zone_in_salesforce(mail: BatchMail, user_id: int) -> str | None:

@@ -13,6 +13,8 @@ from relay.core.reminders import today
 from tests.fakes.processes import RelayProcess, mail_to, wait_for
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.fakes.processes import SandboxProcess
 
 pytestmark = pytest.mark.timeout(150)
@@ -30,7 +32,7 @@ def steps(row: dict[str, Any], name: str = "reminder") -> list[tuple[str, str]]:
 
 
 def test_a_tag_logs_the_mail_and_makes_a_reminder(
-    relay: RelayProcess, sandbox: SandboxProcess, ada: str
+    relay: RelayProcess, sandbox: SandboxProcess, ada: str, tmp_path: Path
 ) -> None:
     """Name from the subject, person and record from the match, day by Ada's zone."""
     kim = sandbox.person("Contact", "kim@customer.example")
@@ -49,6 +51,11 @@ def test_a_tag_logs_the_mail_and_makes_a_reminder(
     where = ZoneInfo(detail.split(" in ")[1].partition(",")[0])
     days = {today(at, where) + timedelta(3) for at in (before, datetime.now(UTC))}
     assert date.fromisoformat(made["due"]) in days
+    saved = tmp_path / "mail.eml"
+    saved.write_bytes(mail.as_bytes())
+    rcpt = tagged(ada, "todo-2030-01-31")
+    (told,) = relay.json("explain", str(saved), "--rcpt", rcpt)
+    assert ("made", "due 2030-01-31") in [(r, d[:14]) for r, d in steps(told)]
     (first,) = relay.json("reminder", "history", made["id"])
     assert (first["source"], first["actor"]) == ("mail", "relay")
 

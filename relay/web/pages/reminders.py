@@ -352,6 +352,9 @@ class _Pages:
         reader = reader_of(request)
         values = {"name": one.name[:80], "due": reader.day(one.due)}
         undo = f"{PATH}/{one.id}/undo/{one.version}"
+        if form.number("version") == one.version:
+            # An undo would take back what somebody did before.
+            text, undo = reader.gettext("Nothing changed: %(name)s."), ""
         return say_and_go(request, _back(request, form), text % values, undo=undo)
 
     # ------------------------------------------------------------ the calendar

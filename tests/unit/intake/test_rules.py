@@ -57,6 +57,14 @@ def test_a_relay_address_may_name_a_record(rules, local):
     assert record_in("log-ada@in.example") == ""
 
 
+@pytest.mark.parametrize("tail", ["todo-3d", "TODO-Tomorrow", "todo-soon", "todo"])
+def test_a_relay_address_may_ask_for_a_reminder(rules, tail):
+    """One that is misspelt must not cost the mail: the trace tells of it."""
+    local = f"log-ada+{tail}"
+    answer = rules.recipient(f"{local}@in.example", local, "in.example", PEOPLE)
+    assert answer == Addressee(f"{local}@in.example", 1)
+
+
 @pytest.mark.parametrize("tail", ["", ID[:15], ID[:-1] + "X", "offer", f"{ID}+{ID}"])
 def test_what_is_no_record_is_refused(rules, tail):
     """As an unknown recipient, so that a stranger learns nothing; the journal does."""

@@ -180,6 +180,15 @@ async def test_what_was_changed_since_is_not_overwritten(console, ada, make):
     assert (await console.store.reminders.get(one.id)).due == date(2026, 2, 2)
 
 
+async def test_what_changes_nothing_has_no_undo(console, ada, make):
+    """It would take back the edit before."""
+    one = await make("Call", due=date(2026, 1, 1))
+    await act(console, ada, one, "edit", version=1, name="Call", due="2026-01-01")
+    told = await console.get("/reminders", ada)
+    assert "Nothing changed: Call" in told.text
+    assert f"/reminders/{one.id}/undo/" not in told.text
+
+
 async def test_mistakes_are_told_on_the_page(console, ada, make):
     """With what fits; nothing is made."""
     answer = await console.post(
