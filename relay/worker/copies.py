@@ -181,21 +181,32 @@ class Copies:
         if not claimed:
             return False
         messages = self._messages(claimed)
+        updates: list[CopyUpdate] = []
+        await self._attempt(messages, updates)
+        await self._settle(messages, updates)
+        return True
+
+    async def _attempt(
+        self, messages: Sequence[ClaimedMessage], updates: list[CopyUpdate]
+    ) -> None:
+        """Give every message a settlement, whatever fails.
+
+        Where one mail breaks the code, each is worked on by itself: the others go on.
+        """
         try:
-            updates = await self._work(messages)
+            await self._work(messages, updates)
         except StoreUnavailable as error:
-            updates = ()
             for message in messages:
                 due_at = self._in(_STORE_RETRY_S)
                 message.settle(Event.GIVE_BACK, "store_unavailable", str(error), due_at)
         except Exception:
-            # One mail may break the code: each is tried again, later and by itself.
             logger.exception("copies_failed")
-            updates = ()
+            if len(messages) == 1:
+                self._put_off(messages[0], "unexpected", "the log has the traceback")
+                return
             for message in messages:
-                self._put_off(message, "unexpected", "the log has the traceback")
-        await self._settle(messages, updates)
-        return True
+                if not message.settlement:
+                    await self._attempt([message], updates)
 
     def _messages(self, claimed: Sequence[Claimed]) -> list[ClaimedMessage]:
         users, now = self._directory().users, self._clock.now()
@@ -209,13 +220,15 @@ class Copies:
             for one in claimed
         ]
 
-    async def _work(self, messages: Sequence[ClaimedMessage]) -> Sequence[CopyUpdate]:
-        """Do what it takes to give every message a settlement."""
+    async def _work(
+        self, messages: Sequence[ClaimedMessage], updates: list[CopyUpdate]
+    ) -> None:
+        """Do what it takes to settle every message; add what is to be committed."""
         going = await self._judge(messages)
         going = await self._load(await self._join(going))
         if not going:
-            return ()
-        client = _Client(self, going)
+            return
+        client = _Client(self, going, updates)
         rows = [one.row for one in going if one.row]
         try:
             await self._outbox.send(client, rows)
@@ -227,7 +240,6 @@ class Copies:
             # Another process has the mail by now: it is told there what became of it.
             detail = "the lease of this mail ran out"
             one.message.settle(Event.GIVE_BACK, "lease_lost", detail, self._in(1))
-        return client.updates
 
     # ------------------------------------------------------------ read and judge
 
@@ -527,10 +539,12 @@ class _Client(OnceClient[CopyRow]):
     found; rows without an answer are not given to `recover`.
     """
 
-    def __init__(self, copies: Copies, going: Sequence[_Going]) -> None:
+    def __init__(
+        self, copies: Copies, going: Sequence[_Going], updates: list[CopyUpdate]
+    ) -> None:
         self._copies = copies
         self._going = {one.row.key: one for one in going if one.row}
-        self.updates: list[CopyUpdate] = []
+        self._updates = updates
 
     async def mark_sent(self, marks: Sequence[Mark[CopyRow]]) -> Sequence[CopyRow]:
         return await self._copies.mark(marks)
@@ -544,7 +558,7 @@ class _Client(OnceClient[CopyRow]):
     async def take(self, changes: Sequence[Change[CopyRow]]) -> None:
         for change in changes:
             one = self._going[change.row.key]
-            self.updates.append(self._copies.taken(one, change))
+            self._updates.append(self._copies.taken(one, change))
 
     async def find(self, rows: Sequence[CopyRow]) -> Mapping[str, Found]:
         del rows

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from relay.config import NoticesSettings, Settings, SMTPSettings, WorkerSettings
+from relay.core.errors import RawUnreadable, StoreUnavailable
 from relay.core.ids import new_message_id
 from relay.core.log_by import WHO_DECIDES
-from relay.core.model import Envelope, RawMail, Recipient
+from relay.core.model import Draft, Envelope, LedgerUpdate, RawMail, Recipient
+from relay.core.queue import Settlement
 from relay.core.states import ActivityState, Event
+from relay.mail import keys_of, parse
 from relay.outbox.backoff import Backoff
+from relay.salesforce import WriteOutcome
+from relay.salesforce.model import WriteState
+from relay.worker import copies
 from relay.worker.copies import Copies, copy_of
 from tests.fakes.smarthost import running_smarthost
 
@@ -372,6 +379,158 @@ async def _taken(host: Smarthost) -> bool:
     import asyncio
 
     return await asyncio.to_thread(host.taken.wait, 30)
+
+
+async def test_one_mail_that_breaks_the_code_keeps_no_other(
+    stage: Stage, host: Smarthost, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is then worked on by itself; the bad one is tried later."""
+    real = copies.ask
+
+    def broken(facts: Any, context: Any) -> Any:
+        if facts.email.subject == "bad":
+            raise RuntimeError(facts.email.subject)
+        return real(facts, context)
+
+    monkeypatch.setattr(copies, "ask", broken)
+    bad = await stage.put(ada, MAIL.replace("The offer", "bad").replace("offer@", "b@"))
+    good = await stage.put(ada)
+    assert await stage.lane.turn()
+    assert await stage.state(good) == ("logged", "")
+    assert await stage.state(bad) == ("queued", "unexpected")
+
+
+async def test_mail_for_nobody_is_kept(
+    stage: Stage, host: Smarthost, store: Store, ada: User
+) -> None:
+    """Where all mail goes by BCC nobody else looks at it."""
+    await store.directory.set_setting(WHO_DECIDES, "bcc_only", "root")
+    await stage.read()
+    id_ = await stage.put(replace(ada, id=None))  # type: ignore[arg-type]
+    new = await stage.put(ada)
+    stage.directory = replace(stage.directory, users={})
+    assert await stage.lane.turn()
+    assert await stage.state(id_) == ("skipped", "postmaster")
+    assert await stage.state(new) == ("queued", "new_user")
+
+
+@pytest.mark.parametrize("call", [1, 2])
+async def test_a_mail_that_cannot_be_read_now_is_tried_again(
+    stage: Stage, host: Smarthost, ada: User, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """Nothing is marked before its bytes are there."""
+    messages, count = stage.store.messages, [0]
+    real = messages.raws
+
+    async def raws(ids: Any) -> Any:
+        count[0] += 1
+        found = await real(ids)
+        lost = RawUnreadable("the file cannot be read")
+        return dict.fromkeys(found, lost) if count[0] == call else found
+
+    monkeypatch.setattr(messages, "raws", raws)
+    id_ = await stage.put(ada)
+    assert await stage.lane.turn()
+    assert (await stage.state(id_))[0] == "queued"
+    assert not any(
+        r.state is ActivityState.SENT for r in await stage.store.copies.find()
+    )
+    stage.clock.move(seconds=60)
+    assert await stage.lane.turn()
+    assert await stage.state(id_) == ("logged", "")
+
+
+async def test_a_store_that_fails_costs_nothing(
+    stage: Stage, host: Smarthost, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the copy leaves it is given back; then the answer is kept until it is."""
+    failing = StoreUnavailable("no answer")
+    real, calls = stage.store.copies.settle, [0]
+
+    async def settle(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 1:
+            raise failing
+        return await real(*arguments)
+
+    async def join(*_arguments: Any, **_more: Any) -> Any:
+        raise failing
+
+    monkeypatch.setattr(copies, "_STORE_RETRY_S", 0)
+    id_ = await stage.put(ada)
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.store.mails, "join", join)
+        assert await stage.lane.turn()
+    assert await stage.state(id_) == ("queued", "store_unavailable")
+    monkeypatch.setattr(stage.store.copies, "settle", settle)
+    calls[0] = 0
+    stage.clock.move(seconds=2)
+    assert await stage.lane.turn()
+    assert calls[0] == 2
+    assert await stage.state(id_) == ("logged", "")
+    assert len(host.mails) == 1
+
+
+async def test_a_mail_that_another_process_has_is_left_to_it(
+    stage: Stage, host: Smarthost, store: Store, ada: User
+) -> None:
+    """It is tried a moment later."""
+    rival = replace(stage.owner, pid=11)
+    await stage.put(ada)
+    ((claimed,),) = [await store.queue.claim(rival, 1, 60)]
+    email = parse(MAIL.encode())
+    keys = keys_of(email, claimed.received_at)
+    await store.mails.join(rival, [(claimed.id, *keys, email.message_id or "")])
+    mine = await stage.put(ada)
+    assert await stage.lane.turn()
+    assert await stage.state(mine) == ("queued", "mail_busy")
+    assert not host.mails
+
+
+async def test_what_the_api_has_logged_is_not_copied(
+    stage: Stage, host: Smarthost, store: Store, ada: User
+) -> None:
+    """A mail is logged once, by whichever way."""
+    rival = replace(stage.owner, pid=11)
+    id_ = await stage.put(ada)
+    (claimed,) = await store.queue.claim(rival, 1, 60)
+    email = parse(MAIL.encode())
+    keys = keys_of(email, claimed.received_at)
+    states = await store.mails.join(rival, [(id_, *keys, email.message_id or "")])
+    draft = Draft(
+        "email", "k" * 40, "EmailMessage", {"Subject": "x"}, "", (), None, None
+    )
+    plan, now = [(states[id_].id, [draft])], stage.clock.now()
+    sent = LedgerUpdate(draft.key, ActivityState.SENT, sent_at=now)
+    done = LedgerUpdate(
+        draft.key, ActivityState.WRITTEN, salesforce_id="02s" + "0" * 15
+    )
+    await store.ledger.advance(rival, plans=plan, ledger=[sent])
+    end = Settlement(id_, claimed.attempt, Event.LOGGED)
+    await store.ledger.advance(rival, ledger=[done], settlements=[end])
+    await store.queue.apply_still(Event.REQUEUE, [id_], "root")
+    assert await stage.lane.turn()
+    assert await stage.state(id_) == ("logged", "")
+    assert not host.mails
+
+
+async def test_what_comes_too_late_is_not_sent(
+    stage: Stage, host: Smarthost, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have its lease by then; it was never out."""
+
+    async def late(mails: Any, **_more: Any) -> Any:
+        return [WriteOutcome(key, WriteState.NOT_SENT) for key, _, _ in mails]
+
+    monkeypatch.setattr(stage.lane._smarthost, "send", late)
+    id_ = await stage.put(ada)
+    assert await stage.lane.turn()
+    assert await stage.state(id_) == ("queued", "copy_not_sent")
+    (row,) = await stage.store.copies.find()
+    assert row.state is ActivityState.PLANNED
+    client = copies._Client(stage.lane, [], [])
+    assert await client.find([row]) == {}, "no smarthost can be asked"
+    assert client.longest_call(row).days > 1000
 
 
 def test_a_copy_has_its_mark_and_no_trace_of_the_way() -> None:
