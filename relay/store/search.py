@@ -60,11 +60,20 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class _Bounds:
+    """A range of ids: from where on, and up to where."""
+
+    lower: tuple[ColumnElement[bool], ...] = ()
+    upper: tuple[ColumnElement[bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Source:
     """A table, what an index serves of the question, and what else must hold."""
 
     table: Any
     indexed: tuple[ColumnElement[bool], ...]
+    bounds: _Bounds
     others: tuple[ColumnElement[bool], ...]
 
     @property
@@ -106,12 +115,17 @@ def _look(
     table = source.table
     order = table.c.id.desc() if newest else table.c.id
     end: str | None = None
-    within: tuple[ColumnElement[bool], ...] = source.indexed
+    lower, upper = source.bounds.lower, source.bounds.upper
     if source.others:
-        ids = select(table.c.id).where(*within).order_by(order)
-        end = connection.scalar(ids.offset(WINDOW - 1).limit(1))
-        if end is not None:
-            within += (table.c.id >= end if newest else table.c.id <= end,)
+        ids = select(table.c.id).where(*source.indexed, *lower, *upper)
+        end = connection.scalar(ids.order_by(order).offset(WINDOW - 1).limit(1))
+        # In the place of the bound at that side: of two, a database may begin at the
+        # farther one, and pass over every row between.
+        if end is not None and newest:
+            lower = (table.c.id >= end,)
+        elif end is not None:
+            upper = (table.c.id <= end,)
+    within = (*source.indexed, *lower, *upper)
     users = schema.users.c
     email = select(users.email).where(users.id == table.c.user_id).scalar_subquery()
     columns = [column for column in table.c if column is not m.trace]
@@ -190,14 +204,15 @@ def _split(
     slack: timedelta,
 ) -> Iterator[_Source]:
     """Yield a source for each value of the first question that an index serves."""
-    bounds = tuple(_bounds(wanted, table.c.id, slack))
+    bounds = _bounds(wanted, table.c.id, slack)
+    among: tuple[ColumnElement[bool], ...] = ()
     leading = None
     if wanted.ids is None and not wanted.begins:
         leading = next(
             (column for column, values, fit in asked if values and fit), None
         )
     if wanted.ids is not None:
-        bounds += (table.c.id.in_(wanted.ids),)
+        among = (table.c.id.in_(wanted.ids),)
     led: Sequence[Any] = ()
     done = set()
     for column, values, _ in asked:
@@ -213,30 +228,35 @@ def _split(
     for begin in wanted.begins:
         # No character of an id is greater than z, in the order of any collation.
         last = begin.ljust(_ID_LENGTH, "z")
-        these = (table.c.id >= begin, table.c.id <= last)
-        yield _Source(table, (*these, *bounds), tuple(others))
+        these = _Bounds(
+            (*bounds.lower, table.c.id >= begin), (*bounds.upper, table.c.id <= last)
+        )
+        yield _Source(table, among, these, tuple(others))
     if wanted.begins:
         return
     if leading is None:
-        yield _Source(table, bounds, tuple(others))
+        yield _Source(table, among, bounds, tuple(others))
         return
     for value in dict.fromkeys(led):
         # Said again for an index that has only rows with a reason.
         known = (leading != "",) if leading is m.reason and value else ()
-        yield _Source(table, (leading == value, *known, *bounds), tuple(others))
+        yield _Source(table, (leading == value, *known), bounds, tuple(others))
 
 
-def _bounds(
-    wanted: LogFilter, row_id: Any, slack: timedelta
-) -> Iterator[ColumnElement[bool]]:
-    """Yield ranges of ids; they may be wider than what is asked for."""
+def _bounds(wanted: LogFilter, row_id: Any, slack: timedelta) -> _Bounds:
+    """Return a range of ids; it may be wider than what is asked for."""
+    lower: list[ColumnElement[bool]] = []
+    upper: list[ColumnElement[bool]] = []
     if wanted.after_id is not None:
         after = wanted.after_id
-        yield row_id < after if wanted.newest_first else row_id > after
+        (upper if wanted.newest_first else lower).append(
+            row_id < after if wanted.newest_first else row_id > after
+        )
     if wanted.since is not None:
-        yield row_id >= first_id(wanted.since, -slack)
+        lower.append(row_id >= first_id(wanted.since, -slack))
     if wanted.until is not None:
-        yield row_id < first_id(wanted.until, slack)
+        upper.append(row_id < first_id(wanted.until, slack))
+    return _Bounds(tuple(lower), tuple(upper))
 
 
 # ------------------------------------------------------------------ what no index has
