@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.core.model import OPEN_TASK
 from relay.core.states import ActivityState
+from relay.core.tasks import is_reminder_key
 from relay.outbox.visibility import owner_of
 from relay.reconcile.attachments import Attachments
 from relay.reconcile.report import (
@@ -302,6 +303,8 @@ class Reconciliation:
     ) -> None:
         unique = await self._unique_field(sobject)
         for record in await self._org.records.list_own(sobject, unique, *window):
+            if is_reminder_key(record.key):
+                continue  # Its twin is no row of the ledger.
             known = living[sobject, record.key]
             if not record.is_deleted and all(r.id != record.id for r in known):
                 known.append(record)

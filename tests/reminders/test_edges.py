@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -449,3 +450,17 @@ async def test_reminders_are_not_made_where_admins_leave_them_out(world):
     await world.rounds()
     assert list(world.tasks()) == ["Task 0"]
     assert world.sandbox.rows.get("Task", task_id)["IsClosed"]
+
+
+async def test_the_audit_takes_no_reminder_for_a_lost_mail(world):
+    """A Task of a reminder has a key, too, and no row in the ledger of mails."""
+    from relay.reconcile.records import Reconciliation
+
+    await begun(world, 0)
+    await world.remind("Call Mara")
+    await world.rounds()
+    parts = (world.settings.salesforce, world.store, world.org, world.clock)
+    since = world.clock.now() - timedelta(hours=1)
+    comparison = Reconciliation(*parts, progress=lambda *_: None)
+    report = await comparison.run(since=since, fix=False, actor="test")
+    assert list(report.differences) == []

@@ -382,9 +382,9 @@ async def history_of(world, key, skew, steps):
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=15, deadline=None, suppress_health_check=CHECKS)
 @given(history=histories)
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_history_ends_with_both_sides_agreed(machine, history):
     """The promise of the top of this file."""
     machine(history)
