@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from relay.console import diagnostics
 from relay.console.checks import Checks
+from relay.console.mails import whole_id
 from relay.core.access import Scope
 from relay.core.states import Event
 from relay.web.pages.asked import done, query_of, shown
@@ -94,8 +95,10 @@ class _Pages:
 
     async def retry_one(self, request: Request, _form: Form) -> Response:
         """Try one message again."""
-        id_ = str(request.path_params["id"])
         who = caller_of(request)
+        id_, _ = await whole_id(
+            self._store, str(request.path_params["id"]), who.own_only
+        )
         await self._store.queue.apply(Event.REQUEUE, [id_], None, who.name)
         text = reader_of(request).gettext("%(id)s is tried again.", id=id_)
         return say_and_go(request, PATH, text)
