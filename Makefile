@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test mutants check test-all coverage lock deps example manifest messages clean
+.PHONY: help install demo test mutants check test-all coverage lock deps example manifest messages screenshots clean
 .DELETE_ON_ERROR:
 
 help:

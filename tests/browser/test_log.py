@@ -56,6 +56,14 @@ def test_hostile_mail_is_text_on_every_page(desk, harm, view):
             check_width(page)
 
 
+def test_hostile_mail_fits_at_400_percent(desk, harm):
+    zoomed = {"viewport": {"width": 320, "height": 256}}
+    with desk.visit("root", **zoomed) as page:
+        for path in ("/", "/log", f"/log/{harm}", f"/log/{harm}/source"):
+            page.goto(path)
+            check_width(page)
+
+
 def test_one_mail_is_accessible(desk, harm, view):
     for scheme in ("light", "dark"):
         with desk.visit("root", view, color_scheme=scheme) as page:
