@@ -140,7 +140,7 @@ _RAISED: Final[Mapping[AlertRule, str]] = {
         "{percent} % of the API calls are used: {used} of {limit} in 24 hours, {own} "
         "of them by the relay"
     ),
-    AlertRule.QUEUE: N_("Mail waits since {since}; {count} mails are in the queue"),
+    AlertRule.QUEUE: N_("Mail waits since {since}; mails in the queue: {count}"),
     AlertRule.REFUSALS: N_(
         "{count} refusals in the last hour; {usual} an hour are usual"
     ),

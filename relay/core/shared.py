@@ -42,8 +42,13 @@ class Pause:
         """Return the pause in one line for people."""
         return (
             f"paused since {_minute(self.since)} ({self.reason}), next try "
-            f"{_minute(self.until)}: {_CLASS.sub('', self.text)}"
+            f"{_minute(self.until)}: {self.cause}"
         )
+
+    @property
+    def cause(self) -> str:
+        """Return the sentence for people: no class of a library in it."""
+        return _CLASS.sub("", self.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,7 @@ class Alerter:
         for org, pause in await self._store.pauses.all():
             if pause.reason in _QUOTA_PAUSES or not rules.connection_after_s:
                 continue
-            facts = {"since": stamp(pause.since), "cause": pause.text}
+            facts = {"since": stamp(pause.since), "cause": pause.cause}
             one = Finding(rule, org, facts | {"reason": pause.reason})
             if now - pause.since >= after:
                 found.append(one)

@@ -73,7 +73,13 @@ class Scene:
 
     async def pause(self, reason="credentials"):
         now = self.clock.now()
-        pause = Pause(now, now + timedelta(minutes=1), reason, "x", "invalid_client")
+        pause = Pause(
+            now,
+            now + timedelta(minutes=1),
+            reason,
+            "x",
+            "lookup: ReadTimeout: invalid_client",
+        )
         state = await self.store.pauses.get(ORG)
         await self.store.pauses.trip(ORG, ONE, pause, state.version)
 
@@ -146,7 +152,7 @@ async def test_a_lost_connection_and_its_end(scene):
     await scene.pause()
     assert await scene.look(5 * MINUTE) == ["alert.raised"]
     assert scene.said["rule"] == "connection"
-    assert scene.said["text"].endswith("UTC: invalid_client")
+    assert scene.said["text"].endswith("UTC: lookup: invalid_client")
     assert scene.said["hint"]
     assert await scene.look() == []
     assert await scene.look(24 * HOUR) == ["alert.still"]
