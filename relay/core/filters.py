@@ -45,6 +45,8 @@ _UNITS: Final = {
 }
 _DAYS: Final = {"today": 0, "yesterday": 1}
 _DAY: Final = re.compile(r"(today|yesterday)(?:[t\s]+(\S+))?", re.IGNORECASE)
+_NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")
+"""NUL and lone surrogates: no database finds them, and one refuses them."""
 _ID: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{6,26}")
 _PRINTED_ID: Final = re.compile(r"(?=.*[a-z])0[1-3][0-9a-hjkmnp-tv-z]{9,24}")
 """An id, or the beginning that a narrow terminal shows; it is no number."""
@@ -154,6 +156,9 @@ def read_condition(name: str, value: str) -> str:
     Raises:
         InvalidInput: It cannot be one.
     """
+    if _NO_TEXT.search(value):
+        problem = f"{name.replace('_', '-')}: has a character that no text has"
+        raise InvalidInput(problem, "leave it out")
     value = " ".join(value.split()) if name != "message_id" else value.strip()
     if not value:
         raise InvalidInput(f"{name.replace('_', '-')}: is empty", "write a value")

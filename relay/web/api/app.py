@@ -71,6 +71,10 @@ def known_parameters(request: Request) -> None:
     Raises:
         Problem: 422; names it, and those that the route knows.
     """
+    values = (*request.path_params.values(), *request.query_params.values())
+    if any(map(models.has_no_text, values)):
+        detail = "a parameter has NUL, or half of a character"
+        raise Problem(422, "invalid", detail, "leave that out")
     known = sorted(set(_parameters(request.scope["route"].dependant)))
     if unknown := sorted(set(request.query_params) - set(known)):
         detail = f"{', '.join(unknown)}: no such parameter here"

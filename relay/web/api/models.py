@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from relay.core.access import Scope
 from relay.core.directory import Role, SkipKind
 
 Time = Field(json_schema_extra={"format": "date-time"})
+
+
+def has_no_text(value: Any) -> bool:
+    """Say whether a value holds NUL or a lone surrogate: no database keeps them."""
+    if isinstance(value, str):
+        return any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
+    if isinstance(value, dict):
+        return any(map(has_no_text, (*value, *value.values())))
+    return isinstance(value, list) and any(map(has_no_text, value))
 
 
 class Shown(BaseModel):
@@ -28,6 +37,19 @@ class Sent(BaseModel):
     """A body."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, sent: Any) -> Any:
+        """Refuse characters that a database cannot keep, wherever they stand.
+
+        Raises:
+            ValueError: There is one.
+        """
+        if has_no_text(sent):
+            text = "a text has NUL, or half of a character"
+            raise ValueError(text)
+        return sent
 
 
 class FieldProblem(Shown):

@@ -181,3 +181,10 @@ def test_the_pieces_of_a_filter_are_those_that_were_typed():
         "Message_ID:<a@b>",
         "x",
     ]
+
+
+@pytest.mark.parametrize("text", ["a\0b", 'reason:"a\0"', "user:\ud800"])
+def test_what_no_database_keeps_is_refused(text):
+    """NUL and half a character are told, and never reach a store."""
+    with pytest.raises(InvalidInput, match="no text has"):
+        parse(text, NOW)
