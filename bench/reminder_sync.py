@@ -1,6 +1,6 @@
 """A first sync of 100 users with 1,000 tasks each, and a quiet round after it.
 
-    .venv/bin/python bench/reminder_sync.py [USERS] [TASKS]
+    bench/reminder_sync.py [USERS] [TASKS] [--json]
 
 The sandbox is served over HTTP in a thread of this process, so that its share of the
 time counts, too. Printed: seconds and API calls of the first sync, reminders per
@@ -10,6 +10,7 @@ second, progress after each second round, and the calls and seconds of a quiet r
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import tempfile
 import time
@@ -54,24 +55,32 @@ async def run(users: int, tasks: int) -> None:
             rounds += 1
             if rounds % 2 == 0:
                 done = sum(one.imported for one in await store.reminder_sync.users())
-                print(f"  {time.perf_counter() - begun:6.1f} s  {done:7} imported")
+                text = f"  {time.perf_counter() - begun:6.1f} s  {done:7} imported"
+                print(text, file=sys.stderr)
         seconds = time.perf_counter() - begun
         done = sum(one.imported for one in await store.reminder_sync.users())
         calls = sandbox.usage.used() - used
-        print(
-            f"first sync: {done} tasks of {users} users in {seconds:.1f} s, "
-            f"{done / seconds:.0f} a second, {calls} calls"
-        )
-        for label in ("with the overlap", "quiet"):
+        result = {
+            "users": users,
+            "tasks": done,
+            "seconds": round(seconds, 1),
+            "a_second": round(done / seconds),
+            "calls": calls,
+        }
+        for label in ("overlap", "quiet"):
             sandbox.clock.shift(400)
             begun, used = time.perf_counter(), sandbox.usage.used()
-            await world.service.turn()
-            print(
-                f"round {label}: {sandbox.usage.used() - used} calls, "
-                f"{time.perf_counter() - begun:.2f} s"
-            )
+            while await world.service.turn():
+                pass
+            result[f"{label}_calls"] = sandbox.usage.used() - used
+            result[f"{label}_s"] = round(time.perf_counter() - begun, 2)
+        if "--json" in sys.argv:
+            print(json.dumps(result))
+        else:
+            print("\n".join(f"{name:14} {value}" for name, value in result.items()))
         await world.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(run(*(int(one) for one in (*sys.argv[1:], "100", "1000")[:2])))
+    numbers = [int(one) for one in sys.argv[1:] if one.isdigit()]
+    asyncio.run(run(*[*numbers, *(100, 1000)[len(numbers) :]][:2]))
