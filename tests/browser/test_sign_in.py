@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pyotp
 import pytest
@@ -23,6 +24,9 @@ def desk(tmp_path_factory, chromium):
     """A relay that is reached under a name: browsers make no passkeys for addresses."""
     made = Desk(tmp_path_factory.mktemp("desk"), chromium)
     made.url = f"http://localhost:{made.port}"
+    # The port is bound before the process behind it answers.
+    with urlopen(f"http://127.0.0.1:{made.port}/sign-in", timeout=120) as answer:
+        assert answer.status == 200
     yield made
     made.stop()
 

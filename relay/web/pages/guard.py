@@ -21,6 +21,7 @@ RFC 6265bis section 4.1.3 (`__Host-`).
 
 from __future__ import annotations
 
+import asyncio
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -195,6 +196,9 @@ HEADER: Final = "x-csrf-token"
 """The same as a header, for scripts."""
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _LARGEST: Final = 20 * 1024 * 1024
+_LARGEST_OF_STRANGERS: Final = 64 * 1024
+_SLOWEST_S: Final = 60
+"""How long a form may take to come."""
 _MOST_FIELDS: Final = 2000
 _LARGEST_FIELD: Final = 1024 * 1024
 _LONGEST_NEXT: Final = 1000
@@ -269,7 +273,7 @@ class Guard:
         request.state.peer = peer_of(request)
         await self.identify(request)
         if request.method not in _SAFE:
-            problem = await self.is_foreign(request, needs)
+            problem = await _read_form(request) or await self.is_foreign(request, needs)
             if problem:
                 log.warning("page_refused", path=request.url.path, why=problem)
                 return refusal(request, 403, problem)
@@ -371,14 +375,7 @@ class Guard:
         if needs is OPEN or request.state.session is None:
             return ""  # Nothing is done in the name of a session.
         sent = request.headers.get(HEADER, "")
-        if not sent:
-            announced = request.headers.get("content-length", "")
-            if announced.isdecimal() and int(announced) > _LARGEST:
-                return "too_large"
-            form = await request.form(
-                max_files=1, max_fields=_MOST_FIELDS, max_part_size=_LARGEST_FIELD
-            )
-            sent = str(form.get(FIELD, ""))
+        sent = sent or str((await request.form()).get(FIELD, ""))
         return "" if same(sent, request.state.csrf) else "old_page"
 
     def _is_ours(self, request: Request, origin: str) -> bool:
@@ -386,6 +383,28 @@ class Guard:
         if self._settings.web.public_url is not None:
             known.add(str(self._settings.web.public_url))
         return origin.lower() in {one.lower() for one in known}
+
+
+async def _read_form(request: Request) -> str:
+    """Read a form that is not too large and does not come too slowly, else say so.
+
+    The page finds it read. Who has not signed in may send little: a stranger must
+    fill neither memory nor disk. A body of unknown length is refused: browsers say how
+    long a form is, and the server holds them to it.
+    """
+    announced = request.headers.get("content-length", "0")
+    most = _LARGEST if request.state.session is not None else _LARGEST_OF_STRANGERS
+    chunked = "transfer-encoding" in request.headers
+    if chunked or not announced.isdecimal() or int(announced) > most:
+        return "too_large"
+    try:
+        async with asyncio.timeout(_SLOWEST_S):
+            await request.form(
+                max_files=1, max_fields=_MOST_FIELDS, max_part_size=_LARGEST_FIELD
+            )
+    except TimeoutError:
+        return "too_large"
+    return ""
 
 
 # ------------------------------------------------------------------ answers

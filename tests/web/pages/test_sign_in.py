@@ -232,6 +232,22 @@ def test_forms_of_other_sites_change_nothing(relay, browser):
     assert stranger.cookies == {}
 
 
+def test_forms_are_bounded(relay, browser):
+    """A stranger may send little, and nobody a body without a length."""
+    browser.get("/sign-in")
+    assert browser.post("/sign-in", address="a", password="x" * 70_000) == 403
+    assert "too large" in browser.page
+    chunks = (b"address=" + b"a" * 1000 for _ in range(3))
+    assert browser.ask("POST", "/sign-in", chunks, FORM | OURS) == 403
+    big = {"Content-Length": "999999999", **FORM, **OURS}
+    assert browser.ask("POST", "/sign-in", b"", big) == 403
+    odd = {"Content-Type": "multipart/form-data; boundary=x"} | OURS
+    assert browser.ask("POST", "/sign-in", b"--x\r\nnonsense", odd) in {400, 403}
+    browser.sign_in()
+    browser.get("/account")
+    assert browser.post("/account/you", language="", time_zone="x" * 70_000) == 422
+
+
 def test_the_answer_does_not_tell_who_is_a_user(relay, browser):
     """A wrong password, an unknown address, one without a password, one disabled."""
     relay("user", "add", "Off", "--email", "off@corp.example")
