@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0018"
+HEAD: Final = "0019"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -460,8 +460,17 @@ messages: Final = Table(
         sqlite_where=text("parent_id IS NOT NULL"),
         postgresql_where=text("parent_id IS NOT NULL"),
     ),
-    # Serves claims, listings by state and counts; few indexes keep `put` cheap.
-    Index(None, "state", "next_attempt_at", "id"),
+    # Serves claims, and what waits for what (relay.store.log) without a look at the
+    # rows: hence the columns after the id. Few indexes keep `put` cheap.
+    Index(
+        "ix_messages_queue",
+        "state",
+        "next_attempt_at",
+        "id",
+        "reason",
+        "received_at",
+        "user_id",
+    ),
     # Finds other messages of a blob before it is removed. The index grows at its end.
     Index(None, "blob_id"),
     # Serve what people ask for, in the order of the ids (relay.store.search).

@@ -160,3 +160,20 @@ def put(store, make, user):
         return ids
 
     return put
+
+
+@pytest.fixture
+def plan(store, url):
+    """Return what tells how SQLite carries a query out, a text a step."""
+    if not url.startswith("sqlite"):
+        pytest.skip("SQLite says in its plan whether an index covers a query")
+
+    async def steps(query) -> list[str]:
+        def ask(connection):
+            compiled = query.compile(connection, compile_kwargs={"literal_binds": True})
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")
+            return [row[-1] for row in rows]
+
+        return await store.context.read(ask)
+
+    return steps

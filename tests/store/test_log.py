@@ -11,6 +11,7 @@ from relay.core.ids import new_message_id
 from relay.core.model import LogFilter, Refusal
 from relay.core.states import State
 from relay.store import Store, refusals
+from relay.store.log import of_waiting
 
 MESSAGE_NAMES = (
     "id kind state received_at user peer mail_from rcpt from to subject message_id "
@@ -310,3 +311,10 @@ async def test_a_probe_is_announced_once(store, clock):
     await store.refusals.announce_probe("d" * 32)
     assert not await take("c" * 32)
     assert await take("d" * 32)
+
+
+@pytest.mark.parametrize("user_id", [None, 7])
+async def test_what_waits_is_counted_in_an_index_alone(plan, user_id):
+    """However long the rows are, and however many mails the user has."""
+    first, *_ = await plan(of_waiting(user_id))
+    assert first.startswith("SEARCH messages USING COVERING INDEX ix_messages_queue")
