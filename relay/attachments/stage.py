@@ -20,7 +20,7 @@ from relay.core.errors import OrgPaused, StoreUnavailable, TransientError
 from relay.core.model import OPEN_TASK
 from relay.core.states import ActivityState
 from relay.outbox.batch import Isolation
-from relay.outbox.engine import keep_working
+from relay.outbox.turns import keep_working
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ rather than not at all.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -20,7 +19,8 @@ from relay.core.translate import texts
 from relay.notices.letters import letter, mail
 from relay.notices.planner import Planner, zone_of
 from relay.notices.smarthost import Smarthost, SmarthostError
-from relay.outbox.engine import Client, Outbox, Result, keep_working
+from relay.outbox.engine import Client, Outbox, Result
+from relay.outbox.turns import Turns
 from relay.salesforce import WriteOutcome
 from relay.salesforce.model import WriteState
 from relay.telemetry import get_logger, metrics
@@ -105,37 +105,19 @@ class NoticeService:
             release_url=release_url,
         )
         self._outbox = Outbox(clock)
-        self._poll_s = poll_s
-        self._stopping = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._turns = Turns(poll_s)
         self._tidied_s = float("-inf")
         self._failures = 0
         self._quiet_until_s = float("-inf")
 
     def start(self) -> None:
         """Begin to plan and to send, apart: a slow smarthost delays no plan."""
-        for turn, failed in (
-            (self.plan, "notices_not_planned"),
-            (self.send, "notices_not_sent"),
-        ):
-            work = keep_working(
-                turn,
-                stopping=self._stopping,
-                paused=lambda: False,
-                idle_s=self._poll_s,
-                failed_event=failed,
-            )
-            self._tasks.append(asyncio.create_task(work))
+        self._turns.begin(self.plan, "notices_not_planned")
+        self._turns.begin(self.send, "notices_not_sent")
 
     async def drain(self, timeout_s: float) -> None:
         """Finish the session that is open, then stop; what is left is sent later."""
-        self._stopping.set()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        await self._turns.drain(timeout_s)
 
     async def plan(self) -> bool:
         """Plan what is new. Says False: the journal is looked at by time, not at once.

@@ -27,20 +27,18 @@ tried again.
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
-from relay.core.errors import StoreUnavailable, TransientError
+from relay.core.errors import TransientError
 from relay.core.states import ActivityState
 from relay.outbox.backoff import look_up_wait_s
-from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from relay.config import Settings
@@ -62,12 +60,7 @@ REPEAT_WITHIN: Final = timedelta(minutes=1)
 CLOCK_SLACK: Final = timedelta(minutes=5)
 """How far Salesforce's clock, as read from its answers, may be off."""
 
-RETRY_TURN_S: Final = 1.0
-"""Wait before the next turn after the store, or the code, has failed."""
-
 NOT_YET: Final = "sent without an answer; not found yet"
-
-logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,50 +420,3 @@ def _next(client: Client[R], row: R, result: Result) -> ActivityState:
     settles = result in {Result.WRITTEN, Result.REFUSED}
     marked = isinstance(client, OnceClient)
     return NEXT[result] if marked or settles else row.state
-
-
-# ------------------------------------------------------------------ turns
-
-
-async def keep_working(
-    turn: Callable[[], Awaitable[bool]],
-    *,
-    stopping: asyncio.Event,
-    paused: Callable[[], bool],
-    idle_s: float,
-    failed_event: str,
-    wake: asyncio.Event | None = None,
-) -> None:
-    """Work off a table of rows until it is asked to stop; a turn under way is finished.
-
-    Args:
-        turn: Takes the rows that are due and sees to them; says whether there were any.
-        stopping: Ends the work.
-        paused: Says whether the org is paused; no turn is made then.
-        idle_s: Wait after a turn that found nothing.
-        failed_event: Name of the event that is logged where a turn fails.
-        wake: Ends that wait: something may be due.
-    """
-    while not stopping.is_set():
-        try:
-            busy = not paused() and await turn()
-        except StoreUnavailable as error:
-            logger.warning("store_unavailable", error=str(error))
-            await _wait(RETRY_TURN_S, stopping)
-        except Exception:
-            logger.exception(failed_event)
-            await _wait(RETRY_TURN_S, stopping)
-        else:
-            if not busy:
-                await _wait(idle_s, stopping, *([wake] if wake else []))
-                if wake:
-                    wake.clear()
-
-
-async def _wait(seconds: float, *events: asyncio.Event) -> None:
-    """Wait for one of the events, at the longest for so many seconds."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
-    await asyncio.gather(*waits, return_exceptions=True)

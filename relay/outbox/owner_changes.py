@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.errors import RelayError
 from relay.core.states import ActivityState
-from relay.outbox.engine import Client, Outbox, Result, keep_working
+from relay.outbox.engine import Client, Outbox, Result
+from relay.outbox.turns import keep_working
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:

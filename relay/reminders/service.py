@@ -8,7 +8,6 @@ of a database, and stop while the org is paused.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from relay.core.errors import LeaseLost, OrgPaused, RelayError, SalesforceDown
 from relay.core.reminders import zone
 from relay.core.tasks import Pace, is_awake
-from relay.outbox.engine import keep_working
+from relay.outbox.turns import Turns
 from relay.reminders.round import Report, Round
 from relay.store.reminder_sync import LEASE
 from relay.telemetry import get_logger
@@ -63,31 +62,19 @@ class ReminderSyncService:
         owner = replace(parts.owner, worker="reminders")
         self._parts = replace(parts, owner=owner)
         self._directory = directory
-        self._paused = paused
         self._trip = trip
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._turns = Turns(IDLE_S, paused=paused)
         self._seen_edit = 0
         self._not_before_s = float("-inf")
         self._lease_s = max(LEASE_S, 8 * parts.settings.salesforce.timeout_s)
 
     def start(self) -> None:
         """Begin to make rounds."""
-        work = keep_working(
-            self.turn,
-            stopping=self._stopping,
-            paused=self._paused,
-            idle_s=IDLE_S,
-            failed_event="reminder_sync_failed",
-        )
-        self._task = asyncio.get_running_loop().create_task(work)
+        self._turns.begin(self.turn, "reminder_sync_failed")
 
     async def drain(self) -> None:
         """Stop; a round under way is finished."""
-        self._stopping.set()
-        if self._task:
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._turns.drain()
 
     # ------------------------------------------------------------ a turn
 

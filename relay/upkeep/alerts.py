@@ -22,7 +22,7 @@ from relay.console.people import users
 from relay.core.alerts import AlertEvent, AlertRule, Finding, Look, stamp
 from relay.core.states import ActivityState, State
 from relay.diagnose.machine import certificate_end
-from relay.outbox.engine import keep_working
+from relay.outbox.turns import Turns
 from relay.store.alerts import CallUpdate
 from relay.telemetry import get_logger, metrics
 from relay.upkeep.webhook import call
@@ -99,36 +99,18 @@ class Alerter:
         self._owner = replace(owner, worker="alerts")
         self._backoff = backoff
         self._directory = directory
-        self._poll_s = poll_s
-        self._stopping = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._turns = Turns(poll_s)
         self._due_s = self._seldom_s = self._files_s = float("-inf")
         self._usual = 0.0
 
     def start(self) -> None:
         """Begin to look and to call, apart: a slow receiver delays no look."""
-        for turn, failed in (
-            (self.look, "alerts_not_looked"),
-            (self.send, "webhook_not_called"),
-        ):
-            work = keep_working(
-                turn,
-                stopping=self._stopping,
-                paused=lambda: False,
-                idle_s=self._poll_s,
-                failed_event=failed,
-            )
-            self._tasks.append(asyncio.create_task(work))
+        self._turns.begin(self.look, "alerts_not_looked")
+        self._turns.begin(self.send, "webhook_not_called")
 
     async def drain(self, timeout_s: float) -> None:
         """Finish the call that is under way, then stop."""
-        self._stopping.set()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        await self._turns.drain(timeout_s)
 
     # ------------------------------------------------------------ looking
 
@@ -329,7 +311,7 @@ class Alerter:
         lease_s = 60.0 + BATCH * settings.webhook_timeout_s
         rows = await self._store.alerts.claim(self._owner, BATCH, lease_s)
         for row in rows:
-            if self._stopping.is_set():
+            if self._turns.stopping:
                 break  # The others are made after their lease, by whoever comes.
             at_s = int(self._clock.now().timestamp())
             answer = await asyncio.to_thread(call, settings, row.key, row.body, at_s)

@@ -12,7 +12,6 @@ is remembered with the cursor, so that no record queues its mails twice.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from relay.core.errors import OrgPaused, TransientError
 from relay.core.unmatched import UnmatchedFilter
 from relay.match import with_stored
-from relay.outbox.engine import keep_working
+from relay.outbox.turns import Turns
 from relay.salesforce.changes import OBJECTS, Mark
 from relay.telemetry import get_logger, metrics
 
@@ -82,28 +81,16 @@ class Rematch:
         self._clock = clock
         self._owner = replace(owner, worker="rematch")
         self._directory = directory
-        self._paused = paused
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._turns = Turns(IDLE_S, paused=paused)
         self._due_s = float("-inf")
 
     def start(self) -> None:
         """Begin to look, every `match.rematch_s`."""
-        work = keep_working(
-            self.turn,
-            stopping=self._stopping,
-            paused=self._paused,
-            idle_s=IDLE_S,
-            failed_event="rematch_failed",
-        )
-        self._task = asyncio.get_running_loop().create_task(work)
+        self._turns.begin(self.turn, "rematch_failed")
 
     async def drain(self) -> None:
         """Stop; a look under way is finished."""
-        self._stopping.set()
-        if self._task:
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._turns.drain()
 
     async def turn(self) -> bool:
         """Look if it is time; return False: there is nothing more to do now.

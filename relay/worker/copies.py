@@ -41,7 +41,8 @@ from relay.core.states import IN_SALESFORCE, ActivityState, Event
 from relay.match import Context, MailFacts, ask, to_log
 from relay.notices import Smarthost, SmarthostError
 from relay.outbox.batch import ClaimedMessage
-from relay.outbox.engine import OnceClient, Outbox, Result, keep_working
+from relay.outbox.engine import OnceClient, Outbox, Result
+from relay.outbox.turns import Turns
 from relay.telemetry import get_logger, metrics
 from relay.worker.decisions import rules
 from relay.worker.reading import read_emails
@@ -131,37 +132,22 @@ class Copies:
         self._owner = replace(owner, worker="copies")
         self._backoff = backoff
         self._directory = directory
-        self._poll_s = poll_s
         self._rules = rules(settings)
         self._context: Context | None = None
         self._smarthost = Smarthost(settings.notices, clock)
         self._outbox = Outbox(clock)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="copies")
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._turns = Turns(poll_s)
         self._failures = 0
         self._quiet_until_s = float("-inf")
 
     def start(self) -> None:
         """Begin to copy."""
-        work = keep_working(
-            self.turn,
-            stopping=self._stopping,
-            paused=lambda: False,
-            idle_s=self._poll_s,
-            failed_event="copies_failed",
-        )
-        self._task = asyncio.create_task(work)
+        self._turns.begin(self.turn, "copies_failed")
 
     async def drain(self, timeout_s: float) -> None:
         """Finish the session that is open, then stop."""
-        self._stopping.set()
-        if self._task:
-            _, late = await asyncio.wait([self._task], timeout=timeout_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._turns.drain(timeout_s)
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     # ------------------------------------------------------------ a turn

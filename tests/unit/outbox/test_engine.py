@@ -7,7 +7,6 @@ the engine knows about it.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ import pytest
 
 from relay.core.errors import SalesforceUnavailable, StoreUnavailable
 from relay.core.states import ACTIVITY_TRANSITIONS, ActivityState
-from relay.outbox import engine
 from relay.outbox.backoff import LOOK_UP_AFTER_S
 from relay.outbox.engine import (
     NEXT,
@@ -25,7 +23,6 @@ from relay.outbox.engine import (
     OnceClient,
     Outbox,
     Result,
-    keep_working,
 )
 from relay.salesforce import WriteOutcome, WriteState
 
@@ -392,64 +389,3 @@ def test_every_result_has_a_state() -> None:
     assert set(NEXT) == set(Result)
     assert set(NEXT.values()) <= ACTIVITY_TRANSITIONS[ActivityState.SENT]
     assert {str(state) for state in WriteState} <= {str(result) for result in Result}
-
-
-# ------------------------------------------------------------ turns
-
-
-async def test_turns_follow_each_other_until_the_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A busy table is worked off, errors are survived, and stopping ends it."""
-    monkeypatch.setattr(engine, "RETRY_TURN_S", 0.001)
-    stopping, wake = asyncio.Event(), asyncio.Event()
-    wake.set()
-    ends = iter([True, StoreUnavailable("down"), RuntimeError("odd"), False, "stop"])
-
-    async def turn() -> bool:
-        end = next(ends)
-        if isinstance(end, Exception):
-            raise end
-        if end == "stop":
-            stopping.set()
-        return bool(end)
-
-    await asyncio.wait_for(
-        keep_working(
-            turn,
-            stopping=stopping,
-            paused=lambda: False,
-            idle_s=60,
-            failed_event="turn_failed",
-            wake=wake,
-        ),
-        10,
-    )
-    assert next(ends, None) is None
-
-
-async def test_a_paused_org_makes_no_turn() -> None:
-    """The table waits; the pause is asked for again and again."""
-    stopping = asyncio.Event()
-    asked: list[bool] = []
-
-    def paused() -> bool:
-        asked.append(True)
-        if len(asked) > 2:
-            stopping.set()
-        return True
-
-    async def turn() -> bool:
-        raise AssertionError
-
-    await asyncio.wait_for(
-        keep_working(
-            turn,
-            stopping=stopping,
-            paused=paused,
-            idle_s=0.001,
-            failed_event="turn_failed",
-        ),
-        10,
-    )
-    assert len(asked) == 3
