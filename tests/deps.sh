@@ -8,7 +8,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 # Each line: a name for people, what proves that it is there, its Debian packages.
 # Packages that a program only recommends are named as well: swaks speaks TLS through
-# Perl's Net::SSLeay, and mutt and msmtp log in through SASL's modules.
+# Perl's Net::SSLeay, and mutt and msmtp log in through SASL's modules. What drives
+# Chromium comes with Playwright, and needs libatomic.
 wanted() {
   cat <<'END'
 PostgreSQL|has_postgres|postgresql
@@ -22,6 +23,7 @@ openssl|command -v openssl|openssl
 node|command -v node|nodejs
 npm|command -v npm|npm
 Chromium|command -v chromium|chromium fonts-dejavu-core
+libatomic (for Playwright)|has_libatomic|libatomic1
 END
 }
 
@@ -37,6 +39,10 @@ has_postgres() {
 has_postfix() {
   [ -x "${POSTFIX_ROOT:-}/usr/sbin/postfix" ] &&
     grep -q '^postfix:' /etc/passwd && grep -q '^postdrop:' /etc/group
+}
+
+has_libatomic() {
+  find /lib /usr/lib -name libatomic.so.1 2>/dev/null | grep -q .
 }
 
 # Prints what is missing, one field of `wanted` a line: 1 the name, 3 the packages.

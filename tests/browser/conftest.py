@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,12 +61,25 @@ def chromium() -> Iterator[Browser]:
     if program is None:
         pytest.skip("tests in a browser: chromium was not found (make deps)")
     playwright = pytest.importorskip("playwright.sync_api")
+    if _driver_fails():
+        pytest.skip("tests in a browser: Playwright needs libatomic (make deps)")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--lang=en-US"]
         )
         yield browser
         browser.close()
+
+
+def _driver_fails() -> bool:
+    """Say whether the program that drives the browser does not even start."""
+    from playwright._impl._driver import compute_driver_executable
+
+    node, *_ = compute_driver_executable()
+    return (
+        subprocess.run([node, "--version"], check=False, capture_output=True).returncode
+        != 0
+    )
 
 
 class Desk:

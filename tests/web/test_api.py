@@ -244,8 +244,6 @@ def test_mail_is_found_shown_and_read(served, admin):
     (read,) = served.json("history", "--change", "mail_read")
     assert (read["actor"], read["user"]) == ("api:admin", "ada@corp.example")
     assert served.call("GET", path("messages", refused, "raw"), admin).status == 404
-    # Ids are whole here: a program must not take one mail for another.
-    assert served.call("GET", path("messages", first[:20]), admin).status == 404
 
 
 def test_a_shortened_id_is_enough(served, admin):

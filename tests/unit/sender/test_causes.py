@@ -47,5 +47,5 @@ def test_a_verdict_keeps_its_names():
     made = against("no_from", Outcome.REFUSE, policy="listed")
     assert list(made.as_json()) == [
         "outcome", "policy", "kind", "address", "domain", "proof", "cause", "reason",
-        "text", "monitor", "authentication",
+        "text", "detail", "monitor", "authentication",
     ]  # fmt: skip
