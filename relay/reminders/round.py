@@ -27,10 +27,18 @@ from relay.outbox.engine import Outbox
 from relay.reminders.decide import Decider
 from relay.reminders.rows import Deletions, Edit, Edits, NewTasks, Sending
 from relay.salesforce.tasks import Asked, Mark, owners_in
+from relay.store.reminder_sync import ORG_NOTE
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Collection,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
     from datetime import datetime
 
     from relay.core.directory import Directory
@@ -51,8 +59,6 @@ MAX_TAKEN: Final = 200
 """Tasks of one transaction: mail that comes in must not wait for a whole page."""
 MAX_SAMPLES: Final = 300
 """Tasks that a round asks for, to see whether they can still be seen."""
-ORG_NOTE: Final = "reminders.org"
-"""Where the store keeps which org the twins are of."""
 
 logger = get_logger(__name__)
 
@@ -95,6 +101,8 @@ class Round:
     _samples: Mapping[int, Sequence[str]] = field(default_factory=dict)
     _unread: set[int] = field(default_factory=set)
     """Users of whom there is more to read before anything is sent."""
+    _counted: set[str] = field(default_factory=set)
+    """Reminders that were removed here, as the brake has counted them."""
 
     @property
     def _sync(self) -> ReminderSync:
@@ -267,13 +275,13 @@ class Round:
         found = {task.id: task for page in pages for task in page.tasks}
         gone = {one for one in answered.deleted if one not in found}
         gone |= {task.id for task in found.values() if task.is_deleted}
-        await self._brake(gone)
         moved = await self._moved(answered.updated, found)
-        running = {user.salesforce_id for user in self.users.values()}
-        self.decider.running = {
-            user.salesforce_id: user.user_id for user in self.users.values()
-        }
-        known = await self._sync.known([*found, *gone])
+        await self._brake(gone, self._given_away(moved))
+        running = {user.salesforce_id: user.user_id for user in self.users.values()}
+        # Who was stopped by this round is a user of the relay all the same.
+        self.decider.others = {**self.decider.others, **self.decider.running}
+        self.decider.running = running
+        known = await self._sync.known([*found, *gone, *(task.id for task in moved)])
         stopped = {
             twin.task_id
             for twin in known.values()
@@ -372,14 +380,31 @@ class Round:
                 decide_gone=self.decider.gone,
             )
 
-    async def _brake(self, gone: Collection[str]) -> None:
-        """Stop for users of whom more would be deleted than can be meant."""
+    def _given_away(self, found: Iterable[Task]) -> set[str]:
+        """Return Tasks that nobody owns whom the relay knows: their reminders end."""
+        decider = self.decider
+        return {
+            task.id
+            for task in found
+            if not task.is_deleted
+            and task.owner not in decider.running
+            and task.owner not in decider.others
+        }
+
+    async def _brake(self, gone: Collection[str], given: Collection[str] = ()) -> None:
+        """Stop for users of whom more would end than can be meant.
+
+        Args:
+            gone: Tasks that were deleted.
+            given: Tasks that belong to nobody of ours any more.
+        """
         victims: dict[int, list[TaskTwin]] = defaultdict(list)
-        for twin in await self._sync.victims(gone):
+        for twin in await self._sync.victims({*gone, *given}):
             victims[twin.user_id].append(twin)
         removed: dict[int, list[TaskTwin]] = defaultdict(list)
         for twin in await self._sync.removed(self.users):
             removed[twin.user_id].append(twin)
+            self._counted.add(twin.reminder_id)
         living = await self._sync.living(self.users)
         settings = self.parts.settings.reminders
         brake = Brake(settings.brake_tasks, settings.brake_percent)
@@ -392,10 +417,13 @@ class Round:
             elif total > user.permit and brake.holds(
                 total, living.get(user.user_id, 0)
             ):
+                away = sum(one.task_id in given for one in there)
                 text = (
-                    f"of {living.get(user.user_id, 0)} tasks, {len(there)} were "
+                    f"of {living.get(user.user_id, 0)} tasks, {len(there) - away} were "
                     f"deleted in Salesforce and {len(here)} here"
                 )
+                if away:
+                    text += f"; {away} were given to somebody whom the relay has not"
                 logger.warning("reminder_sync_brake", user=user.user_id, detail=text)
                 self.users.pop(user.user_id)
                 stopped = replace(
@@ -430,7 +458,7 @@ class Round:
                 await self._stop(user, Stopped.EMPTY, text)
                 continue
             gone = {one for one in ids if one not in found or found[one].is_deleted}
-            await self._brake(gone)
+            await self._brake(gone, self._given_away(found.values()))
             if user.user_id not in self.users:
                 continue
             await self.hold()
@@ -464,12 +492,13 @@ class Round:
         await self._edit(outbox, old)
 
     async def _delete(self, ready: Collection[int], now: datetime) -> None:
-        twins = [
-            one
-            for one in await self._sync.removed(ready)
-            if (one.due_at is None and not one.code)
-            or (one.due_at is not None and one.due_at <= now)
-        ]
+        twins = []
+        for one in await self._sync.removed(ready):
+            if one.reminder_id not in self._counted:
+                # It was removed since: the brake of the next round counts it.
+                self.report.more = True
+            elif one.due_at <= now if one.due_at is not None else not one.code:
+                twins.append(one)
         for at in range(0, len(twins), MAX_SENT):
             self.report.calls += 1
             self.report.changed = True

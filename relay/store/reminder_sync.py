@@ -46,6 +46,7 @@ from relay.store.values import (
     load,
     maybe_moment,
     moment,
+    replace_value,
     stamp,
     text,
 )
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from relay.core.tasks import Clash, Task
 
 LEASE: Final = "reminder sync"
+ORG_NOTE: Final = "reminders.org"
+"""The key in `notes` of the org that the twins are of."""
 ACTOR: Final = "salesforce"
 """Who makes the edits that come from Salesforce."""
 
@@ -153,6 +156,9 @@ class ReminderSync(Part):
             if before is None or before.stopped is None:
                 raise Conflict("the sync of this user is not stopped")
             after = replace(before, stopped=None, stopped_text="")
+            if before.stopped is Stopped.ORG:
+                # The next round notes the org that it finds.
+                replace_value(connection, schema.notes, ORG_NOTE, None)
             if before.stopped in {Stopped.ORG, Stopped.RELINKED}:
                 _end_twins(connection, user_id)
                 after = replace(
@@ -384,7 +390,7 @@ class ReminderSync(Part):
             keys = [task.key for task in found if is_reminder_key(task.key)]
             by_key = _by_key(connection, keys)
             for task in found:
-                twin = twins.get(task.id) or by_key.get(task.key)
+                twin = twins.get(task.id) or _tied(by_key.get(task.key), task)
                 pair = _lock(connection, twin) if twin else None
                 decided = decide(task, pair)
                 if isinstance(decided, NewReminder):
@@ -403,6 +409,7 @@ class ReminderSync(Part):
                     made[tie.user_id] = made.get(tie.user_id, 0) + 1
                 elif decided is not None and pair is not None:
                     changed += _carry_out(connection, now, pair, decided)
+                    by_key[task.key] = decided.twin
             for twin in _by_task(connection, gone).values():
                 pair = _lock(connection, twin)
                 if decide_gone and (ended := decide_gone(pair)):
@@ -634,6 +641,15 @@ def _by_key(connection: Connection, keys: Iterable[str]) -> dict[str, TaskTwin]:
         query = select(schema.reminder_tasks).where(t.key.in_(part))
         found |= {row.key: _twin(row) for row in connection.execute(query)}
     return found
+
+
+def _tied(twin: TaskTwin | None, task: Task) -> TaskTwin | None:
+    """Return the twin of a key, unless it has another Task already.
+
+    A Task that was cloned, or that follows one which repeats, carries the key of the
+    first one in its Description, and is a Task of its own.
+    """
+    return twin if twin and twin.task_id in {None, task.id} else None
 
 
 def _lock(connection: Connection, twin: TaskTwin) -> Pair:

@@ -151,6 +151,10 @@ class World:
     async def twin(self, reminder):
         return await self.store.reminder_sync.twin(reminder.id)
 
+    async def all(self):
+        """Return the reminders that are there; several may have one name."""
+        return await self.store.reminders.find(ReminderFilter())
+
     # ------------------------------------------------------------ time
 
     async def round(self, seconds=60.0):

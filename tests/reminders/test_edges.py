@@ -12,6 +12,7 @@ from relay.core.reminders import By, Source, Status
 from relay.core.states import ActivityState
 from relay.core.syncing import Ended, Phase, Stopped
 from relay.reminders import round as rounds
+from relay.store.reminder_sync import ORG_NOTE
 from tests.reminders.conftest import BY
 
 DAY = 86_400
@@ -84,16 +85,91 @@ async def test_the_brake_holds_deletions_here_and_both_sides_may_stay(world):
         await sync.resume(user.id, user.salesforce_id, "test")
 
 
+@pytest.mark.parametrize("keep", [False, True])
+async def test_the_brake_holds_what_is_given_away(world, keep):
+    """A team's Tasks that go to a stranger at once end no reminders unasked."""
+    ids = await begun(world, 12)
+    await world.round(120)
+    stranger = world.sandbox.integration_user_id
+    for task_id in ids[:7]:
+        world.change(task_id, OwnerId=stranger)
+    await world.round(240)
+    state = await world.state()
+    assert state.stopped is Stopped.BRAKE
+    assert "of 12 tasks, 0 were deleted in Salesforce and 0 here; 7 were given" in (
+        state.stopped_text
+    )
+    assert len(await world.reminders()) == 12
+    user, sync = world.users["ada"], world.store.reminder_sync
+    await sync.resume(user.id, user.salesforce_id, "test", keep=keep)
+    await world.rounds()
+    assert len(await world.reminders()) == (12 if keep else 5)
+    assert len(world.tasks()) == 12
+    assert (await world.state()).stopped is None
+
+
+async def test_the_brake_counts_what_is_removed_while_a_round_runs(world, monkeypatch):
+    """What it has not counted is not deleted: the next round asks."""
+    await begun(world, 30)
+    compare = rounds.Round._compare
+
+    async def compare_then_remove(self):
+        await compare(self)
+        monkeypatch.undo()
+        for one in list((await world.reminders()).values())[:21]:
+            await world.remove(one)
+
+    monkeypatch.setattr(rounds.Round, "_compare", compare_then_remove)
+    await world.rounds()
+    assert (await world.state()).stopped is Stopped.BRAKE
+    assert len(world.tasks()) == 30
+
+
+async def test_a_task_given_to_whose_sync_stops_stays_a_reminder(world):
+    """Who is stopped by the same round is a user of the relay all the same."""
+    (task_id,) = await begun(world, 1)
+    bob = await world.add("ben")
+    await world.switch("ben")
+    await world.round(120)
+    world.change(task_id, OwnerId=bob.salesforce_id)
+    row = world.sandbox.rows.get("User", bob.salesforce_id)
+    world.sandbox.rows.put("User", {**row, "IsActive": False})
+    world.sandbox.rows.commit()
+    await world.round(240)
+    assert (await world.state("ben")).stopped is Stopped.OWNER
+    assert (await world.reminders())["Task 0"].assignee_user_id == bob.id
+
+
+async def test_a_clone_of_a_task_is_a_task_of_its_own(world):
+    """It carries the key, too; neither its edits nor its end are the first one's."""
+    await world.switch()
+    await world.round()
+    made = await world.remind("Call Anna")
+    await world.rounds()
+    first = world.tasks()["Call Anna"]
+    assert "relay-key: " in first["Description"]
+    clone = world.task(
+        "Call Anna", Description=first["Description"], ActivityDate="2026-12-24"
+    )
+    await world.rounds()
+    kept = await world.store.reminders.get(made.id)
+    assert (kept.due, len(await world.all())) == (None, 2)
+    world.delete(clone)
+    await world.rounds()
+    (left,) = await world.all()
+    assert left.id == made.id
+    assert (await world.twin(made)).task_id == first["Id"]
+
+
 async def test_another_org_stops_everybody(world):
     """Its ids mean nothing to us; after an answer the next run there is a first one."""
     await begun(world, 2)
-    await world.store.shared.set(rounds.ORG_NOTE, "00D000000000001AAA")
+    await world.store.shared.set(ORG_NOTE, "00D000000000001AAA")
     await world.round()
     assert (await world.state()).stopped is Stopped.ORG
     assert len(await world.reminders()) == 2
     user, sync = world.users["ada"], world.store.reminder_sync
     await sync.resume(user.id, user.salesforce_id, "test")
-    await world.store.shared.set(rounds.ORG_NOTE, None)
     await world.round()
     state = await world.state()
     assert (state.stopped, state.phase) == (None, Phase.STEADY)
