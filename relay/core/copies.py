@@ -25,17 +25,18 @@ class Copied:
     state: ActivityState
     sent_at: datetime | None
 
-    def in_the_way(self, asked_at: datetime) -> bool:
+    def in_the_way(self, asked_at: datetime | None) -> bool:
         """Say whether the mail may be in Salesforce by its copy.
 
         One without an answer may be; not any more, once a person has looked and had the
         mail tried again.
 
         Args:
-            asked_at: Receipt, or when a person asked for another try.
+            asked_at: When a person asked for another try of a message of the mail;
+                None: nobody has. That another message of it came proves nothing.
         """
         if self.state is ActivityState.SENT:
-            return self.sent_at is None or asked_at <= self.sent_at
+            return self.sent_at is None or asked_at is None or asked_at <= self.sent_at
         return self.state is ActivityState.WRITTEN
 
 

@@ -59,6 +59,11 @@ class Claimed:
     part: int | None = None
     """Which of several mails of the message is its own, from 1; None: not divided."""
 
+    @property
+    def asked_at(self) -> datetime | None:
+        """When a person asked for another try; None: nobody has."""
+        return None if self.waiting_since == self.received_at else self.waiting_since
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:

@@ -30,6 +30,7 @@ from relay.core.copies import (
     COPY_HEADER,
     NO_ADDRESS,
     NO_SMARTHOST,
+    Copied,
     CopyDraft,
     CopyRow,
     CopyUpdate,
@@ -371,7 +372,7 @@ class Copies:
             return False
         if row.state is not ActivityState.SENT:
             return True
-        if row.sent_at is None or message.claimed.waiting_since > row.sent_at:
+        if not Copied(row.state, row.sent_at).in_the_way(message.claimed.asked_at):
             message.trace("copy", "again", "a person has looked, and asked for it")
             return True
         self._unknown(message, row.error or "the relay stopped before the answer")

@@ -442,7 +442,7 @@ class Pipeline:
                 due_at = self._in(GIVE_BACK_S)
                 message.settle(Event.GIVE_BACK, "mail_busy", detail, due_at)
                 continue
-            if state.copied and state.copied.in_the_way(message.claimed.waiting_since):
+            if state.copied and state.copied.in_the_way(message.claimed.asked_at):
                 _end_copied(message, state.copied)
                 continue
             mail = batch.mails.get(state.id)
