@@ -475,6 +475,18 @@ def test_no_secret_stands_in_the_log(served, admin, capfd):
     assert secret not in captured.out + captured.err
 
 
+def test_the_token_of_who_is_disabled_opens_nothing(served):
+    """As their browser does; it does so again once they are enabled."""
+    mine = served.token("mine", "log:read", user="ada@corp.example")
+    assert served.call("GET", path("messages"), mine).status == 200
+    served("user", "disable", "ada@corp.example")
+    refused = served.call("GET", path("messages"), mine)
+    assert (refused.status, refused.json["error"]) == (401, "user_disabled")
+    assert "relay user enable" in refused.json["hint"]
+    served("user", "enable", "ada@corp.example")
+    assert served.call("GET", path("messages"), mine).status == 200
+
+
 def test_a_monitor_reads_mails_where_that_is_allowed(served):
     """Asked for each request: the setting holds at once, for tokens, too."""
     (id_,) = served.put("One")

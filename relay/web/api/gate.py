@@ -17,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
 from relay.core.access import caller
+from relay.core.accounts import may_sign_in
 from relay.core.directory import Role
 from relay.core.errors import StoreUnavailable
 from relay.telemetry import get_logger
@@ -217,6 +218,11 @@ class Gate:
         user = next((one for one in users if one.id == token.user_id), None)
         if user is None:
             raise _unauthorized("unauthorized", "the user of the token is removed")
+        if not may_sign_in(user):
+            hint = f"relay user enable {user.email}, or make a token for another user"
+            raise _unauthorized(
+                "user_disabled", f"{user.email}, whose token it is, is disabled", hint
+            )
         allowed = False
         if user.role is Role.MONITOR and "raw:read" in token.scopes:
             kept = await self._store.directory.setting("web.monitor_sees_bodies")
@@ -224,8 +230,11 @@ class Gate:
         return caller(token, user, monitor_sees_bodies=allowed)
 
 
-def _unauthorized(error: str, detail: str) -> Problem:
-    hint = "send Authorization: Bearer TOKEN; relay token add makes one"
+def _unauthorized(
+    error: str,
+    detail: str,
+    hint: str = "send Authorization: Bearer TOKEN; relay token add makes one",
+) -> Problem:
     header = {"WWW-Authenticate": 'Bearer realm="relay", error="invalid_token"'}
     return Problem(401, error, detail, hint, headers=header)
 
