@@ -18,6 +18,7 @@ import hmac
 import ipaddress
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -64,6 +65,8 @@ _CHALLENGE: Final = b"relay passkey challenge 1\0"
 _LONGEST: Final = 16_384
 """Characters of what a browser sends of a passkey."""
 _LONGEST_NAME: Final = 60
+_LONGEST_ID: Final = 1400
+"""Characters of a credential's id: 1023 bytes as base64url (Web Authentication 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +278,8 @@ class Factors:
             WrongPassword: It is not to be believed.
             TooManyTries: Too many were wrong.
         """
-        who = "anybody" if user is None else str(user.id)
+        # By the key and not for all keys together: else a stranger could lock them all.
+        who = _key_named(sent) if user is None else str(user.id)
         keys = await self._accounts.take(f"passkey {who}", who, peer)
         credential, challenge = await self._read(sent, _purpose(user))
         key = await self._store.factors.passkey(str(credential.get("id", "")))
@@ -354,6 +358,13 @@ class Factors:
         if wait_s:
             raise WrongPassword
         return credential, challenge
+
+
+def _key_named(sent: str) -> str:
+    """Return the id of the passkey that a browser claims to show; empty: none."""
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
+        return str(json.loads(sent[:_LONGEST])["id"])[:_LONGEST_ID]
+    return ""
 
 
 def _purpose(user: User | None) -> str:

@@ -7,6 +7,9 @@ import re
 import pyotp
 import pytest
 
+from relay.accounts import Accounts, TooManyTries, WrongPassword
+from relay.accounts.factors import Factors, Site
+from relay.accounts.service import OF_ACCOUNT, Peer
 from relay.web.pages.guard import COOKIE
 from tests.web.pages.test_sign_in import (
     PASSWORD,
@@ -181,6 +184,19 @@ def test_a_passkey_of_nobody_signs_nobody_in(relay, browser):
     for sent in ("", "{}", "[]", "x", "null", '{"id": 1, "response": {}}', "[" * 5000):
         assert browser.post("/sign-in/passkey", credential=sent) == 403
     assert browser.cookies == {}
+
+
+async def test_a_stranger_cannot_lock_all_passkeys(console):
+    """Wrong tries count for the key that they name, from wherever they come."""
+    factors = Factors(Accounts(console.store, console.settings), console.store)
+    site = Site("relay.test", "https://relay.test")
+    for number in range(OF_ACCOUNT):
+        with pytest.raises(WrongPassword):
+            await factors.by_passkey('{"id": "x"}', site, Peer(f"192.0.2.{number}"))
+    with pytest.raises(TooManyTries):
+        await factors.by_passkey('{"id": "x"}', site, Peer("198.51.100.1"))
+    with pytest.raises(WrongPassword):
+        await factors.by_passkey('{"id": "y"}', site, Peer("198.51.100.1"))
 
 
 def test_language_and_time_zone_are_chosen(relay, browser):
