@@ -49,6 +49,8 @@ _ALGORITHMS: Final = ("RS256", "PS256", "ES256")
 """None is symmetric: else the public key could sign."""
 _COOKIE: Final = b"relay oidc state 1\0"
 _LONGEST: Final = 4000
+_EMAIL: Final = "email"
+"""The claim of which a provider may say that it is verified."""
 
 
 class ProviderUnavailable(Exception):  # noqa: N818 - an answer
@@ -142,7 +144,10 @@ class OIDC:
         """
         address = self._section.users_by_subject().get(str(claims.get("sub")))
         if address is None:
-            verified = claims.get("email_verified") in {True, "true"}
+            # It is said of the claim `email`, and of no other (Core 5.1).
+            verified = self._section.claim == _EMAIL and (
+                claims.get("email_verified") in {True, "true"}
+            )
             if not verified and not self._section.trust_addresses:
                 raise _refused("the address is not verified")
             address = str(claims.get(self._section.claim, ""))

@@ -82,7 +82,8 @@ class OIDCSettings(Section):
     )
     claim: Text = Field(
         default="email",
-        description="Claim that is compared with the users' e-mail addresses.",
+        description="Claim that is compared with the users' e-mail addresses; one that "
+        "is not email is never verified, and needs trust_addresses.",
     )
     trust_addresses: Flag = Field(
         default=False,

@@ -184,6 +184,23 @@ def test_subjects_and_trusted_addresses(tmp_path, provider):
         relay.stop()
 
 
+def test_another_claim_than_email_is_not_verified(tmp_path, provider):
+    """What is said to be verified is the claim email, not a name that one chooses."""
+    relay = served_with(tmp_path, provider, 'claim = "preferred_username"\n')
+    try:
+        browser = Browser(relay.port)
+        provider.claims = {
+            "sub": "43",
+            "email": "mallory@corp.example",
+            "email_verified": True,
+            "preferred_username": "ada@corp.example",
+        }
+        assert browser.get(to_provider(browser)) == 403
+        assert COOKIE not in browser.cookies
+    finally:
+        relay.stop()
+
+
 def test_a_missing_library_is_named(tmp_path, monkeypatch):
     """With what to install."""
     monkeypatch.chdir(tmp_path)
