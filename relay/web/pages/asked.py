@@ -36,6 +36,8 @@ CONFIRMED: Final = "confirm"
 """The field of a form that was confirmed."""
 LONGEST: Final = 2000
 """Characters of one field that are read."""
+_DIGITS: Final = 15
+"""Longest number; a longer one is no row's, and databases refuse it."""
 MOST: Final = 1000
 """Values of one field that are read."""
 _CANNOT: Final = (
@@ -70,8 +72,13 @@ class Form:
 
     def number(self, name: str) -> int | None:
         """Return a number; None: it is none."""
-        text = self.text(name)
-        return int(text) if text.isascii() and text.isdigit() else None
+        return number_in(self.text(name))
+
+
+def number_in(text: str) -> int | None:
+    """Return a number that a row or a version may have; None: it is none."""
+    fits = len(text) <= _DIGITS and text.isascii() and text.isdigit()
+    return int(text) if fits else None
 
 
 async def form_of(request: Request) -> Form:

@@ -199,6 +199,8 @@ _LARGEST: Final = 20 * 1024 * 1024
 _LARGEST_OF_STRANGERS: Final = 64 * 1024
 _SLOWEST_S: Final = 60
 """How long a form may take to come."""
+_LARGEST_NUMBER: Final = 10**15
+"""Of a row; databases refuse one that is much larger."""
 _MOST_FIELDS: Final = 2000
 _LARGEST_FIELD: Final = 1024 * 1024
 _LONGEST_NEXT: Final = 1000
@@ -272,6 +274,11 @@ class Guard:
         """Find the session, and return the answer to who may not go on."""
         request.state.peer = peer_of(request)
         await self.identify(request)
+        if any(
+            isinstance(value, int) and value > _LARGEST_NUMBER
+            for value in request.path_params.values()
+        ):
+            raise NotFound("no row has such a number")
         if request.method not in _SAFE:
             problem = await _read_form(request) or await self.is_foreign(request, needs)
             if problem:
@@ -430,7 +437,10 @@ def local_path(text: str | None) -> str:
     or a backslash, which browsers take for a slash.
     """
     wanted = text or "/"
-    parts = urlsplit(wanted)
+    try:
+        parts = urlsplit(wanted)
+    except ValueError:  # What begins as an address of a host, and is none.
+        return "/"
     plain = wanted.isprintable() and "\\" not in wanted and len(wanted) < _LONGEST_NEXT
     local = wanted.startswith("/") and not wanted.startswith("//")
     if not plain or not local or parts.scheme or parts.netloc:

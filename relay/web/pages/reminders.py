@@ -26,7 +26,7 @@ from relay.core.reminders import (
     section,
 )
 from relay.web.api.gate import Rate
-from relay.web.pages.asked import done, path_of, query_of, shown
+from relay.web.pages.asked import done, number_in, path_of, query_of, shown
 from relay.web.pages.context import caller_of
 from relay.web.pages.render import page, reader_of, say_and_go
 
@@ -316,8 +316,7 @@ class _Pages:
 
     async def undo(self, request: Request, form: Form) -> Response:
         """Take back the edit that made a version."""
-        number = request.path_params["version"]
-        version = int(number) if number.isascii() and number.isdigit() else 0
+        version = number_in(request.path_params["version"]) or 0
         ident = request.path_params["id"]
         one = await reminders.undo(self._desk(request), ident, version)
         _ = reader_of(request).gettext
@@ -325,11 +324,10 @@ class _Pages:
 
     async def undo_clash(self, request: Request, form: Form) -> Response:
         """Give the value that lost back."""
-        number = request.path_params["number"]
         one = await reminders.undo_clash(
             self._desk(request),
             request.path_params["id"],
-            int(number) if number.isascii() and number.isdigit() else 0,
+            number_in(request.path_params["number"]) or 0,
         )
         _ = reader_of(request).gettext
         return self._said(request, form, one, _("Taken back: %(name)s."))

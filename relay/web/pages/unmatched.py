@@ -19,7 +19,7 @@ from relay.core.access import Scope
 from relay.core.errors import Conflict, InvalidInput, OrgPaused, TransientError
 from relay.core.filters import read_time
 from relay.core.unmatched import UnmatchedFilter
-from relay.web.pages.asked import CONFIRMED, done, path_of, query_of, shown
+from relay.web.pages.asked import CONFIRMED, done, number_in, path_of, query_of, shown
 from relay.web.pages.context import caller_of
 from relay.web.pages.render import page, reader_of, say_and_go
 
@@ -313,7 +313,7 @@ class _Pages:
     async def undo(self, request: Request, _form: Form) -> Response:
         """Take a decision back."""
         sent = str(request.path_params["numbers"]).split("-")
-        numbers = [int(one) for one in sent if one.isascii() and one.isdigit()]
+        numbers = [n for one in sent if (n := number_in(one)) is not None]
         said = await unmatched.undo(self._store, caller_of(request), numbers)
         _ = reader_of(request).gettext
         text = _("Taken back: %(what)s.", what="; ".join(said))

@@ -363,6 +363,7 @@ def test_a_new_password_needs_the_old_one(relay, browser):
         "javascript:alert(1)",
         "/sign-in?next=/",
         "\t//evil.example",
+        "//[",
         "evil",
     ],
 )
