@@ -36,6 +36,9 @@ COLUMNS: Final = (
 )
 """The names of a change, as `relay history --json` and the CSV have them."""
 
+_DIGITS: Final = 15
+"""Longest number of a change; databases refuse a longer one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -161,8 +164,7 @@ def can_undo(row: dict[str, Any]) -> bool:
 def as_csv(rows: Iterable[dict[str, Any]]) -> str:
     """Return changes as CSV (RFC 4180), the names first.
 
-    A spreadsheet reads a cell that begins with one of `=+-@` as a formula; text from
-    outside gets an apostrophe in front of it.
+    Text from outside is made safe for spreadsheets (`safe_cell`).
     """
     out = io.StringIO(newline="")
     writer = csv.writer(out)
@@ -172,12 +174,19 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> str:
     return out.getvalue()
 
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = frozenset("=+-@\t\uff1d\uff0b\uff0d\uff20")
+"""With the wide forms, which some spreadsheets read as the plain ones."""
 
 
 def safe_cell(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """Return a cell that no spreadsheet takes for a formula.
+
+    One that begins as a formula does gets an apostrophe, which spreadsheets read as the
+    mark of text. White space in front of it is passed over, as some of them do.
+
+    Source: OWASP, "CSV Injection".
+    """
+    return f"'{text}" if text.lstrip(" \r\n")[:1] in _FORMULA else text
 
 
 def number_of(text: str) -> int:
@@ -186,6 +195,6 @@ def number_of(text: str) -> int:
     Raises:
         InvalidInput: It is none.
     """
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
         raise InvalidInput(f"{text!r} is no number of a change")
     return int(text)

@@ -163,7 +163,12 @@ def possible(event: Event, wanted: LogFilter) -> LogFilter | None:
 
 async def count(store: Store, event: Event, wanted: LogFilter) -> int:
     """Return to how many messages `apply` would do it now."""
-    return sum([len(part) async for part in _fitting(store, event, wanted)])
+    return sum(
+        [
+            await store.queue.count_still(event, part)
+            async for part in _fitting(store, event, wanted)
+        ]
+    )
 
 
 async def apply(

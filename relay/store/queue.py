@@ -17,7 +17,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, false, func, insert, or_, select, true, update
+from sqlalchemy import and_, bindparam, false, func, insert, or_, select, true, update
 
 from relay.core.errors import IllegalTransition, NotFound, StoreUnavailable
 from relay.core.queue import Claimed
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Row, Select
 
     from relay.core.queue import LeaseOwner
     from relay.store.context import StoreContext
@@ -265,17 +265,24 @@ class Queue(Part):
                 return []
             found: list[Row[Any]] = []
             for part in chunks(dict.fromkeys(ids)):
-                query = select(schema.messages).where(
-                    m.id.in_(part),
-                    m.state.in_([state.value for state in sources(event)]),
-                )
-                if event is Event.REQUEUE:
-                    query = query.where(m.user_id.is_not(None))
+                query = select(schema.messages).where(_possible(event, part))
                 query = query.order_by(m.id).with_for_update()
                 found += connection.execute(query)
             return found
 
         return await self._apply_to(event, find, actor, len(ids))
+
+    async def count_still(self, event: Event, ids: Sequence[str]) -> int:
+        """Return to how many of these messages `apply_still` would do it now."""
+
+        def read(connection: Connection) -> int:
+            count = select(func.count()).select_from(schema.messages)
+            return sum(
+                connection.scalar(count.where(_possible(event, part))) or 0
+                for part in chunks(dict.fromkeys(ids))
+            )
+
+        return await self._context.read(read)
 
     async def _apply_by_state(
         self, event: Event, state: State | None, actor: str
@@ -398,6 +405,15 @@ def _fitting(sizes: Mapping[str, int], max_bytes: int) -> list[str]:
             break
         ids.append(message_id)
     return ids
+
+
+def _possible(event: Event, ids: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that an event is possible for one of these messages.
+
+    Mail for postmaster, which is never logged, is not requeued.
+    """
+    fits = and_(m.id.in_(ids), m.state.in_([one.value for one in sources(event)]))
+    return and_(fits, m.user_id.is_not(None)) if event is Event.REQUEUE else fits
 
 
 def _claimed(row: Row[Any]) -> Claimed:

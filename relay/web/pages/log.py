@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from relay.console import mails
 from relay.console.feed import TooManyWatchers, cursor_now
+from relay.console.history import safe_cell
 from relay.console.suggest import suggest
 from relay.core.access import Scope
 from relay.core.directory import Role
@@ -527,20 +528,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def csv_line(values: Sequence[str]) -> str:
-    """Return a line of CSV in which no cell is a formula.
-
-    A cell that begins as a formula does gets an apostrophe, which spreadsheets read as
-    the mark of text.
-
-    Source: RFC 4180; OWASP, "CSV Injection".
-    """
+    """Return a line of CSV (RFC 4180) in which no cell is a formula."""
     out = io.StringIO()
-    csv.writer(out).writerow(
-        f"'{value}" if value.lstrip(" \r\n")[:1] in _FORMULA else value
-        for value in values
-    )
+    csv.writer(out).writerow(map(safe_cell, values))
     return out.getvalue()
-
-
-_FORMULA: Final = frozenset("=+-@\t\uff1d\uff0b\uff0d\uff20")
-"""With the wide forms, which some spreadsheets read as the plain ones."""

@@ -53,6 +53,8 @@ def test_a_spreadsheet_runs_no_cell() -> None:
     assert row[head.index("after")] == "'=HYPERLINK(1)"
     assert row[head.index("undoes")] == "3"
     assert history.safe_cell("plain") == "plain"
+    for cell in (" =1", "\n@x", "\uff1d1", "\t=1"):
+        assert history.safe_cell(cell) == f"'{cell}"
 
 
 def test_only_a_number_names_a_change() -> None:

@@ -56,6 +56,11 @@ async def test_a_rep_sees_own_changes_alone(console):
     assert "/undo" not in listed.text
     for number in theirs:
         assert (await console.get(f"/history/{number}", ada)).status_code == 404
+    huge = "9" * 30
+    assert (await console.get(f"/history/{huge}", ada)).status_code == 409
+    assert (await console.get(f"/history?before={huge}", ada)).status_code == 200
+    gone = await console.post(f"/account/sessions/{huge}/end", ada)
+    assert gone.status_code == 404
     asked = await console.get("/history", ada, params={"user": "bob@corp.example"})
     assert asked.status_code == 403
     sheet = await console.get("/history/export.csv", ada)

@@ -148,6 +148,20 @@ async def test_an_act_on_many_says_the_count_and_holds_to_it(console, people):
     assert "cannot be taken back" in shown.text
 
 
+async def test_the_count_leaves_out_what_is_never_tried(console, people):
+    """Mail for postmaster is not logged, however often it is asked for."""
+    await put(console.store, None, "For postmaster")
+    await put(console.store, people["Ada"].user.id, "One")
+    asked = {"q": "state:queued", "act": "retry"}
+    answer = await console.get("/log/many", people["Root"], params=asked)
+    assert "1 message will be tried again." in answer.text
+    form = asked | {"expected": "1"}
+    answer = await console.post("/log/many", people["Root"], data=form)
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    told = await console.get("/log", people["Root"], headers={"Cookie": cookie})
+    assert "1 message is tried again." in told.text
+
+
 async def test_only_an_admin_releases(console, people):
     (id_,) = await put(console.store, people["Ada"].user.id, "Held")
     await console.post(f"/log/{id_}/hold", people["Ada"])
