@@ -16,6 +16,7 @@ from relay.core.copies import Copied, CopyRow
 from relay.core.states import ActivityState
 from relay.store import schema
 from relay.store.context import Part
+from relay.store.reminders import make_or_complete
 from relay.store.settlement import settle
 from relay.store.values import chunks, maybe_moment, stamp, text
 
@@ -138,7 +139,11 @@ class Copies(Part):
                     .where(c.key == one.key, c.state == ActivityState.SENT)
                     .values(values)
                 )
-            return settle(connection, name, settlements, now)
+            settled = settle(connection, name, settlements, now)
+            for end in settlements:
+                if end.reminder is not None and end.message_id in settled:
+                    make_or_complete(connection, self._context.clock, end.reminder)
+            return settled
 
         return await self._context.write(work)
 

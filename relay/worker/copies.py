@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 import relay.mail
 from relay.activity import activity_key
+from relay.core.addresses import address_key, domain_key, domain_of
 from relay.core.copies import (
     COPY_HEADER,
     NO_ADDRESS,
@@ -38,15 +39,17 @@ from relay.core.copies import (
 from relay.core.errors import RawUnreadable, StoreUnavailable, UnparsableMessage
 from relay.core.log_by import by_bcc
 from relay.core.masking import masked
+from relay.core.model import Step
 from relay.core.states import IN_SALESFORCE, ActivityState, Event
 from relay.match import Context, MailFacts, ask, to_log
 from relay.notices import Smarthost, SmarthostError
-from relay.outbox.batch import ClaimedMessage
+from relay.outbox.batch import BatchMail, ClaimedMessage
 from relay.outbox.engine import OnceClient, Outbox, Result
 from relay.outbox.turns import Turns
 from relay.telemetry import get_logger, metrics
 from relay.worker.decisions import rules
 from relay.worker.reading import read_emails
+from relay.worker.reminding import asked_for, with_reminder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +59,7 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.directory import Directory, User
     from relay.core.model import Email
-    from relay.core.queue import Claimed, LeaseOwner
+    from relay.core.queue import Claimed, LeaseOwner, Settlement
     from relay.outbox.backoff import Backoff
     from relay.outbox.engine import Change, Found, Mark
     from relay.salesforce import WriteOutcome
@@ -140,6 +143,8 @@ class Copies:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="copies")
         self._turns = Turns(poll_s)
         self._failures = 0
+        self._mails: dict[str, BatchMail] = {}
+        """The mails of this turn, by message."""
         self._quiet_until_s = float("-inf")
 
     def start(self) -> None:
@@ -168,6 +173,7 @@ class Copies:
         if not claimed:
             return False
         messages = self._messages(claimed)
+        self._mails.clear()
         updates: list[CopyUpdate] = []
         await self._attempt(messages, updates)
         await self._settle(messages, updates)
@@ -340,7 +346,9 @@ class Copies:
             if state is None or not state.leased:
                 detail = "another worker is busy with a copy of this mail"
                 message.settle(Event.GIVE_BACK, "mail_busy", detail, self._in(1))
-            elif any(row.state in IN_SALESFORCE for row in state.activities):
+                continue
+            self._mails[id_] = BatchMail(state, [message], {})
+            if any(row.state in IN_SALESFORCE for row in state.activities):
                 detail = "its records were written before, by the API"
                 message.trace("copy", "none", detail)
                 message.settle(Event.LOGGED)
@@ -496,7 +504,11 @@ class Copies:
         The smarthost has the copies already: giving up here would turn answers that we
         have into outcomes that a person must look up.
         """
-        settlements = [m.settlement for m in messages if m.settlement]
+        settlements = [
+            self._with_reminder(message, end)
+            for message in messages
+            if (end := message.settlement)
+        ]
         while True:
             try:
                 await self._store.copies.settle(self._owner, updates, settlements)
@@ -514,6 +526,29 @@ class Copies:
                 result=str(one.event),
                 reason=one.reason,
             )
+
+    def _with_reminder(self, message: ClaimedMessage, end: Settlement) -> Settlement:
+        """Return a settlement with the reminder that the relay address asks for.
+
+        Nobody is looked up: it is about the first address that the mail went to. Mail
+        that is left out was never joined, and makes none.
+        """
+        mail = self._mails.get(message.claimed.id)
+        zone = self._settings.notices.time_zone
+        if mail is None:
+            asked = asked_for(message.claimed.rcpt, end, self._clock.now(), zone)
+            if asked is None:
+                return end
+            detail = "none for mail that is not copied to Email to Salesforce"
+            step = Step(self._clock.now(), "reminder", "none", detail)
+            return replace(end, trace=(*end.trace, step))
+        done = with_reminder(message, end, mail, zone)
+        if done.reminder is None:
+            return done
+        ours = {domain_key(one) for one in self._settings.smtp.domains}
+        keys = (address_key(box.address) for box in (*mail.email.to, *mail.email.cc))
+        person = next((one for one in keys if one and domain_of(one) not in ours), "")
+        return replace(done, reminder=replace(done.reminder, person=person))
 
     def _in(self, seconds: float) -> datetime:
         return self._clock.now() + timedelta(seconds=seconds)

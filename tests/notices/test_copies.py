@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from relay.core.ids import new_message_id
 from relay.core.log_by import WHO_DECIDES
 from relay.core.model import Draft, Envelope, LedgerUpdate, RawMail, Recipient
 from relay.core.queue import Settlement
+from relay.core.reminders import ReminderFilter
 from relay.core.states import ActivityState, Event
 from relay.mail import keys_of, parse
 from relay.outbox.backoff import Backoff
@@ -92,7 +94,7 @@ class Stage:
         """Take over what an admin edited."""
         self.directory = self.settings.directory(await self.store.directory.load())
 
-    async def put(self, user: User, mail: str = MAIL) -> str:
+    async def put(self, user: User, mail: str = MAIL, rcpt: str = RELAY) -> str:
         """Accept a mail for a user; return the id of its message."""
         raw = mail.encode("utf-8")
         id_ = new_message_id(self.clock)
@@ -102,7 +104,7 @@ class Stage:
             helo="client.example",
             tls=True,
             received_at=self.clock.now(),
-            recipients=(Recipient(id_, RELAY, user.id),),
+            recipients=(Recipient(id_, rcpt, user.id),),
         )
         await self.store.messages.put(envelope, RawMail(len(raw), "0" * 64, raw))
         return id_
@@ -163,6 +165,31 @@ async def test_further_copies_of_a_mail_are_not_sent(
     assert len(host.mails) == 1
     for id_ in (first, second):
         assert await stage.state(id_) == ("logged", "")
+
+
+async def test_a_tag_makes_a_reminder_of_mail_that_is_copied(
+    stage: Stage, ada: User
+) -> None:
+    """One for a mail, however often it comes; the trace tells of what is left out."""
+    tagged = RELAY.replace("@", "+todo-3d@")
+    ids = [await stage.put(ada, rcpt=tagged) for _ in range(2)]
+    while await stage.lane.turn():
+        stage.clock.move(seconds=2)
+    (made,) = await stage.store.reminders.find(ReminderFilter())
+    assert (made.name, made.person, made.assignee_user_id) == (
+        "The offer",
+        "anna@one.example",
+        ada.id,
+    )
+    assert made.due == date(2026, 3, 4)
+    assert "reminder made" in await stage.trace(ids[0])
+    # One to oneself alone is left out.
+    note = MAIL.replace("To: Anna <anna@one.example>", f"To: {RELAY}")
+    left = await stage.put(ada, note.replace("offer@", "note@"), tagged)
+    assert await stage.lane.turn()
+    assert (await stage.state(left))[0] == "unmatched"
+    assert "reminder none" in await stage.trace(left)
+    assert len(await stage.store.reminders.find(ReminderFilter())) == 1
 
 
 async def test_an_answer_that_is_lost_is_left_to_a_person(
