@@ -47,7 +47,7 @@ EVENTS: Final = {
     "release": Event.RELEASE,
     "discard": Event.DISCARD,
 }
-_RELAY_ADDRESS: Final = re.compile(r"\blog-[a-z2-7]{20}\b", re.IGNORECASE)
+RELAY_ADDRESS: Final = re.compile(r"\blog-[a-z2-7]{20}\b", re.IGNORECASE)
 _Q = Annotated[
     str,
     Query(
@@ -132,7 +132,7 @@ def shown(who: Caller, value: Any) -> Any:
     if who.user is None or who.user.role is not Role.MONITOR:
         return value
     if isinstance(value, str):
-        return _RELAY_ADDRESS.sub("log-…", value)
+        return RELAY_ADDRESS.sub("log-…", value)
     if isinstance(value, dict):
         return {key: shown(who, one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

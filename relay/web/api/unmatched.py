@@ -18,7 +18,7 @@ from relay.core.filters import parse
 from relay.reconcile.undo import undo
 from relay.unmatched import Candidates
 from relay.web.api import models
-from relay.web.api.mails import Asked, own_filter, own_id, page_of_log
+from relay.web.api.mails import Asked, own_filter, own_id, page_of_log, shown
 from relay.web.api.problems import Problem
 from relay.web.api.wire import (
     USUAL,
@@ -67,7 +67,8 @@ def unmatched_router(context: Context) -> APIRouter:
             *(context, who, wanted), "unmatched", cursor=cursor, limit=limit
         )
         entries = await Candidates(store, None).listed([row["id"] for row in rows])
-        return answer({"items": list(map(_row, entries)), "next": more})
+        items = [shown(who, _row(one)) for one in entries]
+        return answer({"items": items, "next": more})
 
     @router.get(
         "/unmatched/count",
@@ -113,7 +114,8 @@ def unmatched_router(context: Context) -> APIRouter:
     async def show(id: str, who: Annotated[Caller, READ]) -> JSONResponse:  # noqa: A002
         id_, _ = await own_id(context, who, id)
         async with open_org(context.settings, context.clock) as org:
-            return answer(_row(await unmatched.entry(store, org, who, id_)))
+            entry = await unmatched.entry(store, org, who, id_)
+            return answer(shown(who, _row(entry)))
 
     @router.post(
         "/unmatched/{id}/resolve",

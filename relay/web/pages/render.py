@@ -31,7 +31,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from relay.console.mails import NO_ANSWER, plain_reason
+from relay.core.directory import Role
 from relay.core.translate import LANGUAGES, N_, SOURCE, best, texts
+from relay.web.api.mails import RELAY_ADDRESS
 from relay.web.pages.assets import asset
 from relay.web.pages.context import who_asks
 from relay.web.pages.navigation import menu
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from starlette.requests import Request
+
+    from relay.core.access import Caller
 
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -304,10 +308,25 @@ def page(
         said=said,
         **values,
     )
+    text = without_secrets(who, text)
     answer = HTMLResponse(text, status, headers=HEADERS | dict(headers or {}))
     if said is not None:
         answer.delete_cookie(_SAID_COOKIE, path=reader.base or "/")
     return answer
+
+
+def without_secrets(who: Caller | None, text: str) -> str:
+    """Return a page for its reader: a monitor sees no relay address of others.
+
+    One may stand in whatever a person has written, such as a subject.
+    """
+    user = None if who is None else who.user
+    if user is None or user.role is not Role.MONITOR:
+        return text
+    own = {user.relay_token, *(old.token for old in user.old_tokens)}
+    return RELAY_ADDRESS.sub(
+        lambda found: found[0] if found[0].lower() in own else "log-…", text
+    )
 
 
 def part(_for: Reader, _template: str, **values: Any) -> str:

@@ -24,7 +24,14 @@ from relay.core.past import PastFilter
 from relay.core.translate import N_
 from relay.web.pages.asked import done, path_of, shown
 from relay.web.pages.context import caller_of
-from relay.web.pages.render import HEADERS, page, part, reader_of, say_and_go
+from relay.web.pages.render import (
+    HEADERS,
+    page,
+    part,
+    reader_of,
+    say_and_go,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -205,6 +212,7 @@ class _Pages:
         }
         if "hx-request" in request.headers:
             text = part(reader_of(request), "settings/found.html", **values)
+            text = without_secrets(caller_of(request), text)
             return HTMLResponse(text, headers=HEADERS)
         may = Scope.SETTINGS_WRITE in caller_of(request).scopes
         return page(request, "settings/trial.html", may_change=may, **values)

@@ -50,6 +50,20 @@ async def state(console, id_):
     return (await console.store.log.show(id_))["state"]
 
 
+async def test_a_monitor_learns_no_relay_address_from_a_subject(console):
+    """Whatever page shows what a person has written; their own one they know."""
+    ada = await add(console.store, "Ada")
+    mona = await add(console.store, "Mona", Role.MONITOR)
+    secret, own = ada.user.relay_token, mona.user.relay_token
+    id_ = await unmatched(console, ada, subject=f"To {secret}@in.example, not {own}")
+    for path in ("/unmatched", f"/unmatched/{id_}", f"/log/{id_}"):
+        shown = await console.get(path, mona)
+        assert secret not in shown.text, path
+        assert "To log-…@in.example" in shown.text, path
+        assert secret in (await console.get(path, ada)).text, path
+    assert own in (await console.get("/unmatched", mona)).text
+
+
 async def test_a_rep_resolves_own_mail_and_takes_it_back(console):
     """Candidates with scores; what was chosen is undone by one form, own alone."""
     store = console.store
