@@ -398,7 +398,8 @@ class _Pages:
         secret = request.path_params["secret"]
         digest = reminders.digest_of(secret)
         wait_s = self._rate.wait_s(digest)
-        peer = str(getattr(request.state, "peer", "") or "")
+        # By place alone: what a program calls itself, it may change each time.
+        peer = request.state.peer.network
         if wait_s:
             return _too_many(wait_s)
         events = request.query_params.get("as") == "events"

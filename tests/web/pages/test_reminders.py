@@ -360,8 +360,10 @@ async def test_a_calendar_is_not_asked_for_too_often(console, ada, monkeypatch):
     answers = [(await console.get(path)).status_code for _ in range(31)]
     assert set(answers[:30]) == {200}
     assert answers[30] == 429
-    wrong = [
-        (await console.get(f"/reminders/feed/x{n}.ics")).status_code for n in range(31)
-    ]
+    wrong = []
+    for n in range(31):  # Each time under another name.
+        agent = {"User-Agent": f"program {n}"}
+        answer = await console.get(f"/reminders/feed/x{n}.ics", headers=agent)
+        wrong.append(answer.status_code)
     assert set(wrong[:30]) == {404}
     assert wrong[30] == 429
