@@ -191,13 +191,19 @@ class MatchSettings(Section):
         "holds, such as \"Status__c = 'Active'\"; empty: all.",
     )
     lead_condition: Condition = Field(
-        default="", description="The same for Leads that are not converted."
+        default="",
+        description="Only Leads that are not converted and for which this piece of SOQL "
+        "holds; empty: all.",
     )
     opportunity_condition: Condition = Field(
-        default="", description="The same for open Opportunities."
+        default="",
+        description="Only open Opportunities for which this piece of SOQL holds; empty: "
+        "all.",
     )
     account_condition: Condition = Field(
-        default="", description="The same for the Accounts of match.accounts."
+        default="",
+        description="Only Accounts (of match.accounts) for which this piece of SOQL "
+        "holds; empty: all.",
     )
     thread: Flag = Field(
         default=False,

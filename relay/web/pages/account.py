@@ -7,6 +7,7 @@ that was left open must not be enough for it.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup
@@ -30,11 +31,33 @@ if TYPE_CHECKING:
     from relay.accounts.factors import Factors, Site
     from relay.core.directory import User
     from relay.web.pages.context import Context
+    from relay.web.pages.render import Reader
 
 PATH: Final = "/account"
 FRESH: Final = timedelta(minutes=30)
 """How old a sign-in may be for a change of factors."""
 _OPEN_APP: Final = f"{PATH}/app"
+_LONGEST_AGENT: Final = 60
+_BROWSERS: Final = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+"""What a User-Agent has, and whose it is. Others claim to be Chrome or Safari, too."""
+_SYSTEMS: Final = (
+    ("Windows", "Windows"),
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("CrOS", "ChromeOS"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
 
 
 def routes(context: Context, accounts: Accounts, factors: Factors) -> list[Route]:
@@ -266,6 +289,7 @@ class AccountPages:
             is_required=request.state.level is Level.ENROL,
             options=options,
             shortest=SHORTEST,
+            browser_name=partial(browser_name, reader_of(request)),
             problem="wait" if error else problem,
             wait_s=error.wait_s if error else 0,
         )
@@ -292,6 +316,21 @@ class AccountPages:
             wait_s=error.wait_s if error else 0,
             **more,
         )
+
+
+def browser_name(reader: Reader, agent: str) -> str:
+    """Return what a User-Agent says, such as `Firefox on Windows`; else its beginning.
+
+    Args:
+        reader: For whom.
+        agent: The field as the browser sent it; anybody may write anything there.
+    """
+    _ = reader.gettext
+    browser = next((name for sign, name in _BROWSERS if sign in agent), "")
+    system = next((name for sign, name in _SYSTEMS if sign in agent), "")
+    if browser and system:
+        return _("%(browser)s on %(system)s", browser=browser, system=system)
+    return browser or agent[:_LONGEST_AGENT] or _("unknown")
 
 
 def _actor(user: User) -> str:

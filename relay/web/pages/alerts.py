@@ -14,6 +14,7 @@ from relay.core.errors import InvalidInput
 from relay.core.translate import texts
 from relay.web.pages.context import caller_of
 from relay.web.pages.render import page, reader_of, say_and_go
+from relay.web.pages.rule_names import threshold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +35,9 @@ def routes(context: Context) -> list[Route]:
     async def show(request: Request) -> Response:
         found = await alerting(store, settings, limit=SHOWN)
         directory = settings.directory(await store.directory.load())
-        _ = reader_of(request).gettext
-        said = texts(reader_of(request).language)
+        reader = reader_of(request)
+        _ = reader.gettext
+        said = texts(reader.language)
         rules = thresholds(settings.alerts, directory)
         mailed = [one[0] for one in recipients(settings, directory)]
         return page(
@@ -47,7 +49,10 @@ def routes(context: Context) -> list[Route]:
             events=_events(_),
             mailed=mailed if "mail" in found.ways else [],
             webhook="webhook" in found.ways,
-            rules=[(f"alerts.{name}", getattr(rules, name)) for name in RULES],
+            rules=[
+                (f"alerts.{name}", threshold(reader, name, getattr(rules, name)))
+                for name in RULES
+            ],
             may_test=Scope.SETTINGS_WRITE in caller_of(request).scopes,
         )
 

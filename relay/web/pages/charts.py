@@ -60,8 +60,16 @@ def of_figures(found: Figures, reader: Reader) -> dict[str, Chart]:
         for name, label, tone in parts
     )
     took = (
-        (_("half"), "good", tuple(_rounded(one.half_s) for one in found.hours)),
-        (_("95 of 100"), "wait", tuple(_rounded(one.most_s) for one in found.hours)),
+        (
+            _("half of the mails"),
+            "good",
+            tuple(_rounded(one.half_s) for one in found.hours),
+        ),
+        (
+            _("95 of 100 mails"),
+            "wait",
+            tuple(_rounded(one.most_s) for one in found.hours),
+        ),
     )
     spent: list[float] = []
     for one in found.hours:

@@ -32,6 +32,7 @@ from relay.web.api.mails import EVENTS, event_of, own_filter, own_id, page_of_lo
 from relay.web.api.problems import Problem
 from relay.web.api.wire import Context as APIContext
 from relay.web.pages.context import caller_of
+from relay.web.pages.hints import page_hint
 from relay.web.pages.render import HEADERS, page, part, reader_of, say_and_go
 from relay.web.stream import LAST, EventStream
 
@@ -358,7 +359,8 @@ class LogPages:
             request,
             "log/one.html",
             row=row,
-            hint=shown(who, hint),
+            hint=page_hint(reader_of(request), who, row, shown(who, hint)),
+            matched=mails.matched(row.get("trace") or ()),
             stages=stages(row.get("trace") or ()),
             attempts=shown(who, attempts),
             copies=copies,
@@ -507,6 +509,8 @@ def stages(
     for number, step in enumerate(trace):
         word = str(step["step"])
         stage = _STAGE_OF.get(word, "written" if number else "received")
+        if word.startswith("policy "):
+            stage = "sender"
         if word == "attempt" or word in EVENTS or word in set(Event):
             stage = "outcome"
         attempts[-1].setdefault(stage, []).append(step)

@@ -37,6 +37,7 @@ from relay.web.api.mails import RELAY_ADDRESS
 from relay.web.pages.assets import asset
 from relay.web.pages.context import who_asks
 from relay.web.pages.navigation import menu
+from relay.web.pages.rule_names import rule_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -206,6 +207,7 @@ def environment() -> Environment:
         "zone_name": lambda: _reader.get().zone_name,
         "state_name": state_name,
         "role_name": role_name,
+        "rule_name": lambda key: rule_name(_reader.get(), key),
         "languages": LANGUAGES,
     }
     filters: dict[str, Callable[..., str]] = {

@@ -81,6 +81,7 @@ GROUPS: Final = (
         ("match.unmatched_create", "match.unmatched_task", "match.rematch_s"),
     ),
     ("sender", N_("Senders"), ("sender.",)),
+    ("alerts", N_("Alerts"), ("alerts.",)),
     ("rest", N_("Others"), ("",)),
 )
 """Settings under their headings: keys, or beginnings of keys; the rest comes last."""

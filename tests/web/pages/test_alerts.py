@@ -54,6 +54,14 @@ async def test_it_is_in_the_language_of_the_reader(console):
     assert "Regler" in shown
 
 
+async def test_thresholds_are_words_with_a_link(console):
+    """With their unit; each leads to the rule that changes it."""
+    shown = (await console.get("/alerts", MONITOR)).text
+    for words in ("5 minutes", "80%", "50 refusals", "5 times as many", "1 GiB"):
+        assert words in shown
+    assert 'href="/settings/rules/alerts.queue_age_s">Mail waits too long</a>' in shown
+
+
 async def test_the_test_needs_a_way_and_the_right(console):
     """It says what is to be set; who may not change settings sends none."""
     sent = await console.post("/alerts/test", ADMIN)

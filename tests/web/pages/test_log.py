@@ -13,7 +13,9 @@ from relay.core.directory import Role
 from relay.core.ids import new_message_id
 from relay.core.model import Refusal
 from relay.core.states import Event
+from relay.web.pages.hints import page_hint
 from relay.web.pages.log import csv_line, stages
+from relay.web.pages.render import Reader
 from tests.web.pages.conftest import Console, person, put
 
 
@@ -184,11 +186,38 @@ async def test_one_mail_is_shown_with_decision_attempts_and_copies(console, peop
     )
     await console.store.queue.apply(Event.HOLD, [id_], None, "mona")
     answer = await console.get(f"/log/{id_}", people["Root"])
-    for text in ("Received", "cc@acme.example", "relay release", "mona", "127.0.0.1"):
+    for text in ("Received", "cc@acme.example", "“Release”", "mona", "127.0.0.1"):
         assert text in answer.text, text
     assert f'href="/log/{copy}"' in answer.text
     hers = await console.get(f"/log/{id_}", people["Ada"])
     assert f'href="/log/{copy}"' not in hers.text
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "hint", "words"),
+    [
+        ("unmatched", "no_record", "… relay unmatched show ID", "choose “Decide”"),
+        ("unmatched", "no_recipient", "… relay unmatched resolve", "in To or Cc"),
+        ("skipped", "auto_reply", "… relay settings set", "“Out-of-office replies”"),
+        ("queued", "no_salesforce_user", "… relay user set", "on the page of the user"),
+        ("dead", "x", "the last step below says why …", "choose “Try again”"),
+        ("held", "x", "… relay release ID", "An administrator can let it"),
+        ("refused", "sender_not_accepted", "nothing, if …", "rightly kept out"),
+        ("refused", "sender_not_accepted", "it is an address of Bob", "of Bob"),
+        ("dead", "copy_unknown", "look into Salesforce", "look into Salesforce"),
+        ("logged", "", "", ""),
+    ],
+)
+async def test_what_helps_is_said_for_a_page(people, state, reason, hint, words):
+    """By its buttons and pages; no command, where the page has the same."""
+    kind = "refusal" if state == "refused" else "message"
+    row = {"kind": kind, "state": state, "reason": reason, "user": "ada@corp.example"}
+    found = page_hint(Reader(), people["Ada"], row, hint)
+    assert words in found
+    assert not re.search("relay (unmatched|settings|user|release|retry)", found)
+    if state == "held":
+        found = page_hint(Reader(), people["Root"], row, hint)
+        assert "Release" in found
 
 
 async def test_a_monitor_sees_no_body_and_no_relay_address(console, people):
@@ -259,6 +288,7 @@ def test_the_trace_is_told_in_parts_and_in_its_order():
     steps = [
         {"step": "127.0.0.1", "result": "accepted"},
         {"step": "sender", "result": "accepted"},
+        {"step": "policy aligned", "result": "accept"},
         {"step": "left out", "result": "1"},
         {"step": "look-up", "result": "1 record"},
         {"step": "match", "result": "Contact"},
