@@ -195,6 +195,7 @@ async def _stage() -> AsyncIterator[Stage]:
             config.write_text(
                 _toml(Path(folder), sandbox.url, dns.address, place), "utf-8"
             )
+            config.chmod(0o600)  # It has the secret of the sandbox.
             loaded = load(config, {})
             configure_logging(loaded.telemetry)
             people = cast(

@@ -83,7 +83,7 @@ def log(
 ) -> None:
     """List messages and refusals, oldest first.
 
-    FILTER says in one text what the options say: state:dead user:ada since:yesterday
+    FILTER says in one text what the options say: state:dead user:ada@corp.com since:2h
     domain:acme.com "a text". An option that is given twice means any of both. Times
     are in UTC, unless they name a zone.
     """

@@ -457,6 +457,7 @@ def feed(who: str, *, end: bool, as_json: bool) -> None:
     """Make the secret URL of a user's calendar; one from before works no more."""
 
     async def job() -> dict[str, Any]:
+        from relay.accounts.service import console_url  # noqa: PLC0415 - as `desk`
         from relay.console import reminders  # noqa: PLC0415 - as `desk`
 
         async with desk() as one:
@@ -464,9 +465,11 @@ def feed(who: str, *, end: bool, as_json: bool) -> None:
             if end:
                 await reminders.end_feed(one, user)
                 return {"user": user.email, "url": None}
-            base = one.settings.web.public_url
             path = reminders.feed_path(await reminders.new_feed(one, user))
-            return {"user": user.email, "url": f"{base or ''}{path}"}
+            web = one.settings.web
+            known = web.listen is not None or web.public_url is not None
+            base = console_url(one.settings) if known else ""
+            return {"user": user.email, "url": f"{base}{path}"}
 
     row = run(job())
     if as_json:

@@ -192,13 +192,13 @@ class MatchSettings(Section):
     )
     lead_condition: Condition = Field(
         default="",
-        description="Only Leads that are not converted and for which this piece of SOQL "
-        "holds; empty: all.",
+        description="Only Leads that are not converted and for which this piece of "
+        "SOQL holds; empty: all.",
     )
     opportunity_condition: Condition = Field(
         default="",
-        description="Only open Opportunities for which this piece of SOQL holds; empty: "
-        "all.",
+        description="Only open Opportunities for which this piece of SOQL holds; "
+        "empty: all.",
     )
     account_condition: Condition = Field(
         default="",

@@ -74,7 +74,7 @@ def test_a_rule_is_tried_on_past_mail_saved_and_taken_back(desk):
         check_accessibility(page)
         page.get_by_label("New value").select_option("log")
         page.get_by_role("button", name=re.compile("Try it")).click()
-        expect(page.locator("#found")).to_contain_text("1 would be other")
+        expect(page.locator("#found")).to_contain_text("1 would change")
         expect(page.locator("#found")).to_contain_text("newly logged")
         check_accessibility(page)
         page.get_by_role("button", name="Save the change").click()

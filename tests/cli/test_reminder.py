@@ -171,12 +171,17 @@ def test_its_task(relay: Any) -> None:
     assert "nothing" in relay("reminder", "retry", one["id"]).stdout
 
 
-def test_a_calendar_has_one_secret(relay: Any) -> None:
+def test_a_calendar_has_one_secret(relay: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command gives another; the history says so without it."""
     (first,) = relay.json("reminder", "feed", "ada@corp.example")
     (second,) = relay.json("reminder", "feed", "ada@corp.example")
     assert first["url"].endswith(".ics")
+    assert first["url"].startswith("/reminders/feed/")  # No console: no address of it.
     assert first["url"] != second["url"]
+    monkeypatch.setenv("RELAY_WEB__LISTEN", "127.0.0.1:8080")
+    monkeypatch.setenv("RELAY_WEB__BASE_PATH", "/relay")
+    (second,) = relay.json("reminder", "feed", "ada@corp.example")
+    assert second["url"].startswith("http://127.0.0.1:8080/relay/reminders/feed/")
     secret = second["url"].rpartition("/")[2].removesuffix(".ics")
     (row,) = relay.json("history", "--change", "reminder_feed_add")[-1:]
     assert secret not in str(row)

@@ -52,7 +52,8 @@ _Q = Annotated[
     str,
     Query(
         max_length=LONGEST,
-        description="A filter: state:dead user:ada since:2h domain:acme.com text.",
+        description="A filter: state:dead user:ada@corp.com since:2h domain:acme.com "
+        "text.",
     ),
 ]
 _Many = Annotated[list[str] | None, Query(max_length=20)]

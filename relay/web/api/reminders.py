@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse, Response
 
+from relay.accounts.service import console_url
 from relay.console import people, reminders
 from relay.console.reminders import Desk
 from relay.core.access import Caller, Scope
@@ -276,8 +277,9 @@ def _of_users(context: Context) -> APIRouter:
             _desk(context, who), await _user(context, who, user)
         )
         path = reminders.feed_path(secret)
-        base = context.settings.web.public_url
-        return answer({"path": path, "url": f"{base}{path}" if base else None}, 201)
+        known = context.settings.web.public_url is not None
+        url = f"{console_url(context.settings)}{path}" if known else None
+        return answer({"path": path, "url": url}, 201)
 
     @router.delete(
         "/users/{user}/reminder-feed",

@@ -49,13 +49,13 @@ def page_hint(reader: Reader, who: Caller, row: Mapping[str, Any], hint: str) ->
     found = ""
     if state == State.UNMATCHED and reason == "no_recipient":
         found = _(
-            "Put the customer in To or Cc, and send the mail again: the relay looks for "
-            "nobody else. Or choose “Decide” to name the record."
+            "Put the customer in To or Cc, and send the mail again: the relay looks "
+            "for nobody else. Or choose “Decide” to name the record."
         )
     elif state == State.UNMATCHED:
         found = _(
-            "It is logged by itself once one of its people is in Salesforce. To name the "
-            "record now, choose “Decide”."
+            "It is logged by itself once one of its people is in Salesforce. To name "
+            "the record now, choose “Decide”."
         )
     elif state == State.SKIPPED and reason in DEFAULT_RULES:
         found = _(

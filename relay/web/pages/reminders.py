@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 from starlette.routing import Route
 
+from relay.accounts.service import console_url
 from relay.console import reminders
 from relay.console.reminders import Desk
 from relay.core.access import Scope
@@ -365,13 +366,10 @@ class _Pages:
         """Make a secret address, and show it this once."""
         desk = self._desk(request)
         secret = await reminders.new_feed(desk, _me(desk))
-        base = self._context.settings.web.public_url
-        if base is None:
-            base = f"{request.url.scheme}://{request.url.netloc}"
-            base += reader_of(request).base
-        return await self._calendar(
-            request, f"{str(base).rstrip('/')}{reminders.feed_path(secret)}"
-        )
+        base = f"{request.url.scheme}://{request.url.netloc}{reader_of(request).base}"
+        if self._context.settings.web.public_url is not None:
+            base = console_url(self._context.settings)
+        return await self._calendar(request, f"{base}{reminders.feed_path(secret)}")
 
     async def _calendar(self, request: Request, url: str) -> Response:
         desk = self._desk(request)

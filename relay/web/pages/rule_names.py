@@ -6,7 +6,7 @@ the name first, and the key in small type beside it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from babel.numbers import format_percent
 from babel.units import format_unit
@@ -15,8 +15,6 @@ from relay.core.translate import N_
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from relay.web.pages.render import Reader
 
 NAMES: Final[Mapping[str, str]] = {
     "match.several": N_("Several people with one address"),
@@ -84,14 +82,31 @@ NAMES: Final[Mapping[str, str]] = {
     "active": N_("Logging for everybody"),
     "log_by": N_("How mail reaches Salesforce"),
 }
-"""Each editable setting; `tests/web/pages/test_settings.py` finds one without a name."""
+"""Each editable setting; a test finds one without a name."""
 _MIB: Final = 2**20
 _GIB: Final = 2**30
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
 
-def rule_name(reader: Reader, key: str) -> str:
+class Words(Protocol):
+    """What is asked of a reader (`relay.web.pages.render` uses the names itself)."""
+
+    @property
+    def language(self) -> str:
+        """Its code."""
+
+    def gettext(self, text: str, **values: Any) -> str:
+        """Return a text in that language."""
+
+    def ngettext(self, one: str, many: str, number: int, **values: Any) -> str:
+        """Return the text that fits a number."""
+
+    def number(self, value: float) -> str:
+        """Return a number as that language writes it."""
+
+
+def rule_name(reader: Words, key: str) -> str:
     """Return the name of a rule in the reader's language.
 
     One that holds for a domain (`sender.policy.acme.com`) has the domain behind it. A
@@ -106,7 +121,7 @@ def rule_name(reader: Reader, key: str) -> str:
     return key
 
 
-def threshold(reader: Reader, name: str, value: Any) -> str:
+def threshold(reader: Words, name: str, value: Any) -> str:
     """Return when an alert is raised, such as `5 minutes`; `off` for 0.
 
     Args:

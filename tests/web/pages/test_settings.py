@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from relay.admin.settings import EDITABLE
 from relay.config import load
 from relay.console import presets
 from relay.console.replays import Replays
@@ -17,6 +18,8 @@ from relay.core.clock import SystemClock
 from relay.core.directory import Role
 from relay.core.errors import OrgPaused
 from relay.store import Store
+from relay.web.pages.render import Reader
+from relay.web.pages.rule_names import rule_name
 from relay.worker.replay import Difference, Kind, Outcome, Page, Summary
 from tests.cli.conftest import CONFIG
 from tests.cli.test_logging import BOTH, PLACE
@@ -258,6 +261,10 @@ async def test_every_rule_is_shown_with_who_set_it(console):
     shown = (await console.get(RULES, root)).text
     for key in ("match.several", "automatic.campaign", "sender.policy", "log_by"):
         assert f"/settings/rules/{key}" in shown
+    for key in EDITABLE:
+        assert rule_name(Reader(), key) != key
+    assert rule_name(Reader(), "sender.otherwise.acme.com").endswith(": acme.com")
+    assert rule_name(Reader(), "sender.nothing") == "sender.nothing"
     one = (await console.get(f"{RULES}/match.several", root)).text
     assert "most_activity" in one
     form = {"key": "match.several", "value": "oldest"}
@@ -396,7 +403,7 @@ async def test_a_change_is_tried_before_it_is_saved(console):
     for _ in range(200):
         await asyncio.sleep(0)  # The trial's turn.
         shown = (await console.get(place, root)).text
-        if "1 would be other" in shown:
+        if "1 would change" in shown:
             break
     assert "The &lt;offer&gt;" in shown
     assert "newly logged" in shown
