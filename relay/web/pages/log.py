@@ -142,6 +142,8 @@ class LogPages:
             )
         except _ERRORS as error:
             problem, status = words(error), 422
+            full = reader_of(request).gettext("write the e-mail address in full")
+            problem = problem.replace("`relay user list` shows all", full)
         return page(
             request,
             "log/list.html",

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from relay.web.pages.context import Context
 
 PATH: Final = "/reminders"
+_KEPT: Final = ("name", "due", "person", "record", "details")
+_TYPED: Final = 500
+"""Characters of a field that go back into the form; an address bar takes few more."""
 _PAGE: Final = 100
 _PER_MINUTE: Final = 30
 """Requests for one calendar, and wrong secrets of one peer; each process by itself."""
@@ -89,7 +92,7 @@ def routes(context: Context) -> list[Route]:
         Route(f"{PATH}/feed/{{secret}}.ics", pages.feed, name="reminders_feed"),
         Route(
             f"{PATH}/add",
-            done(_back, pages.add),
+            done(_back_as_typed, pages.add),
             methods=["POST"],
             name="reminders_add",
         ),
@@ -111,6 +114,15 @@ def _back(_request: Request, form: Form) -> str:
     back = form.text("back")
     known = back.startswith((f"{PATH}/", f"{PATH}?", "/log/")) or back == PATH
     return back if known and "\\" not in back else PATH
+
+
+def _back_as_typed(request: Request, form: Form) -> str:
+    """Return the page before; the Command Center with what was typed, to mend it."""
+    back = _back(request, form)
+    if back != PATH:
+        return back
+    typed = {name: form.text(name)[:_TYPED] for name in ("message", *_KEPT)}
+    return path_of(PATH, typed)
 
 
 def _to_calendar(_request: Request, _form: Form) -> str:
@@ -149,7 +161,7 @@ class _Pages:
             center=found,
             me=me,
             back=PATH,
-            due=request.query_params.get("due", ""),
+            typed={name: query_of(request).text(name) for name in _KEPT},
             message=request.query_params.get("message", ""),
         )
 

@@ -89,6 +89,9 @@ async def test_a_filter_that_has_no_meaning_is_named_with_what_fits(console, peo
     assert answer.status_code == 422
     assert "is no key of a filter" in answer.text
     assert 'value="colour:red"' in answer.text
+    answer = await console.get("/log", people["Root"], params={"q": "user:ad"})
+    assert "write the e-mail address in full" in answer.text
+    assert "relay user list" not in answer.text
 
 
 async def test_a_page_goes_on_where_the_one_before_ended(console, people):

@@ -195,7 +195,10 @@ async def test_mistakes_are_told_on_the_page(console, ada, make):
         "/reminders/add", ada, data={"name": "x", "due": "someday"}
     )
     assert answer.status_code == 303
-    assert "next week" in (await console.get("/reminders", ada)).text
+    shown = (await console.get(answer.headers["location"], ada)).text
+    assert "next week" in shown
+    assert re.search(r'name="name"[^>]*value="x"', shown)  # What was typed is kept.
+    assert re.search(r'name="due"[^>]*value="someday"', shown)
     one = await make()
     where = await act(console, ada, one, "snooze", until="", back="//evil.example")
     assert where == "/reminders"
