@@ -7,7 +7,7 @@ made once, and it holds what both sides agreed on last.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -166,6 +166,12 @@ class TaskTwin:
     def lives(self) -> bool:
         """Say whether there is a Task that this twin follows."""
         return self.state is ActivityState.WRITTEN
+
+    def well(self) -> TaskTwin:
+        """Return it without a failure."""
+        return replace(
+            self, code="", error="", failures=0, failing_since=None, due_at=None
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,7 @@ class Decider:
             twin.state is not ActivityState.GONE
         ):
             # It was sent and not answered yet; or refused, and made all the same.
-            twin = replace(
-                twin, task_id=task.id, state=ActivityState.WRITTEN, code="", error=""
-            )
+            twin = replace(twin, task_id=task.id, state=ActivityState.WRITTEN).well()
             pair = Pair(pair.reminder, twin)
         if twin.state is ActivityState.GONE:
             return self._back(task, pair.reminder, twin)
@@ -121,7 +119,8 @@ class Decider:
             moved = self._moved(task, after, twin)
             return replace(moved, values={**values, **moved.values}, clashes=clashes)
         if not given and not tasks.edits(tasks.values_of(after), twin.agreed):
-            twin = replace(twin, version=reminder.version)
+            # An edit without an answer was made after all: nothing has failed.
+            twin = replace(twin, version=reminder.version).well()
         return Decision(twin, values, clashes=clashes)
 
     def _two_owners(self, task: Task, reminder: Reminder) -> Clash:

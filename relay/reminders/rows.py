@@ -136,11 +136,6 @@ def _retry(cause: TransientError) -> Retry:
     return Retry.BACKOFF if cause.retry is Retry.PAUSE else cause.retry
 
 
-def well(twin: TaskTwin) -> TaskTwin:
-    """Return a twin without a failure."""
-    return replace(twin, code="", error="", failures=0, failing_since=None, due_at=None)
-
-
 # ------------------------------------------------------------------ new ones
 
 
@@ -231,12 +226,14 @@ class NewTasks(OnceClient[TaskTwin]):
         match change.result:
             case Result.WRITTEN:
                 task_id = change.outcome.id if change.outcome else None
-                return well(replace(twin, task_id=task_id))
+                return replace(twin, task_id=task_id).well()
             case Result.FOUND | Result.DELETED:
                 task_id = getattr(change.found, "id", None)
                 if change.result is Result.DELETED and task_id:
                     self.deleted.append(task_id)
-                return well(replace(twin, task_id=task_id, state=ActivityState.WRITTEN))
+                return replace(
+                    twin, task_id=task_id, state=ActivityState.WRITTEN
+                ).well()
             case Result.ABSENT | Result.REPEATED:
                 return twin
             case Result.WAITING | Result.UNKNOWN:
@@ -358,7 +355,7 @@ class Edits(Client[Edit]):
         reminder, names = row.pair.reminder, self._sending.names
         here = tasks.values_of(reminder)
         twin = replace(
-            well(row.twin),
+            row.twin.well(),
             agreed=tasks.sent(here, row.twin.agreed, row.fields, names),
             version=reminder.version,
         )
@@ -397,7 +394,7 @@ class Deletions(Client[TaskTwin]):
             if change.result is Result.WRITTEN:
                 twins.append(
                     replace(
-                        well(change.row),
+                        change.row.well(),
                         state=ActivityState.GONE,
                         ended=Ended.HERE,
                         stamp=at,

@@ -27,6 +27,7 @@ from relay.core.reminders import (
 )
 from relay.core.states import ActivityState
 from relay.core.syncing import (
+    Decision,
     Ended,
     KeptClash,
     Pair,
@@ -50,6 +51,7 @@ from relay.store.values import (
     stamp,
     text,
 )
+from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -58,7 +60,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from relay.core.queue import LeaseOwner
-    from relay.core.syncing import Decision
     from relay.core.tasks import Clash, Task
 
 LEASE: Final = "reminder sync"
@@ -71,6 +72,8 @@ s = schema.reminder_syncs.c
 t = schema.reminder_tasks.c
 k = schema.reminder_clashes.c
 r = schema.reminders.c
+
+logger = get_logger(__name__)
 
 _BY: Final = By(ACTOR, Source.SALESFORCE)
 _LIVING: Final = t.state == str(ActivityState.WRITTEN)
@@ -447,6 +450,9 @@ class ReminderSync(Part):
     ) -> None:
         """Keep twins as they are now; with `pushed`, count their Tasks as made.
 
+        A reminder that was made of one of these Tasks, before it was known whose it is,
+        is a copy of ours. It is removed; a person may bring it back.
+
         Raises:
             LeaseLost: Another relay synchronises; nothing was changed.
         """
@@ -454,6 +460,7 @@ class ReminderSync(Part):
 
         def work(connection: Connection) -> None:
             _need_lease(connection, owner, now)
+            _release(connection, now, rows)
             for twin in rows:
                 _update(connection, twin)
                 if pushed:
@@ -650,6 +657,20 @@ def _tied(twin: TaskTwin | None, task: Task) -> TaskTwin | None:
     first one in its Description, and is a Task of its own.
     """
     return twin if twin and twin.task_id in {None, task.id} else None
+
+
+def _release(connection: Connection, now: int, twins: Sequence[TaskTwin]) -> None:
+    """Remove reminders that were made of the Tasks of others."""
+    ours = {one.task_id: one.reminder_id for one in twins if one.task_id}
+    for task_id, other in _by_task(connection, ours).items():
+        if other.reminder_id == ours[task_id]:
+            continue
+        logger.warning(
+            "reminder_made_twice", reminder=ours[task_id], removed=other.reminder_id
+        )
+        pair = _lock(connection, other)
+        gone = replace(other, state=ActivityState.GONE, ended=Ended.HERE, task_id=None)
+        _carry_out(connection, now, pair, Decision(gone, removed=True))
 
 
 def _lock(connection: Connection, twin: TaskTwin) -> Pair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from relay.core.reminders import By, Source, Status
 from relay.core.states import ActivityState
 from relay.core.syncing import Ended, Phase, Stopped
 from relay.reminders import round as rounds
-from relay.store.reminder_sync import ORG_NOTE
+from relay.store.reminder_sync import LEASE, ORG_NOTE
 from tests.reminders.conftest import BY
 
 DAY = 86_400
@@ -540,3 +541,91 @@ async def test_the_audit_takes_no_reminder_for_a_lost_mail(world):
     comparison = Reconciliation(*parts, progress=lambda *_: None)
     report = await comparison.run(since=since, fix=False, actor="test")
     assert list(report.differences) == []
+
+
+# ------------------------------------------------------------------ whose Task it is
+
+
+async def test_a_copy_of_our_task_is_a_task_of_its_own(world):
+    """Who copies a Task copies the key in its Comments; ours stays tied to ours."""
+    await world.switch()
+    await world.round()
+    ours = await world.remind("From here", details="Bring the folder")
+    await world.round()
+    twin = await world.twin(ours)
+    row = world.tasks()["From here"]
+    assert twin.key in row["Description"]
+    copy = world.task(
+        "From here (copy)", Description=row["Description"], Priority="High"
+    )
+    await world.rounds()
+    found = await world.reminders()
+    assert set(found) == {"From here", "From here (copy)"}
+    assert found["From here"].priority == "Normal"
+    assert found["From here (copy)"].details == "Bring the folder"
+    assert (await world.twin(found["From here (copy)"])).task_id == copy
+    assert (await world.twin(ours)).task_id == row["Id"]
+    world.delete(row["Id"])
+    world.sandbox.clock.shift(60)
+    world.change(copy, Priority="Normal")
+    await world.rounds()
+    assert set(await world.reminders()) == {"From here (copy)"}
+
+
+async def test_two_tasks_with_the_key_of_one_that_was_never_answered(world):
+    """One of them is taken for ours, the other becomes a reminder of its own."""
+    await world.switch()
+    await world.round()
+    world.sandbox.faults.load(
+        [{"kind": "reset", "stage": "after", "count": 1, "body": '"POST"'}]
+    )
+    ours = await world.remind("From here")
+    await world.round()
+    row = world.tasks()["From here"]
+    assert (await world.twin(ours)).state is ActivityState.SENT
+    copy = world.task("A copy", Description=row["Description"])
+    await world.rounds(4)
+    found = await world.reminders()
+    assert set(found) == {"From here", "A copy"}
+    assert (await world.twin(ours)).task_id == row["Id"]
+    assert (await world.twin(found["A copy"])).task_id == copy
+
+
+async def test_a_reminder_made_of_our_own_task_gives_way(world):
+    """Where a Task was imported before it was known as ours, ours keeps it."""
+    await world.switch()
+    await world.round()
+    ours = await world.remind("From here")
+    task_id = world.task("From here")
+    await world.round()
+    sync, owner = world.store.reminder_sync, world.service._parts.owner
+    twin = await world.twin(ours)
+    copies = await sync.known([task_id])
+    assert copies[task_id].reminder_id != ours.id
+    assert await world.store.leases.take(LEASE, owner, 60)
+    await sync.keep(owner, [replace(twin, task_id=task_id)], pushed=True)
+    await world.store.leases.release(LEASE, owner)
+    assert (await world.twin(ours)).task_id == task_id
+    gone = await world.store.reminders.get(copies[task_id].reminder_id, removed=True)
+    assert gone.removed_at is not None
+    # It can be brought back, with a Task of its own.
+    await world.store.reminders.undo(gone.id, None, BY)
+    await world.rounds()
+    back = await world.twin(gone)
+    assert back.lives
+    assert back.task_id not in {None, task_id}
+
+
+async def test_a_failure_is_over_once_both_sides_agree(world):
+    """An edit whose answer was lost is found done by the next round."""
+    (task_id,) = await begun(world)
+    (one,) = (await world.reminders()).values()
+    world.sandbox.faults.load(
+        [{"kind": "reset", "stage": "after", "count": 1, "body": '"PATCH"'}]
+    )
+    await world.edit(one, priority="High")
+    await world.round()
+    assert world.sandbox.rows.get("Task", task_id)["Priority"] == "High"
+    await world.rounds()
+    assert await world.store.reminder_sync.failures() == []
+    assert (await world.twin(one)).due_at is None
