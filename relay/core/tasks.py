@@ -389,6 +389,36 @@ def outward(
     return fields
 
 
+def overwritten(
+    here: Mapping[str, Json],
+    fields: Mapping[str, Json],
+    before: Mapping[str, Json],
+    agreed: Agreed,
+    names: TaskNames,
+) -> tuple[Clash, ...]:
+    """Return what an edit of ours has written over without having seen it.
+
+    Args:
+        here: Values of the reminder, as they were sent.
+        fields: What was written.
+        before: Values of the Task right before.
+        agreed: What both agreed on when `fields` were made.
+        names: What the org calls things.
+    """
+    lost: list[Clash] = []
+    for name, column in FIELD_OF.items():
+        if column not in fields or column not in before:
+            continue
+        now, was = before[column], agreed.there.get(column)
+        meaning = now if name == "name" else inward(name, now, names)
+        old = was if name == "name" else inward(name, was, names)
+        if isinstance(meaning, Left) or now == fields[column]:
+            continue
+        if isinstance(old, Left) or not _same(name, meaning, old):
+            lost.append(Clash(name, here[name], meaning, Side.HERE))
+    return tuple(lost)
+
+
 def sent(
     here: Mapping[str, Json],
     agreed: Agreed,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from relay.core.errors import TransientError
     from relay.core.model import Json
     from relay.core.org import OrgSchema
-    from relay.core.tasks import TaskNames
+    from relay.core.tasks import Clash, TaskNames
     from relay.outbox.engine import Change, Mark, Parts
     from relay.salesforce import FoundRecord, WriteOutcome
 
@@ -332,23 +332,41 @@ class Edits(Client[Edit]):
     ) -> list[WriteOutcome]:
         """Update the Tasks, up to a thousand in one call."""
         del not_after_boottime_s
+        written = {name for row in rows for name in row.fields}
         return await self._sending.parts.org.records.update(
-            [(row.key, "Task", row.twin.task_id or "", row.fields) for row in rows]
+            [(row.key, "Task", row.twin.task_id or "", row.fields) for row in rows],
+            # A person may have edited them since the round has read them.
+            before=sorted(written & self._sending.names.readable),
         )
 
     async def take(self, changes: Sequence[Change[Edit]]) -> None:
         """Commit what both sides agree on now, or why they do not."""
         twins = []
+        lost: dict[str, Sequence[Clash]] = {}
         for change in changes:
             row = change.row
             if change.result is Result.WRITTEN:
                 twins.append(self.done(row))
+                before = (change.outcome and change.outcome.before) or {}
+                lost[row.twin.reminder_id] = self._lost(row, before)
                 continue
             if change.outcome and change.outcome.code in GONE and row.twin.task_id:
                 self.gone.append(row.twin.task_id)
             failure = _failure(change, row.pair.reminder.version)
             twins.append(self._sending.failed(row.twin, failure))
-        await self._sending.keep(twins)
+        sync = self._sending.parts.store.reminder_sync
+        await sync.keep(self._sending.parts.owner, twins, clashes=lost)
+
+    def _lost(self, row: Edit, before: Mapping[str, Json]) -> Sequence[Clash]:
+        """Return what this edit has written over, between reading and writing."""
+        here = tasks.values_of(row.pair.reminder)
+        names = self._sending.names
+        lost = tasks.overwritten(here, row.fields, before, row.twin.agreed, names)
+        owner, meant = before.get(tasks.OWNER), row.fields.get(tasks.OWNER)
+        if meant and owner and owner not in {meant, row.twin.agreed.there[tasks.OWNER]}:
+            mine = row.pair.reminder.assignee_user_id
+            lost = (*lost, tasks.Clash("owner", mine, owner, tasks.Side.HERE))
+        return lost
 
     def done(self, row: Edit) -> TaskTwin:
         """Return the twin of an edit that is written."""

@@ -259,10 +259,12 @@ class Client:
         not_after_s: float | None = None,
         timeout_s: float | None = None,
         headers: Mapping[str, str] | None = None,
+        ordered: bool = False,
     ) -> list[Part | None]:
         """Make one composite call; return the answers in the order asked.
 
-        Each part stands for itself: one that fails leaves the others alone.
+        Each part stands for itself: one that fails leaves the others alone. Salesforce
+        may work them off in any order, unless they are to be `ordered`.
 
         Args:
             kind: As in `call`.
@@ -272,6 +274,7 @@ class Client:
             not_after_s: As in `call`.
             timeout_s: As in `call`.
             headers: Of each part: those of the request itself do not reach them.
+            ordered: Let Salesforce work them off one after the other.
 
         Returns:
             None for a part that the answer leaves out.
@@ -279,7 +282,7 @@ class Client:
         Raises:
             RelayError: As `call`; of the request as a whole.
         """
-        data = request_body(self.prefix, parts, headers)
+        data = request_body(self.prefix, parts, headers, ordered=ordered)
         answer = self.call(
             kind,
             "composite",
@@ -431,9 +434,14 @@ def request_body(
     prefix: str,
     parts: Sequence[tuple[str, str, bytes | None]],
     headers: Mapping[str, str] | None = None,
+    *,
+    ordered: bool = False,
 ) -> bytes:
     """Return the body of a composite call; bodies of parts are taken as they are."""
-    return b"".join(_pieces(prefix, parts, headers))
+    begin = b'{"allOrNone":false,'
+    if ordered:
+        begin += b'"collateSubrequests":false,'
+    return begin + b"".join(_pieces(prefix, parts, headers))
 
 
 def _pieces(
@@ -441,7 +449,7 @@ def _pieces(
     parts: Sequence[tuple[str, str, bytes | None]],
     headers: Mapping[str, str] | None,
 ) -> Iterator[bytes]:
-    yield b'{"allOrNone":false,"compositeRequest":['
+    yield b'"compositeRequest":['
     for number, (method, path, data) in enumerate(parts):
         head: dict[str, Json] = {
             "method": method,

@@ -11,9 +11,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from relay.core.errors import TransientError
+    from relay.core.model import Json
 
 
 class WriteState(StrEnum):
@@ -39,7 +41,8 @@ class WriteOutcome:
     `errors.rule(code)` says what to do and what to tell the admin. `text` is
     Salesforce's own message without e-mail addresses; `fields` names the fields that
     it complains of. `retry_after_s` is set where a wait is known. `error` is set where
-    the state is *retry*: it carries the retry rule.
+    the state is *retry*: it carries the retry rule. `before` is the record right before
+    it was updated, where that was asked for and answered.
     """
 
     key: str
@@ -50,6 +53,7 @@ class WriteOutcome:
     fields: tuple[str, ...] = ()
     retry_after_s: float | None = None
     error: TransientError | None = field(default=None, compare=False)
+    before: Mapping[str, Json] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from relay.core.retry import Retry
 from relay.salesforce import readback, write
 from relay.salesforce.errors import rule
 from relay.salesforce.model import WriteOutcome, WriteState
+from relay.salesforce.soql import Query, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -93,7 +94,10 @@ class Records:
         )
 
     async def update(
-        self, records: Sequence[tuple[str, str, str, Mapping[str, Json]]]
+        self,
+        records: Sequence[tuple[str, str, str, Mapping[str, Json]]],
+        *,
+        before: Sequence[str] = (),
     ) -> list[WriteOutcome]:
         """Update records; return an outcome for each, in no particular order.
 
@@ -101,6 +105,8 @@ class Records:
 
         Args:
             records: (key, object, id, fields); a record whose id is none is refused.
+            before: Fields that are read right before they are written, in the same
+                call; the records are of one object then.
 
         Raises:
             SalesforceUnavailable: Nothing was written.
@@ -119,8 +125,12 @@ class Records:
                 further.append(record)
             else:
                 first[sfid] = (key, sobject, {"id": sfid, **fields})
-        outcomes += await self._write(list(first.values()), "PATCH", None, None)
-        return outcomes + (await self.update(further) if further else [])
+        read = _reading(first, before) if before else None
+        rows = list(first.values())
+        outcomes += await self._write(rows, "PATCH", None, None, read=read)
+        if further:
+            outcomes += await self.update(further, before=before)
+        return outcomes
 
     async def delete(self, sobject: str, text: str) -> bool:
         """Delete a record; False where Salesforce will not (it may be gone already).
@@ -308,10 +318,13 @@ class Records:
         not_after_s: float | None,
         unique: Mapping[str, str] | None,
         headers: Mapping[str, str] | None = None,
+        read: Callable[[Sequence[Encoded]], str] | None = None,
     ) -> list[WriteOutcome]:
+        room = write.MAX_READ if read else write.MAX_COLLECTIONS
+
         def packed(_: Client) -> tuple[list[list[list[Encoded]]], list[WriteOutcome]]:
             encoded, refused = write.encode(records)
-            return write.pack(encoded), refused
+            return write.pack(encoded, room), refused
 
         calls, outcomes = await self._connection.threads.run(packed)
         timeout_s = self._connection.settings.timeout_s
@@ -324,7 +337,7 @@ class Records:
         results = await asyncio.gather(
             *(
                 self._connection.threads.run(
-                    sending(write.Job(call, method, unique, headers))
+                    sending(write.Job(call, method, unique, headers, read))
                 )
                 for call in calls
             ),
@@ -350,6 +363,19 @@ class Records:
         # Half an answer would read as "not there".
         answered = await self._connection.queries.ask("readback", asks, whole=whole)
         return [row for _, rows in answered for row in rows]
+
+
+def _reading(
+    records: Mapping[str, tuple[str, str, Mapping[str, Json]]], fields: Sequence[str]
+) -> Callable[[Sequence[Encoded]], str]:
+    """Return what makes the path that reads records, which are given by their ids."""
+    ids = {key: sfid for sfid, (key, _, _) in records.items()}
+
+    def path(part: Sequence[Encoded]) -> str:
+        text = f"SELECT Id, {', '.join(fields)} FROM {part[0].object} WHERE Id IN {{}}"  # noqa: S608 - names are describe's
+        return Query(statement(text, [ids[one.key] for one in part])).path
+
+    return path
 
 
 def _conflicts(outcome: WriteOutcome) -> bool:

@@ -7,6 +7,9 @@ leaves its neighbours alone; where Salesforce refuses a whole collection for one
 (a field it cannot read, say), the collection is cut into fifths until the record stands
 alone.
 
+Updates may have the records read before, in the same call, whose parts are
+worked off in order then, so that the answer tells what an update has written over.
+
 What is not certain is `unknown`. Looking it up, and writing it again, is the caller's.
 
 Source: Salesforce REST API Guide, "Create Records Using sObject Collections",
@@ -16,7 +19,7 @@ Source: Salesforce REST API Guide, "Create Records Using sObject Collections",
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from relay.core.errors import (
@@ -32,7 +35,7 @@ from relay.salesforce.model import WriteOutcome, WriteState
 from relay.salesforce.transport import TooLateError, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from relay.core.model import Json
     from relay.salesforce.client import Client, Part
@@ -44,6 +47,8 @@ MAX_RUNS: Final = 10
 """Runs of one type in a collection."""
 MAX_COLLECTIONS: Final = 5
 """Collections in a composite."""
+MAX_READ: Final = 2
+"""Collections in a composite that reads each of them before: a query counts as one."""
 MAX_BYTES: Final = 8_000_000
 """Bytes of one request."""
 MAX_ISOLATING_CALLS: Final = 24
@@ -74,12 +79,19 @@ class Job:
         method: POST creates, PATCH updates.
         unique: By key of the record, the field that holds it and takes it once only.
         headers: What the platform is told beside it, such as Sforce-Auto-Assign.
+        read: Returns the path that reads records before they are updated.
     """
 
     collections: list[list[Encoded]]
     method: str = "POST"
     unique: Mapping[str, str] | None = None
     headers: Mapping[str, str] | None = None
+    read: Callable[[Sequence[Encoded]], str] | None = None
+
+    @property
+    def room(self) -> int:
+        """Return how many collections one call takes."""
+        return MAX_READ if self.read else MAX_COLLECTIONS
 
 
 # ------------------------------------------------------------------ packing
@@ -104,11 +116,13 @@ def encode(
     return encoded, refused
 
 
-def pack(records: Sequence[Encoded]) -> list[list[list[Encoded]]]:
+def pack(
+    records: Sequence[Encoded], room: int = MAX_COLLECTIONS
+) -> list[list[list[Encoded]]]:
     """Return calls, each a list of collections, within every limit.
 
     Records of one type are put side by side, because Salesforce takes at most ten
-    changes of type in a collection.
+    changes of type in a collection. `room` is how many collections a call takes.
     """
     by_type: dict[str, list[Encoded]] = {}
     for record in records:
@@ -119,13 +133,13 @@ def pack(records: Sequence[Encoded]) -> list[list[list[Encoded]]]:
     size, runs = 0, 0
     for record in (r for group in by_type.values() for r in group):
         new_run = not part or part[-1].object != record.object
-        room = size + len(record.data) + _WRAPPING <= MAX_BYTES
+        fits = size + len(record.data) + _WRAPPING <= MAX_BYTES
         if part and (
-            len(part) >= MAX_RECORDS or (new_run and runs >= MAX_RUNS) or not room
+            len(part) >= MAX_RECORDS or (new_run and runs >= MAX_RUNS) or not fits
         ):
             collections.append(part)
             part, runs, new_run = [], 0, True
-        if collections and (len(collections) >= MAX_COLLECTIONS or not room):
+        if collections and (len(collections) >= room or not fits):
             calls.append(collections)
             collections, size = [], 0
         if not part:
@@ -196,8 +210,8 @@ class _Sending:
         if self.waiting:
             collections = self.waiting.pop(0)
         else:
-            collections = self.pieces[:MAX_COLLECTIONS]
-            del self.pieces[:MAX_COLLECTIONS]
+            collections = self.pieces[: self._job.room]
+            del self.pieces[: self._job.room]
         try:
             self.call(collections)
         except RelayError as error:
@@ -210,19 +224,22 @@ class _Sending:
         Raises:
             RelayError: It failed as a whole, and nothing was written.
         """
-        parts = [
+        parts: list[tuple[str, str, bytes | None]] = [
             (self._job.method, "composite/sobjects", collection_body(part))
             for part in collections
         ]
+        read = self._job.read
+        reads = [("GET", read(part), None) for part in collections] if read else []
         try:
             results = self._client.composite(
                 "write" if self._job.method == "POST" else "update",
-                parts,
+                [*reads, *parts],
                 writes=True,
                 not_after_s=self._not_after_s,
                 # Collections are worked off one after the other.
                 timeout_s=self._timeout_s * len(parts),
                 headers=self._job.headers,
+                ordered=bool(reads),
             )
         except ActivityRefused as error:
             self._refused(collections, error)
@@ -234,9 +251,13 @@ class _Sending:
             self.outcomes += _all(collections, WriteState.UNKNOWN, "no_answer", text)
             self._give_up(error)
         else:
-            for records, part in zip(collections, results, strict=True):
+            before = read_before(results[: len(reads)])
+            answers = results[len(reads) :]
+            for records, part in zip(collections, answers, strict=True):
                 done, refusal = read_collection(records, part, self._job.unique or {})
-                self.outcomes += done
+                self.outcomes += [
+                    replace(one, before=before.get(one.id or "")) for one in done
+                ]
                 if refusal:
                     self._cause = ActivityRefused(refusal.code, refusal.text)
                     self.pieces += _cut(records, MAX_COLLECTIONS)
@@ -299,6 +320,18 @@ def read_collection(
     if failed.rule.permanent and len(records) > 1:
         return [], failed
     return [_failed(record, failed, unique) for record in records], None
+
+
+def read_before(parts: Sequence[Part | None]) -> dict[str, Mapping[str, Json]]:
+    """Return records by id as they were before; what was not answered is left out."""
+    found: dict[str, Mapping[str, Json]] = {}
+    for part in parts:
+        body = part.body if part is not None and part.ok else None
+        rows = body.get("records") if isinstance(body, dict) else None
+        for row in rows if isinstance(rows, list) else ():
+            if isinstance(row, dict) and (sfid := record_id(row.get("Id") or "")):
+                found[sfid] = row
+    return found
 
 
 def read_result(

@@ -54,7 +54,7 @@ from relay.store.values import (
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row
@@ -446,9 +446,16 @@ class ReminderSync(Part):
         return pairs
 
     async def keep(
-        self, owner: LeaseOwner, twins: Iterable[TaskTwin], *, pushed: bool = False
+        self,
+        owner: LeaseOwner,
+        twins: Iterable[TaskTwin],
+        *,
+        pushed: bool = False,
+        clashes: Mapping[str, Sequence[Clash]] | None = None,
     ) -> None:
         """Keep twins as they are now; with `pushed`, count their Tasks as made.
+
+        `clashes` are new ones, by reminder.
 
         A reminder that was made of one of these Tasks, before it was known whose it is,
         is a copy of ours. It is removed; a person may bring it back.
@@ -463,6 +470,8 @@ class ReminderSync(Part):
             _release(connection, now, rows)
             for twin in rows:
                 _update(connection, twin)
+                found = (clashes or {}).get(twin.reminder_id, ())
+                _note_clashes(connection, now, twin, found)
                 if pushed:
                     connection.execute(
                         update(schema.reminder_syncs)

@@ -15,8 +15,11 @@ from relay.core.reminders import By, NewReminder, ReminderFilter, Source, from_j
 from relay.outbox.backoff import Backoff
 from relay.outbox.engine import Parts
 from relay.reminders import ReminderSyncService
+from relay.salesforce import transport
 from relay.salesforce.org import Org
+from relay.sandbox import SandboxOrg
 from relay.store import Store
+from tests.fakes.direct import session_with, without_threads
 from tests.fakes.served import served
 
 START = datetime(2026, 3, 4, 10, tzinfo=UTC)  # A Wednesday.
@@ -120,6 +123,12 @@ class World:
         self.sandbox.records.delete("Task", task_id, self.person(owner))
         self.sandbox.rows.commit()
 
+    def undelete(self, task_id):
+        """Take a Task out of the Recycle Bin, as a person does."""
+        owner = self.sandbox.rows.get("Task", task_id)["OwnerId"]
+        self.sandbox.records.undelete("Task", task_id, self.person(owner))
+        self.sandbox.rows.commit()
+
     def tasks(self):
         """Return the living Tasks, by Subject."""
         return {
@@ -169,6 +178,14 @@ class World:
         return [await self.round() for _ in range(count)]
 
 
+@pytest.fixture
+def sandbox(monkeypatch):
+    """An org in this thread; what goes over sockets is tested by some histories."""
+    made = SandboxOrg()
+    monkeypatch.setattr(transport, "session", session_with(made))
+    return made
+
+
 @pytest.fixture(scope="module")
 def served_org():
     with served() as org:
@@ -212,7 +229,8 @@ async def opened(sandbox, folder, options):
 
 
 @pytest.fixture
-async def world(served_org, tmp_path, options):
-    made = await opened(served_org, tmp_path, options)
+async def world(sandbox, tmp_path, options):
+    made = await opened(sandbox, tmp_path, options)
+    without_threads(made.org)
     yield made
     await made.close()

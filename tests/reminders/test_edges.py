@@ -629,3 +629,80 @@ async def test_a_failure_is_over_once_both_sides_agree(world):
     await world.rounds()
     assert await world.store.reminder_sync.failures() == []
     assert (await world.twin(one)).due_at is None
+
+
+# ------------------------------------------------------------------ in between
+
+
+def meanwhile(world, *acts):
+    """Let a person act in Salesforce between a round's reading and its next writes."""
+    records, left = world.org.records, list(acts)
+    update = records.update
+
+    async def updated(*args, **named):
+        if left:
+            left.pop(0)()
+        return await update(*args, **named)
+
+    records.update = updated
+
+
+async def test_an_edit_between_reading_and_writing_is_kept_as_a_conflict(world):
+    """Our write holds; the value under it can be given back."""
+    (task_id,) = await begun(world, Priority="High")
+    (one,) = (await world.reminders()).values()
+    await world.edit(one, priority="Normal", due="2026-03-10")
+    meanwhile(
+        world,
+        lambda: world.change(task_id, ActivityDate="2026-04-01", Description="Theirs"),
+    )
+    costs = await world.round()
+    row = world.sandbox.rows.get("Task", task_id)
+    assert (row["ActivityDate"], row["Priority"]) == ("2026-03-10", "Normal")
+    (clash,) = await world.store.reminder_sync.clashes()
+    assert (clash.field, clash.here, clash.there) == (
+        *("due", "2026-03-10"),
+        "2026-04-01",
+    )
+    assert clash.kept == "here"
+    assert costs == 2, "reading before costs no call"
+    await world.rounds()
+    # What was not written over comes here as any edit.
+    assert (await world.reminders())["Task 0"].details == "Theirs"
+    await world.store.reminder_sync.undo_clash(clash.id, BY)
+    await world.rounds()
+    row = world.sandbox.rows.get("Task", task_id)
+    assert row["ActivityDate"] == "2026-04-01"
+    assert len(await world.store.reminder_sync.clashes()) == 1
+
+
+async def test_an_echo_or_another_word_for_the_same_is_no_conflict(world):
+    """Who sets the same value meanwhile, or one that means nothing, loses nothing."""
+    (task_id,) = await begun(world, Status="Not Started")
+    (one,) = (await world.reminders()).values()
+    await world.edit(one, status="Complete", due="2026-03-10")
+    meanwhile(
+        world,
+        lambda: world.change(task_id, ActivityDate="2026-03-10", Status="In Progress"),
+    )
+    await world.rounds()
+    assert await world.store.reminder_sync.clashes() == []
+    assert world.sandbox.rows.get("Task", task_id)["Status"] == "Completed"
+
+
+async def test_an_owner_that_is_written_over_is_kept_as_a_conflict(world):
+    """Given to one here and to another there, in the same second."""
+    await world.add("ben")
+    await world.switch("ben")
+    (task_id,) = await begun(world)
+    (one,) = (await world.reminders()).values()
+    (cleo,) = world.sandbox.rows.lookup("User", "Username", ["cleo@corp.example"])
+    await world.store.reminders.edit(
+        one.id, {"assignee_user_id": world.users["ben"].id, "person": ""}, BY
+    )
+    meanwhile(world, lambda: world.change(task_id, OwnerId=cleo["Id"]))
+    await world.rounds()
+    row = world.sandbox.rows.get("Task", task_id)
+    assert row["OwnerId"] == world.users["ben"].salesforce_id
+    (clash,) = await world.store.reminder_sync.clashes()
+    assert (clash.field, clash.there) == ("owner", cleo["Id"])

@@ -54,6 +54,42 @@ def merged(here=(), there=(), agreed=AGREED, wins=Side.HERE, **more):
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "before", "lost"),
+    [
+        ({"ActivityDate": "2026-03-09"}, {"ActivityDate": "2026-03-05"}, []),
+        ({"ActivityDate": "2026-03-09"}, {"ActivityDate": "2026-03-09"}, []),
+        ({"ActivityDate": "2026-03-09"}, {}, []),
+        ({"ActivityDate": "2026-03-09"}, {"Priority": "High"}, []),
+        ({"Status": "Completed"}, {"Status": "In Progress"}, []),
+        ({"Subject": "Mine"}, {"Subject": "Call Mara"}, []),
+        (
+            {"ActivityDate": "2026-03-09"},
+            {"ActivityDate": "2026-04-01"},
+            [Clash("due", "2026-03-05", "2026-04-01", Side.HERE)],
+        ),
+        (
+            {"Subject": "Mine"},
+            {"Subject": "Theirs"},
+            [Clash("name", "Call Mara", "Theirs", Side.HERE)],
+        ),
+    ],
+)
+def test_what_is_written_over_unseen(fields, before, lost):
+    """A value that nobody had read; not an echo, nor one that means nothing here."""
+    found = tasks.overwritten(HERE, fields, before, AGREED, NAMES)
+    assert list(found) == lost
+
+
+def test_what_is_written_over_from_a_word_without_meaning():
+    """The value before meant nothing, the one that was lost did."""
+    agreed = Agreed(HERE, {**THERE, "Status": "Deferred"})
+    found = tasks.overwritten(
+        *(HERE, {"Status": "Not Started"}, {"Status": "Completed"}, agreed, NAMES)
+    )
+    assert found == (Clash("status", "Open", "Complete", Side.HERE),)
+
+
 def reminder(**values):
     fields = {
         "name": "Call Mara",

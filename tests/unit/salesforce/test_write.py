@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.salesforce import client, write
+from relay.salesforce.client import Part
 from relay.salesforce.model import WriteState
 from relay.salesforce.write import Encoded
 
@@ -73,6 +74,33 @@ def test_packing_wastes_no_call():
     """A thousand small records are one call."""
     calls = write.pack(encoded(*[4000] * 1000, kinds=("Task", "EmailMessage")))
     assert [len(call) for call in calls] == [5]
+
+
+def test_parts_are_worked_off_in_order_where_it_matters():
+    """Salesforce may do them in any order unless it is told."""
+    parts = [("GET", "query?q=SELECT%20Id", None)]
+    told = json.loads(client.request_body("/v/", parts, ordered=True))
+    assert told["collateSubrequests"] is False
+    assert "collateSubrequests" not in json.loads(client.request_body("/v/", parts))
+
+
+def test_what_was_read_before_is_found_by_id():
+    """What was not answered, or is no record, is left out."""
+    row = {"Id": TASK_ID, "Status": "Completed"}
+    parts = [
+        None,
+        Part(400, [{"errorCode": "X"}]),
+        Part(200, ["?"]),
+        Part(200, {"records": "?"}),
+        Part(200, {"records": ["?", {"Status": "Open"}, row]}),
+    ]
+    assert write.read_before(parts) == {TASK_ID: row}
+
+
+def test_a_call_that_reads_before_takes_fewer_collections():
+    """Queries count as collections do: five of them in a composite."""
+    calls = write.pack(encoded(*[10] * 1000, kinds=("Task",)), write.MAX_READ)
+    assert [len(call) for call in calls] == [2, 2, 1]
 
 
 def test_bodies_nest_as_json():
