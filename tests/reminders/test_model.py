@@ -65,7 +65,7 @@ step = st.one_of(
     st.tuples(st.just("round")),
     st.tuples(st.just("round")),
     st.tuples(st.just("pause")),
-    st.tuples(st.just("race"), which, st.sampled_from(sorted(THERE)), which),
+    st.tuples(st.just("race"), which, which),
     st.tuples(st.just("restore_here"), which),
     st.tuples(st.just("restore_there"), which),
     st.tuples(st.just("copy_there"), which),
@@ -211,6 +211,9 @@ class Model:
         item = await self.chosen(number, here=False)
         if item is None:
             return
+        await self.edit_task(item, column, value)
+
+    async def edit_task(self, item, column, value):
         value = THERE[column][value % len(THERE[column])]
         row = self.world.sandbox.rows.get("Task", item.task_id)
         if row["IsDeleted"] or row[column] == value:
@@ -247,14 +250,20 @@ class Model:
         if not self.world.sandbox.rows.get("Task", item.task_id)["IsDeleted"]:
             self.world.delete(item.task_id)
 
-    async def updating(self, *args, **named):
-        """Let a person act between a round's reading and its writing."""
+    async def updating(self, records, **named):
+        """Let a person edit what a round is about to write, after it was read."""
         while self.meanwhile:
-            await self.edit_there(*self.meanwhile.pop())
-        return await self.update(*args, **named)
+            number, value = self.meanwhile.pop()
+            *_, task_id, fields = records[number % len(records)]
+            columns = sorted(fields.keys() & THERE.keys())
+            await self.learn()
+            for item in [one for one in self.items if one.task_id == task_id]:
+                for column in columns[number % max(1, len(columns)) :][:1]:
+                    await self.edit_task(item, column, value)
+        return await self.update(records, **named)
 
-    async def race(self, number, *edit):
-        self.meanwhile = [(number, *edit)]
+    async def race(self, _, number, value):
+        self.meanwhile = [(number, value)]
         await self.turns(61)
         self.meanwhile = []
 
