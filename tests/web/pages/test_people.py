@@ -236,7 +236,7 @@ async def test_a_rep_proves_an_address_by_a_code(console, monkeypatch):
     ada = await add(store, "Ada")
     where = f"/people/{ada.user.id}"
     shown = await console.get(where, ada)
-    assert "notices.smarthost" in shown.text
+    assert "cannot mail a code yet" in shown.text
     cannot = await console.post(
         f"{where}/claims", ada, data={"address": "ada@home.example"}
     )
