@@ -414,6 +414,9 @@ def replier(directory: Callable[[], Directory]) -> ReplyLine:
     """
 
     def line(rejection: Rejection, ref: str) -> str:
+        # Where no user is known nothing is asked that could fail: a reply comes.
+        if rejection.user_id is None:
+            return reply_line(rejection, ref)
         language = directory().language_of(rejection.user_id)
         return reply_line(rejection, ref, language)
 

@@ -147,6 +147,8 @@ class Desk:
             **VIEWS[view] | options,
         )
         context.set_default_timeout(WAIT_MS)
+        # The first page of a process loads what it needs: slow on a busy machine.
+        context.set_default_navigation_timeout(3 * WAIT_MS)
         seen: list[str] = []
         context.add_init_script(
             "addEventListener('securitypolicyviolation', (event) => console.error("
