@@ -106,11 +106,11 @@ class AlertsSettings(Section):
     )
     silent_days: DaysOrZero = Field(
         default=14,
-        description="Days without a logged mail of an active user that are an alert.",
+        description="After how many days without logged mail a user is an alert.",
     )
     certificate_days: DaysOrZero = Field(
         default=21,
-        description="Days before the end of a certificate at which an alert is raised.",
+        description="How many days before its end a certificate is an alert.",
     )
     disk_free_bytes: CountOrZero = Field(
         default=1024 * MIB,

@@ -348,7 +348,9 @@ class Settings(BaseSettings):
 
         The store knows the rules that were set at run time, and the defaults.
         """
-        loaded = replace(loaded, language=self.user.language)
+        # The same directory stays the same object: what is made of one is kept for it.
+        if loaded.language != self.user.language:
+            loaded = replace(loaded, language=self.user.language)
         if "user.address_rules" in loaded.settings:
             return loaded
         return loaded.read_by(AddressRules.of(self.user.address_rules))
