@@ -22,6 +22,7 @@ from relay.core.states import ActivityState
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.notices import no_probe, plan_one
+from relay.store.row_leases import release_dead, take_due
 from relay.store.values import (
     SECOND,
     dump,
@@ -258,25 +259,11 @@ class Alerts(Part):
         """Take calls that are due, the longest due first."""
         now = self._context.now()
         until = now + int(lease_s * SECOND)
-        free = or_(w.lease_until.is_(None), w.lease_until < now)
 
         def work(connection: Connection) -> list[WebhookCall]:
-            query = (
-                select(w.id)
-                .where(w.due_at <= now, free)
-                .order_by(w.due_at, w.id)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            )
-            ids = connection.scalars(query).all()
-            if not ids:
-                return []
-            connection.execute(
-                update(schema.webhook_calls)
-                .where(w.id.in_(ids))
-                .values(lease_owner=str(owner), lease_until=until)
-            )
-            return _calls(connection, w.id.in_(ids))
+            table = schema.webhook_calls
+            ids = take_due(connection, table, owner, now=now, until=until, limit=limit)
+            return _calls(connection, w.id.in_(ids)) if ids else []
 
         # A look costs no commit while nothing is due.
         due = select(w.id).where(w.due_at <= now).limit(1)
@@ -319,19 +306,7 @@ class Alerts(Part):
         self, owner: LeaseOwner, is_alive: Callable[[str], bool]
     ) -> None:
         """End the leases of dead processes of this host."""
-        query = select(w.lease_owner).where(w.lease_owner.is_not(None)).distinct()
-        names = await self._context.read(lambda c: c.scalars(query).all())
-        host = f"{owner.host}/"
-        dead = [
-            one for one in names if one and one.startswith(host) and not is_alive(one)
-        ]
-        if dead:
-            free = (
-                update(schema.webhook_calls)
-                .where(w.lease_owner.in_(dead))
-                .values(lease_owner=None, lease_until=None)
-            )
-            await self._context.write(lambda c: c.execute(free))
+        await release_dead(self._context, schema.webhook_calls, owner, is_alive)
 
     async def calls(
         self, keys: Sequence[str] | None = None, limit: int = 50

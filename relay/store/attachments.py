@@ -20,6 +20,7 @@ from relay.core.states import FILE_BY_AUDIT, FILE_TRANSITIONS, ActivityState
 from relay.store import schema
 from relay.store.context import SLOWEST_ROWS_S, Part
 from relay.store.edits import write_audit
+from relay.store.row_leases import release_dead
 from relay.store.settlement import LateClaims, give_back_files
 from relay.store.values import SECOND, chunks, maybe_moment, moment, stamp, text
 
@@ -115,17 +116,7 @@ class Attachments(Part):
         self, owner: LeaseOwner, is_alive: Callable[[str], bool]
     ) -> None:
         """End the leases of dead processes of this host."""
-        host = f"{owner.host}/"
-        query = select(f.lease_owner).where(f.lease_owner.is_not(None)).distinct()
-        names = await self._context.read(lambda c: c.scalars(query).all())
-        dead = [n for n in names if n and n.startswith(host) and not is_alive(n)]
-        if dead:
-            free = (
-                update(files)
-                .where(f.lease_owner.in_(dead))
-                .values(lease_owner=None, lease_until=None)
-            )
-            await self._context.write(lambda c: c.execute(free))
+        await release_dead(self._context, files, owner, is_alive)
 
     async def counts(self) -> dict[ActivityState, int]:
         """Return how many files are in each state."""

@@ -30,6 +30,7 @@ from relay.core.states import ActivityState, State
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.edits import write_audit
+from relay.store.row_leases import release_dead, take_due
 from relay.store.sender import BY_HAND
 from relay.store.values import (
     EPOCH,
@@ -204,22 +205,10 @@ class Notices(Part):
         """
         now = self._context.now()
         until = now + int(lease_s * SECOND)
-        free = or_(n.lease_until.is_(None), n.lease_until < now)
 
         def work(connection: Connection) -> list[NoticeRow]:
-            query = (
-                select(n.id)
-                .where(n.due_at <= now, free)
-                .order_by(n.due_at, n.id)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            )
-            ids = connection.scalars(query).all()
-            connection.execute(
-                update(schema.notices)
-                .where(n.id.in_(ids))
-                .values(lease_owner=str(owner), lease_until=until)
-            )
+            table = schema.notices
+            ids = take_due(connection, table, owner, now=now, until=until, limit=limit)
             return _rows(connection, n.id.in_(ids))
 
         return await self._context.write(work)
@@ -260,19 +249,7 @@ class Notices(Part):
         self, owner: LeaseOwner, is_alive: Callable[[str], bool]
     ) -> None:
         """End the leases of dead processes of this host."""
-        query = select(n.lease_owner).where(n.lease_owner.is_not(None)).distinct()
-        names = await self._context.read(lambda c: c.scalars(query).all())
-        host = f"{owner.host}/"
-        dead = [
-            one for one in names if one and one.startswith(host) and not is_alive(one)
-        ]
-        if dead:
-            free = (
-                update(schema.notices)
-                .where(n.lease_owner.in_(dead))
-                .values(lease_owner=None, lease_until=None)
-            )
-            await self._context.write(lambda c: c.execute(free))
+        await release_dead(self._context, schema.notices, owner, is_alive)
 
     # ------------------------------------------------------------ people
 

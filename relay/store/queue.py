@@ -25,6 +25,7 @@ from relay.core.states import Event, State, next_state, sources
 from relay.store import schema
 from relay.store.context import SLOWEST_ROWS_S, Part
 from relay.store.edits import write_audit
+from relay.store.row_leases import gone
 from relay.store.settlement import (
     FREE,
     LateClaims,
@@ -151,7 +152,6 @@ class Queue(Part):
         `is_alive` gets each owner in its stored form; leases of other hosts are left to
         run out. Each message counts a crash.
         """
-        host = f"{owner.host}/"
         now = self._context.now()
         mails = schema.mails
 
@@ -166,7 +166,7 @@ class Queue(Part):
                 name
                 for query in queries
                 for name in connection.scalars(query)
-                if name is not None and name.startswith(host)
+                if name is not None
             }
 
         def work(connection: Connection) -> int:
@@ -180,11 +180,7 @@ class Queue(Part):
                 )
             return count
 
-        dead = [
-            name
-            for name in sorted(await self._context.read(holders))
-            if not is_alive(name)
-        ]
+        dead = gone(await self._context.read(holders), owner, is_alive)
         if not dead:
             return 0
         count = await self._context.write(work)

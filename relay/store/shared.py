@@ -25,6 +25,7 @@ from relay.core.errors import StoreUnavailable
 from relay.core.shared import APIUsage, CallReading, Pause, PauseState
 from relay.store import schema
 from relay.store.context import Part
+from relay.store.row_leases import gone
 from relay.store.values import SECOND, load, moment, replace_value, stamp, text
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Leases(Part):
     ) -> None:
         """End the leases of dead processes of this host."""
         names = await self._context.read(lambda c: c.scalars(select(le.owner)).all())
-        dead = _dead(names, owner, is_alive)
+        dead = gone(names, owner, is_alive)
         if dead:
 
             def work(connection: Connection) -> None:
@@ -213,8 +214,8 @@ class OrgPauses(Part):
             row = connection.execute(query.with_for_update()).first()
             if row is None or row.until <= now:
                 return
-            gone = _dead([row.tripped_by], owner, is_alive)
-            if gone or row.reason in reasons:
+            is_gone = gone([row.tripped_by], owner, is_alive)
+            if is_gone or row.reason in reasons:
                 connection.execute(
                     update(pauses)
                     .where(p.org == org)
@@ -361,13 +362,3 @@ def _hour(at: datetime) -> int:
 
 def _dialect(connection: Connection) -> Any:
     return sqlite if connection.dialect.name == "sqlite" else postgresql
-
-
-def _dead(owners: Any, owner: LeaseOwner, is_alive: Callable[[str], bool]) -> list[str]:
-    """Return the owners of this host that are gone."""
-    host = f"{owner.host}/"
-    return [
-        name
-        for name in sorted(set(owners))
-        if name.startswith(host) and not is_alive(name)
-    ]
