@@ -10,12 +10,13 @@ Left to others: what happened (`intake`, `worker`), and the tables (`store`).
 
 from relay.notices.planner import ClaimNotices, Planner, plan_sign_in_link
 from relay.notices.service import NoticeService
-from relay.notices.smarthost import Smarthost, SmarthostError
+from relay.notices.smarthost import Rest, Smarthost, SmarthostError
 
 __all__ = [
     "ClaimNotices",
     "NoticeService",
     "Planner",
+    "Rest",
     "Smarthost",
     "SmarthostError",
     "plan_sign_in_link",

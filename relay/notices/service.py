@@ -18,7 +18,7 @@ from relay.core.states import ActivityState
 from relay.core.translate import texts
 from relay.notices.letters import letter, mail
 from relay.notices.planner import Planner, zone_of
-from relay.notices.smarthost import Smarthost, SmarthostError
+from relay.notices.smarthost import Rest, Smarthost, SmarthostError
 from relay.outbox.engine import Client, Outbox, Result
 from relay.outbox.turns import Turns
 from relay.salesforce import WriteOutcome
@@ -45,9 +45,6 @@ BATCH: Final = 10
 LEASE_S: Final = 300.0
 POLL_S: Final = 2.0
 TIDY_S: Final = 3600.0
-FIRST_REST_S: Final = 10.0
-"""Wait after the smarthost could not be used; it doubles up to `LONGEST_REST_S`."""
-LONGEST_REST_S: Final = 900.0
 
 _EVENTS: Final = {
     ActivityState.WRITTEN: "notice_sent",
@@ -107,8 +104,7 @@ class NoticeService:
         self._outbox = Outbox(clock)
         self._turns = Turns(poll_s)
         self._tidied_s = float("-inf")
-        self._failures = 0
-        self._quiet_until_s = float("-inf")
+        self._rest = Rest(clock)
 
     def start(self) -> None:
         """Begin to plan and to send, apart: a slow smarthost delays no plan."""
@@ -140,7 +136,7 @@ class NoticeService:
         Raises:
             StoreUnavailable: Notices may stay leased; they are sent after the lease.
         """
-        if self._clock.boottime_s() < self._quiet_until_s:
+        if self._rest.holds:
             return False
         rows = await self._store.notices.claim(self._owner, BATCH, LEASE_S)
         if not rows:
@@ -149,18 +145,9 @@ class NoticeService:
         try:
             await self._outbox.send(self._client, rows)
         except SmarthostError as error:
-            # One login for all that is due, then a rest: many would lock us out.
-            wait_s = min(FIRST_REST_S * 2.0**self._failures, LONGEST_REST_S)
-            self._failures += 1
-            self._quiet_until_s = self._clock.boottime_s() + wait_s
-            logger.warning(
-                "smarthost_unusable",
-                error=str(error),
-                hint=error.hint,
-                retry_after_s=wait_s,
-            )
+            self._rest.begin(error)
         else:
-            self._failures = 0
+            self._rest.end()
         return True
 
 

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from relay.config import NoticesSettings
     from relay.core.clock import Clock
 
+FIRST_REST_S: Final = 10.0
+"""Wait after the smarthost could not be used; it doubles up to `LONGEST_REST_S`."""
+LONGEST_REST_S: Final = 900.0
 _PERMANENT: Final = 500
 _MAX_ANSWER: Final = 65_536
 _SOONER_S: Final = 60.0
@@ -59,6 +62,45 @@ class SmarthostError(TransientError):
         """Say what failed, and what helps."""
         super().__init__(text)
         self.hint = hint
+
+
+class Rest:
+    """Lets the smarthost rest after it could not be used, longer each time.
+
+    Many logins that fail would lock the relay out.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin without a rest."""
+        self._clock = clock
+        self._failures = 0
+        self._until_s = float("-inf")
+
+    @property
+    def holds(self) -> bool:
+        """Say whether the smarthost is left alone now."""
+        return self._clock.boottime_s() < self._until_s
+
+    @property
+    def next_s(self) -> float:
+        """Return how long the next rest takes, in seconds."""
+        return min(FIRST_REST_S * 2.0**self._failures, LONGEST_REST_S)
+
+    def begin(self, error: SmarthostError) -> None:
+        """Rest: the smarthost could not be used."""
+        wait_s = self.next_s
+        self._failures += 1
+        self._until_s = self._clock.boottime_s() + wait_s
+        logger.warning(
+            "smarthost_unusable",
+            error=str(error),
+            hint=error.hint,
+            retry_after_s=wait_s,
+        )
+
+    def end(self) -> None:
+        """Begin anew with the shortest rest: the smarthost could be used."""
+        self._failures = 0
 
 
 # ---------------------------------------------------------------- the token

@@ -42,7 +42,7 @@ from relay.core.masking import masked
 from relay.core.model import Step
 from relay.core.states import IN_SALESFORCE, ActivityState, Event
 from relay.match import Context, MailFacts, ask, to_log
-from relay.notices import Smarthost, SmarthostError
+from relay.notices import Rest, Smarthost, SmarthostError
 from relay.outbox.batch import BatchMail, ClaimedMessage
 from relay.outbox.engine import OnceClient, Outbox, Result
 from relay.outbox.turns import Turns
@@ -71,9 +71,6 @@ LEASE_S: Final = 300.0
 POLL_S: Final = 1.0
 WAIT_S: Final = 60.0
 """Wait for an address, or a smarthost, that is missing."""
-FIRST_REST_S: Final = 10.0
-"""Wait after the smarthost could not be used; it doubles up to `LONGEST_REST_S`."""
-LONGEST_REST_S: Final = 900.0
 
 RECEIVED: Final = "received_by_bcc"
 """The reason of received mail: Salesforce takes copies from the user alone."""
@@ -142,10 +139,9 @@ class Copies:
         self._outbox = Outbox(clock)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="copies")
         self._turns = Turns(poll_s)
-        self._failures = 0
         self._mails: dict[str, BatchMail] = {}
         """The mails of this turn, by message."""
-        self._quiet_until_s = float("-inf")
+        self._rest = Rest(clock)
 
     def start(self) -> None:
         """Begin to copy."""
@@ -164,7 +160,7 @@ class Copies:
         Raises:
             StoreUnavailable: Messages may stay leased; they are tried after the lease.
         """
-        if self._clock.boottime_s() < self._quiet_until_s:
+        if self._rest.holds:
             return False
         users = by_bcc(self._directory())
         if users is not None and not users:
@@ -226,9 +222,9 @@ class Copies:
         try:
             await self._outbox.send(client, rows)
         except SmarthostError as error:
-            self._rest(error)
+            self._rest.begin(error)
         else:
-            self._failures = 0
+            self._rest.end()
         for one in going:
             # Another process has the mail by now: it is told there what became of it.
             detail = "the lease of this mail ran out"
@@ -461,7 +457,9 @@ class Copies:
             self._unknown(message, error)
         elif change.cause is not None:
             message.trace("copy", "waiting", error)
-            message.settle(Event.GIVE_BACK, SMARTHOST, error, self._in(self._rest_s()))
+            message.settle(
+                Event.GIVE_BACK, SMARTHOST, error, self._in(self._rest.next_s)
+            )
         elif change.result is Result.NOT_SENT:
             message.settle(
                 Event.GIVE_BACK, "copy_not_sent", "its turn came too late", self._in(1)
@@ -480,21 +478,6 @@ class Copies:
             return
         due_at = self._backoff.retry_at(now, claimed.failures + 1)
         message.settle(Event.TRANSIENT, reason, detail, due_at)
-
-    def _rest_s(self) -> float:
-        return min(FIRST_REST_S * 2.0**self._failures, LONGEST_REST_S)
-
-    def _rest(self, error: SmarthostError) -> None:
-        """Let the smarthost rest: many logins that fail would lock us out."""
-        wait_s = self._rest_s()
-        self._failures += 1
-        self._quiet_until_s = self._clock.boottime_s() + wait_s
-        logger.warning(
-            "smarthost_unusable",
-            error=str(error),
-            hint=error.hint,
-            retry_after_s=wait_s,
-        )
 
     async def _settle(
         self, messages: Sequence[ClaimedMessage], updates: Sequence[CopyUpdate]
