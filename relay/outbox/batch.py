@@ -23,7 +23,7 @@ from relay.core.queue import Settlement
 from relay.core.states import SETTLED, ActivityState, Event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from relay.core.clock import Clock
@@ -214,6 +214,22 @@ class ClaimedMessage:
                 started_at=self.started_at,
                 unknown=unknown,
             )
+
+
+def claimed_messages(
+    claimed: Sequence[Claimed], users: Mapping[int, User], clock: Clock
+) -> list[ClaimedMessage]:
+    """Return claimed messages, each with its user as the directory has them now."""
+    now = clock.now()
+    return [
+        ClaimedMessage(
+            one,
+            users.get(one.user_id) if one.user_id is not None else None,
+            clock,
+            now,
+        )
+        for one in claimed
+    ]
 
 
 def _farness(message: ClaimedMessage) -> int:

@@ -43,7 +43,7 @@ from relay.core.model import Step
 from relay.core.states import IN_SALESFORCE, ActivityState, Event
 from relay.match import Context, MailFacts, ask, to_log
 from relay.notices import Rest, Smarthost, SmarthostError
-from relay.outbox.batch import BatchMail, ClaimedMessage
+from relay.outbox.batch import BatchMail, claimed_messages
 from relay.outbox.engine import OnceClient, Outbox, Result
 from relay.outbox.turns import Turns
 from relay.telemetry import get_logger, metrics
@@ -59,8 +59,9 @@ if TYPE_CHECKING:
     from relay.core.clock import Clock
     from relay.core.directory import Directory, User
     from relay.core.model import Email
-    from relay.core.queue import Claimed, LeaseOwner, Settlement
+    from relay.core.queue import LeaseOwner, Settlement
     from relay.outbox.backoff import Backoff
+    from relay.outbox.batch import ClaimedMessage
     from relay.outbox.engine import Change, Found, Mark
     from relay.salesforce import WriteOutcome
     from relay.store import Store
@@ -168,7 +169,7 @@ class Copies:
         claimed = await self._store.queue.claim(self._owner, BATCH, LEASE_S, only=users)
         if not claimed:
             return False
-        messages = self._messages(claimed)
+        messages = claimed_messages(claimed, self._directory().users, self._clock)
         self._mails.clear()
         updates: list[CopyUpdate] = []
         await self._attempt(messages, updates)
@@ -196,18 +197,6 @@ class Copies:
             for message in messages:
                 if not message.settlement:
                     await self._attempt([message], updates)
-
-    def _messages(self, claimed: Sequence[Claimed]) -> list[ClaimedMessage]:
-        users, now = self._directory().users, self._clock.now()
-        return [
-            ClaimedMessage(
-                one,
-                users.get(one.user_id) if one.user_id is not None else None,
-                self._clock,
-                now,
-            )
-            for one in claimed
-        ]
 
     async def _work(
         self, messages: Sequence[ClaimedMessage], updates: list[CopyUpdate]

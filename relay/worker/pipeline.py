@@ -59,6 +59,7 @@ from relay.outbox.batch import (
     Ending,
     Isolation,
     SpoiltBatchError,
+    claimed_messages,
     may_be_one,
 )
 from relay.outbox.circuit_breaker import pausing
@@ -256,17 +257,7 @@ class Pipeline:
 
     def messages(self, claimed: Sequence[Claimed]) -> list[ClaimedMessage]:
         """Return claimed messages, each with its user as the directory has them."""
-        users = self._directory().users
-        now = self._clock.now()
-        return [
-            ClaimedMessage(
-                one,
-                users.get(one.user_id) if one.user_id is not None else None,
-                self._clock,
-                now,
-            )
-            for one in claimed
-        ]
+        return claimed_messages(claimed, self._directory().users, self._clock)
 
     # ------------------------------------------------------------ one pass
 
