@@ -36,11 +36,6 @@ FIRST_RUN: Final = (
     "from then on are."
 )
 """What is said before it is switched on first (R17 to R20)."""
-AGAIN: Final = (
-    "What was edited or deleted on either side since it was switched off is brought up "
-    "to date."
-)
-"""What is said before it is switched on again (R23)."""
 _WORDS: Final = {
     Phase.FIRST: "importing",
     Phase.CATCH_UP: "catching up",

@@ -41,10 +41,6 @@ PROBLEMS: Final = frozenset(
     {NoticeKind.REFUSED, NoticeKind.HELD, NoticeKind.UNMATCHED, NoticeKind.FAILED}
 )
 """Kinds that a user has who wants problems only, beside a digest of them."""
-ASKED_FOR: Final = frozenset(
-    {NoticeKind.CLAIM_CODE, NoticeKind.CLAIM_DONE, NoticeKind.SIGN_IN_LINK}
-)
-"""Kinds that somebody has asked for a moment ago: no level holds them back."""
 
 
 NO_ANSWER: Final = "no answer"

@@ -23,12 +23,12 @@ from relay.web.api.wire import (
     IfMatch,
     Limit,
     answer,
+    first_page,
     in_step,
     matches,
     needs,
     read_cursor,
     tagged,
-    write_cursor,
 )
 
 READ = needs(Scope.REMINDERS_READ)
@@ -100,13 +100,9 @@ def _reminders(context: Context) -> APIRouter:
         before = read_cursor(cursor, asked, str)
         found = await reminders.find(one, reminders.older(wanted, before or ""))
         users = await one.users()
-        more = len(found) > limit
-        return answer(
-            {
-                "items": [reminders.row(each, users) for each in found[:limit]],
-                "next": write_cursor(found[limit - 1].id, asked) if more else None,
-            }
-        )
+        page = first_page(found, lambda each: each.id, limit, asked)
+        items = [reminders.row(each, users) for each in page["items"]]
+        return answer(page | {"items": items})
 
     @router.post(
         "/reminders",

@@ -25,12 +25,12 @@ from relay.web.api.wire import (
     IfMatch,
     Limit,
     answer,
+    first_page,
     in_step,
     matches,
     needs,
     read_cursor,
     tagged,
-    write_cursor,
 )
 
 READ, WRITE = needs(Scope.SETTINGS_READ), needs(Scope.SETTINGS_WRITE)
@@ -255,14 +255,7 @@ def _history(router: APIRouter, context: Context) -> None:
             before_id=read_cursor(cursor, question, int),
             limit=limit + 1,
         )
-        shown = latest[:limit]
-        more = len(latest) > limit
-        return answer(
-            {
-                "items": shown,
-                "next": write_cursor(shown[-1]["id"], question) if more else None,
-            }
-        )
+        return answer(first_page(latest, lambda one: one["id"], limit, question))
 
     @router.get(
         "/history/{id}",

@@ -183,9 +183,24 @@ def page_of(
     after = read_cursor(cursor, asked, str)
     ordered = sorted(items, key=key)
     rest = [one for one in ordered if after is None or key(one) > after]
-    shown = rest[:limit]
-    more = len(rest) > limit
+    return first_page(rest, key, limit, asked)
+
+
+def first_page(
+    found: Sequence[T], place: Callable[[T], Any], limit: int, asked: Any
+) -> dict[str, Any]:
+    """Return up to `limit` of what was found as a page; more of it: there is a next.
+
+    Args:
+        found: The items from the cursor on, at least one more than `limit` if there
+            are so many.
+        place: Where an item stands in the list.
+        limit: The most items of a page.
+        asked: The question, which a cursor is bound to.
+    """
+    items = found[:limit]
+    more = len(found) > limit
     return {
-        "items": shown,
-        "next": write_cursor(key(shown[-1]), asked) if more else None,
+        "items": list(items),
+        "next": write_cursor(place(items[-1]), asked) if more else None,
     }
