@@ -24,6 +24,8 @@ from relay.web.pages.guard import give_cookie, go, refusal, secret_of
 from relay.web.pages.render import page, reader_of, say_and_go
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from relay.core.directory import User
     from relay.web.pages.context import Context
     from relay.web.pages.render import Reader
+
+    Act = Callable[[Request], Awaitable[Response]]
 
 PATH: Final = "/account"
 FRESH: Final = timedelta(minutes=30)
@@ -63,15 +67,18 @@ _SYSTEMS: Final = (
 def routes(context: Context, accounts: Accounts, factors: Factors) -> list[Route]:
     """Return the routes of the account."""
     pages = AccountPages(context, accounts, factors)
-    posts = (
-        ("you", pages.change_you, "account_you"),
-        ("password", pages.change_password, "account_password"),
+    factor_posts = (
         ("app", pages.begin_app, "account_app_begin"),
         ("app/confirm", pages.confirm_app, "account_app_confirm"),
         ("app/remove", pages.remove_app, "account_app_remove"),
         ("codes", pages.new_codes, "account_codes"),
         ("passkeys", pages.add_passkey, "account_passkey_add"),
         ("passkeys/{id:int}/remove", pages.remove_passkey, "account_passkey_remove"),
+    )
+    posts = (
+        *((path, pages.when_fresh(act), name) for path, act, name in factor_posts),
+        ("you", pages.change_you, "account_you"),
+        ("password", pages.change_password, "account_password"),
         ("sessions/end", pages.end_others, "account_session_end_all"),
         ("sessions/{id:int}/end", pages.end_session, "account_session_end"),
     )
@@ -94,6 +101,16 @@ class AccountPages:
         self._store = context.store
         self._accounts = accounts
         self._factors = factors
+
+    def when_fresh(self, act: Act) -> Act:
+        """Return an act on factors that is done soon after a sign-in alone."""
+
+        async def answer(request: Request) -> Response:
+            if not self._is_fresh(request):
+                return refusal(request, 403, "stale")
+            return await act(request)
+
+        return answer
 
     async def show(self, request: Request) -> Response:
         """Show it."""
@@ -139,8 +156,6 @@ class AccountPages:
 
     async def begin_app(self, request: Request) -> Response:
         """Make a secret for an app."""
-        if not self._is_fresh(request):
-            return refusal(request, 403, "stale")
         try:
             await self._factors.begin_app(request.state.session.user)
         except Conflict:
@@ -153,8 +168,6 @@ class AccountPages:
 
     async def confirm_app(self, request: Request) -> Response:
         """Let the app count, and show the recovery codes once."""
-        if not self._is_fresh(request):
-            return refusal(request, 403, "stale")
         user, peer = request.state.session.user, request.state.peer
         code = str((await request.form()).get("code", ""))
         try:
@@ -163,16 +176,11 @@ class AccountPages:
             return await self._app_page(request, 403, problem="code")
         except TooManyTries as error:
             return await self._app_page(request, 429, error=error)
-        fresh = await self._now_strong(request, "code")
         answer = page(request, "account/codes.html", codes=codes)
-        if fresh is not None:
-            give_cookie(request, answer, fresh)
-        return answer
+        return await self._now_strong(request, answer, "code")
 
     async def remove_app(self, request: Request) -> Response:
         """Forget the app."""
-        if not self._is_fresh(request):
-            return refusal(request, 403, "stale")
         user = request.state.session.user
         await self._store.factors.remove_app(user.id, _actor(user))
         _ = reader_of(request).gettext
@@ -180,8 +188,6 @@ class AccountPages:
 
     async def new_codes(self, request: Request) -> Response:
         """Show new recovery codes, once."""
-        if not self._is_fresh(request):
-            return refusal(request, 403, "stale")
         codes = await self._factors.new_codes(request.state.session.user)
         return page(request, "account/codes.html", codes=codes)
 
@@ -189,8 +195,6 @@ class AccountPages:
 
     async def add_passkey(self, request: Request) -> Response:
         """Keep a passkey that this browser has made."""
-        if not self._is_fresh(request):
-            return refusal(request, 403, "stale")
         form, site = await request.form(), self._site(request)
         user, peer = request.state.session.user, request.state.peer
         sent, name = str(form.get("credential", "")), str(form.get("name", ""))
@@ -202,29 +206,28 @@ class AccountPages:
             return await self._page(request, 403, problem="passkey")
         except TooManyTries as error:
             return await self._page(request, 429, error=error)
-        fresh = await self._now_strong(request, "passkey")
         _ = reader_of(request).gettext
         answer = say_and_go(request, PATH, _("The passkey is added."))
-        if fresh is not None:
-            give_cookie(request, answer, fresh)
-        return answer
+        return await self._now_strong(request, answer, "passkey")
 
     async def remove_passkey(self, request: Request) -> Response:
         """Forget a passkey."""
-        if not self._is_fresh(request):
-            return refusal(request, 403, "stale")
         user = request.state.session.user
         number = request.path_params["id"]
         await self._store.factors.remove_passkey(user.id, number, _actor(user))
         _ = reader_of(request).gettext
         return say_and_go(request, PATH, _("The passkey is removed."))
 
-    async def _now_strong(self, request: Request, shown: str) -> str | None:
+    async def _now_strong(
+        self, request: Request, answer: Response, shown: str
+    ) -> Response:
         """Let this session count as one with a second factor: it was just shown."""
-        session = request.state.session
-        if session.strong:
-            return None
-        return await self._accounts.renew(session, secret_of(request), shown=shown)
+        session, secret = request.state.session, secret_of(request)
+        if not session.strong:
+            fresh = await self._accounts.renew(session, secret, shown=shown)
+            if fresh is not None:
+                give_cookie(request, answer, fresh)
+        return answer
 
     # ------------------------------------------------------------ sessions
 
