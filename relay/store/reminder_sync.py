@@ -481,18 +481,6 @@ class ReminderSync(Part):
 
         await self._context.write(work)
 
-    async def end_here(self, owner: LeaseOwner, decisions: Sequence[Decision]) -> None:
-        """Carry out decisions about reminders that were removed here."""
-        now = self._context.now()
-
-        def work(connection: Connection) -> None:
-            _need_lease(connection, owner, now)
-            for one in decisions:
-                _update(connection, one.twin)
-                _note_clashes(connection, now, one.twin, one.clashes)
-
-        await self._context.write(work)
-
     async def mark(self, owner: LeaseOwner, users: Sequence[SyncUser]) -> None:
         """Keep how far the sync of users is, or why it stopped."""
         now = self._context.now()

@@ -9,7 +9,7 @@ import pytest
 from relay.core.queue import LeaseOwner
 from relay.core.reminders import By, NewReminder, Source
 from relay.core.states import ActivityState
-from relay.core.syncing import Decision, Stopped
+from relay.core.syncing import Stopped
 from relay.core.tasks import Clash, Side
 from relay.store.reminder_sync import LEASE
 
@@ -104,8 +104,8 @@ def test_conflicts_and_failures_are_listed_and_undone(relay: Any) -> None:
             error="Required fields are missing: [Region__c]",
         )
         clash = Clash("details", "Here", "There", Side.SALESFORCE)
-        decision = Decision(refused, clashes=(clash,))
-        await store.reminder_sync.end_here(OWNER, [decision])
+        found = {made.id: (clash,)}
+        await store.reminder_sync.keep(OWNER, [refused], clashes=found)
         return made.id
 
     ident = relay.in_store(make)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from relay.console import people, reminder_sync
-from relay.console.reminders import Desk
+from relay.console import reminder_sync
 from relay.core.access import Caller, Scope
-from relay.core.reminders import Source
 from relay.web.api.models import Sent, Shown, Time
+from relay.web.api.reminders import desk_of, user_of
 from relay.web.api.wire import Context, answer, needs
-
-if TYPE_CHECKING:
-    from relay.core.directory import User
 
 READ = needs(Scope.REMINDERS_READ)
 WRITE = needs(Scope.REMINDERS_WRITE)
@@ -120,13 +117,7 @@ def reminder_sync_router(context: Context) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["reminders"])
 
-    def desk(who: Caller) -> Desk:
-        now = context.clock.now()
-        return Desk(context.store, context.settings, who, Source.API, now)
-
-    async def found(who: Caller, ident: str) -> User:
-        view = await people.find_for(context.store, context.settings, who, ident)
-        return view.user
+    desk, found = partial(desk_of, context), partial(user_of, context)
 
     @router.get(
         "/reminder-sync", response_model=ReminderSyncs, summary="List who syncs"

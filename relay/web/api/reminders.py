@@ -36,11 +36,12 @@ WRITE = needs(Scope.REMINDERS_WRITE)
 _Text = Annotated[str, Query(max_length=300)]
 
 
-def _desk(context: Context, who: Caller) -> Desk:
+def desk_of(context: Context, who: Caller) -> Desk:
+    """Return what the functions of reminders ask for, for a caller."""
     return Desk(context.store, context.settings, who, Source.API, context.clock.now())
 
 
-async def _user(context: Context, who: Caller, ident: str) -> User:
+async def user_of(context: Context, who: Caller, ident: str) -> User:
     """Return a user whom the caller may see."""
     return (await people.find_for(context.store, context.settings, who, ident)).user
 
@@ -80,10 +81,10 @@ def _reminders(context: Context) -> APIRouter:
         *,
         removed: Annotated[bool, Query(description="Also those removed.")] = False,
     ) -> JSONResponse:
-        one = _desk(context, who)
+        one = desk_of(context, who)
         about = reminders.conditions(person=person, record=record)
         wanted = ReminderFilter(
-            assignee=(await _user(context, who, user)).id if user else None,
+            assignee=(await user_of(context, who, user)).id if user else None,
             status=status,
             kind=kind,
             due_from=due_from,
@@ -113,7 +114,7 @@ def _reminders(context: Context) -> APIRouter:
     async def add(
         new: models.NewReminder, who: Annotated[Caller, WRITE]
     ) -> JSONResponse:
-        one = _desk(context, who)
+        one = desk_of(context, who)
         values = new.model_dump()
         draft = reminders.Draft(**values | {"kind": values.pop("type")})
         made = await reminders.add(one, draft)
@@ -124,7 +125,7 @@ def _reminders(context: Context) -> APIRouter:
         "/reminders/{id}", response_model=models.Reminder, summary="Show a reminder"
     )
     async def show(id: str, who: Annotated[Caller, READ]) -> JSONResponse:  # noqa: A002
-        one = _desk(context, who)
+        one = desk_of(context, who)
         return tagged(await _shown(one, await reminders.get(one, id, removed=True)))
 
     async def in_version(one: Desk, ident: str, if_match: str | None) -> int:
@@ -142,7 +143,7 @@ def _reminders(context: Context) -> APIRouter:
         who: Annotated[Caller, WRITE],
         if_match: IfMatch = None,
     ) -> JSONResponse:
-        one = _desk(context, who)
+        one = desk_of(context, who)
         sent = {name: getattr(change, name) for name in change.model_fields_set}
         changes = {name: value or "" for name, value in sent.items()}
 
@@ -158,7 +159,7 @@ def _reminders(context: Context) -> APIRouter:
         who: Annotated[Caller, WRITE],
         if_match: IfMatch = None,
     ) -> Response:
-        one = _desk(context, who)
+        one = desk_of(context, who)
 
         async def edit() -> Reminder:
             version = await in_version(one, id, if_match)
@@ -180,7 +181,7 @@ def _acts(context: Context) -> APIRouter:
         summary="Say that it is done",
     )
     async def complete(id: str, who: Annotated[Caller, WRITE]) -> JSONResponse:  # noqa: A002
-        one = _desk(context, who)
+        one = desk_of(context, who)
         return tagged(await _shown(one, await reminders.complete(one, id)))
 
     @router.post(
@@ -189,7 +190,7 @@ def _acts(context: Context) -> APIRouter:
         summary="Say that it is still to be done",
     )
     async def reopen(id: str, who: Annotated[Caller, WRITE]) -> JSONResponse:  # noqa: A002
-        one = _desk(context, who)
+        one = desk_of(context, who)
         return tagged(await _shown(one, await reminders.complete(one, id, done=False)))
 
     @router.post(
@@ -202,7 +203,7 @@ def _acts(context: Context) -> APIRouter:
         until: models.Snooze,
         who: Annotated[Caller, WRITE],
     ) -> JSONResponse:
-        one = _desk(context, who)
+        one = desk_of(context, who)
         return tagged(await _shown(one, await reminders.snooze(one, id, until.until)))
 
     @router.post(
@@ -215,7 +216,7 @@ def _acts(context: Context) -> APIRouter:
         which: models.ReminderUndo,
         who: Annotated[Caller, WRITE],
     ) -> JSONResponse:
-        one = _desk(context, who)
+        one = desk_of(context, who)
         return tagged(await _shown(one, await reminders.undo(one, id, which.version)))
 
     @router.get(
@@ -224,7 +225,7 @@ def _acts(context: Context) -> APIRouter:
         summary="List the edits of a reminder",
     )
     async def history(id: str, who: Annotated[Caller, READ]) -> JSONResponse:  # noqa: A002
-        return answer({"items": await reminders.history(_desk(context, who), id)})
+        return answer({"items": await reminders.history(desk_of(context, who), id)})
 
     @router.get(
         "/reminders/{id}/task",
@@ -232,7 +233,7 @@ def _acts(context: Context) -> APIRouter:
         summary="Show its Task in Salesforce, and what failed",
     )
     async def task(id: str, who: Annotated[Caller, READ]) -> JSONResponse:  # noqa: A002
-        found = await reminders.task_of(_desk(context, who), id)
+        found = await reminders.task_of(desk_of(context, who), id)
         if found is None:
             raise NotFound(f"reminder {id} was never kept in step with a Task")
         return answer(found.as_json())
@@ -243,7 +244,7 @@ def _acts(context: Context) -> APIRouter:
         summary="Try at once again what failed between it and its Task",
     )
     async def retry(id: str, who: Annotated[Caller, WRITE]) -> JSONResponse:  # noqa: A002
-        return answer({"tried": await reminders.retry(_desk(context, who), id)})
+        return answer({"tried": await reminders.retry(desk_of(context, who), id)})
 
     return router
 
@@ -258,8 +259,8 @@ def _of_users(context: Context) -> APIRouter:
         summary="Show what a user is to do today and tomorrow",
     )
     async def command_center(user: str, who: Annotated[Caller, READ]) -> JSONResponse:
-        one = _desk(context, who)
-        found = await reminders.command_center(one, await _user(context, who, user))
+        one = desk_of(context, who)
+        found = await reminders.command_center(one, await user_of(context, who, user))
         return answer(found.as_json(await one.users()))
 
     @router.post(
@@ -270,7 +271,7 @@ def _of_users(context: Context) -> APIRouter:
     )
     async def new_feed(user: str, who: Annotated[Caller, WRITE]) -> JSONResponse:
         secret = await reminders.new_feed(
-            _desk(context, who), await _user(context, who, user)
+            desk_of(context, who), await user_of(context, who, user)
         )
         path = reminders.feed_path(secret)
         known = context.settings.web.public_url is not None
@@ -283,7 +284,9 @@ def _of_users(context: Context) -> APIRouter:
         summary="End the secret address of a user's calendar",
     )
     async def end_feed(user: str, who: Annotated[Caller, WRITE]) -> Response:
-        await reminders.end_feed(_desk(context, who), await _user(context, who, user))
+        await reminders.end_feed(
+            desk_of(context, who), await user_of(context, who, user)
+        )
         return Response(status_code=204)
 
     return router
