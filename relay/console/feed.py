@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.errors import InvalidInput, StoreUnavailable
-from relay.store.changes import Place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -89,7 +88,7 @@ async def look(store: Store, wanted: LogFilter, cursor: str) -> Look:
     Raises:
         InvalidInput: The cursor is none.
     """
-    place = Place.read(cursor)
+    place = store.changes.place(cursor)
     if place is None:
         raise InvalidInput("this is no cursor of a live view", "leave it out")
     page = await store.changes.after(place, AT_ONCE)

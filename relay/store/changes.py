@@ -105,6 +105,11 @@ class ChangePage:
 class Changes(Part):
     """Reads what changed, and forgets the oldest of it."""
 
+    @staticmethod
+    def place(written: str) -> Place | None:
+        """Return the place that a cursor names; None: it names none."""
+        return Place.read(written)
+
     async def now(self) -> Place:
         """Return the place behind which all that is not committed yet will stand."""
         return await self._context.read(_now)
