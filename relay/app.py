@@ -110,6 +110,7 @@ class App:
         self.roles = roles
         self.clock: Clock = clock or SystemClock()
         self.owner = lease_owner()
+        self._backoff = Backoff(settings.worker, random.Random())  # noqa: S311 - jitter
         self.intake: Intake | None = None
         self.smtp: SMTPServer | None = None
         self.worker: Worker | None = None
@@ -213,7 +214,7 @@ class App:
                 self._store,
                 self.clock,
                 self.owner,
-                Backoff(settings.worker, random.Random()),  # noqa: S311 - jitter
+                self._backoff,
                 directory=self.directory,
             )
             self.alerter.start()
@@ -243,7 +244,7 @@ class App:
             org,
             self.clock,
             self.owner,
-            Backoff(self.settings.worker, random.Random()),  # noqa: S311 - jitter
+            self._backoff,
         )
         return ReminderSyncService(
             parts,
@@ -282,7 +283,7 @@ class App:
             self.store,
             self.clock,
             self.owner,
-            Backoff(self.settings.worker, random.Random()),  # noqa: S311 - jitter
+            self._backoff,
             directory=self.directory,
         )
         self.copies.start()
@@ -298,7 +299,7 @@ class App:
             self.store,
             self.clock,
             self.owner,
-            Backoff(settings.worker, random.Random()),  # noqa: S311 - jitter
+            self._backoff,
             directory=self.directory,
             release_url=links.url if links else None,
         )
