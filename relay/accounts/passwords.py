@@ -15,7 +15,7 @@ import asyncio
 import re
 import unicodedata
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -23,8 +23,11 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from relay.core.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relay.core.directory import User
 
+T = TypeVar("T")
 SHORTEST: Final = 12
 LONGEST: Final = 256
 """Characters; a longer one would be work for the hash alone."""
@@ -170,7 +173,7 @@ class Hasher:
         Raises:
             Busy: Too many wait already.
         """
-        return str(await self._one(self._hasher.hash, _bytes(password)))
+        return await self._one(self._hasher.hash, _bytes(password))
 
     async def fits(self, password: str, kept: str | None) -> bool:
         """Say whether this is the password of a hash.
@@ -185,7 +188,7 @@ class Hasher:
             self._nobody = await self.hash("nobody has this password")
         hashed = self._nobody if kept is None else kept
         right = await self._one(self._verify, hashed, _bytes(password))
-        return bool(right) and kept is not None
+        return right and kept is not None
 
     def is_weaker(self, kept: str) -> bool:
         """Say whether a hash was made at another cost than today's."""
@@ -197,13 +200,13 @@ class Hasher:
         except (VerificationError, InvalidHashError):
             return False
 
-    async def _one(self, work: object, *values: object) -> object:
+    async def _one(self, work: Callable[..., T], *values: object) -> T:
         if self._waiting >= _MOST_WAITING:
             raise Busy
         self._waiting += 1
         try:
             async with self._turn:
-                return await asyncio.to_thread(work, *values)  # type: ignore[arg-type]
+                return await asyncio.to_thread(work, *values)
         finally:
             self._waiting -= 1
 

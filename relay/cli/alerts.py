@@ -1,4 +1,4 @@
-"""`relay alerts`: what is wrong, and the test of how it is told."""
+"""`relay alerts` lists what is wrong, and sends a test to those whom alerts go to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOOK_AGAIN_S = 0.5
 
 @click.group(cls=RelayGroup)
 def alerts() -> None:
-    """Show what is wrong, and test how it is told."""
+    """List what is wrong, and send a test to those whom alerts go to."""
 
 
 @alerts.command("list", cls=RelayCommand)

@@ -1,4 +1,4 @@
-"""The settings of alerts: when something is wrong enough, and who is told."""
+"""Settings of alerts: from when on the relay raises one, and whom it tells."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _recipient(value: str) -> str:
 
 
 class AlertsSettings(Section):
-    """When something is wrong, and who is told; 0 switches a rule off."""
+    """When the relay raises an alert, and whom it tells; 0 switches a rule off."""
 
     connection_after_s: Number = Field(
         default=300,

@@ -1,4 +1,4 @@
-"""Alerts: what holds, how an event is told, and the test of the ways.
+"""Lists the alerts that hold, and sends a test to those whom alerts go to.
 
 The thresholds are settings that hold without a restart (`config.alerts.RULES`); who is
 told stands in the settings file.
