@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Text, and_, func, literal, or_, select
+from sqlalchemy import Text, and_, func, literal, or_, select, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -45,6 +45,13 @@ _SLACK: Final = timedelta(hours=1)
 """How far the time in a message's id may be from its time of receipt, at most."""
 _COUNTED: Final = timedelta(hours=26)
 """The same for a refusal, whose row may count a day."""
+
+_PLAN_ANEW: Final = text("SET LOCAL plan_cache_mode = force_custom_plan")
+"""PostgreSQL would plan a statement anew five times, and then once for all values: the
+few of a rare state would be looked for among all messages.
+
+Source: PostgreSQL documentation, "plan_cache_mode".
+"""
 
 m = schema.messages.c
 r = schema.refusals.c
@@ -88,6 +95,8 @@ def page(
 
     Ordered as `wanted` says, behind its `after_id`; its own limit is not regarded.
     """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_PLAN_ANEW)
     newest = wanted.newest_first
     hits: list[Hit] = []
     ends: list[str] = []
@@ -289,10 +298,10 @@ def _others(wanted: LogFilter, table: Any) -> list[ColumnElement[bool]]:
                 )
             )
         )
-    for text in wanted.texts:
+    for part in wanted.texts:
         # Not in the relay address: it is a secret that must not be guessed by parts.
         places = [c.subject, c.header_from, c.mail_from, *to]
-        small = text.lower()
+        small = part.lower()
         fits = (has_text(place, small) for place in places)
         found.append(or_(*fits))
     if wanted.causes:

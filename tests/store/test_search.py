@@ -378,3 +378,24 @@ async def test_no_question_reads_all_rows(store, user, clock, monkeypatch):
         else:
             assert "Seq Scan on messages" not in plan, (statement, plan)
             assert "Index" in plan, (statement, plan)
+
+
+async def test_each_question_is_planned_for_its_values(store, user, clock):
+    """PostgreSQL keeps no plan for all values: a rare state would be read past all."""
+    if store.context.database.is_sqlite:
+        pytest.skip("SQLite plans each statement once, by its indexes")
+    wanted = LogFilter(states=("dead",), user_ids=(user.id,), newest_first=True)
+
+    def read(connection):
+        for _ in range(8):  # From the sixth on it would be kept.
+            search.page(connection, wanted, 50)
+        return connection.execute(
+            text(
+                "SELECT custom_plans, generic_plans FROM pg_prepared_statements "
+                "WHERE statement LIKE 'SELECT messages.%'"
+            )
+        ).all()
+
+    plans = await store.context.read(read)
+    assert [generic for _, generic in plans] == [0] * len(plans)
+    assert sum(custom for custom, _ in plans) >= 8
