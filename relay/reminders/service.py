@@ -180,10 +180,11 @@ class ReminderSyncService:
         """Prolong the lease.
 
         Raises:
-            LeaseLost: Another relay has it by now.
+            LeaseLost: Another relay has it, or has had it meanwhile: what this round
+                has read is out of date.
         """
         leases, owner = self._parts.store.leases, self._parts.owner
-        if not await leases.take(LEASE, owner, self._lease_s):
+        if not await leases.prolong(LEASE, owner, self._lease_s):
             raise LeaseLost(frozenset())
 
     async def _keep(

@@ -92,6 +92,22 @@ class Leases(Part):
 
         return await self._context.write(work)
 
+    async def prolong(self, name: str, owner: LeaseOwner, lease_s: float) -> bool:
+        """Prolong a lease that nobody else has had since it was taken; else False.
+
+        `take` would take it anew, too: from a rival who has had it, and has ended it.
+
+        Raises:
+            StoreUnavailable: The lease was not prolonged; or perhaps it was.
+        """
+        until = self._context.now() + int(lease_s * SECOND)
+        longer = update(leases).where(le.name == name, le.owner == str(owner))
+
+        def work(connection: Connection) -> bool:
+            return connection.execute(longer.values(until=until)).rowcount == 1
+
+        return await self._context.write(work)
+
     async def release(self, name: str, owner: LeaseOwner) -> None:
         """End a lease, where it is still the owner's."""
         own = delete(leases).where(le.name == name, le.owner == str(owner))

@@ -45,6 +45,14 @@ class MemoryLeases:
         self._held[name] = (str(owner), now + timedelta(seconds=lease_s))
         return True
 
+    async def prolong(self, name, owner, lease_s):
+        self._shared.need()
+        if self._held.get(name, ("",))[0] != str(owner):
+            return False
+        until = self._shared.clock.now() + timedelta(seconds=lease_s)
+        self._held[name] = (str(owner), until)
+        return True
+
     async def release(self, name, owner):
         self._shared.need()
         if self._held.get(name, ("",))[0] == str(owner):

@@ -99,6 +99,25 @@ async def test_its_owner_prolongs_a_lease(store, other, clock, owner, rival):
     assert not await other.leases.take("probe", rival, LEASE_S)
 
 
+async def test_who_lost_a_lease_cannot_prolong_it(store, other, clock, owner, rival):
+    """Not even once it is free again: what was done under it may be out of date."""
+    assert not await store.leases.prolong("probe", owner, LEASE_S)
+    assert await store.leases.take("probe", owner, LEASE_S)
+    clock.move(LEASE_S - 1)
+    assert await store.leases.prolong("probe", owner, LEASE_S)
+    clock.move(LEASE_S - 1)
+    assert not await other.leases.take("probe", rival, LEASE_S)
+    clock.move(LEASE_S)
+    # Its time is over, and nobody has had it since.
+    assert await store.leases.prolong("probe", owner, LEASE_S)
+    clock.move(LEASE_S + 1)
+    assert await other.leases.take("probe", rival, LEASE_S)
+    assert not await store.leases.prolong("probe", owner, LEASE_S)
+    await other.leases.release("probe", rival)
+    assert not await store.leases.prolong("probe", owner, LEASE_S)
+    assert await store.leases.take("probe", owner, LEASE_S)
+
+
 async def test_of_many_who_ask_at_once_one_gets_a_lease(store, other, owner):
     """Only one of several relays gets the lease."""
     owners = [replace(owner, pid=number) for number in range(20)]
