@@ -79,6 +79,40 @@ class Report:
 
 
 @dataclass
+class _Ends:
+    """What a round has found so far to end, of one user.
+
+    All of it counts together, at whatever step it was found: who may delete twenty must
+    not delete twenty at each.
+
+    Attributes:
+        living: Tasks that were followed when the round began.
+        permit: Deletions that a person had allowed by then.
+        there: Reminders whose Task was deleted in Salesforce.
+        here: Reminders that were removed here.
+        away: Reminders whose Task was given to somebody whom the relay has not.
+    """
+
+    living: int
+    permit: int
+    there: set[str] = field(default_factory=set)
+    here: set[str] = field(default_factory=set)
+    away: set[str] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self.there | self.here | self.away)
+
+    def __str__(self) -> str:
+        text = (
+            f"of {self.living} tasks, {len(self.there)} were deleted in Salesforce and "
+            f"{len(self.here)} here"
+        )
+        if self.away:
+            text += f"; {len(self.away)} were given to somebody whom the relay has not"
+        return text
+
+
+@dataclass
 class Round:
     """One round.
 
@@ -101,8 +135,8 @@ class Round:
     _samples: Mapping[int, Sequence[str]] = field(default_factory=dict)
     _unread: set[int] = field(default_factory=set)
     """Users of whom there is more to read before anything is sent."""
-    _counted: set[str] = field(default_factory=set)
-    """Reminders that were removed here, as the brake has counted them."""
+    _ends: dict[int, _Ends] = field(default_factory=dict)
+    """What the brake has counted so far, by user."""
 
     @property
     def _sync(self) -> ReminderSync:
@@ -371,12 +405,18 @@ class Round:
         return list((await self.parts.org.tasks.read(ids)).values())
 
     async def _gone(self, ids: Sequence[str]) -> None:
-        if ids:
+        """End the reminders of Tasks that were found deleted, as the brake allows."""
+        if not ids:
+            return
+        await self._brake(ids)
+        known = await self._sync.known(ids)
+        meant = [one for one, twin in known.items() if twin.user_id in self.users]
+        if meant:
             await self._sync.take(
                 self.parts.owner,
                 (),
                 self.decider,
-                gone=ids,
+                gone=meant,
                 decide_gone=self.decider.gone,
             )
 
@@ -398,38 +438,41 @@ class Round:
             gone: Tasks that were deleted.
             given: Tasks that belong to nobody of ours any more.
         """
-        victims: dict[int, list[TaskTwin]] = defaultdict(list)
+        await self._count()
+        found: dict[int, list[TaskTwin]] = defaultdict(list)
         for twin in await self._sync.victims({*gone, *given}):
-            victims[twin.user_id].append(twin)
-        removed: dict[int, list[TaskTwin]] = defaultdict(list)
+            found[twin.user_id].append(twin)
+            if (ends := self._ends.get(twin.user_id)) is not None:
+                kind = ends.away if twin.task_id in given else ends.there
+                kind.add(twin.reminder_id)
         for twin in await self._sync.removed(self.users):
-            removed[twin.user_id].append(twin)
-            self._counted.add(twin.reminder_id)
-        living = await self._sync.living(self.users)
+            found[twin.user_id].append(twin)
+            self._ends[twin.user_id].here.add(twin.reminder_id)
         settings = self.parts.settings.reminders
         brake = Brake(settings.brake_tasks, settings.brake_percent)
         for user in list(self.users.values()):
-            there = victims.get(user.user_id, [])
-            here = removed.get(user.user_id, [])
-            total = len(there) + len(here)
-            if user.permit < 0 and total:
-                await self._leave([*there, *here])
-            elif total > user.permit and brake.holds(
-                total, living.get(user.user_id, 0)
-            ):
-                away = sum(one.task_id in given for one in there)
-                text = (
-                    f"of {living.get(user.user_id, 0)} tasks, {len(there) - away} were "
-                    f"deleted in Salesforce and {len(here)} here"
-                )
-                if away:
-                    text += f"; {away} were given to somebody whom the relay has not"
+            ends, twins = self._ends[user.user_id], found[user.user_id]
+            if ends.permit < 0:
+                if twins:
+                    await self._leave(twins)
+            elif len(ends) > ends.permit and brake.holds(len(ends), ends.living):
+                text = str(ends)
                 logger.warning("reminder_sync_brake", user=user.user_id, detail=text)
                 self.users.pop(user.user_id)
                 stopped = replace(
-                    user, stopped=Stopped.BRAKE, stopped_text=text, permit=total
+                    user, stopped=Stopped.BRAKE, stopped_text=text, permit=len(ends)
                 )
                 await self._sync.mark(self.parts.owner, [stopped])
+
+    async def _count(self) -> None:
+        """Note of each user how many Tasks there are before anything ends."""
+        if self._ends:
+            return
+        living = await self._sync.living(self.users)
+        self._ends = {
+            one.user_id: _Ends(living.get(one.user_id, 0), one.permit)
+            for one in self.users.values()
+        }
 
     async def _leave(self, twins: Sequence[TaskTwin]) -> None:
         """End twins whose deletion is not to be carried out on the other side."""
@@ -494,7 +537,7 @@ class Round:
     async def _delete(self, ready: Collection[int], now: datetime) -> None:
         twins = []
         for one in await self._sync.removed(ready):
-            if one.reminder_id not in self._counted:
+            if one.reminder_id not in self._ends[one.user_id].here:
                 # It was removed since: the brake of the next round counts it.
                 self.report.more = True
             elif one.due_at <= now if one.due_at is not None else not one.code:

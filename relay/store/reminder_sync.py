@@ -260,14 +260,16 @@ class ReminderSync(Part):
         )
 
         def work(connection: Connection) -> list[Pair]:
-            found: list[Pair] = []
+            # The user of a twin and the assignee may be in different parts.
+            found: dict[str, Pair] = {}
             for part in chunks(sorted(user_ids)):
                 new = fresh.where(r.assignee_id.in_(part))
-                found += [Pair(life.of_row(row)) for row in connection.execute(new)]
+                pairs = [Pair(life.of_row(row)) for row in connection.execute(new)]
                 theirs = or_(t.user_id.in_(part), r.assignee_id.in_(part))
-                old = edited.where(theirs)
-                found += [_pair(row) for row in connection.execute(_labelled(old))]
-            return found[:limit]
+                old = _labelled(edited.where(theirs))
+                pairs += [_pair(row) for row in connection.execute(old)]
+                found |= {pair.reminder.id: pair for pair in pairs}
+            return list(found.values())[:limit]
 
         return await self._context.read(work)
 

@@ -126,6 +126,54 @@ async def test_the_brake_counts_what_is_removed_while_a_round_runs(world, monkey
     assert len(world.tasks()) == 30
 
 
+async def test_the_brake_counts_what_an_edit_finds_deleted(world):
+    """All that one round ends counts together, at whatever step it is found."""
+    ids = await begun(world, 40)
+    await world.round(400)
+    for task_id in ids[:5]:
+        world.delete(task_id)
+    found = await world.reminders()
+    for number in range(5, 8):
+        await world.edit(found[f"Task {number}"], priority="High")
+    meanwhile(world, lambda: [world.delete(task_id) for task_id in ids[5:8]])
+    await world.round()
+    state = await world.state()
+    assert state.stopped is Stopped.BRAKE
+    assert "of 40 tasks, 8 were deleted in Salesforce and 0 here" in state.stopped_text
+    # Those of the first step were few, and are gone.
+    assert len(await world.reminders()) == 35
+    user = world.users["ada"]
+    await world.store.reminder_sync.resume(user.id, user.salesforce_id, "test")
+    await world.rounds()
+    assert len(await world.reminders()) == 32
+    assert (await world.state()).stopped is None
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_the_brake_counts_what_a_look_up_finds_deleted(world, keep):
+    """Tasks that were made without an answer, and deleted by a person since."""
+    await world.switch()
+    await world.round()
+    for number in range(7):
+        await world.remind(f"Here {number}")
+    world.sandbox.faults.load(
+        [{"kind": "reset", "stage": "after", "count": 1, "body": '"POST"'}]
+    )
+    await world.round()
+    made = world.tasks()
+    assert len(made) == 7
+    for row in made.values():
+        world.delete(row["Id"])
+    await world.round()
+    assert (await world.state()).stopped is Stopped.BRAKE
+    assert len(await world.reminders()) == 7
+    user, sync = world.users["ada"], world.store.reminder_sync
+    await sync.resume(user.id, user.salesforce_id, "test", keep=keep)
+    await world.rounds()
+    assert len(await world.reminders()) == (7 if keep else 0)
+    assert world.tasks() == {}
+
+
 async def test_a_task_given_to_whose_sync_stops_stays_a_reminder(world):
     """Who is stopped by the same round is a user of the relay all the same."""
     (task_id,) = await begun(world, 1)
@@ -505,6 +553,28 @@ async def test_two_relays_make_one_round(world):
     assert world.sandbox.usage.used() - before == 1
 
 
+async def test_a_relay_that_was_paused_sends_nothing_of_before(world, monkeypatch):
+    """Another one has made what it was about to make, and has ended its lease."""
+    await begun(world, 1)
+    await world.remind("Once")
+    rival, sort = world.made(11), rounds.Round._sorted
+
+    async def sorted_then_paused(self, *args):
+        found = await sort(self, *args)
+        monkeypatch.undo()
+        world.sandbox.clock.shift(world.service._lease_s + 1)
+        while await rival.turn():
+            pass
+        assert "Once" in world.tasks()
+        return found
+
+    monkeypatch.setattr(rounds.Round, "_sorted", sorted_then_paused)
+    await world.rounds()
+    living = [row for row in world.sandbox.rows.all("Task") if not row["IsDeleted"]]
+    assert sorted(row["Subject"] for row in living) == ["Once", "Task 0"]
+    assert len(await world.all()) == 2
+
+
 async def test_calls_are_bounded_by_the_day(world):
     """Nothing more is asked once the calls of a day are used."""
     await begun(world, 1)
@@ -614,6 +684,35 @@ async def test_a_reminder_made_of_our_own_task_gives_way(world):
     back = await world.twin(gone)
     assert back.lives
     assert back.task_id not in {None, task_id}
+
+
+async def test_a_task_that_was_imported_can_be_found_to_be_ours(world):
+    """Two ways lead to one Task: an import, and a look-up by the key it carries.
+
+    Somebody empties the Comments of a Task that was never answered: it is taken for
+    absent, made again, and imported. With the Comments put back, the look-up
+    of the second one finds the first. One of the two reminders keeps it.
+    """
+    lost = {"kind": "reset", "count": 1, "body": '"POST"'}
+    await world.switch()
+    await world.round()
+    ours = await world.remind("Ours")
+    world.sandbox.faults.load([{**lost, "stage": "after"}])
+    await world.round()
+    task = world.tasks()["Ours"]
+    world.change(task["Id"], Description=None)
+    world.sandbox.faults.load([{**lost, "stage": "before"}])
+    await world.round()
+    sync = world.store.reminder_sync
+    copy = (await sync.known([task["Id"]]))[task["Id"]].reminder_id
+    assert copy != ours.id
+    assert (await world.twin(ours)).state is ActivityState.SENT
+    world.change(task["Id"], Description=task["Description"])
+    await world.rounds()
+    assert (await world.twin(ours)).task_id == task["Id"]
+    assert [one.id for one in await world.all()] == [ours.id]
+    assert list(world.tasks()) == ["Ours"]
+    assert (await world.store.reminders.get(copy, removed=True)).removed_at is not None
 
 
 async def test_a_failure_is_over_once_both_sides_agree(world):

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from relay.core.directory import Role
 from relay.core.errors import Conflict, LeaseLost, NotFound
 from relay.core.reminders import By, NewReminder, ReminderFilter, Source
 from relay.core.states import ActivityState
@@ -100,6 +101,21 @@ async def test_what_waits_to_be_sent(store, sync, user, clock, owner):
     await store.reminders.remove(one.id, BY)
     assert [t.task_id for t in await sync.removed([user.id])] == [TASK]
     assert await sync.victims([TASK]) == []
+
+
+async def test_what_waits_comes_once(store, sync, user, clock, owner, monkeypatch):
+    """Also where twin and assignee are of users who are asked for apart."""
+    monkeypatch.setattr("relay.store.values._CHUNK", 1)
+    other = await store.directory.add_user(
+        "Ben", "ben@corp.example", Role.REP, None, "test"
+    )
+    one = await remind(store, clock, user)
+    (pair,) = await sync.plan(owner, [one])
+    await sync.keep(
+        owner, [replace(pair.twin, state=ActivityState.WRITTEN, task_id=TASK)]
+    )
+    await store.reminders.edit(one.id, {"assignee_user_id": other.id, "person": ""}, BY)
+    assert len(await sync.pending([user.id, other.id], 10)) == 1
 
 
 async def test_what_salesforce_has_is_taken_in_whole(store, sync, user, clock, owner):
