@@ -303,6 +303,10 @@ async def people(settings: StoreSettings, token_digest: str) -> int:
         "bench", token_digest, None, "bench", scopes=tuple(s.value for s in Scope)
     )
     await store.changes.purge()
+    began = time.perf_counter()
+    while await store.search_index.turn():
+        pass
+    print(f"indexed in {time.perf_counter() - began:.1f} s", file=sys.stderr)
     await store.close()
     return first
 

@@ -66,6 +66,10 @@ TAKE_BACK_S: Final = 10.0
 """How often leases of dead processes of this host are looked for."""
 TIDY_S: Final = 3600.0
 """How often old rows and files are removed."""
+INDEX_S: Final = 60.0
+"""How often the index of words is brought up to date."""
+INDEX_NEXT_S: Final = 0.2
+"""Pause while there is more to index: a million messages take some five minutes."""
 REPLAY_CACHE_S: Final = 86_400.0
 """How long a re-play remembers what was found under an address: longer than it runs."""
 
@@ -183,6 +187,7 @@ class App:
         if "worker" in self.roles:
             await self._take_back()
             self._tasks.append(asyncio.create_task(self._follow_the_dead()))
+            self._tasks.append(asyncio.create_task(self._index()))
             self._start_copies()
             await self._start_notices()
         if "worker" in self.roles and settings.salesforce.instance_url is not None:
@@ -421,6 +426,20 @@ class App:
             except Exception:
                 logger.exception("store_not_tidied")
             await asyncio.sleep(TIDY_S)
+
+    async def _index(self) -> None:
+        """Bring the index of words up to date, where mail is dealt with."""
+        while True:
+            pause_s = INDEX_S
+            try:
+                # Mail that waits for the store comes between two blocks.
+                if await self.store.search_index.turn():
+                    pause_s = INDEX_NEXT_S
+            except StoreUnavailable as error:
+                logger.warning("search_not_indexed", error=str(error))
+            except Exception:
+                logger.exception("search_not_indexed")
+            await asyncio.sleep(pause_s)
 
     async def _read_directory(self, store: Store) -> None:
         """Take over what an admin edited; from here on it holds in this process."""

@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.alerts import Alert, AlertEvent, AlertRule
 from relay.core.ids import first_id
@@ -31,6 +30,7 @@ from relay.store.values import (
     moment,
     stamp,
     text,
+    upsert,
 )
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Alerts(Part):
 
         def work(connection: Connection) -> list[tuple[Alert, AlertEvent]]:
             told: list[tuple[Alert, AlertEvent]] = []
-            make = _dialect(connection).insert(schema.alerts)
+            make = upsert(connection, schema.alerts)
             for finding in new:
                 row = connection.execute(
                     make.values(
@@ -393,7 +393,3 @@ def _calls(connection: Connection, which: Any) -> list[WebhookCall]:
         )
         for row in connection.execute(query)
     ]
-
-
-def _dialect(connection: Connection) -> Any:
-    return sqlite if connection.dialect.name == "sqlite" else postgresql

@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0019"
+HEAD: Final = "0020"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -558,6 +558,41 @@ changes: Final = Table(
     Column("xact", BigInteger, nullable=False),
     # Has no rows on SQLite.
     Index("ix_changes_xact_id", "xact", "id", sqlite_where=text("xact <> 0")),
+)
+
+# ------------------------------------------------------------------ search
+
+# What relay.store.search_index knows: rows together in blocks, and their words.
+search_blocks: Final = Table(
+    "search_blocks",
+    metadata,
+    _serial(),
+    # The table of the rows.
+    Column("source", String(16), nullable=False),
+    # The rows above the first id up to the last one; the first is that of a row.
+    Column("after_id", String(26), nullable=False),
+    Column("first_id", String(26), nullable=False),
+    Column("last_id", String(26), nullable=False),
+    Column("rows", Integer, nullable=False),
+    # One relay makes a block, however many try.
+    UniqueConstraint("source", "after_id"),
+)
+
+search_words: Final = Table(
+    "search_words",
+    metadata,
+    _serial(),
+    Column("word", String(64), nullable=False, unique=True),
+)
+
+search_places: Final = Table(
+    "search_places",
+    metadata,
+    Column("word_id", _Serial, ForeignKey("search_words.id"), primary_key=True),
+    Column("block_id", _Serial, ForeignKey("search_blocks.id"), primary_key=True),
+    Index(None, "block_id"),
+    # Half the size: the key is the row.
+    sqlite_with_rowid=False,
 )
 
 # ------------------------------------------------------------------ sender trust

@@ -2,8 +2,10 @@
 
 However many rows there are, a page costs little: it reads from an index, in the order
 of the ids, and no more than `WINDOW` rows of each source. A condition that no index
-serves (a text, a domain) is tried on those rows alone, so that a page may come out
-short or empty and still say where to go on.
+serves (a cause, a text of two letters) is tried on those rows alone, so that a page may
+come out short or empty and still say where to go on. Most texts, addresses and domains
+have words: `relay.store.search_index` says in which stretches of the log those can
+stand, and a page looks into `STRETCHES` of these.
 
 A source is a table with one equality that an index serves: the id of a mail, else a
 reason, a state or a user, for each value asked for one source. Their rows are merged.
@@ -14,7 +16,7 @@ Ids begin with the time of receipt, so that a period is a range of ids.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +31,7 @@ from relay.core.states import State
 from relay.store import schema
 from relay.store.database import LOWER
 from relay.store.refusals import is_no_probe
+from relay.store.search_index import Words, parts_of
 from relay.store.values import stamp
 
 if TYPE_CHECKING:
@@ -37,10 +40,15 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from relay.core.model import LogFilter
+    from relay.store.search_index import Need, Stretch
 
 WINDOW: Final = 4_000
 """Rows of a source that a page looks at, at most, where no index decides alone."""
+STRETCHES: Final = 5
+"""Stretches with the words of a question that a page looks at, at most."""
 _ID_LENGTH: Final = 26
+_LAST_ID: Final = "{"
+"""Behind every id: no character of one is greater than z."""
 _SLACK: Final = timedelta(hours=1)
 """How far the time in a message's id may be from its time of receipt, at most."""
 _COUNTED: Final = timedelta(hours=26)
@@ -68,10 +76,28 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Bounds:
-    """A range of ids: from where on, and up to where."""
+    """A range of ids: from where on, and up to where.
+
+    `low` and `high` say the same to Python: no id below the one or above the other.
+    """
 
     lower: tuple[ColumnElement[bool], ...] = ()
     upper: tuple[ColumnElement[bool], ...] = ()
+    low: str = ""
+    high: str = _LAST_ID
+
+    def within(self, row_id: Any, stretch: Stretch) -> _Bounds | None:
+        """Return what of a stretch is in the range; None: nothing."""
+        last = _LAST_ID if stretch.last is None else stretch.last
+        if last < self.low or stretch.after >= self.high:
+            return None
+        lower, upper = self.lower, self.upper
+        # One bound at each side: see `_look`.
+        if stretch.after > self.low:
+            lower = (row_id > stretch.after,)
+        if last < self.high:
+            upper = (row_id <= last,)
+        return _Bounds(lower, upper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +126,9 @@ def page(
     newest = wanted.newest_first
     hits: list[Hit] = []
     ends: list[str] = []
+    words = Words(connection, _words(wanted))
     for source in _sources(wanted):
-        found, end = _look(connection, source, limit, newest=newest)
+        found, end = _search(connection, source, limit, words, newest=newest)
         hits += found
         if end is not None:
             ends.append(end)
@@ -117,23 +144,71 @@ def page(
     return hits, end
 
 
-def _look(
-    connection: Connection, source: _Source, limit: int, *, newest: bool
+def _search(
+    connection: Connection,
+    source: _Source,
+    limit: int,
+    words: Words,
+    *,
+    newest: bool,
 ) -> tuple[list[Hit], str | None]:
     """Return rows of a source, and the id up to which it was looked at; None: all."""
+    end = _window(connection, source, newest=newest)
+    where = None if end is None else words.stretches(source.table)
+    if where is None:
+        return _look(connection, source, limit, end, newest=newest)
+    hits: list[Hit] = []
+    looked = 0
+    for stretch in reversed(where) if newest else where:
+        bounds = source.bounds.within(source.table.c.id, stretch)
+        if bounds is None:
+            continue
+        if looked == STRETCHES:
+            return hits, end
+        part = replace(source, bounds=bounds)
+        stop = None if stretch.first else _window(connection, part, newest=newest)
+        found, stop = _look(connection, part, limit - len(hits), stop, newest=newest)
+        hits += found
+        if stop is not None:
+            return hits, stop
+        if stretch.first:
+            looked += 1
+            # A row of a block that came late may lie below its first one: it is read
+            # with the next page, as the block is.
+            end = stretch.first if newest else stretch.last
+    return hits, None
+
+
+def _window(connection: Connection, source: _Source, *, newest: bool) -> str | None:
+    """Return the id of the last row to look at; None: there are few, or all fit."""
+    if not source.others:
+        return None
+    c = source.table.c
+    order = c.id.desc() if newest else c.id
+    bounds = (*source.bounds.lower, *source.bounds.upper)
+    ids = select(c.id).where(*source.indexed, *bounds).order_by(order)
+    last: str | None = connection.scalar(ids.offset(WINDOW - 1).limit(1))
+    return last
+
+
+def _look(
+    connection: Connection,
+    source: _Source,
+    limit: int,
+    end: str | None,
+    *,
+    newest: bool,
+) -> tuple[list[Hit], str | None]:
+    """Return rows up to `end`, and the last one looked at; None: it was all."""
     table = source.table
     order = table.c.id.desc() if newest else table.c.id
-    end: str | None = None
     lower, upper = source.bounds.lower, source.bounds.upper
-    if source.others:
-        ids = select(table.c.id).where(*source.indexed, *lower, *upper)
-        end = connection.scalar(ids.order_by(order).offset(WINDOW - 1).limit(1))
-        # In the place of the bound at that side: of two, a database may begin at the
-        # farther one, and pass over every row between.
-        if end is not None and newest:
-            lower = (table.c.id >= end,)
-        elif end is not None:
-            upper = (table.c.id <= end,)
+    # In the place of the bound at that side: of two, a database may begin at the
+    # farther one, and pass over every row between.
+    if end is not None and newest:
+        lower = (table.c.id >= end,)
+    elif end is not None:
+        upper = (table.c.id <= end,)
     within = (*source.indexed, *lower, *upper)
     users = schema.users.c
     email = select(users.email).where(users.id == table.c.user_id).scalar_subquery()
@@ -249,23 +324,30 @@ def _split(
     for value in dict.fromkeys(led):
         # Said again for an index that has only rows with a reason.
         known = (leading != "",) if leading is m.reason and value else ()
-        yield _Source(table, (leading == value, *known), bounds, tuple(others))
+        indexed = (leading == value, *known)
+        yield _Source(table, indexed, bounds, tuple(others))
 
 
 def _bounds(wanted: LogFilter, row_id: Any, slack: timedelta) -> _Bounds:
     """Return a range of ids; it may be wider than what is asked for."""
     lower: list[ColumnElement[bool]] = []
     upper: list[ColumnElement[bool]] = []
-    if wanted.after_id is not None:
-        after = wanted.after_id
-        (upper if wanted.newest_first else lower).append(
-            row_id < after if wanted.newest_first else row_id > after
-        )
+    low, high = "", _LAST_ID
+    if wanted.after_id is not None and wanted.newest_first:
+        high = wanted.after_id
+        upper.append(row_id < high)
+    elif wanted.after_id is not None:
+        low = wanted.after_id
+        lower.append(row_id > low)
     if wanted.since is not None:
-        lower.append(row_id >= first_id(wanted.since, -slack))
+        first = first_id(wanted.since, -slack)
+        lower.append(row_id >= first)
+        low = max(low, first)
     if wanted.until is not None:
-        upper.append(row_id < first_id(wanted.until, slack))
-    return _Bounds(tuple(lower), tuple(upper))
+        last = first_id(wanted.until, slack)
+        upper.append(row_id < last)
+        high = min(high, last)
+    return _Bounds(tuple(lower), tuple(upper), low, high)
 
 
 # ------------------------------------------------------------------ what no index has
@@ -310,6 +392,21 @@ def _others(wanted: LogFilter, table: Any) -> list[ColumnElement[bool]]:
         has = (c.verdict.contains(mark, autoescape=True) for mark in marks)
         found.append(and_(c.verdict.is_not(None), or_(*has)))
     return found
+
+
+def _words(wanted: LogFilter) -> tuple[Need, ...]:
+    """Return what the index of words can say of the conditions of `_others`."""
+    people = {
+        parts_of(text, alone=True)
+        for one in wanted.addresses
+        for text in _spellings(one)
+    }
+    domains = {
+        parts_of(name, alone=True) for one in wanted.domains for name in _names(one)
+    }
+    texts = [{parts_of(text)} for text in wanted.texts]
+    needs = [tuple(need) for need in (people, domains, *texts)]
+    return tuple(need for need in needs if need and all(need))
 
 
 class _Lower(FunctionElement[str]):

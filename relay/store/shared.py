@@ -19,14 +19,21 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.errors import StoreUnavailable
 from relay.core.shared import APIUsage, CallReading, Pause, PauseState
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.row_leases import gone
-from relay.store.values import SECOND, load, moment, replace_value, stamp, text
+from relay.store.values import (
+    SECOND,
+    load,
+    moment,
+    replace_value,
+    stamp,
+    text,
+    upsert,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -81,8 +88,9 @@ class Leases(Part):
         until = now + int(lease_s * SECOND)
 
         def work(connection: Connection) -> bool:
-            make = _dialect(connection)
-            new = make.insert(leases).values(name=name, owner=holder, until=until)
+            new = upsert(connection, leases).values(
+                name=name, owner=holder, until=until
+            )
             taken = new.on_conflict_do_update(
                 index_elements=["name"],
                 set_={"owner": new.excluded.owner, "until": new.excluded.until},
@@ -248,7 +256,7 @@ def _change(
     row = connection.execute(query).first()
     if row is None:
         # Another relay may make the row since we looked: then its row counts.
-        new = _dialect(connection).insert(pauses).values(org=org, version=0)
+        new = upsert(connection, pauses).values(org=org, version=0)
         connection.execute(new.on_conflict_do_nothing())
         row = connection.execute(query).first()
     if row is not None and row.version == known:
@@ -314,9 +322,10 @@ class UsageCounts(Part):
         now = self._context.clock.now()
 
         def work(connection: Connection) -> APIUsage:
-            make = _dialect(connection)
             for hour, count in sorted(made.items()):
-                new = make.insert(calls).values(relay=relay, hour=hour, calls=count)
+                new = upsert(connection, calls).values(
+                    relay=relay, hour=hour, calls=count
+                )
                 connection.execute(
                     new.on_conflict_do_update(
                         index_elements=["relay", "hour"],
@@ -325,7 +334,7 @@ class UsageCounts(Part):
                 )
             if reading is not None:
                 at = stamp(reading.at)
-                row = make.insert(readings).values(
+                row = upsert(connection, readings).values(
                     minute=at // _MINUTE,
                     at=at,
                     used=reading.used,
@@ -371,10 +380,3 @@ def _usage(connection: Connection, now: datetime) -> APIUsage:
 
 def _hour(at: datetime) -> int:
     return stamp(at) // (3600 * SECOND)
-
-
-# ------------------------------------------------------------------ for all of them
-
-
-def _dialect(connection: Connection) -> Any:
-    return sqlite if connection.dialect.name == "sqlite" else postgresql

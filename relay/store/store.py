@@ -38,6 +38,7 @@ from relay.store.queue import Queue
 from relay.store.refusals import Refusals
 from relay.store.reminder_sync import ReminderSync
 from relay.store.reminders import Reminders
+from relay.store.search_index import SearchIndex
 from relay.store.sender import SenderFacts
 from relay.store.shared import Leases, OrgPauses, SharedFacts, UsageCounts
 from relay.store.spool import Spool, private_temporary_folder
@@ -73,6 +74,7 @@ class Store:
         messages: Accepted mail, its raw bytes, and the disk it needs.
         refusals: What was refused.
         log: Queries over messages and refusals, for people.
+        search_index: Where in them a word can stand at all.
         changes: Which of them came or changed, in the order of commits.
         figures: What charts count.
         queue: The worker's claims on messages, and what people do to messages.
@@ -108,6 +110,7 @@ class Store:
         self.messages = MessageStore(context)
         self.refusals = Refusals(context)
         self.log = LogQueries(context)
+        self.search_index = SearchIndex(context)
         self.changes = Changes(context)
         self.figures = Figures(context)
         self.queue = Queue(context)

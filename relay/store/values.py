@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert
+from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.ascii_json import ascii_json
 
@@ -90,3 +91,9 @@ def replace_value(connection: Connection, table: Any, key: str, value: Json) -> 
     connection.execute(delete(table).where(table.c.key == key))
     if value is not None:
         connection.execute(insert(table).values(key=key, value=dump(value)))
+
+
+def upsert(connection: Connection, table: Any) -> Any:
+    """Return an insert that may say what happens where the row is there already."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table)
