@@ -16,7 +16,7 @@ from relay.core.errors import InvalidInput, NotFound
 from relay.core.filters import read_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from relay.config import Settings
@@ -124,28 +124,44 @@ async def undo(store: Store, who: Caller, number: int) -> tuple[str, dict[str, A
 # ------------------------------------------------------------------ in words
 
 
-def action_words(row: dict[str, Any]) -> str:
-    """Name the change, and what it took back or was taken back by."""
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def action_words(row: dict[str, Any], tell: Callable[[str], str] = _as_it_is) -> str:
+    """Name the change, and what it took back or was taken back by.
+
+    Args:
+        row: The change.
+        tell: Says each part in the reader's language.
+    """
     words = [str(row["action"]).replace("_", " ")]
     if row["undoes"] is not None:
         words.append(f"(takes {row['undoes']} back)")
     if row["undone_by"] is not None:
         words.append(f"(taken back by {row['undone_by']})")
-    return " ".join(words)
+    return " ".join(map(tell, words))
 
 
-def value_words(value: object) -> str:
-    """Write what was, or is, as a person reads it; nothing for nothing."""
+def value_words(value: object, tell: Callable[[str], str] = _as_it_is) -> str:
+    """Write what was, or is, as a person reads it; nothing for nothing.
+
+    Args:
+        value: As the store has it.
+        tell: Says each name and word in the reader's language.
+    """
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        return tell(value)
     if isinstance(value, dict):
-        said = {name: value_words(one) for name, one in value.items()}
-        return ", ".join(f"{name}: {one}" for name, one in said.items() if one)
+        said = {name: value_words(one, tell) for name, one in value.items()}
+        return ", ".join(f"{tell(name)}: {one}" for name, one in said.items() if one)
     if isinstance(value, list):
         return ", ".join(
-            f"({value_words(one)})" if isinstance(one, dict) else value_words(one)
+            f"({value_words(one, tell)})"
+            if isinstance(one, dict)
+            else value_words(one, tell)
             for one in value
         )
     return json.dumps(value)

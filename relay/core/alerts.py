@@ -187,7 +187,7 @@ def sentence(alert: Alert | None, texts: Texts = IN_ENGLISH) -> str:
     if alert is None:
         return texts(TEST_SENTENCE)
     table = _CLEARED if alert.cleared_at else _RAISED
-    return texts(table[alert.rule]).format_map(_values(alert.facts))
+    return texts(table[alert.rule]).format_map(_values(alert.facts, texts))
 
 
 def hint(rule: AlertRule, texts: Texts = IN_ENGLISH) -> str:
@@ -198,8 +198,11 @@ def hint(rule: AlertRule, texts: Texts = IN_ENGLISH) -> str:
 class _values(dict[str, object]):  # noqa: N801 - a mapping for one call
     """The facts as words; one that an older relay has not kept is a question mark."""
 
-    def __init__(self, facts: Mapping[str, Json]) -> None:
-        super().__init__({name: _word(name, value) for name, value in facts.items()})
+    def __init__(self, facts: Mapping[str, Json], texts: Texts) -> None:
+        said = {name: _word(name, value) for name, value in facts.items()}
+        if "cause" in said:
+            said["cause"] = texts.told(said["cause"])
+        super().__init__(said)
 
     def __missing__(self, key: str) -> str:
         return "?"

@@ -225,7 +225,8 @@ def _held(sheet: Sheet) -> Letter:
     for item in row.items:
         # Whole, as a refusal is: what helps stands at the end.
         said = item.facts.get("detail") or item.facts.get("reason")
-        detail = shown_reply(in_words(item.facts.get("verdict"), _) or said)
+        judged = in_words(item.facts.get("verdict"), _)
+        detail = shown_reply(judged or _.told(str(said or "")))
         blocks.append(Items((sheet.entry(item, detail),)))
         if url := sheet.links.get(str(item.facts.get("id"))):
             blocks.append(Link(_("I have sent this mail: release it"), url))
@@ -241,7 +242,8 @@ def _held(sheet: Sheet) -> Letter:
 def _unmatched(sheet: Sheet) -> Letter:
     _, row = sheet.texts, sheet.row
     entries = tuple(
-        sheet.entry(item, shown(item.facts.get("detail"))) for item in row.items
+        sheet.entry(item, shown(_.told(str(item.facts.get("detail") or ""))))
+        for item in row.items
     )
     return Letter(
         sheet.ngettext(
@@ -270,7 +272,8 @@ def _unmatched(sheet: Sheet) -> Letter:
 def _failed(sheet: Sheet) -> Letter:
     _, row = sheet.texts, sheet.row
     entries = tuple(
-        sheet.entry(item, shown(item.facts.get("detail"))) for item in row.items
+        sheet.entry(item, shown(_.told(str(item.facts.get("detail") or ""))))
+        for item in row.items
     )
     return Letter(
         sheet.ngettext(

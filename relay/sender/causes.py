@@ -52,7 +52,7 @@ class Cause:
         """Return sentence and mend for the person who sent the mail.
 
         Between them stand the number and the section whose check failed, for the
-        administrator whom they ask. The detail is a technical term, and stays English.
+        administrator whom they ask.
         """
         values = {
             "address": address[:LONGEST_SHOWN],
@@ -422,7 +422,9 @@ def in_words(verdict: Mapping[str, Json] | None, texts: Texts) -> str:
     if row is None or verdict is None or "detail" not in verdict:
         return str((verdict or {}).get("text") or "")
     return row.text(
-        address=str(verdict["address"]), detail=str(verdict["detail"]), texts=texts
+        address=str(verdict["address"]),
+        detail=texts.told(str(verdict["detail"])),
+        texts=texts,
     )
 
 

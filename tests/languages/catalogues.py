@@ -1,8 +1,9 @@
 """Brings the catalogues of translations up to date: `make messages`.
 
-Extracts every marked text of the product, adds what is new to each catalogue, removes
-what is gone, and lists what is still to be translated. Translate it in
-`relay/locales/*.po`; the test beside this file fails until nothing is missing.
+Extracts every marked text of the product and the sentences of the rooms below the
+pages (`tests/languages/sentences.py`), adds what is new to each catalogue, removes what
+is gone, and lists what is still to be translated. Translate it in `relay/locales/*.po`;
+the test beside this file fails until nothing is missing.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import sys
 from io import BytesIO
 from pathlib import Path
 
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po, write_po
 
 from relay.core.translate import FOLDER, LANGUAGES, SOURCE, path_of
+from tests.languages.sentences import files, helps, sentences
 
 ROOT = Path(__file__).parents[2]
 METHODS = {"**/*.py": "python", "**/templates/**/*.html": "jinja2"}
 OPTIONS = {"jinja2": {"extensions": "jinja2.ext.i18n", "silent": "false"}}
+FIELD = re.compile(r"\{[a-z_0-9]+\}")
 MARK = re.compile(r"\b(?:_|N_|n?gettext)\(|\{%-?\s*trans\b")
 KEYWORDS = {
     "_": None,
@@ -53,6 +56,12 @@ def extracted() -> Catalog:
                     msg = f"{name}: contexts are not read: {context}"
                     raise ValueError(msg)
                 found.add(text, locations=[(name, None)], auto_comments=comments)
+    for text in helps():
+        found.add(text, locations=[("relay/config", None)])
+    for path in files(ROOT):
+        name = path.relative_to(ROOT).as_posix()
+        for _, text in sentences(path):
+            found.add(text, locations=[(name, None)])
     return found
 
 
@@ -64,13 +73,19 @@ def kept(language: str) -> Catalog:
 
 
 def updated(language: str, template: Catalog) -> Catalog:
-    """Return a catalogue with the texts of today, translated as far as it was."""
+    """Return a catalogue with the texts of today, translated as far as it was.
+
+    A text whose fields have other names by now keeps its translation.
+    """
     old, new = kept(language), _empty(language)
+    renamed = {FIELD.sub("{}", one.id): one for one in old if isinstance(one.id, str)}
     for one in template:
         if not one.id:
             continue
         known = old.get(one.id)
         said = known.string if known is not None and not known.fuzzy else None
+        if known is None and isinstance(one.id, str):
+            said = _renamed(renamed.get(FIELD.sub("{}", one.id)), one.id)
         new.add(
             one.id,
             said,
@@ -78,6 +93,14 @@ def updated(language: str, template: Catalog) -> Catalog:
             auto_comments=one.auto_comments,
         )
     return new
+
+
+def _renamed(old: Message | None, text: str) -> str | None:
+    """Return the translation of a text that differs in the names of its fields."""
+    if old is None or not old.id:
+        return None
+    names = dict(zip(FIELD.findall(old.id), FIELD.findall(text), strict=True))
+    return FIELD.sub(lambda found: names.get(found[0], found[0]), old.string)
 
 
 def _empty(language: str) -> Catalog:

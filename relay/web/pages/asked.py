@@ -157,8 +157,13 @@ def sentence(text: str) -> str:
 
 def problem(request: Request, status: int, text: str, hint: str = "") -> Response:
     """Return the page of what cannot be shown."""
+    told = reader_of(request).told
     return page(
-        request, "problem.html", status, problem=sentence(text), hint=sentence(hint)
+        request,
+        "problem.html",
+        status,
+        problem=sentence(told(text)),
+        hint=sentence(told(hint)),
     )
 
 
@@ -168,12 +173,13 @@ def ask(request: Request, form: Form, back: str, error: NeedsConfirmation) -> Re
     The page sends the same form again, with the field `confirm`.
     """
     kept = [(k, v) for k, v in form.fields if k not in {"csrf", CONFIRMED}]
-    base = reader_of(request).base
+    reader = reader_of(request)
+    base = reader.base
     return page(
         request,
         "confirm.html",
         action=request.url.path.removeprefix(base),
-        concerns=[sentence(text) for text in error.concerns],
+        concerns=[sentence(reader.told(text)) for text in error.concerns],
         fields=kept,
         back=back,
     )

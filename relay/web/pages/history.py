@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
@@ -73,7 +74,7 @@ class _Pages:
     async def show(self, request: Request) -> Response:
         """List changes, the latest first."""
         who, form = caller_of(request), query_of(request)
-        asked = _asked(form)
+        asked, tell = _asked(form), reader_of(request).told
         rows, problem = [], ""
         try:
             rows = await history.find(
@@ -99,8 +100,8 @@ class _Pages:
             export_path=path_of(f"{PATH}/export.csv", values),
             sees_all=who.own_only is None,
             may_undo=self._may_undo(who),
-            words=history.action_words,
-            value_words=history.value_words,
+            words=partial(history.action_words, tell=tell),
+            value_words=partial(history.value_words, tell=tell),
             can_undo=history.can_undo,
         )
 
@@ -109,13 +110,14 @@ class _Pages:
         who = caller_of(request)
         number = history.number_of(request.path_params["id"])
         row = await history.one(self._store, who, number)
+        tell = reader_of(request).told
         return page(
             request,
             "history/one.html",
             row=row,
             may_undo=self._may_undo(who) and history.can_undo(row),
-            words=history.action_words,
-            value_words=history.value_words,
+            words=partial(history.action_words, tell=tell),
+            value_words=partial(history.value_words, tell=tell),
         )
 
     async def undo(self, request: Request, _form: Form) -> Response:
@@ -127,8 +129,9 @@ class _Pages:
             words, row = await history.undo(self._store, caller_of(request), number)
             said.append(words)
             made.append(row)
-        _ = reader_of(request).gettext
-        text = _("Taken back: %(what)s.", what="; ".join(said))
+        reader = reader_of(request)
+        what = "; ".join(map(reader.told, said))
+        text = reader.gettext("Taken back: %(what)s.", what=what)
         again = "-".join(str(row["id"]) for row in made if history.can_undo(row))
         undo = f"{PATH}/{again}/undo" if again else ""
         return say_and_go(request, PATH, text, undo=undo)

@@ -73,7 +73,10 @@ class HomePages:
             "figures": found,
             "refusals": refusals,
             "refusals_rows": [
-                (reason.replace("_", " "), count, "bad", f"/log?q=reason:{reason}")
+                (
+                    reader_of(request).told(reason.replace("_", " ")),
+                    *(count, "bad", f"/log?q=reason:{reason}"),
+                )
                 for reason, count in refusals
             ],
             "refusals_top": upper(max((count for _, count in refusals), default=0)),

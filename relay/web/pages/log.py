@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -51,6 +52,7 @@ _EXPORT: Final = 500
 _SOURCE: Final = 512 * 1024
 """Bytes of a mail that its page shows; the whole can be downloaded."""
 _COPIES: Final = 20
+_USERS: Final = re.compile(r" ?; `relay user list`.*")
 _CHIP_STATES: Final = ("queued", "held", "unmatched", "dead", "refused", "logged")
 _CHIP_TIMES: Final = ("1h", "24h", "7d")
 _ERRORS: Final = (
@@ -142,8 +144,10 @@ class LogPages:
             )
         except _ERRORS as error:
             problem, status = words(error), 422
-            full = reader_of(request).gettext("write the e-mail address in full")
-            problem = problem.replace("`relay user list` shows all", full)
+            reader = reader_of(request)
+            full = reader.gettext("write the e-mail address in full")
+            # The command that lists users is no help to somebody in a browser.
+            problem = _USERS.sub(f"; {full}", reader.told(problem))
         return page(
             request,
             "log/list.html",

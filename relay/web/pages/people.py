@@ -193,7 +193,9 @@ class _Pages:
         text = _("%(name)s is added.", name=added.name)
         known = await salesforce_users.ask(self._settings, added, self._context.clock)
         if known.text:
-            text = f"{text} {sentence(known.text)} {sentence(known.hint)}"
+            told = reader_of(request).told
+            hint = sentence(told(known.hint))
+            text = f"{text} {sentence(told(known.text))} {hint}"
         kind = "warning" if known.text else "done"
         return await self._told(request, added, text, before, kind=kind)
 
@@ -232,7 +234,8 @@ class _Pages:
                 self._settings, changed, self._context.clock
             )
             if known.text:
-                text, kind = f"{text} {sentence(known.text)}", "warning"
+                said = sentence(reader_of(request).told(known.text))
+                text, kind = f"{text} {said}", "warning"
         return await self._told(request, changed, text, before, kind=kind)
 
     async def set_active(self, request: Request, form: Form) -> Response:

@@ -2,7 +2,8 @@
 
 Templates escape everything by themselves, and a name that nobody gave them is an
 error. In templates and routes alike, `_("…")` and `ngettext("…", "…", n)` are the texts
-in the reader's language; values stand in them as `%(name)s`.
+in the reader's language; values stand in them as `%(name)s`. What the rooms below say
+in English goes through the filter `told`, or `ui.told`.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from relay.console.mails import NO_ANSWER, plain_reason
+from relay.console.mails import plain_reason
 from relay.core.directory import Role
-from relay.core.translate import LANGUAGES, N_, SOURCE, best, texts
+from relay.core.translate import LANGUAGES, SOURCE, best, texts
 from relay.web.api.mails import RELAY_ADDRESS
 from relay.web.pages.assets import asset
 from relay.web.pages.context import who_asks
@@ -93,6 +94,10 @@ class Reader:
         """Return a text in the reader's language."""
         found = texts(self.language).gettext(text)
         return found % values if values else found
+
+    def told(self, text: object) -> str:
+        """Return what a lower room wrote in English, in the reader's language."""
+        return texts(self.language).told("" if text is None else str(text))
 
     def ngettext(self, one: str, many: str, number: int, **values: Any) -> str:
         """Return the text that fits a number, which stands in it as `%(n)s`."""
@@ -216,6 +221,7 @@ def environment() -> Environment:
         "iso": _iso,
         "day": _day,
         "reason": _reason,
+        "told": lambda text: _reader.get().told(text),
     }
     made.filters |= filters
     return made
@@ -265,12 +271,7 @@ def role_name(role: str) -> str:
 
 def _reason(reason: object) -> str:
     """Return a reason word for people, in the language of the page that is made."""
-    said = plain_reason(reason).replace("_", " ")
-    return (
-        _reader.get().gettext(N_("Salesforce did not answer"))
-        if (said == NO_ANSWER)
-        else said
-    )
+    return _reader.get().told(plain_reason(reason).replace("_", " "))
 
 
 def _iso(at: datetime | str | None) -> str:
@@ -348,13 +349,14 @@ def say_and_go(
     Args:
         request: What was asked.
         path: Of the page, below the base path.
-        text: In the reader's language.
+        text: In the reader's language, or as a lower room wrote it.
         kind: `done`, `warning` or `failed`.
         undo: The path to which a form posts that takes back what was done.
     """
     reader = reader_of(request)
     answer = RedirectResponse(reader.base + path, 303, headers=HEADERS)
-    value = json.dumps({"text": text[:_MOST_SAID], "kind": kind, "undo": undo})
+    text = reader.told(text)[:_MOST_SAID]
+    value = json.dumps({"text": text, "kind": kind, "undo": undo})
     answer.set_cookie(
         _SAID_COOKIE,
         base64.urlsafe_b64encode(value.encode()).decode(),

@@ -243,7 +243,8 @@ class _Pages:
 
     async def create(self, request: Request, form: Form) -> Response:
         """Make Leads or Contacts of the people without a record."""
-        who, _ = caller_of(request), reader_of(request).gettext
+        who, reader = caller_of(request), reader_of(request)
+        _ = reader.gettext
         messages = await self._chosen(who, form)
         sobject = form.text("object")
         if sobject not in {"Lead", "Contact"}:
@@ -262,7 +263,7 @@ class _Pages:
         }
         lines = [
             f"{one.address}: {words[one.how]} {one.object} {one.id}".rstrip()
-            + (f" ({one.detail})" if one.detail else "")
+            + (f" ({reader.told(one.detail)})" if one.detail else "")
             for one in made
         ]
         kind = "warning" if any(one.how == "refused" for one in made) else "done"
@@ -315,8 +316,9 @@ class _Pages:
         sent = str(request.path_params["numbers"]).split("-")
         numbers = [n for one in sent if (n := number_in(one)) is not None]
         said = await unmatched.undo(self._store, caller_of(request), numbers)
-        _ = reader_of(request).gettext
-        text = _("Taken back: %(what)s.", what="; ".join(said))
+        reader = reader_of(request)
+        what = "; ".join(map(reader.told, said))
+        text = reader.gettext("Taken back: %(what)s.", what=what)
         return say_and_go(request, PATH, text)
 
     async def _told(
