@@ -84,6 +84,11 @@ class StoreSettings(Section):
         description="Time for which refusals are kept, in days; the relay removes "
         "older ones.",
     )
+    discard_keep_days: Days = Field(
+        default=7,
+        description="Time for which a retry, hold, release or discard can be taken "
+        "back, in days; then the relay removes the raw mail of what was discarded.",
+    )
     busy_timeout_s: Number = Field(
         default=5.0,
         description="Wait for a locked SQLite database, in seconds.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from relay.core.model import Person, Step
@@ -97,3 +98,64 @@ class PartOf:
     subject: str
     rfc_message_id: str
     step: Step
+
+
+@dataclass(slots=True)
+class Act:
+    """What one person does to messages at once, in however many transactions.
+
+    Attributes:
+        actor: Who does it, as the history names them.
+        user_id: The user who does it; None: the shell, or a program.
+        about: Whose mail alone it is about, a rep's; the rep finds it in the history.
+        number: The change of the history that it is; None: nothing was changed yet.
+    """
+
+    actor: str
+    user_id: int | None = None
+    about: int | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAct:
+    """An act as the store keeps it.
+
+    Attributes:
+        number: The change of the history that it is.
+        actor: Who did it.
+        user_id: The user who did it; None: the shell, or a program.
+        event: What was done.
+        count: To how many messages.
+        message_id: To which, where it was one.
+        undone_by: The change that took it back.
+        ended_at: Since when it cannot be taken back for its age.
+        removed: Raw mails that were removed then.
+    """
+
+    number: int
+    actor: str
+    user_id: int | None
+    event: Event
+    count: int
+    message_id: str | None
+    undone_by: int | None
+    ended_at: datetime | None
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """An act that was undone.
+
+    Attributes:
+        number: The change of the history that was taken back.
+        by: The change that took it back.
+        back: How many messages are in which state again.
+        left: How many have moved on since and were left alone, by their state now.
+    """
+
+    number: int
+    by: int
+    back: Mapping[str, int]
+    left: Mapping[str, int]

@@ -113,6 +113,16 @@ def sources(event: Event) -> frozenset[State]:
     return frozenset(state for state, row in TRANSITIONS.items() if event in row)
 
 
+TAKEN_BACK: Final = "taken_back"
+"""The word, beside those of `Event`, for what a person did and was undone. It is no
+event of the table: it leads to the state from before, whichever that was."""
+
+
+def is_as_left(before: State, event: Event, now: State) -> bool:
+    """Say whether a message that took an event is in the state that this gave it."""
+    return TRANSITIONS[before].get(event) is now
+
+
 class ActivityState(StrEnum):
     """Where one row of the outbox is: a record, or a file, that Salesforce shall get.
 

@@ -68,21 +68,24 @@ def write_audit(
     *,
     user_id: int | None = None,
     undoes: int | None = None,
-) -> None:
-    """Write which actor changed what; rows of the audit are never changed."""
+) -> int:
+    """Write which actor changed what; rows of the audit are never changed.
+
+    Returns:
+        The number of the change.
+    """
     subject, old, new = change
-    connection.execute(
-        insert(schema.audit).values(
-            at=now,
-            actor=actor,
-            action=action,
-            subject=subject,
-            old=None if old is None else dump(old),
-            new=None if new is None else dump(new),
-            user_id=user_id,
-            undoes=undoes,
-        )
+    row = insert(schema.audit).values(
+        at=now,
+        actor=actor,
+        action=action,
+        subject=subject,
+        old=None if old is None else dump(old),
+        new=None if new is None else dump(new),
+        user_id=user_id,
+        undoes=undoes,
     )
+    return int(connection.execute(row.returning(schema.audit.c.id)).scalar_one())
 
 
 def audit_row(row: Row[Any]) -> dict[str, Json]:

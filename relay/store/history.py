@@ -18,6 +18,7 @@ from relay.core.errors import Conflict, NotFound
 from relay.core.model import OPEN_TASK
 from relay.core.states import IN_SALESFORCE
 from relay.store import schema
+from relay.store.acts import acts_among
 from relay.store.context import Part
 from relay.store.edits import (
     edit_directory,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
     from relay.core.model import Json
     from relay.store.edits import Edit
@@ -54,6 +55,7 @@ _FOR_GOOD: Final = {
     "reminder_feed_add": "end the feed: relay reminder feed USER --end",
     "reminder_feed_remove": "the relay kept a digest of the secret alone; make a new "
     "one: relay reminder feed USER",
+    "message_taken_back": "do it again: relay retry, hold, release or discard",
     "address_claim": "a code that was mailed expires by itself",
 }
 """Changes that cannot be taken back, with what helps."""
@@ -88,8 +90,9 @@ class History(Part):
             limit: So many at most, the latest.
 
         The names are stable: `id at actor action
-        user before after undoes undone_by`; `user` is the address of the user as it
-        is now, or what else was changed.
+        user before after undoes undone_by undoable`; `user` is the address of the user
+        as it is now, or what else was changed. `undoable` says whether a change can
+        be taken back still, unless what it changed was changed since.
         """
         query = select(schema.audit).order_by(h.id.desc())
         if user_id is not None:
@@ -112,30 +115,7 @@ class History(Part):
         if limit is not None:
             query = query.limit(limit)
 
-        def read(connection: Connection) -> list[dict[str, Json]]:
-            rows = connection.execute(query).all()[::-1]
-            users = schema.users.c
-            emails = {
-                row.id: row.email
-                for row in connection.execute(select(users.id, users.email))
-            }
-            undone = _undone(connection, [row.id for row in rows])
-            return [
-                {
-                    "id": row.id,
-                    "at": iso(row.at),
-                    "actor": row.actor,
-                    "action": row.action,
-                    "user": emails.get(row.user_id, row.subject),
-                    "before": None if row.old is None else load(row.old),
-                    "after": None if row.new is None else load(row.new),
-                    "undoes": row.undoes,
-                    "undone_by": undone.get(row.id),
-                }
-                for row in rows
-            ]
-
-        return await self._context.read(read)
+        return await self._context.read(lambda connection: _listed(connection, query))
 
     async def note(
         self, action: str, subject: str, actor: str, user_id: int | None
@@ -177,6 +157,42 @@ class History(Part):
             return undo(edit, _Change(row))
 
         return await edit_directory(self._context, actor, work)
+
+
+def _listed(connection: Connection, query: Select[Any]) -> list[dict[str, Json]]:
+    """Return the rows of a query, oldest first, under their stable names."""
+    rows = connection.execute(query).all()[::-1]
+    users = schema.users.c
+    emails = {
+        row.id: row.email for row in connection.execute(select(users.id, users.email))
+    }
+    numbers = [row.id for row in rows]
+    undone = _undone(connection, numbers)
+    acts = acts_among(connection, numbers)
+    found: list[dict[str, Json]] = []
+    for row in rows:
+        act = acts.get(row.id)
+        subject = emails.get(row.user_id, row.subject)
+        if row.action.startswith("message_"):
+            subject = row.subject
+        if act is not None and act.count > 1:
+            subject = f"{act.count} messages"
+        is_kept = can_undo(row.action) if act is None else act.is_kept
+        found.append(
+            {
+                "id": row.id,
+                "at": iso(row.at),
+                "actor": row.actor,
+                "action": row.action,
+                "user": subject,
+                "before": None if row.old is None else load(row.old),
+                "after": None if row.new is None else load(row.new),
+                "undoes": row.undoes,
+                "undone_by": undone.get(row.id),
+                "undoable": is_kept and row.id not in undone,
+            }
+        )
+    return found
 
 
 class _Change:

@@ -16,7 +16,7 @@ from relay.core.errors import NotFound
 from relay.core.filters import REFUSED
 from relay.core.ids import first_id
 from relay.core.model import LastMails, LogPage, Waiting
-from relay.core.states import ActivityState, State
+from relay.core.states import TAKEN_BACK, ActivityState, State
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.queue import BY_PEOPLE
@@ -484,7 +484,7 @@ def _attempts(connection: Connection, message_id: str) -> list[dict[str, Json]]:
     steps: list[dict[str, Json]] = []
     for row in connection.execute(query):
         steps += load(row.trace)
-        by_person = row.event in BY_PEOPLE
+        by_person = row.event in BY_PEOPLE or row.event == TAKEN_BACK
         words = [f"by {row.actor}"] if by_person else [f"attempt {row.number}"]
         words += [word for word in (row.reason, row.detail) if word]
         steps.append(

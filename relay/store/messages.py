@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql
 from relay.core.errors import NotFound, RawUnreadable, StoreFull, StoreUnavailable
 from relay.core.states import RESTING, Event, State, next_state
 from relay.store import schema
+from relay.store.acts import forget
 from relay.store.commit import COLUMNS
 from relay.store.context import Part, in_thread
 from relay.store.errors import code, surely_undone
@@ -270,16 +271,31 @@ class MessageStore(Part):
         """Return the bytes of one SMTP transaction as received.
 
         Raises:
-            NotFound: There is no such blob, or its file is gone.
+            NotFound: There is no such blob, its file is gone, or it was removed after
+                its messages had been discarded; the text says which.
             RawUnreadable: Its file cannot be read now.
         """
         found = (await self.raws([blob_id])).get(blob_id)
         if found is None:
-            text = f"there is no raw mail {blob_id}"
-            raise NotFound(text)
+            raise await self._no_raw(blob_id)
         if isinstance(found, RawUnreadable):
             raise found
         return found
+
+    async def _no_raw(self, blob_id: str) -> NotFound:
+        b = schema.blobs.c
+        removed = (
+            b.file.is_(None),
+            b.data.is_(None),
+            b.chunks == 0,
+        )
+        query = select(b.id).where(b.id == blob_id, *removed)
+        found = await self._context.read(lambda connection: connection.scalar(query))
+        text = f"there is no raw mail {blob_id}"
+        if found is not None:
+            days = self._context.settings.discard_keep_days
+            text += f": it was discarded, and removed after {days} days"
+        return NotFound(text)
 
     async def raws(self, blob_ids: Iterable[str]) -> dict[str, bytes | RawUnreadable]:
         """Return the bytes of several, all in memory: ask for few large ones at a time.
@@ -332,6 +348,8 @@ class MessageStore(Part):
             raise NotFound(problem)
         if row.data is not None:
             return RawReader(io.BytesIO(row.data))
+        if row.file is None and not row.chunks:
+            raise NotFound(problem)
         if row.file is None:
             return await self._from_chunks(blob_id, row.chunks)
         path = self._spool.folder / row.file
@@ -485,7 +503,7 @@ def _load(
                 files[row.id] = row.file
             elif row.data is not None:
                 data[row.id] = row.data
-            else:
+            elif row.chunks:
                 own = select(pieces.c.data).where(pieces.c.blob_id == row.id)
                 data[row.id] = b"".join(
                     connection.scalars(own.order_by(pieces.c.number))
@@ -518,6 +536,7 @@ def _purge_postmaster(connection: Connection, keep: int) -> tuple[int, list[str]
         ids = [row.id for row in part]
         attempts = schema.attempts
         connection.execute(delete(attempts).where(attempts.c.message_id.in_(ids)))
+        forget(connection, ids)
         connection.execute(delete(schema.messages).where(m.id.in_(ids)))
         mine = {row.blob_id for row in part}
         mine -= set(connection.scalars(select(m.blob_id).where(m.blob_id.in_(mine))))

@@ -26,7 +26,7 @@ from relay.core.notices import (
     NoticeKind,
     NoticeRow,
 )
-from relay.core.states import ActivityState, State
+from relay.core.states import TAKEN_BACK, ActivityState, State
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.edits import write_audit
@@ -339,7 +339,8 @@ def _attempts(connection: Connection, after: int) -> Sequence[Any]:
             *(m.user_id, m.header_from, m.header_to, m.subject),
         )
         .join(schema.messages, m.id == a.message_id)
-        .where(a.id > after)
+        # What is dead or unmatched again because an act was taken back is no news.
+        .where(a.id > after, a.event != TAKEN_BACK)
         .order_by(a.id)
         .limit(_READ)
     )

@@ -8,7 +8,8 @@ down with it; only when it was leased alone at three crashes is it exhausted. Me
 its process gets no other message: else the crash could again be any message's fault.
 
 People hold, release, requeue, discard and undo by hand, named messages or all in a
-state. Each such change leaves a row in the message's attempts and a line in the audit.
+state. Each such change leaves a row in the message's attempts. What one person does at
+once has a line in the audit, by which it can be taken back (`relay.store.acts`).
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import and_, bindparam, false, func, insert, or_, select, true, update
 
 from relay.core.errors import IllegalTransition, NotFound, StoreUnavailable
-from relay.core.queue import Claimed
+from relay.core.queue import Act, Claimed
 from relay.core.states import Event, State, next_state, sources
 from relay.store import schema
+from relay.store.acts import UNDOABLE, record
 from relay.store.context import SLOWEST_ROWS_S, Part
 from relay.store.edits import write_audit
 from relay.store.row_leases import gone
@@ -224,9 +226,12 @@ class Queue(Part):
         event: Event,
         ids: Sequence[str] | None,
         state: State | None,
-        actor: str,
+        actor: str | Act,
     ) -> list[tuple[str, State, State]]:
         """Do what a person asked for to messages; return (id, old state, new state).
+
+        It is one act, however many transactions it takes. An `Act` that is passed as
+        `actor` has its number afterwards.
 
         With `ids`, all of them or none. Without, those that are in `state`, as far as
         the event is possible there, many transactions for many messages; mail for
@@ -238,21 +243,23 @@ class Queue(Part):
             NotFound: One of `ids` does not exist; nothing was changed.
             StoreUnavailable: Without `ids`, the text says how many were changed before.
         """
+        act = Act(actor) if isinstance(actor, str) else actor
         if ids is None:
-            return await self._apply_by_state(event, state, actor)
+            return await self._apply_by_state(event, state, act)
         return await self._apply_to(
             event,
             lambda connection: named(connection, event, ids),
-            actor,
+            act,
             len(ids),
         )
 
     async def apply_still(
-        self, event: Event, ids: Sequence[str], actor: str
+        self, event: Event, ids: Sequence[str], actor: str | Act
     ) -> list[tuple[str, State, State]]:
         """Do it to those of these messages that it is possible for now.
 
-        The others are passed over: they were found a moment ago, and have moved on.
+        With the same `Act`, several calls are one act. The others are passed over: they
+        were found a moment ago, and have moved on.
         Mail for postmaster, which is never logged, is not requeued.
         """
 
@@ -266,7 +273,8 @@ class Queue(Part):
                 found += connection.execute(query)
             return found
 
-        return await self._apply_to(event, find, actor, len(ids))
+        act = Act(actor) if isinstance(actor, str) else actor
+        return await self._apply_to(event, find, act, len(ids))
 
     async def count_still(self, event: Event, ids: Sequence[str]) -> int:
         """Return to how many of these messages `apply_still` would do it now."""
@@ -281,7 +289,7 @@ class Queue(Part):
         return await self._context.read(read)
 
     async def _apply_by_state(
-        self, event: Event, state: State | None, actor: str
+        self, event: Event, state: State | None, act: Act
     ) -> list[tuple[str, State, State]]:
         """Go through the messages of a state by their ids, a chunk at a time."""
         if state is None or event not in BY_PEOPLE or state not in sources(event):
@@ -291,9 +299,7 @@ class Queue(Part):
         while more:
             query = in_state(event, state, after=changed[-1][0] if changed else "")
             try:
-                part = await self._apply_to(
-                    event, partial(rows_of, query), actor, CHUNK
-                )
+                part = await self._apply_to(event, partial(rows_of, query), act, CHUNK)
             except StoreUnavailable as error:
                 if not changed:
                     raise
@@ -307,14 +313,24 @@ class Queue(Part):
         self,
         event: Event,
         find: Callable[[Connection], list[Row[Any]]],
-        actor: str,
+        act: Act,
         count: int,
     ) -> list[tuple[str, State, State]]:
         """Do it to the messages that `find` locks, some `count`, in one transaction."""
         now = self._context.now()
-        changed = await self._context.write(
-            lambda c: apply_event(c, event, find(c), actor, now),
-            more_s=count / SLOWEST_ROWS_S,
+
+        def work(
+            connection: Connection,
+        ) -> tuple[list[tuple[str, State, State]], int | None]:
+            rows = find(connection)
+            if event not in UNDOABLE:
+                return apply_event(connection, event, rows, act.actor, now), None
+            done = change_state(connection, event, rows, act.actor, now)
+            number = record(connection, act, event, rows, now) if done else act.number
+            return done, number
+
+        changed, act.number = await self._context.write(
+            work, more_s=count / SLOWEST_ROWS_S
         )
         if event in DUE_AGAIN and changed:
             self._context.ring()
@@ -545,9 +561,32 @@ def apply_event(
     *,
     trace: str = "[]",
 ) -> list[tuple[str, State, State]]:
-    """Change messages as a person asked, with their attempts and the audit.
+    """Change messages as a part of a larger edit, with their attempts and the audit.
 
     `trace` has the steps of what was done for it.
+
+    Raises:
+        IllegalTransition: One of them cannot take the event.
+    """
+    changed = change_state(connection, event, rows, actor, now, trace=trace)
+    if changed:
+        subject = changed[0][0] if len(changed) == 1 else f"{len(changed)} messages"
+        write_audit(
+            connection, now, actor, f"message_{event.value}", (subject, None, None)
+        )
+    return changed
+
+
+def change_state(
+    connection: Connection,
+    event: Event,
+    rows: list[Row[Any]],
+    actor: str,
+    now: int,
+    *,
+    trace: str = "[]",
+) -> list[tuple[str, State, State]]:
+    """Change messages as a person asked, with their attempts; the audit is left out.
 
     Raises:
         IllegalTransition: One of them cannot take the event.
@@ -580,8 +619,4 @@ def apply_event(
             )
     if records:
         connection.execute(insert(schema.attempts), records)
-        subject = changed[0][0] if len(changed) == 1 else f"{len(changed)} messages"
-        write_audit(
-            connection, now, actor, f"message_{event.value}", (subject, None, None)
-        )
     return changed

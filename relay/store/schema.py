@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0020"
+HEAD: Final = "0021"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -513,6 +513,50 @@ attempts: Final = Table(
     # The worker's lease owner, or the person who asked for the change.
     Column("actor", Text, nullable=False),
     Column("trace", Text, nullable=False),
+    Index(None, "message_id"),
+)
+
+acts: Final = Table(
+    "acts",
+    metadata,
+    # The change of the history that it is.
+    Column(
+        "id", BigInteger, ForeignKey("audit.id"), primary_key=True, autoincrement=False
+    ),
+    Column("at", BigInteger, nullable=False),
+    Column("event", String(16), nullable=False),
+    # The user who did it; null: the shell, or a program.
+    Column("user_id", BigInteger),
+    Column("messages", Integer, nullable=False),
+    # Set: it is too old to be taken back; so many raw mails were removed then.
+    Column("ended_at", BigInteger),
+    Column("removed", Integer, nullable=False, server_default=_ZERO),
+    Index(
+        "ix_acts_at",
+        "at",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)
+
+act_messages: Final = Table(
+    "act_messages",
+    metadata,
+    Column("act_id", BigInteger, ForeignKey("acts.id"), primary_key=True),
+    Column("message_id", String(26), primary_key=True),
+    # The row of `attempts` that the act wrote, and the one that took it back.
+    Column("attempt_id", BigInteger, nullable=False),
+    Column("undone_attempt", BigInteger),
+    # From here on: what the message was before.
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("next_attempt_at", BigInteger, nullable=False),
+    Column("renewed_at", BigInteger),
+    Column("failing_since", BigInteger),
+    Column("failures", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False),
+    Column("lone_crashes", Integer, nullable=False),
     Index(None, "message_id"),
 )
 

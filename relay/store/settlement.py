@@ -71,7 +71,7 @@ def failing_since(row: Row[Any]) -> int | None:
 def attempt_record(  # noqa: PLR0913 - a row has that many columns
     row: Row[Any],
     now: int,
-    event: Event,
+    event: str,
     state: State,
     *,
     reason: str = "",
@@ -88,7 +88,7 @@ def attempt_record(  # noqa: PLR0913 - a row has that many columns
         "number": row.attempts,
         "started_at": started_at,
         "ended_at": now,
-        "event": event.value,
+        "event": str(event),
         "state": state.value,
         "reason": reason,
         "detail": detail,

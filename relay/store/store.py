@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from relay.core.errors import ConfigError, StoreUnavailable
 from relay.store import migrate
 from relay.store.accounts import Accounts
+from relay.store.acts import Acts
 from relay.store.alerts import Alerts
 from relay.store.answers import Answers
 from relay.store.attachments import Attachments
@@ -78,6 +79,7 @@ class Store:
         changes: Which of them came or changed, in the order of commits.
         figures: What charts count.
         queue: The worker's claims on messages, and what people do to messages.
+        acts: What people did to messages, and taking it back.
         mails: Which messages are copies of one mail.
         past: Mail that has been dealt with, for looking back.
         ledger: What is written to Salesforce for each mail, and how far it is.
@@ -114,6 +116,7 @@ class Store:
         self.changes = Changes(context)
         self.figures = Figures(context)
         self.queue = Queue(context)
+        self.acts = Acts(context)
         self.mails = Mails(context)
         self.past = PastMails(context)
         self.ledger = ActivityLedger(context)
@@ -183,8 +186,11 @@ class Store:
             await database.close()
 
     async def tidy(self) -> None:
-        """Remove files left behind, old refusals and old changes; do it each hour."""
+        """Remove what is left behind or too old to be wanted; do it each hour."""
         await self.messages.sweep()
+        discarded = await self.acts.purge()
+        if discarded:
+            log.info("discarded_purged", count=discarded)
         await self.changes.purge()
         await self.accounts.purge()
         purged = await self.refusals.purge()

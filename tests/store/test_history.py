@@ -296,7 +296,7 @@ async def test_the_history_of_one_user(store, user, clock):
     assert {row["user"] for row in rows} == {"al@corp.example"}
     assert list(rows[1]) == [
         *("id", "at", "actor", "action", "user"),
-        *("before", "after", "undoes", "undone_by"),
+        *("before", "after", "undoes", "undone_by", "undoable"),
     ]
     assert [row["user"] for row in await store.history.find(ben.id)] == [ben.email]
     assert (await last(store))["user"] == "match.several"

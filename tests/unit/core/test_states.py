@@ -11,10 +11,12 @@ from relay.core.states import (
     NO_ATTEMPT,
     RESTING,
     SETTLED,
+    TAKEN_BACK,
     TRANSITIONS,
     ActivityState,
     Event,
     State,
+    is_as_left,
     next_state,
     sources,
 )
@@ -69,6 +71,14 @@ def test_only_a_claimed_message_changes_by_itself() -> None:
     for state in RESTING:
         assert set(TRANSITIONS[state]) <= by_people
     assert not by_people & set(TRANSITIONS[State.CLAIMED])
+
+
+def test_what_a_person_did_is_undone_to_where_it_came_from() -> None:
+    """Only a message that is as the act left it may go back; and no event is that."""
+    assert is_as_left(State.DEAD, Event.REQUEUE, State.QUEUED)
+    assert not is_as_left(State.DEAD, Event.REQUEUE, State.CLAIMED)
+    assert not is_as_left(State.DEAD, Event.HOLD, State.HELD)
+    assert TAKEN_BACK not in set(Event)
 
 
 def test_giving_back_costs_no_attempt() -> None:
