@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import insert
 
+from relay.store import schema
 from tests.web.conftest import EVERY, make_served, path
 
 pytestmark = pytest.mark.timeout(120)
@@ -211,3 +213,39 @@ def test_a_calendar_has_one_secret(relay):
     assert relay.call("POST", where, relay.bob).status == 403
     assert relay.call("DELETE", where, relay.ada).status == 204
     assert relay.call("DELETE", where, relay.ada).status == 404
+
+
+def test_a_conflict_is_undone_by_whose_reminder_it_is(relay):
+    """The value that lost comes back, once; of another user's there is none."""
+    one = make(relay, name="Call", details="theirs")
+
+    async def clash(store):
+        kept = await store.reminders.get(one["id"])
+        values = {
+            "reminder_id": kept.id,
+            "user_id": kept.assignee_user_id,
+            "task_id": "00T000000000001AAA",
+            "field": "details",
+            "here": '"ours"',
+            "there": '"theirs"',
+            "kept": "salesforce",
+            "at": 1,
+        }
+        new = insert(schema.reminder_clashes).values(values)
+        await store.context.write(lambda connection: connection.execute(new))
+
+    relay.in_store(clash)
+    where = path("users", "ada@corp.example", "reminder-sync", "conflicts")
+    (row,) = relay.call("GET", where, relay.ada).json["items"]
+    assert (row["field"], row["here"], row["kept"]) == ("details", "ours", "salesforce")
+    undo = path("reminder-conflicts", str(row["id"]), "undo")
+    theirs = relay.call("POST", undo, relay.bob)
+    assert (theirs.status, theirs.json["error"]) == (404, "unknown")
+    done = relay.call("POST", undo, relay.ada)
+    assert (done.status, done.json["reminder"]) == (200, one["id"])
+    shown = relay.call("GET", path("reminders", one["id"]), relay.ada).json
+    assert (shown["details"], shown["version"]) == ("ours", done.json["version"])
+    again = relay.call("POST", undo, relay.ada)
+    assert (again.status, again.json["error"]) == (409, "conflict")
+    (row,) = relay.call("GET", where, relay.ada).json["items"]
+    assert row["undone_by"] == "api:ada"
