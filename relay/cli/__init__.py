@@ -75,7 +75,7 @@ COMMANDS = {
     "release": LazyCommand(
         "queue", "release", "Put held messages back into the queue."
     ),
-    "discard": LazyCommand("queue", "discard", "Give messages up for good."),
+    "discard": LazyCommand("queue", "discard", "Give messages up."),
     "undo": LazyCommand("undo", "undo", "Take a logged mail out of Salesforce again."),
     "audit": LazyCommand("check", "audit", "Compare the ledger with Salesforce."),
     "sandbox": LazyCommand("sandbox", "sandbox", "Run a local Salesforce org."),

@@ -1,7 +1,8 @@
 """`relay retry`, `hold`, `release`, `discard`: a person's hand on the queue.
 
 What may happen to a message in which state is the table of `relay.core.states`; these
-commands add nothing to it. Messages named by id change all or none.
+commands add nothing to it. Messages named by id change all or none. What one command
+did is one change of the history, which `relay history undo` takes back.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from relay.cli.output import json_option, print_json
 from relay.console.mails import Change, apply, count, log_filter
 from relay.core.errors import IllegalTransition
 from relay.core.filters import Filter, parse
+from relay.core.queue import Act
 from relay.core.states import Event, State, sources
 
 if TYPE_CHECKING:
@@ -92,18 +94,20 @@ def _apply_to(event: Event, ids: list[str], done: str, *, as_json: bool) -> None
     """Do it to named messages, all or none."""
     loaded = settings()
 
+    act = Act(actor())
+
     async def job() -> list[Change]:
         async with open_store(loaded) as store:
             wanted = [await _message_id(store, text, event) for text in ids]
             return await store.queue.apply(
-                event, list(dict.fromkeys(wanted)), None, actor()
+                event, list(dict.fromkeys(wanted)), None, act
             )
 
     try:
         changes = run(job())
     except IllegalTransition as error:
         raise Failure(refusal(event, State(str(error.state)))) from None
-    _print(event, changes, done, "", as_json=as_json)
+    _print(event, act, changes, done, "", as_json=as_json)
 
 
 def _apply(
@@ -115,16 +119,17 @@ def _apply(
             raise Failure(refusal(event, state))
     alone = wanted == Filter(state=wanted.state)
     loaded = settings()
+    act = Act(actor())
 
     async def job() -> list[Change]:
         async with open_store(loaded) as store:
             asked = await log_filter(store, wanted)
             if not (yes or alone):
                 _confirm(event, await count(store, event, asked))
-            return await apply(store, event, asked, actor())
+            return await apply(store, event, asked, act)
 
     said = " or ".join(wanted.state) if alone else "like that"
-    _print(event, run(job()), done, said, as_json=as_json)
+    _print(event, act, run(job()), done, said, as_json=as_json)
 
 
 def _confirm(event: Event, number: int) -> None:
@@ -149,16 +154,30 @@ def _confirm(event: Event, number: int) -> None:
 
 
 def _print(
-    event: Event, changes: list[Change], done: str, said: str, *, as_json: bool
+    event: Event,
+    act: Act,
+    changes: list[Change],
+    done: str,
+    said: str,
+    *,
+    as_json: bool,
 ) -> None:
     if as_json:
         print_json(
-            {"id": id_, "event": event.value, "was": old.value, "state": new.value}
+            {
+                "id": id_,
+                "event": event.value,
+                "was": old.value,
+                "state": new.value,
+                "change": act.number,
+            }
             for id_, old, new in changes
         )
         return
     for line in summary(changes, done, said):
         click.echo(line)
+    if act.number is not None:
+        click.echo(f"To take it back: relay history undo {act.number}", err=True)
 
 
 async def _message_id(store: Store, text: str, event: Event) -> str:
@@ -214,6 +233,7 @@ release = _command(
 discard = _command(
     "discard",
     Event.DISCARD,
-    "Give messages up for good; they stay in the log.",
+    "Give messages up. They stay in the log; their raw mail is removed after "
+    "store.discard_keep_days, until when relay history undo brings them back.",
     "Discarded",
 )

@@ -182,8 +182,13 @@ async def count(store: Store, who: Caller, code: str) -> int:
     return await mails.count(store, Event.REQUEUE, _filter(who, code))
 
 
-async def retry(store: Store, who: Caller, code: str, expected: int) -> list[Change]:
+async def retry(
+    store: Store, who: Caller, code: str, expected: int
+) -> tuple[list[Change], int | None]:
     """Try all messages again that failed with a code, if they are as many as shown.
+
+    Returns:
+        The changes, and the number by which they can be taken back.
 
     Raises:
         InvalidInput: It is no code of Salesforce.
@@ -193,7 +198,9 @@ async def retry(store: Store, who: Caller, code: str, expected: int) -> list[Cha
     if number != expected:
         text = f"{number} messages fail so by now, and not {expected}; look again"
         raise Conflict(text)
-    return await mails.apply(store, Event.REQUEUE, _filter(who, code), who.name)
+    act = mails.act_of(who)
+    changes = await mails.apply(store, Event.REQUEUE, _filter(who, code), act)
+    return changes, act.number
 
 
 def _need_code(code: str) -> None:

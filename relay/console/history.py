@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from relay.console import mails
 from relay.console.people import find_for
 from relay.core.errors import InvalidInput, NotFound
 from relay.core.filters import read_time
@@ -116,6 +117,9 @@ async def undo(store: Store, who: Caller, number: int) -> tuple[str, dict[str, A
     """
     if who.own_only is not None:
         await one(store, who, number)
+    if await store.acts.find(number) is not None:
+        done = await mails.take_back(store, who, number)
+        return mails.taken_back_words(done), await one(store, who, done.by)
     said = await store.history.undo(number, who.name)
     (row,) = await store.history.find(limit=1)
     return said, row
@@ -172,9 +176,12 @@ def can_undo(row: dict[str, Any]) -> bool:
 
     Whether what it changed was changed since, only `undo` finds out.
     """
-    from relay.store.history import can_undo as possible  # noqa: PLC0415 - SQLAlchemy
+    return bool(row["undoable"])
 
-    return row["undone_by"] is None and possible(str(row["action"]))
+
+def is_act(row: dict[str, Any]) -> bool:
+    """Say whether a change is one of messages: who did it may take it back."""
+    return str(row["action"]).startswith("message_")
 
 
 def as_csv(rows: Iterable[dict[str, Any]]) -> str:

@@ -5,25 +5,26 @@ A mail is a message or a refusal; both stand in one timeline.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.admin.inputs import message_id
+from relay.core.access import Scope
 from relay.core.errors import NotFound, RawUnreadable, UnparsableMessage
 from relay.core.filters import REFUSED
 from relay.core.model import LogFilter
-from relay.core.states import Event, sources
+from relay.core.queue import Act
+from relay.core.states import sources
 from relay.mail import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from relay.core.access import Caller
     from relay.core.filters import Filter
-    from relay.core.states import State
+    from relay.core.queue import KeptAct, TakenBack
+    from relay.core.states import Event, State
     from relay.store import Store
 
 NO_ANSWER: Final = "Salesforce did not answer"
@@ -171,61 +172,72 @@ async def count(store: Store, event: Event, wanted: LogFilter) -> int:
     )
 
 
+def act_of(who: Caller) -> Act:
+    """Return a new act of somebody; its number is there once something was changed."""
+    user = who.user
+    return Act(who.name, None if user is None else user.id, who.own_only)
+
+
 async def apply(
-    store: Store, event: Event, wanted: LogFilter, actor: str
+    store: Store, event: Event, wanted: LogFilter, act: Act
 ) -> list[Change]:
     """Do it to all messages that fit and that it is possible for; return the changes.
 
-    Many messages take many transactions. One that moved on in between is passed over,
-    and mail for postmaster is not requeued.
+    Many messages take many transactions, and are one act. One that moved on in between
+    is passed over, and mail for postmaster is not requeued.
 
     Raises:
         StoreUnavailable: Those before were changed, the others were not.
     """
     changes: list[Change] = []
     async for ids in _fitting(store, event, wanted):
-        changes += await store.queue.apply_still(event, ids, actor)
+        changes += await store.queue.apply_still(event, ids, act)
     return changes
 
 
 # ------------------------------------------------------------------ taking it back
 
-_BACK: Final = {Event.HOLD: Event.RELEASE, Event.RELEASE: Event.HOLD}
-"""What takes an act back. Mail that was tried again or given up cannot be called back:
-it is on its way, or what was kept of it for a retry is gone."""
+
+async def is_own_act(store: Store, who: Caller, number: int) -> bool:
+    """Say whether a change is an act on messages that the caller did."""
+    kept = await store.acts.find(number)
+    return kept is not None and _did(who, kept)
 
 
-async def keep_for_undo(store: Store, event: Event, changes: Sequence[Change]) -> str:
-    """Keep for a day which messages were changed; return the name for `take_back`.
+async def take_back(store: Store, who: Caller, number: int) -> TakenBack:
+    """Undo an act on messages, for those that have not moved on since.
 
-    Empty: nothing was changed, or it cannot be taken back.
-    """
-    if event not in _BACK or not changes:
-        return ""
-    name = secrets.token_urlsafe(16)
-    await store.answers.take(_kept_as(name))
-    ids = json.dumps([event.value, [id_ for id_, *_ in changes]])
-    await store.answers.keep(_kept_as(name), "", 200, "", ids)
-    return name
-
-
-async def take_back(store: Store, name: str, actor: str) -> list[Change]:
-    """Undo an act on messages that have not moved on since; return the changes.
+    Who did it may, by whatever door; and who may take any change back.
 
     Raises:
-        NotFound: There is no such act, it is a day old, or it was taken back.
+        NotFound: There is no such act of the caller.
+        Conflict: It is too late, it was taken back already, or all messages moved on.
     """
-    key = _kept_as(name)
-    kept = await store.answers.take(key)
-    await store.answers.forget(key)
-    if kept is None or not kept.body:
-        raise NotFound("this cannot be taken back any more")
-    word, ids = json.loads(kept.body)
-    return await store.queue.apply_still(_BACK[Event(word)], ids, actor)
+    kept = await store.acts.find(number)
+    may = Scope.AUDIT_WRITE in who.scopes
+    if kept is None or not (may or _did(who, kept)):
+        text = f"there is no act {number} on messages"
+        raise NotFound(text)
+    return await store.acts.undo(number, who.name, only_user=who.own_only)
 
 
-def _kept_as(name: str) -> str:
-    return hashlib.sha256(f"undo\0{name}".encode()).hexdigest()
+def _did(who: Caller, kept: KeptAct) -> bool:
+    if who.user is not None:
+        return kept.user_id == who.user.id
+    return kept.user_id is None and kept.actor == who.name
+
+
+def taken_back_words(done: TakenBack) -> str:
+    """Say what came back, and what was left alone because it has moved on."""
+    count = sum(done.back.values())
+    states = " and ".join(f"{n} {state}" for state, n in sorted(done.back.items()))
+    text = f"{count} message{'s are' if count > 1 else ' is'} as before ({states})"
+    left = sum(done.left.values())
+    if left:
+        states = ", ".join(f"{n} {state}" for state, n in sorted(done.left.items()))
+        have = "have" if left > 1 else "has"
+        text += f"; {left} of {count + left} {have} moved on since ({states})"
+    return text
 
 
 async def _fitting(

@@ -224,7 +224,16 @@ class Conflict(RelayError):  # noqa: N818
 
 
 class NotFound(RelayError):  # noqa: N818
-    """There is no such user, message, address or setting."""
+    """There is no such user, message, address or setting.
+
+    Attributes:
+        hint: What helps; empty: list what there is, and name one.
+    """
+
+    def __init__(self, text: str = "", hint: str = "") -> None:
+        """Take what there is not, and what helps."""
+        super().__init__(text)
+        self.hint = hint
 
 
 class ConfigError(Exception):

@@ -142,16 +142,52 @@ def test_show_takes_refusals_and_names_what_is_not_there(relay: Any) -> None:
 def test_hold_release_discard(relay: Any, ada: Any) -> None:
     """Each command says the old and the new state of each message."""
     first, second = relay.put("One", "Two")
-    assert relay("hold", first).stdout == f"{first} was queued, is held.\n"
-    assert relay.json("release", first) == [
-        {"id": first, "event": "release", "was": "held", "state": "queued"}
-    ]
+    held = relay("hold", first)
+    assert held.stdout == f"{first} was queued, is held.\n"
+    (row,) = relay.json("history", "--change", "message")
+    assert held.stderr == f"To take it back: relay history undo {row['id']}\n"
+    (released,) = relay.json("release", first)
+    assert released.pop("change") == row["id"] + 1
+    assert released == {
+        "id": first,
+        "event": "release",
+        "was": "held",
+        "state": "queued",
+    }
     assert relay.json("discard", "--state", "queued") == [
         {"id": id_, "event": "discard", "was": "queued", "state": "discarded"}
+        | {"change": row["id"] + 2}
         for id_ in (first, second)
     ]
     assert "nothing changed" in relay("retry", "--state", "dead").stdout
     assert relay.json("retry", "--state", "dead") == []
+
+
+def test_an_act_is_taken_back(relay: Any, ada: Any) -> None:
+    """One number for all of it; what has moved on is said, and refused if it is all."""
+    first, second = relay.put("One", "Two")
+    done = relay("discard", "--state", "queued")
+    number = done.stderr.split()[-1]
+    (row,) = relay.json("history", "--change", "message_discard")
+    assert (str(row["id"]), row["user"], row["undoable"]) == (
+        number,
+        "2 messages",
+        True,
+    )
+    said = relay("history", "undo", number).stdout
+    assert said == (
+        f"Change {number} is taken back: 2 messages are as before (2 queued).\n"
+    )
+    assert {row["state"] for row in relay.json("log")} == {"queued"}
+    assert "already" in relay.error("history", "undo", number, status=1)
+    hold = relay("hold", first, second).stderr.split()[-1]
+    relay("release", second)
+    (undone,) = relay.json("history", "undo", hold)
+    assert (undone["user"], undone["undoes"]) == ("1 of 2 messages", int(hold))
+    hold = relay("hold", first).stderr.split()[-1]
+    relay("discard", first)
+    line = relay.error("history", "undo", hold, status=1)
+    assert "the message has moved on since (1 discarded)" in line
 
 
 def test_messages_change_all_or_none(relay: Any, ada: Any) -> None:

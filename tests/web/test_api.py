@@ -272,12 +272,9 @@ def test_a_hand_on_the_queue(served, admin):
     def act(name):
         return served.call("POST", path("messages", one, name), admin)
 
-    assert act("hold").json == {
-        "id": one,
-        "event": "hold",
-        "was": "queued",
-        "state": "held",
-    }
+    held = act("hold").json
+    assert held.pop("change")
+    assert held == {"id": one, "event": "hold", "was": "queued", "state": "held"}
     again = act("hold")
     assert (again.status, again.json["error"]) == (409, "not_possible")
     assert again.json["state"] == "held"
@@ -302,12 +299,72 @@ def test_many_are_counted_first(served, admin):
     done = served.call(
         "POST", path("messages", "actions"), admin, body | {"expected": 2}
     )
-    assert done.json == {"action": "hold", "changed": 2}
+    number = done.json["change"]
+    assert done.json == {"action": "hold", "changed": 2, "change": number}
+    (row,) = served.json("history", "--change", "message")
+    assert (row["id"], row["user"]) == (number, "2 messages")
     held = served.json("log", "--state", "held")
     assert [row["id"] for row in held] == ids[:2]
     bob = served.token("bob", "queue:write", "log:read", user="bob@corp.example")
     counted = served.call("GET", path("messages", "count"), bob, **asked)
     assert counted.json["count"] == 0
+
+
+def test_what_was_done_to_many_is_taken_back_as_one(served, admin):
+    """By who did it, whatever the token; by who may undo anything; not by others."""
+    ids = served.put("One", "Two", "Three")
+    with_scopes = ("queue:write", "log:read", "audit:read")
+    ada = served.token("ada", *with_scopes, user="ada@corp.example")
+    again = served.token("ada two", *with_scopes, user="ada@corp.example")
+    bob = served.token("bob", *with_scopes, user="bob@corp.example")
+    program = served.token("program", *with_scopes)
+
+    def act(who, name):
+        body = {"action": name, "filter": "state:queued"}
+        expected = len(served.json("log", "--state", "queued"))
+        answer = served.call(
+            "POST", path("messages", "actions"), who, body | {"expected": expected}
+        )
+        assert (answer.status, answer.json["changed"]) == (200, expected)
+        return answer.json["change"]
+
+    def undo(who, number):
+        return served.call(
+            "POST", path("messages", "actions", str(number), "undo"), who
+        )
+
+    number = act(ada, "discard")
+    mine = items(served.call("GET", path("history"), ada, change="message"))
+    assert [(row["id"], row["undoable"]) for row in mine] == [(number, True)]
+    for who in (bob, program):
+        absent = undo(who, 999_999)
+        refused = undo(who, number)
+        assert (refused.status, refused.json["error"]) == (404, "unknown")
+        assert refused.json["detail"] == absent.json["detail"].replace(
+            "999999", str(number)
+        )
+    done = undo(again, number)
+    assert done.status == 200
+    assert (done.json["back"], done.json["left"]) == ({"queued": 3}, {})
+    assert done.json["text"] == "3 messages are as before (3 queued)"
+    late = undo(ada, number)
+    assert (late.status, late.json["error"]) == (409, "conflict")
+    assert f"by change {done.json['undone_by']}" in late.json["detail"]
+
+    number = act(program, "hold")
+    assert undo(ada, number).status == 404
+    served("release", ids[0])
+    done = undo(program, number)
+    assert (done.json["back"], done.json["left"]) == ({"queued": 2}, {"queued": 1})
+    assert "1 of 3 has moved on since (1 queued)" in done.json["text"]
+
+    number = act(ada, "discard")
+    undone = served.call("POST", path("history", str(number), "undo"), admin)
+    assert undone.json["text"] == "3 messages are as before (3 queued)"
+    assert undone.json["change"]["undoes"] == number
+    assert not undone.json["change"]["undoable"]
+    states = {row["state"] for row in served.json("log")}
+    assert states == {"queued"}
 
 
 # ------------------------------------------------------------------ sent again

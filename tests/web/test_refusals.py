@@ -19,6 +19,7 @@ GET    /messages                                      log:read
 POST   /messages                                      mail:submit
 GET    /messages/count                                log:read
 POST   /messages/actions                              queue:write
+POST   /messages/actions/{number}/undo                queue:write      theirs=404
 GET    /messages/{id}                                 log:read         theirs=404
 GET    /messages/{id}/attempts                        log:read         theirs=404
 GET    /messages/{id}/raw                             raw:read         theirs=404

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from relay.console import mails
@@ -56,6 +56,7 @@ _Q = Annotated[
         "text.",
     ),
 ]
+Number = Annotated[int, Path(ge=1, le=2**53, description="Of the change.")]
 _Many = Annotated[list[str] | None, Query(max_length=20)]
 _When = Annotated[str | None, Query(max_length=40)]
 
@@ -257,8 +258,32 @@ def mails_router(
             detail = f"the filter fits {number} messages, not {action.expected}"
             hint = "count again, and send the number"
             raise Problem(409, "count_changed", detail, hint, count=number)
-        changes = await mails.apply(store, event, asked, who.name)
-        return answer({"action": action.action, "changed": len(changes)})
+        done = mails.act_of(who)
+        changes = await mails.apply(store, event, asked, done)
+        return answer(
+            {
+                "action": action.action,
+                "changed": len(changes),
+                "change": done.number,
+            }
+        )
+
+    @router.post(
+        "/messages/actions/{number}/undo",
+        response_model=models.ActionUndone,
+        summary="Take back what was done to one message or many, where they still wait",
+    )
+    async def undo(number: Number, who: Annotated[Caller, WRITE]) -> JSONResponse:
+        back = await mails.take_back(store, who, number)
+        return answer(
+            {
+                "text": mails.taken_back_words(back),
+                "change": back.number,
+                "undone_by": back.by,
+                "back": back.back,
+                "left": back.left,
+            }
+        )
 
     @router.get(
         "/messages/{id}",
@@ -319,11 +344,18 @@ def _action(router: APIRouter, context: Context, name: str, event: Event) -> Non
         if kind != "message":
             text = f"{id_} is a refusal: nothing was stored"
             raise NotFound(text)
+        done = mails.act_of(who)
         ((changed, old, new),) = await context.store.queue.apply(
-            event, [id_], None, who.name
+            event, [id_], None, done
         )
         return answer(
-            {"id": changed, "event": event.value, "was": old.value, "state": new.value}
+            {
+                "id": changed,
+                "event": event.value,
+                "was": old.value,
+                "state": new.value,
+                "change": done.number,
+            }
         )
 
 

@@ -355,6 +355,7 @@ class Changed(Shown):
     event: str
     was: str
     state: str
+    change: int = Field(description="By which it is taken back, in the history.")
 
 
 class Action(Sent):
@@ -368,10 +369,28 @@ class Action(Sent):
 
 
 class ActionDone(Shown):
-    """How many messages were changed."""
+    """How many messages were changed, as one act."""
 
     action: str
     changed: int
+    change: int | None = Field(
+        description="By which all of it is taken back, in the history; null: nothing "
+        "was changed."
+    )
+
+
+class ActionUndone(Shown):
+    """An act on messages that was taken back."""
+
+    text: str
+    change: int
+    undone_by: int = Field(description="The change that took it back.")
+    back: dict[str, int] = Field(
+        description="How many messages are in which state again."
+    )
+    left: dict[str, int] = Field(
+        description="How many have moved on since and were left alone, by state."
+    )
 
 
 class Count(Shown):
@@ -509,6 +528,9 @@ class Change(Shown):
     after: Any
     undoes: int | None
     undone_by: int | None
+    undoable: bool = Field(
+        description="Whether it can be taken back, unless it was changed since."
+    )
 
 
 class Changes(Shown):

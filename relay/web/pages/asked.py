@@ -99,6 +99,11 @@ def path_of(path: str, values: Mapping[str, Any] | None = None, **more: Any) -> 
     return f"{path}?{urlencode(pairs)}" if pairs else path
 
 
+def undo_path(act: int | None) -> str:
+    """Return where a form takes an act on messages back; empty: nothing was changed."""
+    return f"/log/undo/{act}" if act is not None else ""
+
+
 def shown(endpoint: Endpoint) -> Endpoint:
     """Return a page that answers what is not there, or not the reader's."""
 
@@ -106,7 +111,7 @@ def shown(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except NotFound as error:
-            return problem(request, 404, str(error))
+            return problem(request, 404, str(error), error.hint)
         except NotAllowed as error:
             return problem(request, 403, str(error), error.hint)
         except StoreUnavailable:
@@ -133,7 +138,7 @@ def done(
         try:
             return await work(request, form)
         except NotFound as error:
-            return problem(request, 404, str(error))
+            return problem(request, 404, str(error), error.hint)
         except NotAllowed as error:
             return problem(request, 403, str(error), error.hint)
         except NeedsConfirmation as error:

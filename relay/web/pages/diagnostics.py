@@ -8,10 +8,10 @@ from starlette.routing import Route
 
 from relay.console import diagnostics
 from relay.console.checks import Checks
-from relay.console.mails import whole_id
+from relay.console.mails import act_of, whole_id
 from relay.core.access import Scope
 from relay.core.states import Event
-from relay.web.pages.asked import done, query_of, shown
+from relay.web.pages.asked import done, query_of, shown, undo_path
 from relay.web.pages.context import caller_of
 from relay.web.pages.render import page, reader_of, say_and_go
 
@@ -82,7 +82,7 @@ class _Pages:
 
     async def retry(self, request: Request, form: Form) -> Response:
         """Try all messages again that fail with a code."""
-        changes = await diagnostics.retry(
+        changes, number = await diagnostics.retry(
             *(self._store, caller_of(request), form.text("code")),
             form.number("count") or 0,
         )
@@ -91,7 +91,7 @@ class _Pages:
             "%(n)s messages are tried again.",
             len(changes),
         )
-        return say_and_go(request, PATH, text)
+        return say_and_go(request, PATH, text, undo=undo_path(number))
 
     async def retry_one(self, request: Request, _form: Form) -> Response:
         """Try one message again."""
@@ -99,9 +99,10 @@ class _Pages:
         id_, _ = await whole_id(
             self._store, str(request.path_params["id"]), who.own_only
         )
-        await self._store.queue.apply(Event.REQUEUE, [id_], None, who.name)
+        act = act_of(who)
+        await self._store.queue.apply(Event.REQUEUE, [id_], None, act)
         text = reader_of(request).gettext("%(id)s is tried again.", id=id_)
-        return say_and_go(request, PATH, text)
+        return say_and_go(request, PATH, text, undo=undo_path(act.number))
 
     async def check(self, request: Request, _form: Form) -> Response:
         """Begin a check in the background."""
@@ -116,4 +117,5 @@ class _Pages:
         template = (
             "diagnostics/check_part.html" if is_part else "diagnostics/check.html"
         )
-        return page(request, template, run=self._checks.latest)
+        run = self._checks.latest
+        return page(request, template, 404 if is_part and run is None else 200, run=run)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 from starlette.routing import Route
 
 from relay.console import history
+from relay.console.mails import is_own_act
 from relay.core.access import Scope
 from relay.core.errors import InvalidInput, NotFound
-from relay.web.pages.asked import done, path_of, query_of, sentence, shown
+from relay.web.pages.asked import (
+    done,
+    path_of,
+    query_of,
+    sentence,
+    shown,
+    undo_path,
+)
 from relay.web.pages.context import caller_of
 from relay.web.pages.render import HEADERS, page, reader_of, say_and_go
 
@@ -33,6 +41,7 @@ KINDS: Final = (
     "api_token",
     "app_password",
     "exclude",
+    "message",
     "record",
     "setting",
     "settings",
@@ -99,10 +108,10 @@ class _Pages:
             older=path_of(PATH, values, before=rows[-1]["id"]) if more else "",
             export_path=path_of(f"{PATH}/export.csv", values),
             sees_all=who.own_only is None,
-            may_undo=self._may_undo(who),
+            undo_of={row["id"]: await self._undo_path(who, row) for row in rows},
+            is_act=history.is_act,
             words=partial(history.action_words, tell=tell),
             value_words=partial(history.value_words, tell=tell),
-            can_undo=history.can_undo,
         )
 
     async def show_one(self, request: Request) -> Response:
@@ -115,7 +124,8 @@ class _Pages:
             request,
             "history/one.html",
             row=row,
-            may_undo=self._may_undo(who) and history.can_undo(row),
+            undo=await self._undo_path(who, row),
+            is_act=history.is_act(row),
             words=partial(history.action_words, tell=tell),
             value_words=partial(history.value_words, tell=tell),
         )
@@ -153,6 +163,13 @@ class _Pages:
             media_type="text/csv; charset=utf-8",
         )
 
-    @staticmethod
-    def _may_undo(who: Caller) -> bool:
-        return Scope.AUDIT_WRITE in who.scopes
+    async def _undo_path(self, who: Caller, row: dict[str, Any]) -> str:
+        """Return where a change is taken back; empty: it is not by this reader."""
+        if not history.can_undo(row):
+            return ""
+        number = int(row["id"])
+        if Scope.AUDIT_WRITE in who.scopes:
+            return f"{PATH}/{number}/undo"
+        if history.is_act(row) and await is_own_act(self._store, who, number):
+            return undo_path(number)
+        return ""

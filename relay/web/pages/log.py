@@ -27,14 +27,22 @@ from relay.core.errors import (
     RawUnreadable,
 )
 from relay.core.filters import LONGEST, Filter, parse, pieces
-from relay.core.states import TRANSITIONS, Event, State
+from relay.core.states import TAKEN_BACK, TRANSITIONS, Event, State
 from relay.diagnose.hints import hint_for
 from relay.web.api.mails import EVENTS, event_of, own_filter, own_id, page_of_log, shown
 from relay.web.api.problems import Problem
 from relay.web.api.wire import Context as APIContext
+from relay.web.pages.asked import undo_path
 from relay.web.pages.context import caller_of
 from relay.web.pages.hints import page_hint
-from relay.web.pages.render import HEADERS, page, part, reader_of, say_and_go
+from relay.web.pages.render import (
+    HEADERS,
+    page,
+    part,
+    reader_of,
+    say_and_go,
+    state_name,
+)
 from relay.web.stream import LAST, EventStream
 
 if TYPE_CHECKING:
@@ -44,7 +52,9 @@ if TYPE_CHECKING:
 
     from relay.console.feed import Seen
     from relay.core.access import Caller
+    from relay.core.queue import TakenBack
     from relay.web.pages.context import Context
+    from relay.web.pages.render import Reader
 
 _PAGE: Final = 50
 _EXPORT: Final = 500
@@ -85,7 +95,7 @@ def routes(context: Context) -> list[Route]:
         Route("/log/export.csv", pages.export, name="log_export"),
         Route("/log/many", pages.ask_many, name="log_many"),
         Route("/log/many", pages.do_many, methods=["POST"], name="log_many_do"),
-        Route("/log/undo/{name}", pages.undo, methods=["POST"], name="log_undo"),
+        Route("/log/undo/{number:int}", pages.undo, methods=["POST"], name="log_undo"),
         Route("/log/{id}", pages.show_one, name="log_one"),
         Route("/log/{id}/source", pages.source, name="log_source"),
         Route("/log/{id}/raw", pages.raw, name="log_raw"),
@@ -298,6 +308,7 @@ class LogPages:
             count=count,
             problem=problem,
             changed=changed,
+            days=self._settings.store.discard_keep_days,
             path_of=_path,
         )
 
@@ -313,31 +324,28 @@ class LogPages:
             count = await mails.count(self._store, event, asked)
             if str(count) != str(form.get("expected", "")):
                 return await self._ask(request, who, query, act, changed="count")
-            changes = await mails.apply(self._store, event, asked, who.name)
+            done = mails.act_of(who)
+            changes = await mails.apply(self._store, event, asked, done)
         except _ERRORS as error:
             return say_and_go(
                 request, _path("/log", q=query), words(error), kind="failed"
             )
-        name = await mails.keep_for_undo(self._store, event, changes)
         text = done_text(reader.ngettext, act, len(changes))
-        undo = f"/log/undo/{name}" if name else ""
+        undo = undo_path(done.number)
         return say_and_go(request, _path("/log", q=query), text, undo=undo)
 
     async def undo(self, request: Request) -> Response:
         """Take back what was done to many, or to one."""
-        who, reader = caller_of(request), reader_of(request)
+        who, number = caller_of(request), request.path_params["number"]
         try:
-            changes = await mails.take_back(
-                self._store, request.path_params["name"], who.name
-            )
+            done = await mails.take_back(self._store, who, number)
         except _ERRORS as error:
             return say_and_go(request, "/log", words(error), kind="failed")
-        text = reader.ngettext(
-            "Taken back for %(n)s message.",
-            "Taken back for %(n)s messages.",
-            len(changes),
-        )
-        return say_and_go(request, "/log", text)
+        kept = await self._store.acts.find(number)
+        alone = kept.message_id if kept else None
+        back = f"/log/{alone}" if alone else "/log"
+        text = taken_back_text(reader_of(request), done)
+        return say_and_go(request, back, text, kind="warning" if done.left else "done")
 
     # -------------------------------------------------------------- one
 
@@ -371,6 +379,7 @@ class LogPages:
             attempts=shown(who, attempts),
             copies=copies,
             acts=acts_of(who, state) if kind == "message" else [],
+            days=self._settings.store.discard_keep_days,
             may_read=kind == "message" and Scope.RAW_READ in who.scopes,
             org=str(self._settings.salesforce.instance_url or "").rstrip("/"),
             path_of=_path,
@@ -427,12 +436,12 @@ class LogPages:
             back = f"/log/{id_}"
             if kind != "message":
                 raise NotFound(f"{id_} is a refusal: nothing was stored")
-            changes = await self._store.queue.apply(event, [id_], None, who.name)
+            done = mails.act_of(who)
+            changes = await self._store.queue.apply(event, [id_], None, done)
         except _ERRORS as error:
             return say_and_go(request, back, words(error), kind="failed")
-        name = await mails.keep_for_undo(self._store, event, changes)
         text = done_text(reader.ngettext, act, len(changes))
-        return say_and_go(request, back, text, undo=f"/log/undo/{name}" if name else "")
+        return say_and_go(request, back, text, undo=undo_path(done.number))
 
 
 # ------------------------------------------------------------------ for the templates
@@ -487,6 +496,27 @@ def done_text(ngettext: Any, act: str, count: int) -> str:
     return text
 
 
+def taken_back_text(reader: Reader, done: TakenBack) -> str:
+    """Say for how many messages an act was taken back, and for which it was not."""
+    back, left = sum(done.back.values()), sum(done.left.values())
+    text: str = reader.ngettext(
+        "Taken back for %(n)s message.", "Taken back for %(n)s messages.", back
+    )
+    if left:
+        states = ", ".join(
+            f"{reader.number(count)} {state_name(state, reader)}"
+            for state, count in sorted(done.left.items())
+        )
+        text += " " + reader.ngettext(
+            "%(n)s of %(all)s has moved on since and stays: %(states)s.",
+            "%(n)s of %(all)s have moved on since and stay: %(states)s.",
+            left,
+            all=reader.number(back + left),
+            states=states,
+        )
+    return text
+
+
 _STAGES: Final = {
     "received": "rcpt size connection line_ends http part refused counted parse",
     "sender": "sender",
@@ -501,6 +531,7 @@ _STAGE_OF: Final = {
     for stage, steps in _STAGES.items()
     for step in steps.split(";" if ";" in steps else " ")
 }
+_BY_PEOPLE: Final = {*Event, TAKEN_BACK}
 _ORDER: Final = (*_STAGES, "written", "outcome")
 
 
@@ -517,7 +548,7 @@ def stages(
         stage = _STAGE_OF.get(word, "written" if number else "received")
         if word.startswith("policy "):
             stage = "sender"
-        if word == "attempt" or word in EVENTS or word in set(Event):
+        if word == "attempt" or word in EVENTS or word in _BY_PEOPLE:
             stage = "outcome"
         attempts[-1].setdefault(stage, []).append(step)
         if stage == "outcome":

@@ -243,9 +243,12 @@ def _day(on: date | None, form: str = "medium") -> str:
     return _reader.get().day(on, form)
 
 
-def state_name(state: str) -> str:
-    """Return the word for a state, in the language of the page that is made."""
-    _ = _reader.get().gettext
+def state_name(state: str, reader: Reader | None = None) -> str:
+    """Return the word for a state, in the reader's language.
+
+    None: that of the page that is made.
+    """
+    _ = (reader or _reader.get()).gettext
     return {
         "queued": _("queued"),
         "claimed": _("in work"),
@@ -256,6 +259,7 @@ def state_name(state: str) -> str:
         "dead": _("dead"),
         "discarded": _("discarded"),
         "refused": _("refused"),
+        "removed": _("removed"),
     }.get(state, state)
 
 

@@ -20,6 +20,7 @@ ROW = {
     "after": "=HYPERLINK(1)",
     "undoes": 3,
     "undone_by": None,
+    "undoable": True,
 }
 
 

@@ -142,7 +142,14 @@ async def test_an_act_on_many_says_the_count_and_holds_to_it(console, people):
     assert "3 messages are held." in told.text
     (undo,) = re.findall(r'action="(/log/undo/[^"]+)"', told.text)
     await console.store.queue.apply(Event.RELEASE, [third], None, "root")
-    await console.post(undo, people["Mona"])
+    back = await console.post(undo, people["Mona"])
+    said = await console.get(
+        "/log",
+        people["Mona"],
+        headers={"Cookie": back.headers["set-cookie"].partition(";")[0]},
+    )
+    assert "Taken back for 2 messages." in said.text
+    assert "1 of 3 has moved on since and stays: 1 queued." in said.text
     assert {(await console.store.log.show(i))["state"] for i in every} == {"queued"}
     again = await console.post(undo, people["Mona"])
     shown = await console.get(
@@ -150,7 +157,50 @@ async def test_an_act_on_many_says_the_count_and_holds_to_it(console, people):
         people["Mona"],
         headers={"Cookie": again.headers["set-cookie"].partition(";")[0]},
     )
-    assert "cannot be taken back" in shown.text
+    assert "was taken back already, by change" in shown.text
+
+
+async def test_a_mail_that_was_given_up_comes_back(console, people):
+    """From the page that says it, or from the history; by who did it, and admins."""
+    (id_,) = await put(console.store, people["Ada"].user.id, "Offer")
+    page = await console.get(f"/log/{id_}", people["Ada"])
+    assert "It can be taken back for 7 days." in page.text
+
+    async def discard():
+        answer = await console.post(f"/log/{id_}/discard", people["Ada"])
+        cookie = answer.headers["set-cookie"].partition(";")[0]
+        told = await console.get(
+            f"/log/{id_}", people["Ada"], headers={"Cookie": cookie}
+        )
+        (undo,) = re.findall(r'action="(/log/undo/[0-9]+)"', told.text)
+        return undo
+
+    undo = await discard()
+    for who in ("Bob", "Mona"):
+        await console.post(undo, people[who])
+        assert (await console.store.log.show(id_))["state"] == "discarded"
+        listed = await console.get("/history", people[who])
+        assert undo not in listed.text
+    answer = await console.post(undo, people["Ada"])
+    assert answer.headers["location"] == f"/log/{id_}"
+    assert (await console.store.log.show(id_))["state"] == "queued"
+
+    undo = await discard()
+    number = undo.rpartition("/")[2]
+    listed = await console.get("/history?change=message", people["Ada"])
+    assert f'action="{undo}"' in listed.text
+    assert "message discard" in listed.text
+    one = await console.get(f"/history/{number}", people["Ada"])
+    assert f'action="{undo}"' in one.text
+    assert "the state and reason from before" in one.text
+    listed = await console.get("/history?change=message", people["Root"])
+    assert f'action="/history/{number}/undo"' in listed.text
+    await console.post(f"/history/{number}/undo", people["Root"])
+    assert (await console.store.log.show(id_))["state"] == "queued"
+    listed = await console.get("/history?change=message", people["Ada"])
+    assert "/undo" not in listed.text
+    await console.post("/log/undo/999999", people["Root"])
+    assert (await console.store.log.show(id_))["state"] == "queued"
 
 
 async def test_the_count_leaves_out_what_is_never_tried(console, people):
