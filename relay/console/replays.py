@@ -189,8 +189,11 @@ class Replays:
         """
         self._forget()
         if id_ not in self._jobs:
-            text = "there is no such re-play: results are kept for an hour"
-            raise NotFound(text)
+            text = (
+                "there is no such re-play: a result is kept for an hour, and not over "
+                "a restart of the relay"
+            )
+            raise NotFound(text, "start the re-play again")
         return self._jobs[id_]
 
     async def cancel(self, id_: str) -> None:

@@ -221,4 +221,7 @@ def test_a_replay_without_an_org_is_told(served, admin):
         answer = served.call("POST", where, admin, body)
         assert (answer.status, answer.json["error"]) == (status, word), body
     for method, more in (("GET", ""), ("GET", "/differences"), ("DELETE", "")):
-        assert served.call(method, f"{where}/none{more}", admin).status == 404
+        gone = served.call(method, f"{where}/none{more}", admin)
+        assert (gone.status, gone.json["error"]) == (404, "unknown")
+        assert "not over a restart" in gone.json["detail"]
+        assert gone.json["hint"] == "start the re-play again"

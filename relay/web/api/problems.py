@@ -88,7 +88,8 @@ def of(error: Exception) -> Problem:  # noqa: C901, PLR0911 - one table
             hint = "GET it again, and send the change with its new ETag"
             return Problem(412, "changed", "somebody changed it in between", hint)
         case NotFound():
-            return Problem(404, "unknown", text, "list what there is, and name one")
+            hint = error.hint or "list what there is, and name one"
+            return Problem(404, "unknown", text, hint)
         case InvalidInput():
             hint = error.hint or "correct the value"
             return Problem(422, "invalid", error.problem, hint)

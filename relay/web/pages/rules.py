@@ -19,7 +19,7 @@ from relay.console.history import undo
 from relay.console.replays import Progress, Replays, Wanted
 from relay.core.access import Scope
 from relay.core.directory import SkipKind
-from relay.core.errors import Conflict, InvalidInput
+from relay.core.errors import Conflict, InvalidInput, NotFound
 from relay.core.past import PastFilter
 from relay.core.translate import N_
 from relay.web.pages.asked import done, path_of, shown
@@ -199,7 +199,13 @@ class _Pages:
 
     async def trial(self, request: Request) -> Response:
         """Show how far a trial is and what it found; htmx asks for the part alone."""
-        job = self._past().get(request.path_params["id"])
+        try:
+            job = self._past().get(request.path_params["id"])
+        except NotFound:
+            if "hx-request" not in request.headers:
+                raise
+            # The page that asks again and again waits for what a restart has ended.
+            return page(request, "settings/gone.html", 404)
         preset = request.query_params.get("preset", "")
         changed = job.wanted.change.settings
         values: dict[str, Any] = {

@@ -88,6 +88,19 @@ async def test_a_check_runs_in_the_background(console):
     assert "Checked" in (await console.get("/diagnostics", root)).text
 
 
+async def test_a_check_that_a_restart_ended_is_gone(console):
+    """The page that waits for it is told to start it again, and asks no more."""
+    root = await add(console.store, "Root", Role.ADMIN)
+    waits = {"hx-request": "true"}
+    gone = await console.get("/diagnostics/check", root, headers=waits)
+    assert gone.status_code == 404
+    assert "Start it again." in gone.text
+    assert "hx-trigger" not in gone.text
+    whole = await console.get("/diagnostics/check", root)
+    assert whole.status_code == 200
+    assert "No check was made yet" in whole.text
+
+
 async def test_a_check_that_fails_ends(console, monkeypatch):
     """Its page says so, and does not wait for ever."""
 

@@ -423,7 +423,16 @@ async def test_a_change_is_tried_before_it_is_saved(console):
         f"{RULES}/try", root, data={"preset": "email-to-salesforce"}
     )
     assert "match.visibility" in (await after(console, answer, root)).text
-    assert (await console.get(f"{RULES}/trial/none", root)).status_code == 404
+    gone = await console.get(f"{RULES}/trial/none", root)
+    assert gone.status_code == 404
+    assert "not over a restart of the relay" in gone.text
+    assert "Start the re-play again." in gone.text
+    # What a page that waits asks for again is answered by a part, and asked no more.
+    waits = {"HX-Request": "true"}
+    gone = await console.get(f"{RULES}/trial/none", root, headers=waits)
+    assert (gone.status_code, "<html" in gone.text) == (404, False)
+    assert "Try the change again." in gone.text
+    assert "hx-trigger" not in gone.text
 
 
 async def test_a_trial_that_fails_says_why(console):
