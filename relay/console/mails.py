@@ -229,15 +229,19 @@ def _did(who: Caller, kept: KeptAct) -> bool:
 
 def taken_back_words(done: TakenBack) -> str:
     """Say what came back, and what was left alone because it has moved on."""
-    count = sum(done.back.values())
-    states = " and ".join(f"{n} {state}" for state, n in sorted(done.back.items()))
-    text = f"{count} message{'s are' if count > 1 else ' is'} as before ({states})"
-    left = sum(done.left.values())
-    if left:
-        states = ", ".join(f"{n} {state}" for state, n in sorted(done.left.items()))
-        have = "have" if left > 1 else "has"
-        text += f"; {left} of {count + left} {have} moved on since ({states})"
-    return text
+    count, left = sum(done.back.values()), sum(done.left.values())
+    states = ", ".join(f"{n} {state}" for state, n in sorted(done.back.items()))
+    text = f"{count} messages are as before ({states})"
+    if count == 1:
+        text = f"1 message is as before ({states})"
+    if not left:
+        return text
+    states = ", ".join(f"{n} {state}" for state, n in sorted(done.left.items()))
+    total = count + left
+    rest = f"{left} of {total} have moved on since ({states})"
+    if left == 1:
+        rest = f"1 of {total} has moved on since ({states})"
+    return f"{text}; {rest}"
 
 
 async def _fitting(

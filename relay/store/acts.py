@@ -146,14 +146,13 @@ class Acts(Part):
         days = self._context.settings.discard_keep_days
         what = "what the messages were before is not kept any more"
         if kept.event is Event.DISCARD:
-            many = "s" if kept.removed != 1 else ""
-            what = f"the raw mail{many} of {kept.removed} of {_many(kept.count)} "
-            what += f"{'were' if many else 'was'} removed"
-        text = (
-            f"it is too late: change {kept.number} could be taken back for {days} "
-            f"days; {what}"
+            removed, count = kept.removed, kept.count
+            what = f"the raw mail of {removed} of {count} messages was removed"
+        number = kept.number
+        text = f"it is too late: change {number} could be taken back for {days} days"
+        return Conflict(
+            f"{text}; {what}", "store.discard_keep_days says for how long it is kept"
         )
-        return Conflict(text, "store.discard_keep_days says for how long it is kept")
 
 
 # ------------------------------------------------------------------ what was done
@@ -306,7 +305,8 @@ def _undo(run: _Undo, connection: Connection) -> _Part:
     locked = select(schema.acts).where(c.id == run.number).with_for_update()
     act = connection.execute(locked).one()
     if act.ended_at is not None:
-        raise Conflict(f"it is too late: change {run.number} is not kept any more")
+        number = run.number
+        raise Conflict(f"it is too late: change {number} is not kept any more")
     _need_own(connection, run)
     query = (
         select(schema.act_messages)
@@ -391,7 +391,7 @@ def _write_undo(connection: Connection, run: _Undo, count: int, fit: int) -> int
     if count > 1:
         # Of more than one transaction has, it is not known yet how many come back.
         whole = fit == count or count > PART
-        subject = _many(count) if whole else f"{fit} of {_many(count)}"
+        subject = f"{count} messages" if whole else f"{fit} of {count} messages"
     return write_audit(
         *(connection, run.now, run.actor, f"message_{TAKEN_BACK}"),
         (subject, None, None),
@@ -438,20 +438,20 @@ def _bring_back(
 
 
 def _nothing_back(run: _Undo) -> Conflict:
-    if run.by is not None:
-        text = f"change {run.number} was taken back already, by change {run.by}"
-        return Conflict(text)
+    number, by = run.number, run.by
+    if by is not None:
+        return Conflict(f"change {number} was taken back already, by change {by}")
     states = ", ".join(f"{count} {state}" for state, count in sorted(run.left.items()))
-    what = "the message has" if run.left.total() == 1 else "all messages have"
     text = (
-        f"change {run.number} cannot be taken back any more: {what} moved on since "
-        f"({states})"
+        f"change {number} cannot be taken back any more: all of its messages have "
+        f"moved on since ({states})"
     )
+    if run.left.total() == 1:
+        text = (
+            f"change {number} cannot be taken back any more: its message has moved on "
+            f"since ({states})"
+        )
     return Conflict(text, "relay show ID says what became of a message")
-
-
-def _many(count: int) -> str:
-    return f"{count} message{'' if count == 1 else 's'}"
 
 
 # ------------------------------------------------------------------ forgetting

@@ -291,10 +291,13 @@ class MessageStore(Part):
         )
         query = select(b.id).where(b.id == blob_id, *removed)
         found = await self._context.read(lambda connection: connection.scalar(query))
-        text = f"there is no raw mail {blob_id}"
-        if found is not None:
-            days = self._context.settings.discard_keep_days
-            text += f": it was discarded, and removed after {days} days"
+        if found is None:
+            return NotFound(f"there is no raw mail {blob_id}")
+        days = self._context.settings.discard_keep_days
+        text = (
+            f"there is no raw mail {blob_id}: it was discarded, and removed after "
+            f"{days} days"
+        )
         return NotFound(text)
 
     async def raws(self, blob_ids: Iterable[str]) -> dict[str, bytes | RawUnreadable]:

@@ -187,7 +187,7 @@ def test_an_act_is_taken_back(relay: Any, ada: Any) -> None:
     hold = relay("hold", first).stderr.split()[-1]
     relay("discard", first)
     line = relay.error("history", "undo", hold, status=1)
-    assert "the message has moved on since (1 discarded)" in line
+    assert "its message has moved on since (1 discarded)" in line
 
 
 def test_messages_change_all_or_none(relay: Any, ada: Any) -> None:

@@ -165,12 +165,12 @@ async def test_what_has_moved_on_altogether_is_refused(store, dead, settle):
     await many(store, REQUEUE, ids, act)
     await settle(Event.LOGGED)
     before, known = await rows(store), await store.history.find()
-    with pytest.raises(Conflict, match=r"all messages have moved on since \(2 logged"):
+    with pytest.raises(Conflict, match=r"its messages have moved on since \(2 logged"):
         await store.acts.undo(act.number, "root")
     alone = Act("root")
     await store.queue.apply(REQUEUE, ids[:1], None, alone)
     await settle(Event.LOGGED)
-    with pytest.raises(Conflict, match="the message has moved on"):
+    with pytest.raises(Conflict, match="its message has moved on"):
         await store.acts.undo(alone.number, "root")
     assert len(await store.history.find()) == len(known) + 1
     assert (await rows(store))[ids[1]] == before[ids[1]]
@@ -432,7 +432,7 @@ async def test_the_raw_mail_of_what_was_discarded_is_removed_after_days(
     assert await store.messages.raws([large, kept]) == {kept: LARGE}
     assert len(list(store.messages.spool_dir.glob("*.eml"))) in {0, 1}
     with pytest.raises(
-        Conflict, match=r"too late.*7 days; the raw mails of 2 of 2 messages were remov"
+        Conflict, match=r"too late.*7 days; the raw mail of 2 of 2 messages was removed"
     ):
         await store.acts.undo(act.number, "root")
     (row,) = await store.history.find(change="message_discard")
@@ -459,7 +459,7 @@ async def test_bytes_that_somebody_needs_stay(store, make, user, clock):
     assert await store.acts.purge() == 0
     for id_ in (mine, back, first):
         assert await store.messages.raw(id_) == LARGE
-    with pytest.raises(Conflict, match="the raw mails of 0 of 2 messages"):
+    with pytest.raises(Conflict, match="the raw mail of 0 of 2 messages"):
         await store.acts.undo(three.number, "root")
     await store.acts.undo(two.number, "root")
     assert await end(store, clock) == 0
