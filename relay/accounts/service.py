@@ -12,6 +12,7 @@ import asyncio
 import ipaddress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.accounts.passwords import Busy, Hasher, WeakPassword, weakness
@@ -21,14 +22,18 @@ from relay.core.errors import InvalidInput, NotFound
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from relay.config import Settings
     from relay.core.accounts import SecondFactors, Session, SignInLink
     from relay.core.directory import User
     from relay.core.model import Json
+    from relay.core.notices import NoticeDraft
     from relay.store import Store
+
+    LinkMail = Callable[[User, str, datetime], NoticeDraft]
+    """Makes the notice that mails a link, until when it works."""
 
 log = get_logger(__name__)
 
@@ -40,6 +45,8 @@ WINDOW: Final = timedelta(minutes=15)
 OF_PAIR: Final = 10
 """Wrong tries for one account from one peer in the window."""
 OF_PEER: Final = 50
+INVITATIONS: Final = 3
+"""One-time links that are mailed, or shown in the console, for a user in the window."""
 OF_ACCOUNT: Final = 100
 """From everywhere. High, since anybody could lock a user out with it."""
 _NOTED: Final = 10
@@ -277,10 +284,17 @@ class Accounts:
 
     # ------------------------------------------------------------ links
 
-    async def make_link(self, user: User, actor: str) -> tuple[str, datetime]:
+    async def make_link(
+        self, user: User, actor: str, mail: LinkMail | None = None
+    ) -> tuple[str, datetime]:
         """Make a one-time link for a user; return it, and when it ends.
 
         Links that were made for the user before end.
+
+        Args:
+            user: Whose.
+            actor: Who makes it.
+            mail: Makes the notice that mails it; None: it is handed over.
 
         Raises:
             NotFound: There is no such user.
@@ -290,17 +304,19 @@ class Accounts:
             problem = f"{user.email} is disabled and cannot sign in"
             raise InvalidInput(problem, f"relay user enable {user.email}")
         secret = new_secret()
+        url = f"{console_url(self._settings)}{LINK_PATH}{secret}"
         ends = await self._store.accounts.add_link(
-            user.id, digest(secret), LINK_LIFE, actor
+            *(user.id, digest(secret), LINK_LIFE, actor),
+            mail=partial(mail, user, url) if mail else None,
         )
-        log.info("sign_in_link_made", user=user.email, by=actor)
-        return f"{console_url(self._settings)}{LINK_PATH}{secret}", ends
+        log.info("sign_in_link_made", user=user.email, by=actor, mailed=bool(mail))
+        return url, ends
 
     async def forgot(
         self,
         address: str,
         peer: Peer,
-        send: Callable[[User, str, datetime], Awaitable[None]],
+        mail: LinkMail,
     ) -> None:
         """Mail a link to the user of an address, if there is one.
 
@@ -310,7 +326,7 @@ class Accounts:
         Args:
             address: As entered.
             peer: From where it was asked for.
-            send: Mails a link.
+            mail: Makes the notice with the link.
 
         Raises:
             TooManyTries: This peer asks too often.
@@ -325,10 +341,18 @@ class Accounts:
             once = {digest(f"mailed {user.id}"): 1}
             wait_s, _ = await self._store.accounts.take_try(once, WINDOW)
             if not wait_s:
-                url, ends = await self.make_link(user, f"web:{user.email}")
-                await send(user, url, ends)
+                await self.make_link(user, f"web:{user.email}", mail)
 
         self._later(work())
+
+    async def take_invitation(self, user: User) -> int:
+        """Count an invitation of a user; return how long the next has to wait, or 0.
+
+        So nobody's mailbox is filled with them, whoever asks for it.
+        """
+        key = {digest(f"invited {user.id}"): INVITATIONS}
+        wait_s, _ = await self._store.accounts.take_try(key, WINDOW)
+        return wait_s
 
     async def link(self, secret: str) -> SignInLink:
         """Return what a link is for; nothing is used up.

@@ -38,6 +38,9 @@ class Scope(StrEnum):
     TOKENS_READ = "tokens:read"
     TOKENS_WRITE = "tokens:write"
     ADDRESSES_CLAIM = "addresses:claim"
+    USERS_INVITE = "users:invite"
+    SESSIONS_READ = "sessions:read"
+    SESSIONS_WRITE = "sessions:write"
 
 
 MEANING: Final[Mapping[Scope, str]] = {
@@ -57,6 +60,9 @@ MEANING: Final[Mapping[Scope, str]] = {
     Scope.TOKENS_READ: "see the tokens that there are",
     Scope.TOKENS_WRITE: "make and remove tokens",
     Scope.ADDRESSES_CLAIM: "claim addresses of one's own, and prove them",
+    Scope.USERS_INVITE: "mail one-time links to users, and make such links",
+    Scope.SESSIONS_READ: "see where users are signed in",
+    Scope.SESSIONS_WRITE: "sign users out",
 }
 
 OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {
@@ -71,6 +77,8 @@ OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {
             Scope.AUDIT_READ,
             Scope.STATUS_READ,
             Scope.ADDRESSES_CLAIM,
+            Scope.SESSIONS_READ,
+            Scope.SESSIONS_WRITE,
         }
     ),
     Role.REP: frozenset(
@@ -84,6 +92,8 @@ OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {
             Scope.REMINDERS_READ,
             Scope.REMINDERS_WRITE,
             Scope.ADDRESSES_CLAIM,
+            Scope.SESSIONS_READ,
+            Scope.SESSIONS_WRITE,
         }
     ),
 }

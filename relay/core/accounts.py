@@ -118,6 +118,41 @@ class SignInLink:
     created_by: str
 
 
+class WayIn(StrEnum):
+    """How far a user is on the way into the console."""
+
+    NOT_INVITED = "not_invited"
+    INVITED = "invited"
+    """A one-time link still works, and was not used."""
+    LINK_EXPIRED = "link_expired"
+    SIGNED_IN = "signed_in"
+    """The user has signed in at least once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """How a user came, or is to come, into the console.
+
+    Attributes:
+        state: How far the user is.
+        invited_at: When the last one-time link was made.
+        invited_by: Who made it.
+        link_ends_at: Until when it works, if it was not used.
+        mail: How far the mail with it is: *planned*, *written* or *refused*; None: it
+            was not mailed, or its notice is not kept any more.
+        mail_error: What the smarthost said last.
+        signed_in_at: The last sign-in.
+    """
+
+    state: WayIn = WayIn.NOT_INVITED
+    invited_at: datetime | None = None
+    invited_by: str = ""
+    link_ends_at: datetime | None = None
+    mail: str | None = None
+    mail_error: str = ""
+    signed_in_at: datetime | None = None
+
+
 def may_sign_in(user: User) -> bool:
     """Say whether a user may use the console: one who is disabled or removed may not.
 

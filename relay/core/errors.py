@@ -22,6 +22,7 @@
     ├── NotFound                  no such user, message, address …
     ├── InvalidInput              what an admin entered does not fit
     ├── NotAllowed                who asks may not
+    ├── TooOften                  it was done often enough for now (wait_s)
     ├── NeedsConfirmation         something speaks against it; asked again, it is done
     └── NoSalesforce              the relay has no org to ask
     ConfigError                   outside the tree: nothing may swallow it
@@ -280,6 +281,21 @@ class NotAllowed(RelayError):  # noqa: N818
         super().__init__(text)
         self.hint = hint
         self.word = word
+
+
+class TooOften(RelayError):  # noqa: N818
+    """It was done so often lately that the next time has to wait.
+
+    Attributes:
+        wait_s: How long, in seconds.
+        hint: What helps.
+    """
+
+    def __init__(self, text: str, wait_s: int, hint: str) -> None:
+        """Say what was done too often, how long to wait, and what helps."""
+        super().__init__(text)
+        self.wait_s = wait_s
+        self.hint = hint
 
 
 class NeedsConfirmation(RelayError):  # noqa: N818

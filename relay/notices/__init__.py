@@ -8,7 +8,7 @@ it comes from the null sender, says that it is automatic, and answers no automat
 Left to others: what happened (`intake`, `worker`), and the tables (`store`).
 """
 
-from relay.notices.planner import ClaimNotices, Planner, plan_sign_in_link
+from relay.notices.planner import ClaimNotices, Planner, sign_in_link
 from relay.notices.service import NoticeService
 from relay.notices.smarthost import Rest, Smarthost, SmarthostError
 
@@ -19,5 +19,5 @@ __all__ = [
     "Rest",
     "Smarthost",
     "SmarthostError",
-    "plan_sign_in_link",
+    "sign_in_link",
 ]

@@ -411,8 +411,34 @@ def _alert_of(facts: Mapping[str, Json]) -> Alert:
     )
 
 
+def _invitation(sheet: Sheet) -> Letter:
+    _, facts = sheet.texts, sheet.row.facts
+    return Letter(
+        _("Your invitation to the relay's console"),
+        (
+            Paragraph(_("Hello {name},").format(name=shown(facts.get("name")))),
+            Paragraph(
+                _(
+                    "The relay logs the mail that you send in Salesforce. In its "
+                    "console you see what became of each mail, and find your relay "
+                    "address and how to use it. You sign in as {user}."
+                ).format(user=shown(facts.get("user")))
+            ),
+            Link(_("Set a password and sign in"), str(facts.get("url", ""))),
+            Paragraph(
+                _(
+                    "The link works once, until {time}. After that, ask for another on "
+                    "the sign-in page, or your administrator."
+                ).format(time=facts.get("until"))
+            ),
+        ),
+    )
+
+
 def _sign_in_link(sheet: Sheet) -> Letter:
     _, facts = sheet.texts, sheet.row.facts
+    if "name" in facts:
+        return _invitation(sheet)
     return Letter(
         _("Your link to set a password"),
         (

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from relay.config import NoticesSettings
     from relay.core.clock import Clock
     from relay.core.directory import Directory, User
+    from relay.core.model import Json
     from relay.core.notices import NoticeEvent
     from relay.core.queue import LeaseOwner
     from relay.store import Store
@@ -242,26 +243,31 @@ def zone_of(user: User | None, settings: NoticesSettings) -> ZoneInfo:
     return ZoneInfo(settings.time_zone)
 
 
-async def plan_sign_in_link(
-    settings: NoticesSettings, store: Store, user: User, url: str, ends: datetime
-) -> None:
-    """Plan the mail with a link by which a user sets a password.
+def sign_in_link(
+    settings: NoticesSettings, user: User, url: str, ends: datetime, *, invites: bool
+) -> NoticeDraft:
+    """Return the notice with a link by which a user sets a password.
 
     The link stands in the store until the mail is out.
 
-    Raises:
-        StoreUnavailable: Nothing is planned.
+    Args:
+        settings: They have the time zone.
+        user: Whose link it is, and who gets the mail.
+        url: The link.
+        ends: Until when it works.
+        invites: An administrator invites; else the user asked for the link.
     """
     zone = zone_of(user, settings)
-    facts = {
+    facts: dict[str, Json] = {
         "user": user.email,
         "url": url,
         "until": f"{ends.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key})",
     }
-    draft = NoticeDraft(
+    if invites:
+        facts["name"] = user.name
+    return NoticeDraft(
         NoticeKind.SIGN_IN_LINK, user.email, user_id=user.id, facts=facts
     )
-    await store.notices.add(f"sign-in-{secrets.token_hex(8)}", draft)
 
 
 class ClaimNotices:

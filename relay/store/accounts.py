@@ -7,26 +7,37 @@ next request, in every process.
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from relay.core.accounts import Session, SignInLink, digest, may_sign_in
+from relay.core.accounts import (
+    Invitation,
+    Session,
+    SignInLink,
+    WayIn,
+    digest,
+    may_sign_in,
+)
 from relay.core.directory import Role
 from relay.core.errors import NotFound
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.edits import read_users, write_audit
-from relay.store.values import SECOND, load, moment
+from relay.store.notices import plan_one
+from relay.store.values import SECOND, load, maybe_moment, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy import Connection, Row
 
     from relay.core.directory import User
     from relay.core.model import Json
+    from relay.core.notices import NoticeDraft
 
 NOTED_S: Final = 60
 """A use of a session is written once in so many seconds."""
@@ -95,15 +106,30 @@ class Accounts(Part):
     # ------------------------------------------------------------ one-time links
 
     async def add_link(
-        self, user_id: int, secret_digest: str, life: timedelta, actor: str
+        self,
+        user_id: int,
+        secret_digest: str,
+        life: timedelta,
+        actor: str,
+        mail: Callable[[datetime], NoticeDraft] | None = None,
     ) -> datetime:
         """Keep a new link for a user; the user's older ones end. Return its end.
+
+        Args:
+            user_id: Whose.
+            secret_digest: What is kept of it.
+            life: How long it works.
+            actor: Who makes it.
+            mail: Makes the notice that mails it, from its end: both or neither are
+                kept. None: it is not mailed.
 
         Raises:
             NotFound: There is no such user.
         """
         now = self._context.now()
         ends = now + stamp_of(life)
+        draft = mail(moment(ends)) if mail else None
+        key = f"sign-in-{secrets.token_hex(8)}" if draft else None
 
         def work(connection: Connection) -> None:
             user = user_of(connection, now, user_id)
@@ -121,17 +147,45 @@ class Accounts(Part):
                     expires_at=ends,
                 )
             )
-            write_audit(
-                connection,
-                now,
-                actor,
-                "sign_in_link",
-                (user.email, None, None),
-                user_id=user_id,
-            )
+            made = {
+                "invited_at": now,
+                "invited_by": actor,
+                "link_ends_at": ends,
+                "notice_key": key,
+            }
+            _keep_way_in(connection, user_id, made)
+            if draft and key:
+                plan_one(connection, key, draft, now)
+            new = {"mailed_to": draft.recipient} if draft else None
+            change = (user.email, None, new)
+            write_audit(connection, now, actor, "sign_in_link", change, user_id=user_id)
 
         await self._context.write(work)
         return moment(ends)
+
+    async def invitations(self, user_id: int | None = None) -> dict[int, Invitation]:
+        """Return how users came into the console, by their numbers.
+
+        Who was never invited and never signed in is missing.
+        """
+        now = self._context.now()
+        w, n = schema.sign_ins.c, schema.notices.c
+        query = select(schema.sign_ins, n.state, n.error).outerjoin(
+            schema.notices, n.key == w.notice_key
+        )
+        works = select(k.user_id).where(k.expires_at > now)
+        if user_id is not None:
+            query = query.where(w.user_id == user_id)
+            works = works.where(k.user_id == user_id)
+
+        def read(connection: Connection) -> dict[int, Invitation]:
+            open_ones = set(connection.scalars(works))
+            return {
+                row.user_id: _invitation(row, row.user_id in open_ones)
+                for row in connection.execute(query)
+            }
+
+        return await self._context.read(read)
 
     async def link(self, secret: str) -> SignInLink | None:
         """Return a link that still works; None for any other text."""
@@ -513,6 +567,33 @@ def _end_oldest(connection: Connection, user_id: int) -> None:
         connection.execute(delete(schema.sessions).where(s.id.in_(ids)))
 
 
+def _keep_way_in(
+    connection: Connection, user_id: int, values: Mapping[str, Any]
+) -> None:
+    """Write down a link that was made, or a sign-in; what else is known stays."""
+    made = sqlite if connection.dialect.name == "sqlite" else postgresql
+    new = made.insert(schema.sign_ins).values(user_id=user_id, **values)
+    connection.execute(
+        new.on_conflict_do_update(index_elements=["user_id"], set_=dict(values))
+    )
+
+
+def _invitation(row: Row[Any], works: bool) -> Invitation:  # noqa: FBT001
+    if row.signed_in_at is not None:
+        state = WayIn.SIGNED_IN
+    else:
+        state = WayIn.INVITED if works else WayIn.LINK_EXPIRED
+    return Invitation(
+        state,
+        maybe_moment(row.invited_at),
+        row.invited_by,
+        maybe_moment(row.link_ends_at),
+        row.state,
+        row.error or "",
+        maybe_moment(row.signed_in_at),
+    )
+
+
 def _link(connection: Connection, now: int, hashed: str) -> SignInLink | None:
     row = connection.execute(
         select(schema.sign_in_links).where(k.hash == hashed, k.expires_at > now)
@@ -531,6 +612,7 @@ def _note_sign_in(
     change = (user.email, None, {"by": method, "from": address[:_LONGEST]})
     actor = f"web:{user.email}"
     write_audit(connection, now, actor, "sign_in", change, user_id=user.id)
+    _keep_way_in(connection, user.id, {"signed_in_at": now})
 
 
 def has_factor(connection: Connection, user_id: int) -> bool:

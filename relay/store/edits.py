@@ -303,6 +303,7 @@ class Edit:
             schema.api_tokens,
             schema.passwords,
             schema.sign_in_links,
+            schema.sign_ins,
             schema.sessions,
             schema.totp_secrets,
             schema.recovery_codes,

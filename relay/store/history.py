@@ -57,8 +57,12 @@ _FOR_GOOD: Final = {
     "one: relay reminder feed USER",
     "message_taken_back": "do it again: relay retry, hold, release or discard",
     "address_claim": "a code that was mailed expires by itself",
+    "sign_in_link": "a link expires by itself, or ends with the next: relay user link "
+    "USER",
 }
 """Changes that cannot be taken back, with what helps."""
+_NO_CHANGE_OF_A_USER: Final = frozenset({"sign_in_link"})
+"""What stands in the history of a user, and changes nothing that an undo would lose."""
 
 
 class History(Part):
@@ -315,7 +319,10 @@ def _undo_add(edit: Edit, change: _Change) -> str:
     """Remove a user who was added, and is as they were then."""
     user = _user(edit, change)
     later = select(h.id, h.action).where(
-        h.user_id == user.id, h.id > change.id, h.undoes.is_(None)
+        h.user_id == user.id,
+        h.id > change.id,
+        h.undoes.is_(None),
+        h.action.not_in(_NO_CHANGE_OF_A_USER),
     )
     rows = edit.connection.execute(later.order_by(h.id)).all()
     undone = _undone(edit.connection, [row.id for row in rows])

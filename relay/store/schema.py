@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD: Final = "0021"
+HEAD: Final = "0022"
 """The newest migration. Known here so that a start need not load Alembic."""
 
 metadata: Final = MetaData(
@@ -202,6 +202,20 @@ sign_in_links: Final = Table(
     Column("created_by", Text, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Index(None, "user_id"),
+)
+
+sign_ins: Final = Table(
+    "sign_ins",
+    metadata,
+    Column("user_id", _Serial, ForeignKey("users.id"), primary_key=True),
+    # The last one-time link that was made for the user; null: none was.
+    Column("invited_at", BigInteger),
+    Column("invited_by", Text, nullable=False, server_default=_EMPTY),
+    Column("link_ends_at", BigInteger),
+    # The notice that has the link; null: it was handed over, not mailed.
+    Column("notice_key", String(64)),
+    # The last sign-in; null: the user never did.
+    Column("signed_in_at", BigInteger),
 )
 
 sessions: Final = Table(

@@ -7,9 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from relay.core.accounts import digest
+from relay.core.accounts import WayIn, digest
 from relay.core.directory import Role
 from relay.core.errors import NotFound
+from relay.core.notices import NoticeDraft, NoticeKind, NoticeUpdate
+from relay.core.queue import LeaseOwner
+from relay.core.states import ActivityState
 
 IDLE = timedelta(hours=8)
 LIFE = timedelta(days=7)
@@ -268,3 +271,64 @@ async def test_what_has_ended_is_removed(store, user, clock):
     clock.move(7 * 86_400)
     assert await store.accounts.purge() == 1
     assert (await store.accounts.take_try({"a": 1}, WINDOW)) == (0, 1)
+
+
+async def way(store, user):
+    found = (await store.accounts.invitations(user.id)).get(user.id)
+    return found and found.state.value
+
+
+def mail_of(user):
+    """Return what makes the notice with a link, as an invitation does."""
+    return lambda ends: NoticeDraft(
+        NoticeKind.SIGN_IN_LINK, user.email, user_id=user.id, facts={"url": f"{ends}"}
+    )
+
+
+async def test_how_far_a_user_is_on_the_way_in(store, user, clock):
+    """Not invited, invited, the link expired, invited again, signed in for good."""
+    day = timedelta(days=1)
+    assert await way(store, user) is None
+    ends = await store.accounts.add_link(user.id, digest("1"), day, "root")
+    (one,) = (await store.accounts.invitations()).values()
+    assert (one.state, one.invited_by, one.mail) == (WayIn.INVITED, "root", None)
+    assert (one.invited_at, one.link_ends_at) == (clock.now(), ends)
+    clock.move(86_401)
+    assert await way(store, user) == "link_expired"
+    await store.accounts.purge()
+    assert await way(store, user) == "link_expired"
+    await store.accounts.add_link(user.id, digest("2"), day, "root")
+    assert await way(store, user) == "invited"
+    await store.directory.set_active(user.id, False, "root")
+    assert await way(store, user) == "link_expired"
+    await store.directory.set_active(user.id, True, "root")
+    await begin(store, user, "secret")
+    (one,) = (await store.accounts.invitations()).values()
+    assert (one.state, one.signed_in_at) == (WayIn.SIGNED_IN, clock.now())
+    clock.move(86_400 * 30)
+    await store.accounts.purge()
+    await store.accounts.add_link(user.id, digest("3"), day, "root")
+    assert await way(store, user) == "signed_in"
+    await store.directory.remove_user(user.id, "root")
+    assert await store.accounts.invitations() == {}
+
+
+async def test_a_link_and_its_mail_are_kept_together(store, user, clock):
+    """The mail is a notice, whose way to the smarthost shows; the history names it."""
+    day = timedelta(days=1)
+    await store.accounts.add_link(user.id, digest("1"), day, "root", mail_of(user))
+    one = (await store.accounts.invitations(user.id))[user.id]
+    assert (one.state, one.mail, one.mail_error) == (WayIn.INVITED, "planned", "")
+    (notice,) = await store.notices.find()
+    assert (notice.recipient, notice.kind) == (user.email, NoticeKind.SIGN_IN_LINK)
+    owner = LeaseOwner("host", "boot", 1, "1")
+    (claimed,) = await store.notices.claim(owner, 5, 60)
+    refused = NoticeUpdate(claimed.key, ActivityState.REFUSED, "550 no such mailbox")
+    await store.notices.settle(owner, [refused])
+    one = (await store.accounts.invitations(user.id))[user.id]
+    assert (one.mail, one.mail_error) == ("refused", "550 no such mailbox")
+    (row,) = await store.history.find(user.id, change="sign_in_link")
+    assert row["after"] == {"mailed_to": user.email}
+    with pytest.raises(NotFound):
+        await store.accounts.add_link(99, digest("2"), day, "root", mail_of(user))
+    assert len(await store.notices.find()) == 1

@@ -16,7 +16,7 @@ from relay.accounts import LinkEnded, TooManyTries, WrongPassword
 from relay.accounts.factors import site_of
 from relay.accounts.oidc import BACK_PATH, LIFE, OIDC, ProviderUnavailable
 from relay.accounts.passwords import SHORTEST, WeakPassword
-from relay.console.sign_in import link_sender
+from relay.console.sign_in import link_mail
 from relay.core.accounts import Level
 from relay.core.errors import NotFound
 from relay.web.pages.guard import (
@@ -31,16 +31,13 @@ from relay.web.pages.guard import (
 from relay.web.pages.render import page
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from datetime import datetime
-
     from starlette.requests import Request
     from starlette.responses import Response
 
     from relay.accounts import Accounts, SignedIn
     from relay.accounts.factors import Factors, Site
+    from relay.accounts.service import LinkMail
     from relay.config import Settings
-    from relay.core.directory import User
     from relay.web.pages.context import Context
 
 
@@ -53,7 +50,7 @@ def routes(context: Context, accounts: Accounts, factors: Factors) -> list[Route
     settings = context.settings
     oidc = OIDC(settings, context.store) if settings.oidc.issuer else None
     pages = SignInPages(settings, accounts, factors, oidc)
-    pages.send_link = link_sender(settings, context.store)
+    pages.link_mail = link_mail(settings, invites=False)
     link, second = f"{SIGN_IN}/link/{{token}}", f"{SIGN_IN}/second"
     forgot = f"{SIGN_IN}/forgot"
     return [
@@ -89,7 +86,7 @@ class SignInPages:
     ) -> None:
         """Take the settings, and what signs people in."""
         self._oidc = oidc
-        self.send_link: Callable[[User, str, datetime], Awaitable[None]] | None = None
+        self.link_mail: LinkMail | None = None
         self._accounts = accounts
         self._factors = factors
         self._settings = settings
@@ -126,7 +123,7 @@ class SignInPages:
             address=address[:320],
             options=options,
             provider=self._oidc.name if self._oidc else "",
-            mails_links=self.send_link is not None,
+            mails_links=self.link_mail is not None,
             problem="wait" if error else problem,
             wait_s=error.wait_s if error else 0,
         )
@@ -273,17 +270,17 @@ class SignInPages:
 
     async def show_forgot(self, request: Request) -> Response:
         """Ask for the address to which a link is mailed."""
-        if self.send_link is None:
+        if self.link_mail is None:
             return refusal(request, 404, "not_found")
         return page(request, "sign_in/forgot.html", asked=False, problem="", wait_s=0)
 
     async def forgot(self, request: Request) -> Response:
         """Mail a link, and say the same whether there is such a user or not."""
-        if self.send_link is None:
+        if self.link_mail is None:
             return refusal(request, 404, "not_found")
         address = str((await request.form()).get("address", ""))
         try:
-            await self._accounts.forgot(address, request.state.peer, self.send_link)
+            await self._accounts.forgot(address, request.state.peer, self.link_mail)
         except TooManyTries as error:
             answer = page(
                 request,

@@ -156,6 +156,21 @@ def test_the_letter_with_a_link_to_sign_in() -> None:
     assert "abc-_123" not in made.subject
 
 
+def test_the_letter_that_invites() -> None:
+    """It greets, says what the console is for, and has the link whole."""
+    url = "https://relay.example/sign-in/link/abc-_123"
+    facts = {"user": "ada@corp.example", "url": url, "until": "2026-07-01 15:00"}
+    made = letter(
+        row(NoticeKind.SIGN_IN_LINK, **facts, name="Ada http://evil.example"), BERLIN
+    )
+    assert url in made.text
+    assert f'href="{url}"' in made.html
+    assert "2026-07-01 15:00" in made.text
+    assert "You sign in as ada@corp.example" in made.text
+    assert "http://evil" not in made.text
+    assert "invitation" in made.subject
+
+
 def read(raw: bytes) -> Any:
     """Return a mail as the recipient's program reads it."""
     return email.message_from_bytes(raw, policy=email.policy.default)
