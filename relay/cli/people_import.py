@@ -9,13 +9,12 @@ import click
 
 from relay.cli.entry import Failure, RelayCommand, actor, open_store, run, settings
 from relay.cli.output import json_option, print_json, table
-from relay.console import people_import
+from relay.console import people_import, sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.console.people_import import Entered, UserStep
-    from relay.store import Store
+    from relay.console.people_import import Imported, UserStep
 
 
 @click.command("import", cls=RelayCommand)
@@ -32,6 +31,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Whether the relay addresses accept mail at once.",
 )
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Change users who are there already to what is named: name, role, id.",
+)
+@click.option(
+    "--mail", is_flag=True, help="Mail each new user a link to sign in, once."
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan, and stop.")
 @click.option("--yes", is_flag=True, help="Add them without asking.")
 @json_option
@@ -40,6 +47,8 @@ def import_users(
     *,
     from_org: bool,
     activate: bool,
+    update: bool,
+    mail: bool,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -47,8 +56,9 @@ def import_users(
     """Add users from a CSV file, or from Salesforce; shows first what would be done.
 
     The first line of FILE names the columns: name,email,role,salesforce_id. The last
-    two may be left out; - reads from stdin. Who is a user already is skipped, and whose
-    address something speaks against: add them alone with relay user add.
+    two may be left out; - reads from stdin. Who is a user already is skipped, or with
+    --update changed. Whose address something speaks against is skipped, too: add them
+    alone with relay user add.
     """
     if (file is None) is not from_org:
         problem = "name a CSV file, or --salesforce"
@@ -58,29 +68,44 @@ def import_users(
     if from_org:
         loaded.require_salesforce()
     text = "" if file is None else _text(file.read())
+    source = people_import.SALESFORCE if from_org else people_import.CSV
 
-    async def job() -> int:
-        entered: Sequence[Entered]
+    async def job() -> Imported:
         async with open_store(loaded) as store:
-            if from_org:
-                entered = await people_import.from_salesforce(loaded)
-            else:
-                entered = people_import.read_csv(text)
-            directory = loaded.directory(await store.directory.load())
-            steps = people_import.plan_users(directory, entered)
+            if mail:
+                sign_in.need_mail(loaded)
+            steps = await people_import.planned(
+                store, loaded, source, text, update=update
+            )
             _show(steps, as_json=as_json)
-            return 0 if dry_run else await _carry_out(store, steps)
+            if dry_run:
+                return people_import.Imported()
+            found = people_import.counts(steps)
+            if (found["add"] or found["change"]) and not yes:
+                _ask(found["add"], found["change"])
+            done = await people_import.carry_out(
+                store, steps, actor(), activate=activate
+            )
+            if mail:
+                await sign_in.invite_all(store, loaded, done.added, actor())
+            return done
 
-    async def _carry_out(store: Store, steps: Sequence[UserStep]) -> int:
-        count = sum(step.change == "add" for step in steps)
-        if count and not yes:
-            _ask(count)
-        added = await people_import.add_users(store, steps, actor(), activate=activate)
-        return len(added)
-
-    count = run(job())
+    done = run(job())
     if not as_json:
-        click.echo(f"{count} added." if count else "Nobody was added.")
+        click.echo(_said(done, mail=mail))
+
+
+def _said(done: Imported, *, mail: bool) -> str:
+    """Say what came of it."""
+    count = len(done.added)
+    said = [f"{count} added." if count else "Nobody was added."]
+    if done.changed:
+        said.append(f"{done.changed} changed.")
+    if done.overtaken:
+        said.append(f"{done.overtaken} left: somebody was faster; run it again.")
+    if count and mail:
+        said.append("The running relay mails each of them a link to sign in.")
+    return " ".join(said)
 
 
 def _text(data: bytes | str) -> str:
@@ -106,9 +131,17 @@ def _show(steps: Sequence[UserStep], *, as_json: bool) -> None:
     )
 
 
-def _ask(count: int) -> None:
-    what = "1 user" if count == 1 else f"{count} users"
-    if sys.stdin.isatty() and click.confirm(f"Add {what}?", err=True):
+def _ask(new: int, changed: int) -> None:
+    parts = [
+        f"{number} user{'' if number == 1 else 's'} {what}"
+        for number, what in ((new, "added"), (changed, "changed"))
+        if number
+    ]
+    if sys.stdin.isatty() and click.confirm(
+        f"To be done: {', '.join(parts)}. Go on?", err=True
+    ):
         return
-    problem = f"{what} not added; --yes adds them without asking"
+    problem = (
+        f"{parts[0].replace(' added', ' not added')}; --yes does it without asking"
+    )
     raise Failure(problem)

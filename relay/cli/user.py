@@ -31,7 +31,8 @@ from relay.cli.output import (
     when,
 )
 from relay.cli.people_import import import_users
-from relay.cli.sign_in import link, new_link, sign_out
+from relay.cli.sign_in import link, new_link, sessions, sign_out
+from relay.console import sign_in
 from relay.console.people import UserView, add_user, against, relay_row, users
 from relay.console.people import rotate as rotate_address
 from relay.core.directory import Role
@@ -78,6 +79,9 @@ def user() -> None:
     help="Whether the relay address accepts mail at once, or only after "
     "relay user activate.",
 )
+@click.option(
+    "--mail", is_flag=True, help="Mail the user a link to sign in to the console."
+)
 @yes_option
 @json_option
 def add(
@@ -87,6 +91,7 @@ def add(
     role: str,
     *,
     activate: bool,
+    mail: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -99,6 +104,8 @@ def add(
     async def job() -> tuple[User, str | None]:
         async with open_store(loaded) as store:
             await tell_if_off(store)
+            if mail:
+                sign_in.need_mail(loaded)
             confirmed(await against(store, loaded, email, None), email, yes=yes)
             added = await add_user(
                 *(store, loaded, actor()),
@@ -109,20 +116,25 @@ def add(
                 activate=activate,
                 confirmed=True,
             )
-            sign_in = None
-            if added.role is Role.ADMIN and loaded.web.listen is not None:
-                sign_in = (await new_link(loaded, store, added))[0]
+            url = None
+            if mail:
+                await sign_in.invite(store, loaded, added, actor())
+            elif added.role is Role.ADMIN and loaded.web.listen is not None:
+                url = (await new_link(loaded, store, added))[0]
         await _tell_if_unknown(loaded, added)
-        return added, sign_in
+        return added, url
 
-    added, sign_in = run(job())
+    added, url = run(job())
     if as_json:
         row = _row(loaded, added)
-        print_json([row | ({"sign_in_link": sign_in} if sign_in else {})])
+        print_json([row | ({"sign_in_link": url} if url else {})])
         return
     _print_address(loaded, added, f"{name} puts this into BCC", as_json=as_json)
-    if sign_in:
-        click.echo(f"Works once, for a day, to sign in: {sign_in}", err=True)
+    if url:
+        click.echo(f"Works once, for a day, to sign in: {url}", err=True)
+    if mail:
+        text = f"The running relay mails {added.email} a link to sign in, for a day."
+        click.echo(text, err=True)
 
 
 async def _tell_if_unknown(loaded: Settings, one: User) -> None:
@@ -156,7 +168,11 @@ def list_(*, removed: bool, silent: timedelta | None, as_json: bool) -> None:
                 store, loaded, removed=removed, silent=silent, now=datetime.now(UTC)
             )
 
-    rows = [_row(loaded, one.user, one.last) for one in run(job())]
+    rows = [
+        _row(loaded, one.user, one.last)
+        | {"sign_in": sign_in.way_in_row(one.way_in)["state"]}
+        for one in run(job())
+    ]
     if as_json:
         print_json(rows)
         return
@@ -167,6 +183,7 @@ def list_(*, removed: bool, silent: timedelta | None, as_json: bool) -> None:
             "role",
             "state",
             "last logged (UTC)",
+            "console",
             "salesforce id",
             "relay address",
         ],
@@ -177,13 +194,14 @@ def list_(*, removed: bool, silent: timedelta | None, as_json: bool) -> None:
                 row["role"],
                 row["state"],
                 when(row["last_logged_at"]) if row["last_logged_at"] else "never",
+                row["sign_in"].replace("_", " "),
                 row["salesforce_id"] or "by e-mail",
                 _address_of(row),
             )
             for row in rows
         ),
         whole=["relay address"],
-        drop=["salesforce id", "last logged (UTC)", "role", "name"],
+        drop=["salesforce id", "console", "last logged (UTC)", "role", "name"],
         empty="Nobody was silent for so long."
         if silent
         else "No users yet: relay user add NAME --email ADDRESS",
@@ -198,7 +216,7 @@ def show(who: str, *, as_json: bool) -> None:
     """Show one user with the addresses that may send for them."""
     loaded = settings()
 
-    async def job() -> tuple[User, list[str], list[RelayAddress]]:
+    async def job() -> tuple[User, list[str], list[RelayAddress], dict[str, Any]]:
         async with open_store(loaded) as store:
             found = await store.directory.find_user(who)
             await tell_if_off(store)
@@ -207,14 +225,16 @@ def show(who: str, *, as_json: bool) -> None:
                 found,
                 [one.address for one in accepted if one.in_force],
                 await store.directory.relay_addresses(found.id),
+                sign_in.way_in_row(await sign_in.way_in(store, found.id)),
             )
 
-    found, accepted, relays = run(job())
+    found, accepted, relays, way_in = run(job())
     row = _row(loaded, found)
     old = _old_addresses(loaded, found)
     uses = [relay_row(loaded.smtp.domains, one) for one in relays]
     if as_json:
         more = {"accepted": accepted, "old_addresses": old, "relay_addresses": uses}
+        more |= {"sign_in": way_in["state"], "invitation": way_in}
         print_json([row | more])
         return
     facts(
@@ -233,6 +253,7 @@ def show(who: str, *, as_json: bool) -> None:
                 ("old address", f"{one['address']} works until {when(one['until'])}")
                 for one in old
             ),
+            ("console", _console(way_in)),
             ("may send from", ", ".join(accepted) or "nowhere: relay address add"),
         ]
     )
@@ -461,8 +482,25 @@ user.add_command(activate_user)
 user.add_command(import_users)
 user.add_command(notify)
 user.add_command(link)
+user.add_command(sessions)
 user.add_command(sign_out)
 user.add_command(of_user)
+
+
+def _console(one: dict[str, Any]) -> str:
+    """Say how far a user is on the way into the console."""
+    match one["state"]:
+        case "signed_in":
+            return f"signed in last {when(one['signed_in_at'])}"
+        case "invited":
+            mail = f", mail {one['mail']}" if one["mail"] else ""
+            why = f" ({one['mail_error']})" if one["mail_error"] else ""
+            return f"invited; the link works until {when(one['link_ends_at'])}" + (
+                clean(mail + why)
+            )
+        case "link_expired":
+            return "the link has expired: relay user link USER makes another"
+    return "not invited: relay user link USER"
 
 
 def _record_address(loaded: Settings, found: User) -> str:

@@ -14,6 +14,7 @@ from relay.admin.inputs import (
     relay_address,
     salesforce_user_id,
 )
+from relay.console.sign_in import way_in_row, ways_in
 from relay.core.directory import Role, SkipKind
 from relay.core.errors import (
     Conflict,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from relay.admin.concerns import Concern
     from relay.config import Settings
     from relay.core.access import Caller
+    from relay.core.accounts import Invitation
     from relay.core.directory import AcceptedAddress, Exclusion, RelayAddress, User
     from relay.core.model import LastMails
     from relay.store import Store
@@ -47,6 +49,7 @@ class UserView:
     user: User
     relay_address: str | None
     last: LastMails | None
+    way_in: Invitation | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the stable names."""
@@ -65,6 +68,7 @@ class UserView:
             "language": one.language,
             "time_zone": one.time_zone,
             "removed_at": one.removed_at,
+            "sign_in": way_in_row(self.way_in)["state"],
             "last_received_at": last.received_at if last else None,
             "last_logged_at": last.logged_at if last else None,
         }
@@ -89,8 +93,8 @@ async def users(
         now: The time, for `silent`.
     """
     found = await store.directory.users(removed=removed)
-    last = await store.log.last_mails()
-    views = [view(settings, one, last.get(one.id)) for one in found]
+    last, ways = await store.log.last_mails(), await ways_in(store)
+    views = [view(settings, one, last.get(one.id), ways.get(one.id)) for one in found]
     if silent is None or now is None:
         return views
     since = now - silent
@@ -107,9 +111,35 @@ def _is_silent(one: UserView, since: datetime) -> bool:
     )
 
 
-def view(settings: Settings, user: User, last: LastMails | None = None) -> UserView:
+def fits(
+    one: UserView, *, text: str = "", role: str = "", state: str = "", way_in: str = ""
+) -> bool:
+    """Say whether a user is one of those who are looked for; what is empty fits all.
+
+    Args:
+        one: The user.
+        text: Part of the name or the address.
+        role: The role.
+        state: `active`, `disabled`, `not activated` or `removed`.
+        way_in: How far they are on the way into the console (`WayIn`).
+    """
+    user, text = one.user, text.casefold()
+    return (
+        (not text or text in user.name.casefold() or text in user.email.casefold())
+        and role in {"", user.role.value}
+        and state in {"", user.state}
+        and way_in in {"", way_in_row(one.way_in)["state"]}
+    )
+
+
+def view(
+    settings: Settings,
+    user: User,
+    last: LastMails | None = None,
+    way_in: Invitation | None = None,
+) -> UserView:
     """Return a user as a value for people."""
-    return UserView(user, relay_address(settings.smtp.domains, user), last)
+    return UserView(user, relay_address(settings.smtp.domains, user), last, way_in)
 
 
 async def find(store: Store, settings: Settings, ident: str) -> UserView:
@@ -127,7 +157,8 @@ async def find(store: Store, settings: Settings, ident: str) -> UserView:
     else:
         user = await store.directory.find_user(ident, removed=True)
     last = await store.log.last_mails()
-    return view(settings, user, last.get(user.id))
+    ways = await ways_in(store, user.id)
+    return view(settings, user, last.get(user.id), ways.get(user.id))
 
 
 # ------------------------------------------------------------------ who may see whom

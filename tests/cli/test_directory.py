@@ -33,6 +33,7 @@ def test_user_add_prints_the_relay_address_alone(relay: Any) -> None:
         "language": None,
         "last_received_at": None,
         "last_logged_at": None,
+        "sign_in": "not_invited",
     }
     assert user["relay_address"].endswith("@in.relay.example")
 
@@ -112,6 +113,15 @@ def test_users_are_found_by_address_or_single_name(relay: Any, ada: Any) -> None
         "accepted": ["ada@corp.example"],
         "old_addresses": [],
         "relay_addresses": [used],
+        "invitation": {
+            "state": "not_invited",
+            "invited_at": None,
+            "invited_by": None,
+            "link_ends_at": None,
+            "mail": None,
+            "mail_error": "",
+            "signed_in_at": None,
+        },
     }
     assert relay.json("user", "show", "ada byron") == [shown]
     assert relay.json("user", "show", "ADA@corp.example") == [shown]
@@ -126,7 +136,8 @@ def test_disable_and_enable(relay: Any, ada: Any) -> None:
     """A disabled user keeps the relay address for the day they come back."""
     relay("user", "disable", "Ada Byron")
     assert relay.json("user", "list") == [ada | {"active": False, "state": "disabled"}]
-    assert relay.json("user", "enable", "ada@corp.example") == [ada]
+    (enabled,) = relay.json("user", "enable", "ada@corp.example")
+    assert enabled | {"sign_in": "not_invited"} == ada
 
 
 def test_rotate_gives_another_address(relay: Any, ada: Any) -> None:
@@ -382,7 +393,8 @@ def test_rename_and_set_email(relay: Any, ada: Any) -> None:
     said = relay("user", "rename", "Ada Byron", "Ada  Lovelace").stdout
     assert said == "Ada Lovelace <ada@corp.example> is the name now.\n"
     (row,) = relay.json("user", "set-email", "ada@corp.example", "Ada@New.example")
-    assert row == ada | {"name": "Ada Lovelace", "email": "ada@new.example"}
+    now = ada | {"name": "Ada Lovelace", "email": "ada@new.example"}
+    assert row | {"sign_in": "not_invited"} == now
     (shown,) = relay.json("user", "show", "ada@new.example")
     assert shown["accepted"] == ["ada@new.example"]
     relay("user", "set-email", "Ada Lovelace", "al@new.example", "--keep-old")

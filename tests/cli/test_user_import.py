@@ -7,6 +7,14 @@ from typing import Any
 from tests.cli.test_unmatched import SALESFORCE
 from tests.fakes.served import served
 
+MAIL = """
+[web]
+listen = "127.0.0.1:0"
+public_url = "https://relay.corp.example"
+[notices]
+smarthost = "127.0.0.1:1"
+from_address = "relay@corp.example"
+"""
 CSV = "name,email,role\nKim,kim@corp.example,monitor\nAda,ada@corp.example,\n"
 
 
@@ -28,6 +36,40 @@ def test_a_file_is_planned_and_carried_out(relay: Any, ada: Any) -> None:
     assert (kim["role"], kim["active"]) == ("monitor", False)
     again = relay("user", "import", str(file), "--yes")
     assert "Nobody was added." in again.stdout
+
+
+def test_who_is_there_is_changed_where_that_is_asked(relay: Any, ada: Any) -> None:
+    """The plan says what changes from what; the history has each change."""
+    file = relay.folder / "users.csv"
+    file.write_text("name,email,role\nAda King,ada@corp.example,admin\n", "utf-8")
+    (step,) = relay.json("user", "import", str(file), "--update", "--dry-run")
+    assert (step["change"], step["error"]) == ("change", False)
+    assert "role: rep → admin" in step["reason"]
+    told = relay("user", "import", str(file), "--update", status=1)
+    assert "1 user changed; --yes" in told.stderr
+    told = relay("user", "import", str(file), "--update", "--yes")
+    assert "1 changed." in told.stdout
+    (user,) = relay.json("user", "list")
+    assert (user["name"], user["role"]) == ("Ada King", "admin")
+    actions = [row["action"] for row in relay.json("history")]
+    assert actions[-2:] == ["user_name", "user_role"]
+
+
+def test_new_users_are_mailed_a_link(relay: Any, ada: Any) -> None:
+    """Where mail can be sent; else nobody is added."""
+    file = relay.folder / "users.csv"
+    file.write_text(CSV, "utf-8")
+    told = relay("user", "import", str(file), "--yes", "--mail", status=1)
+    assert "notices.smarthost" in told.stderr
+    assert len(relay.json("user", "list")) == 1
+    with relay.config.open("a") as config:
+        config.write(MAIL)
+    told = relay("user", "import", str(file), "--yes", "--mail")
+    assert "mails each of them a link" in told.stdout
+    (notice,) = relay.json("notices", "list")
+    assert notice["recipient"] == "kim@corp.example"
+    states = {u["email"]: u["sign_in"] for u in relay.json("user", "list")}
+    assert states == {"kim@corp.example": "invited", "ada@corp.example": "not_invited"}
 
 
 def test_what_is_no_list_is_named(relay: Any, ada: Any) -> None:

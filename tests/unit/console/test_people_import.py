@@ -74,6 +74,34 @@ def test_a_plan_says_why_somebody_is_skipped() -> None:
     assert "no record id" in reasons[7]
 
 
+def test_a_plan_changes_who_is_there_where_that_is_asked() -> None:
+    """What is named and differs; an empty role or id changes nothing."""
+    rows = read_csv(
+        HEAD + "Ada Byron,ADA@corp.example,admin,\n"
+        "Kim,kim@corp.example,,005000000000002AAA\n"
+        "Lee,lee@corp.example,,005000000000002AAA\n"
+    )
+    ada, kim, lee = plan_users(directory(), rows, update=True)
+    assert (ada.change, ada.user_id, ada.salesforce_id) == ("change", 1, ID)
+    assert dict(ada.changes) == {"name": "Ada Byron", "role": "admin"}
+    assert ada.reason == "name: Ada → Ada Byron; role: rep → admin"
+    assert (kim.change, lee.change, lee.is_wrong) == ("add", "skip", True)
+    assert people_import.counts([ada, kim, lee]) == {
+        "add": 1,
+        "change": 1,
+        "left": 1,
+        "errors": 1,
+    }
+    assert people_import.digest([ada]) != people_import.digest([kim])
+    same = read_csv(HEAD + f"Ada,ada@corp.example,rep,{ID}\n")
+    (left,) = plan_users(directory(), same, update=True)
+    assert (left.change, left.is_wrong) == ("skip", False)
+    assert left.reason == "line 2: nothing changes"
+    other = read_csv(HEAD + "Ada,ada@corp.example,,005000000000003AAA\n")
+    (moved,) = plan_users(directory(), other, update=True)
+    assert dict(moved.changes) == {"salesforce_id": "005000000000003AAA"}
+
+
 def test_a_plan_that_changed_is_not_carried_out() -> None:
     """The digest is of what would be added."""
     steps = plan_users(directory(), [Entered("Kim", "kim@corp.example")])
