@@ -42,6 +42,14 @@ POST   /users                                         users:write
 GET    /users/{user}                                  users:read       theirs=403
 PATCH  /users/{user}                                  users:write
 DELETE /users/{user}                                  users:write
+POST   /user-import/plan                              users:write
+POST   /user-import                                   users:write
+GET    /users/{user}/invitation                       users:read       theirs=403
+POST   /users/{user}/invitation                       users:invite
+POST   /users/{user}/sign-in-link                     users:invite
+GET    /users/{user}/sessions                         sessions:read    theirs=403
+DELETE /users/{user}/sessions                         sessions:write   theirs=403
+DELETE /users/{user}/sessions/{session}               sessions:write   theirs=403
 GET    /users/{user}/relay-addresses                  users:read       theirs=403
 POST   /users/{user}/relay-addresses                  users:write
 GET    /users/{user}/accepted-addresses               users:read       theirs=403
@@ -175,6 +183,7 @@ class World:
             "{user}": "1",
             "{id}": id_,
             "{number}": "1",
+            "{session}": "1",
             "{key}": "match.several",
             "{pattern}": "*%40private.example",
             "{address}": "ada%40corp.example",
@@ -209,6 +218,8 @@ class World:
             "/users": {"name": "Cy", "email": "cy@corp.example"},
             "/users/{user}": {"name": "Ada B"},
             "/users/{user}/relay-addresses": {},
+            "/user-import/plan": {"source": "csv", "csv": "name,email\n"},
+            "/user-import": {"source": "csv", "csv": "name,email\n", "plan": "x"},
             "/users/{user}/accepted-addresses": {"address": "a@b.example"},
             "/users/{user}/address-claims": {"address": "a@b.example"},
             "/users/{user}/address-claims/proof": {"code": "aaaa-bbbb"},

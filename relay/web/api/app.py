@@ -18,14 +18,21 @@ from relay.web.api.diagnostics import (
     replays_router,
 )
 from relay.web.api.events import events_router
-from relay.web.api.gate import Gate
+from relay.web.api.gate import SECRETS, Gate
 from relay.web.api.logging import logging_router
 from relay.web.api.mails import mails_router
-from relay.web.api.people import addresses_router, exclusions_router, users_router
+from relay.web.api.people import (
+    addresses_router,
+    exclusions_router,
+    relay_addresses_router,
+    users_router,
+)
+from relay.web.api.people_import import user_import_router
 from relay.web.api.problems import TYPE, Problem, install
 from relay.web.api.reminder_sync import reminder_sync_router
 from relay.web.api.reminders import reminders_router
 from relay.web.api.rules import rules_router
+from relay.web.api.sign_in import invitations_router, sessions_router
 from relay.web.api.tokens import tokens_router
 from relay.web.api.unmatched import remembered_router, unmatched_router
 from relay.web.api.wire import Context
@@ -124,6 +131,10 @@ def create_api(
     )
     for router in (
         users_router(context),
+        relay_addresses_router(context),
+        user_import_router(context),
+        invitations_router(context),
+        sessions_router(context),
         addresses_router(context),
         exclusions_router(context),
         mails_router(context, submit),
@@ -153,6 +164,11 @@ def create_api(
             schemas[model.__name__] = found
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        for path, item in document["paths"].items():
+            if "post" in item and not SECRETS.fullmatch(path):
+                parameters = item["post"].setdefault("parameters", [])
+                if _KEY not in parameters:
+                    parameters.append(_KEY)
         return document
 
     api.openapi = openapi  # type: ignore[method-assign]
@@ -165,6 +181,14 @@ def create_api(
     )
 
 
+_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "Sent again with the same request within a day, it gets the first "
+    "answer and does nothing.",
+}
 _SCHEMA: Final = "#/components/schemas/{model}"
 _REF: Final = {"$ref": "#/components/schemas/ProblemBody"}
 

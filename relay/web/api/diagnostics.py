@@ -235,7 +235,10 @@ def replays_router(context: Context) -> APIRouter:
         )
 
     @router.delete(
-        "/replays/{id}", status_code=204, summary="End a re-play, and forget it"
+        "/replays/{id}",
+        status_code=204,
+        summary="End a re-play, and forget it",
+        description="Takes no If-Match: a re-play is ended, however far it is by now.",
     )
     async def cancel(id: str, who: Annotated[Caller, WRITE]) -> Response:  # noqa: A002
         del who

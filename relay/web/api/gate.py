@@ -11,6 +11,7 @@ import asyncio
 import functools
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -37,9 +38,14 @@ OPEN: Final = frozenset({"/api/openapi.json"})
 """Paths that need no token: they say nothing of this relay."""
 SUBMIT: Final = "/api/v1/messages"
 """The path to which whole mails are posted; the intake knows their limit."""
-SECRETS: Final = frozenset({"/api/v1/tokens"})
+SECRETS: Final = re.compile(
+    r"/api/v1/(tokens|users/[^/]+/(sign-in-link|reminder-feed))"
+)
 """Paths whose answers have a secret, of which no copy may be kept."""
 MAX_BODY: Final = 64 * 1024
+LARGER: Final = re.compile(r"/api/v1/user-import(/plan)?")
+"""Paths that take files, as text in JSON."""
+MAX_FILE: Final = 4 * 1024 * 1024
 GUESSES: Final = 20
 """Wrong tokens of a peer in a minute; then it waits."""
 SLOWEST_S: Final = 30
@@ -144,11 +150,12 @@ class Gate:
         else:
             who = None
         is_mail = scope["path"] == SUBMIT and scope["method"] == "POST"
-        body = _Body(scope, receive, headers, None if is_mail else MAX_BODY)
+        most = MAX_FILE if LARGER.fullmatch(scope["path"]) else MAX_BODY
+        body = _Body(scope, receive, headers, None if is_mail else most)
         if not is_mail:
             await body.read()
         key = headers.get("idempotency-key")
-        if scope["path"] in SECRETS:
+        if SECRETS.fullmatch(scope["path"]):
             key = None
         if who is None or key is None or scope["method"] != "POST":
             await self._api(scope, body, send)

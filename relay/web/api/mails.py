@@ -20,12 +20,14 @@ from relay.diagnose.hints import hint_for
 from relay.web.api import models
 from relay.web.api.problems import Problem
 from relay.web.api.wire import (
+    MOST,
     USUAL,
     Context,
     Cursor,
     Limit,
     answer,
     needs,
+    page_of_rows,
     read_cursor,
     tagged,
     write_cursor,
@@ -303,9 +305,12 @@ def mails_router(
     async def attempts(
         id: str,  # noqa: A002
         who: Annotated[Caller, READ],
+        cursor: Cursor = None,
+        limit: Limit = MOST,
     ) -> JSONResponse:
         id_, _ = await own_id(context, who, id)
-        return answer({"items": shown(who, await store.log.attempts(id_))})
+        rows = shown(who, await store.log.attempts(id_))
+        return answer(page_of_rows(rows, cursor, limit, ["attempts", id_]))
 
     @router.get(
         "/messages/{id}/raw",

@@ -101,6 +101,7 @@ class User(Shown):
     language: str | None
     time_zone: str | None
     removed_at: str | None = Time
+    sign_in: Literal["not_invited", "invited", "link_expired", "signed_in"]
     last_received_at: str | None = Time
     last_logged_at: str | None = Time
 
@@ -120,6 +121,10 @@ class NewUser(Sent):
     role: Literal["rep", "admin", "monitor"] = "rep"
     salesforce_id: str | None = Field(default=None, max_length=18)
     activate: bool = True
+    invite: bool = Field(
+        default=False,
+        description="Mail the user a link to sign in; needs users:invite, too.",
+    )
     confirm: bool = Field(
         default=False, description="Do it although something speaks against it."
     )
@@ -138,6 +143,7 @@ class UserChange(Sent):
     salesforce_id: str | None = Field(default=None, max_length=18)
     notify: Literal["all", "problems", "none"] | None = None
     language: Literal["en", "es", "pt", "fr", "sv"] | None = None
+    time_zone: str | None = Field(default=None, max_length=60)
     confirm: bool = False
 
 
@@ -158,6 +164,7 @@ class RelayAddresses(Shown):
     """The relay addresses of a user, the current one first."""
 
     items: list[RelayAddress]
+    next: str | None
 
 
 class Rotation(Sent):
@@ -339,6 +346,7 @@ class Attempts(Shown):
     """Every attempt, oldest first; rows are only added."""
 
     items: list[Attempt]
+    next: str | None
 
 
 class Submitted(Shown):
@@ -733,6 +741,7 @@ class ReminderHistory(Shown):
     """Every edit of a reminder, oldest first."""
 
     items: list[ReminderEdit]
+    next: str | None
 
 
 class TaskFailure(Shown):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse, Response
@@ -13,12 +13,15 @@ from relay.admin.inputs import (
     person_name,
     silence,
 )
-from relay.console import people
+from relay.console import people, sign_in
 from relay.core.access import Caller, Scope
+from relay.core.accounts import WayIn
+from relay.core.directory import Role
 from relay.core.errors import Conflict, NotFound
 from relay.web.api import models
 from relay.web.api.problems import Problem
 from relay.web.api.wire import (
+    MOST,
     USUAL,
     Context,
     Cursor,
@@ -26,6 +29,7 @@ from relay.web.api.wire import (
     Limit,
     answer,
     in_step,
+    latest_first,
     matches,
     needs,
     page_of,
@@ -51,6 +55,21 @@ async def find(context: Context, who: Caller, ident: str) -> UserView:
     return await people.find_for(context.store, context.settings, who, ident)
 
 
+def may_invite(context: Context, who: Caller, *, asked: bool) -> None:
+    """Pass who may mail links to new users, beside adding them, if that is asked for.
+
+    Raises:
+        Problem: They may not.
+        Conflict: No mail can be sent.
+    """
+    if not asked:
+        return
+    if Scope.USERS_INVITE not in who.scopes:
+        hint = "leave `invite` out, or use a token with users:invite"
+        raise Problem(403, "not_allowed", "this token may not invite", hint)
+    sign_in.need_mail(context.settings)
+
+
 def users_router(context: Context) -> APIRouter:
     """Return the routes of users and their relay addresses."""
     router = APIRouter(tags=["users"])
@@ -62,6 +81,14 @@ def users_router(context: Context) -> APIRouter:
         silent: Annotated[
             str | None,
             Query(description="Active users for whom nothing was logged for: 14d."),
+        ] = None,
+        text: Annotated[
+            str, Query(max_length=300, description="Part of the name or address.")
+        ] = "",
+        role: Role | None = None,
+        state: Literal["active", "disabled", "not activated", "removed"] | None = None,
+        sign_in: Annotated[
+            WayIn | None, Query(description="How far on the way into the console.")
         ] = None,
         cursor: Cursor = None,
         limit: Limit = USUAL,
@@ -78,8 +105,15 @@ def users_router(context: Context) -> APIRouter:
             people.row_for(who, one)
             for one in found
             if who.own_only in {None, one.user.id}
+            and people.fits(
+                one,
+                text=text,
+                role=role or "",
+                state=state or "",
+                way_in=sign_in or "",
+            )
         ]
-        asked = ["users", silent, removed]
+        asked = ["users", silent, removed, text, role, state, sign_in]
         return answer(
             page_of(rows, lambda one: f"{one['id']:012}", cursor, limit, asked)
         )
@@ -93,6 +127,7 @@ def users_router(context: Context) -> APIRouter:
     async def add_user(
         new: models.NewUser, who: Annotated[Caller, WRITE]
     ) -> JSONResponse:
+        may_invite(context, who, asked=new.invite)
         added = await people.add_user(
             *(store, settings, who.name),
             name=new.name,
@@ -102,6 +137,8 @@ def users_router(context: Context) -> APIRouter:
             activate=new.activate,
             confirmed=new.confirm,
         )
+        if new.invite:
+            await sign_in.invite(store, settings, added, who.name)
         found = await find(context, who, str(added.id))
         place = f"/api/v1/users/{added.id}"
         return tagged(people.row_for(who, found), 201, Location=place)
@@ -147,19 +184,33 @@ def users_router(context: Context) -> APIRouter:
         await in_step(context, edit)
         return Response(status_code=204)
 
+    return router
+
+
+def relay_addresses_router(context: Context) -> APIRouter:
+    """Return the routes of relay addresses."""
+    router = APIRouter(tags=["users"])
+    store, settings = context.store, context.settings
+
     @router.get(
         "/users/{user}/relay-addresses",
         response_model=models.RelayAddresses,
         summary="List the relay addresses of a user",
     )
-    async def relay_addresses(user: str, who: Annotated[Caller, READ]) -> JSONResponse:
+    async def relay_addresses(
+        user: str,
+        who: Annotated[Caller, READ],
+        cursor: Cursor = None,
+        limit: Limit = MOST,
+    ) -> JSONResponse:
         found = await find(context, who, user)
         if not who.sees_relay_address(found.user.id):
             hint = "a relay address is for its user and for admins"
             raise Problem(403, "not_allowed", "a monitor may not know it", hint)
         rows = await store.directory.relay_addresses(found.user.id)
-        domains = settings.smtp.domains
-        return answer({"items": [people.relay_row(domains, one) for one in rows]})
+        shown = [people.relay_row(settings.smtp.domains, one) for one in rows]
+        asked = ["relay addresses", found.user.id]
+        return answer(page_of(shown, _newest, cursor, limit, asked))
 
     @router.post(
         "/users/{user}/relay-addresses",
@@ -180,6 +231,11 @@ def users_router(context: Context) -> APIRouter:
         )
 
     return router
+
+
+def _newest(one: dict[str, Any]) -> str:
+    made = int(one["created_at"].timestamp() * 1_000_000)
+    return f"{latest_first(made)} {one['address']}"
 
 
 def _changes(change: models.UserChange) -> dict[str, Any]:
@@ -312,10 +368,18 @@ def exclusions_router(context: Context) -> APIRouter:
         "/exclusions", response_model=models.Exclusions, summary="List exclusions"
     )
     async def list_exclusions(
-        who: Annotated[Caller, READ], cursor: Cursor = None, limit: Limit = USUAL
+        who: Annotated[Caller, READ],
+        user: OfUser = None,
+        cursor: Cursor = None,
+        limit: Limit = USUAL,
     ) -> JSONResponse:
-        rows = await people.exclusions(store, who.own_only)
-        asked = ["exclusions", who.own_only]
+        email = _email(await owner(who, user))
+        rows = [
+            one
+            for one in await people.exclusions(store, who.own_only)
+            if email is None or one["user"] == email
+        ]
+        asked = ["exclusions", who.own_only, email]
         return answer(
             page_of(
                 rows,

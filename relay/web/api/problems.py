@@ -24,6 +24,7 @@ from relay.core.errors import (
     NotFound,
     RawUnreadable,
     StoreUnavailable,
+    TooOften,
     TransientError,
 )
 from relay.store.edits import Stale
@@ -78,7 +79,7 @@ class Problem(Exception):  # noqa: N818 - an answer, no failure of ours
         )
 
 
-def of(error: Exception) -> Problem:  # noqa: C901, PLR0911 - one table
+def of(error: Exception) -> Problem:  # noqa: C901, PLR0911, PLR0912 - a table
     """Return the problem that an error of the rooms below is."""
     text = str(error)
     match error:
@@ -102,6 +103,9 @@ def of(error: Exception) -> Problem:  # noqa: C901, PLR0911 - one table
         case Conflict():
             hint = error.hint or "remove what is in the way first"
             return Problem(409, "conflict", text, hint)
+        case TooOften():
+            wait = {"Retry-After": str(error.wait_s)}
+            return Problem(429, "too_many_requests", text, error.hint, headers=wait)
         case ConfigError():
             return Problem(409, "not_set_up", text, "an admin of the relay sets it")
         case StoreUnavailable() | RawUnreadable():
@@ -165,6 +169,7 @@ def install(api: FastAPI) -> None:
         NoSalesforce,
         ConfigError,
         Conflict,
+        TooOften,
         StoreUnavailable,
         RawUnreadable,
         TransientError,

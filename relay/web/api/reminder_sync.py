@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import JSONResponse
 
@@ -14,11 +14,20 @@ from relay.console import reminder_sync
 from relay.core.access import Caller, Scope
 from relay.web.api.models import Sent, Shown, Time
 from relay.web.api.reminders import desk_of, user_of
-from relay.web.api.wire import Context, answer, needs
+from relay.web.api.wire import (
+    MOST,
+    Context,
+    Cursor,
+    Limit,
+    Number,
+    answer,
+    latest_first,
+    needs,
+    page_of,
+)
 
 READ = needs(Scope.REMINDERS_READ)
 WRITE = needs(Scope.REMINDERS_WRITE)
-Number = Annotated[int, Path(ge=1, le=2**53)]
 
 
 class ReminderSync(Shown):
@@ -44,6 +53,7 @@ class ReminderSyncs(Shown):
     """The sync of everybody whom the caller may see."""
 
     items: list[ReminderSync]
+    next: str | None
 
 
 class Switch(Sent):
@@ -78,6 +88,7 @@ class ReminderConflicts(Shown):
     """Conflicts, the latest first."""
 
     items: list[ReminderConflict]
+    next: str | None
 
 
 class ReminderFailure(Shown):
@@ -95,9 +106,10 @@ class ReminderFailure(Shown):
 
 
 class ReminderFailures(Shown):
-    """What could not be kept in step, the latest first."""
+    """What could not be kept in step, by reminder."""
 
     items: list[ReminderFailure]
+    next: str | None
 
 
 class Retried(Shown):
@@ -122,9 +134,12 @@ def reminder_sync_router(context: Context) -> APIRouter:
     @router.get(
         "/reminder-sync", response_model=ReminderSyncs, summary="List who syncs"
     )
-    async def list_syncs(who: Annotated[Caller, READ]) -> JSONResponse:
-        views = await reminder_sync.views(desk(who))
-        return answer({"items": [one.as_json() for one in views]})
+    async def list_syncs(
+        who: Annotated[Caller, READ], cursor: Cursor = None, limit: Limit = MOST
+    ) -> JSONResponse:
+        rows = [one.as_json() for one in await reminder_sync.views(desk(who))]
+        asked = ["syncs", who.own_only]
+        return answer(page_of(rows, lambda one: str(one["user"]), cursor, limit, asked))
 
     @router.get(
         "/users/{user}/reminder-sync", response_model=ReminderSync, summary="Show one"
@@ -137,6 +152,7 @@ def reminder_sync_router(context: Context) -> APIRouter:
         "/users/{user}/reminder-sync",
         response_model=ReminderSync,
         summary="Switch it on or off",
+        description="Takes no If-Match: it says what holds, whatever held before.",
     )
     async def switch(
         user: str, choice: Switch, who: Annotated[Caller, WRITE]
@@ -163,9 +179,18 @@ def reminder_sync_router(context: Context) -> APIRouter:
         response_model=ReminderConflicts,
         summary="List what both sides changed",
     )
-    async def conflicts(user: str, who: Annotated[Caller, READ]) -> JSONResponse:
+    async def conflicts(
+        user: str,
+        who: Annotated[Caller, READ],
+        cursor: Cursor = None,
+        limit: Limit = MOST,
+    ) -> JSONResponse:
         one = await found(who, user)
-        return answer({"items": await reminder_sync.conflicts(desk(who), one)})
+        rows = await reminder_sync.conflicts(desk(who), one)
+        asked = ["conflicts", one.id]
+        return answer(
+            page_of(rows, lambda row: latest_first(row["id"]), cursor, limit, asked)
+        )
 
     @router.post(
         "/reminder-conflicts/{number}/undo",
@@ -181,9 +206,18 @@ def reminder_sync_router(context: Context) -> APIRouter:
         response_model=ReminderFailures,
         summary="List what could not be kept in step",
     )
-    async def failures(user: str, who: Annotated[Caller, READ]) -> JSONResponse:
+    async def failures(
+        user: str,
+        who: Annotated[Caller, READ],
+        cursor: Cursor = None,
+        limit: Limit = MOST,
+    ) -> JSONResponse:
         one = await found(who, user)
-        return answer({"items": await reminder_sync.failures(desk(who), one)})
+        rows = await reminder_sync.failures(desk(who), one)
+        asked = ["failures", one.id]
+        return answer(
+            page_of(rows, lambda row: str(row["reminder"]), cursor, limit, asked)
+        )
 
     @router.post(
         "/users/{user}/reminder-sync/retry",

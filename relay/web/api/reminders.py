@@ -17,6 +17,7 @@ from relay.core.errors import NotFound
 from relay.core.reminders import Kind, Reminder, ReminderFilter, Source, Status
 from relay.web.api import models
 from relay.web.api.wire import (
+    MOST,
     USUAL,
     Context,
     Cursor,
@@ -27,6 +28,7 @@ from relay.web.api.wire import (
     in_step,
     matches,
     needs,
+    page_of_rows,
     read_cursor,
     tagged,
 )
@@ -224,8 +226,14 @@ def _acts(context: Context) -> APIRouter:
         response_model=models.ReminderHistory,
         summary="List the edits of a reminder",
     )
-    async def history(id: str, who: Annotated[Caller, READ]) -> JSONResponse:  # noqa: A002
-        return answer({"items": await reminders.history(desk_of(context, who), id)})
+    async def history(
+        id: str,  # noqa: A002
+        who: Annotated[Caller, READ],
+        cursor: Cursor = None,
+        limit: Limit = MOST,
+    ) -> JSONResponse:
+        rows = await reminders.history(desk_of(context, who), id)
+        return answer(page_of_rows(rows, cursor, limit, ["edits", id]))
 
     @router.get(
         "/reminders/{id}/task",
@@ -268,6 +276,10 @@ def _of_users(context: Context) -> APIRouter:
         response_model=models.ReminderFeed,
         status_code=201,
         summary="Make the secret address of a user's calendar; end the one before",
+        description=(
+            "An Idempotency-Key has no effect here: no copy of the secret is kept. "
+            "Sent again, it makes another, and the one before ends."
+        ),
     )
     async def new_feed(user: str, who: Annotated[Caller, WRITE]) -> JSONResponse:
         secret = await reminders.new_feed(
@@ -282,6 +294,7 @@ def _of_users(context: Context) -> APIRouter:
         "/users/{user}/reminder-feed",
         status_code=204,
         summary="End the secret address of a user's calendar",
+        description="Takes no If-Match: nobody can read the secret to name it.",
     )
     async def end_feed(user: str, who: Annotated[Caller, WRITE]) -> Response:
         await reminders.end_feed(

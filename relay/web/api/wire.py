@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 from starlette.responses import JSONResponse
 
 from relay.core.access import MEANING, Caller, Scope
@@ -58,6 +58,10 @@ def needs(scope: Scope) -> Any:
         return who
 
     return Depends(check)
+
+
+Number = Annotated[int, Path(ge=1, le=2**53)]
+"""The number of a row, in a path."""
 
 
 # ------------------------------------------------------------------ answers
@@ -136,6 +140,8 @@ Cursor = Annotated[
     Query(max_length=500, description="`next` of the page before; else the first."),
 ]
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Items of a page.")]
+_LARGEST: Final = 10**17
+"""More than any number, or microsecond, by which a list is ordered."""
 
 
 def write_cursor(after: Any, asked: Any) -> str:
@@ -184,6 +190,19 @@ def page_of(
     ordered = sorted(items, key=key)
     rest = [one for one in ordered if after is None or key(one) > after]
     return first_page(rest, key, limit, asked)
+
+
+def latest_first(number: int) -> str:
+    """Return a key for `page_of` by which larger numbers come first."""
+    return f"{_LARGEST - number:018}"
+
+
+def page_of_rows(
+    rows: Sequence[Any], cursor: str | None, limit: int, asked: Any
+) -> dict[str, Any]:
+    """Return a page of rows to whose end alone further ones are added."""
+    begin = read_cursor(cursor, asked, int) or 0
+    return first_page(rows[begin:], lambda _: begin + limit, limit, asked)
 
 
 def first_page(
