@@ -19,6 +19,7 @@ from relay.core.errors import (
     NotAllowed,
     NotFound,
     StoreUnavailable,
+    TooOften,
     TransientError,
 )
 from relay.web.pages.render import page, reader_of, say_and_go
@@ -45,6 +46,7 @@ _CANNOT: Final = (
     IllegalTransition,
     InvalidInput,
     NoSalesforce,
+    TooOften,
     TransientError,
 )
 

@@ -13,10 +13,12 @@ from relay.admin.inputs import relay_address
 from relay.console import people
 from relay.console.feed import cursor_now
 from relay.console.figures import figures
+from relay.console.reminders import Desk, command_center
 from relay.console.status import status
 from relay.core.access import Scope
 from relay.core.directory import Role
 from relay.core.filters import Filter
+from relay.core.reminders import Source
 from relay.core.states import State
 from relay.web.api.mails import page_of_log, shown
 from relay.web.api.wire import Context as APIContext
@@ -27,6 +29,7 @@ from relay.web.pages.render import HEADERS, page, reader_of
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from relay.console.reminders import CommandCenter
     from relay.core.access import Caller
     from relay.web.pages.context import Context
 
@@ -85,14 +88,21 @@ class HomePages:
             "live": f"/log/live?after={after}" if is_monitor else "",
             "health": None,
             "silent": None,
+            "days": {},
+            "alerts": None,
+            "center": await self._center(who),
         }
         if Scope.STATUS_READ in who.scopes:
             values["health"] = await status(self._store, self._settings, now)
+            values["alerts"] = await self._store.alerts.find(open_only=True)
         if Scope.USERS_READ in who.scopes and who.own_only is None:
             quiet = await people.users(
                 self._store, self._settings, silent=SILENT, now=now
             )
-            values["silent"] = [one.user for one in quiet]
+            values["silent"] = quiet
+            values["days"] = {
+                one.user.id: people.silent_days(one, now) for one in quiet
+            }
         return page(request, "home/home.html", **values)
 
     async def _waiting(self, who: Caller) -> dict[str, int]:
@@ -102,6 +112,13 @@ class HomePages:
             name = State.QUEUED if one.state is State.CLAIMED else one.state
             found[name.value] += one.count
         return found
+
+    async def _center(self, who: Caller) -> CommandCenter | None:
+        """Return what who asks is to do today; None: they have no reminders."""
+        if who.user is None or Scope.REMINDERS_READ not in who.scopes:
+            return None
+        desk = Desk(self._store, self._settings, who, Source.PERSON, self._clock.now())
+        return await command_center(desk, who.user)
 
     def _address(self, who: Caller) -> str:
         """Return the relay address of who asks; empty: none that takes mail."""

@@ -7,6 +7,7 @@ can be taken back from the page that follows.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import RedirectResponse
@@ -14,13 +15,15 @@ from starlette.routing import Route
 
 from relay.admin.concerns import concerns
 from relay.admin.inputs import address_pattern, email_address, known_pattern, silence
-from relay.console import claims, people, salesforce_users
+from relay.console import claims, people, salesforce_users, sign_in
 from relay.core.access import Scope
+from relay.core.accounts import may_sign_in
 from relay.core.directory import Role, SkipKind
 from relay.core.errors import Conflict, InvalidInput, NeedsConfirmation, NotFound
 from relay.core.notices import NoticeLevel
 from relay.core.translate import LANGUAGES
 from relay.web.pages import people_import
+from relay.web.pages.account import browser_name
 from relay.web.pages.asked import CONFIRMED, done, query_of, sentence, shown
 from relay.web.pages.context import caller_of
 from relay.web.pages.render import page, reader_of, say_and_go
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from relay.web.pages.context import Context
 
 PATH: Final = "/people"
-_FILTERS: Final = ("q", "role", "state", "silent", "removed")
+_FILTERS: Final = ("q", "role", "state", "console", "silent", "removed")
 
 
 def routes(context: Context) -> list[Route]:
@@ -67,6 +70,10 @@ def routes(context: Context) -> list[Route]:
         act("/{id}/rotate", "rotate", pages.rotate),
         act("/{id}/addresses", "accept", pages.accept),
         act("/{id}/addresses/remove", "refuse", pages.refuse),
+        act("/{id}/invite", "invite", pages.invite),
+        act("/{id}/link", "link", pages.make_link),
+        act("/{id}/sessions/end", "sessions", pages.end_sessions),
+        act("/{id}/sessions/{session:int}/end", "session", pages.end_session),
         act("/{id}/claims", "claim", pages.claim),
         act("/{id}/claims/prove", "prove", pages.prove),
     ]
@@ -129,13 +136,24 @@ class _Pages:
         directory = self._settings.directory(await self._store.directory.load())
         relays = await self._store.directory.relay_addresses(one.id) if knows else []
         accepted = await self._store.directory.addresses(one.id)
+        is_removed = one.removed_at is not None
+        sees_sessions = not is_removed and (
+            who.user is None or who.user.role is Role.ADMIN
+        )
         mine = who.user is not None and who.user.id == one.id
         return page(
             request,
             "people/one.html",
             view=view,
             one=one,
-            removed=one.removed_at is not None,
+            removed=is_removed,
+            way_in=await sign_in.way_in(self._store, one.id),
+            lacks_for_mail=sign_in.lacks_for_mail(self._settings),
+            can_sign_in=may_sign_in(one),
+            sessions=await self._store.accounts.sessions(one.id)
+            if sees_sessions
+            else [],
+            browser_name=partial(browser_name, reader_of(request)),
             relay_address=view.relay_address if knows else None,
             relays=[
                 people.relay_row(self._settings.smtp.domains, relay) for relay in relays
@@ -153,15 +171,20 @@ class _Pages:
             skips=[kind.value for kind in SkipKind],
             languages=LANGUAGES,
             org=self._org_url,
-            may_edit=Scope.USERS_WRITE in who.scopes and one.removed_at is None,
-            may_claim=(mine or Scope.USERS_WRITE in who.scopes)
-            and one.removed_at is None,
+            may_edit=Scope.USERS_WRITE in who.scopes and not is_removed,
+            may_invite=Scope.USERS_INVITE in who.scopes and not is_removed,
+            may_claim=(mine or Scope.USERS_WRITE in who.scopes) and not is_removed,
             sees_all=who.own_only is None,
         )
 
     async def new(self, request: Request) -> Response:
         """Show the form of a new user."""
-        return page(request, "people/new.html", role_pairs=_role_pairs(request))
+        return page(
+            request,
+            "people/new.html",
+            role_pairs=_role_pairs(request),
+            lacks_for_mail=sign_in.lacks_for_mail(self._settings),
+        )
 
     async def exclusions(self, request: Request) -> Response:
         """List what is left out for everybody."""
@@ -179,7 +202,9 @@ class _Pages:
 
     async def add(self, request: Request, form: Form) -> Response:
         """Add a user; says at once whether Salesforce knows them."""
-        before = await self._last()
+        before, invites = await self._last(), form.has("invite")
+        if invites:
+            sign_in.need_mail(self._settings)
         added = await people.add_user(
             *(self._store, self._settings, caller_of(request).name),
             name=form.text("name"),
@@ -196,6 +221,13 @@ class _Pages:
             told = reader_of(request).told
             hint = sentence(told(known.hint))
             text = f"{text} {sentence(told(known.text))} {hint}"
+        if invites:
+            who = caller_of(request)
+            await sign_in.invite(self._store, self._settings, added, who.name)
+            mailed = _(
+                "A link to sign in is mailed to %(address)s.", address=added.email
+            )
+            text = f"{text} {mailed}"
         kind = "warning" if known.text else "done"
         return await self._told(request, added, text, before, kind=kind)
 
@@ -293,6 +325,42 @@ class _Pages:
                 name=changed.name,
             )
         return say_and_go(request, f"{PATH}/{changed.id}", text)
+
+    # ------------------------------------------------------------ the console
+
+    async def invite(self, request: Request, _form: Form) -> Response:
+        """Mail a user a link to sign in."""
+        view, who = await self._editable(request), caller_of(request)
+        user = view.user
+        await sign_in.invite(self._store, self._settings, user, who.name)
+        _ = reader_of(request).gettext
+        text = _("A link to sign in is mailed to %(address)s.", address=user.email)
+        return say_and_go(request, f"{PATH}/{user.id}", text)
+
+    async def make_link(self, request: Request, _form: Form) -> Response:
+        """Show a link to sign in, once: it stands in this answer alone."""
+        view, who = await self._editable(request), caller_of(request)
+        url, ends = await sign_in.show_link(self._store, self._settings, who, view.user)
+        return page(request, "people/link.html", one=view.user, link=url, ends=ends)
+
+    async def end_session(self, request: Request, _form: Form) -> Response:
+        """Sign a user out of one browser."""
+        view, who = await self._editable(request), caller_of(request)
+        sign_in.own_or_admin(who, view.user)
+        number = request.path_params["session"]
+        await self._store.accounts.end_session(view.user.id, number, who.name)
+        text = reader_of(request).gettext("That browser is signed out.")
+        return say_and_go(request, f"{PATH}/{view.user.id}", text)
+
+    async def end_sessions(self, request: Request, _form: Form) -> Response:
+        """Sign a user out everywhere."""
+        view, who = await self._editable(request), caller_of(request)
+        sign_in.own_or_admin(who, view.user)
+        count = await self._store.accounts.end_sessions(view.user.id, who.name)
+        text = reader_of(request).ngettext(
+            "%(n)s browser is signed out.", "%(n)s browsers are signed out.", count
+        )
+        return say_and_go(request, f"{PATH}/{view.user.id}", text)
 
     # ------------------------------------------------------------ addresses
 
@@ -434,7 +502,9 @@ class _Pages:
             numbers = [
                 str(row["id"])
                 for row in rows
-                if int(str(row["id"])) > before and row["actor"] == who.name
+                if int(str(row["id"])) > before
+                and row["actor"] == who.name
+                and row["action"] != "sign_in_link"
             ]
         undo = f"/history/{'-'.join(numbers)}/undo" if numbers else ""
         where = f"{PATH}/{user.id}" if user else f"{PATH}/exclusions"
@@ -443,12 +513,12 @@ class _Pages:
 
 def _fits(one: UserView, asked: Form) -> bool:
     """Say whether a user fits the filters that are no question to the store."""
-    text = asked.text("q").casefold()
-    user = one.user
-    return (
-        (not text or text in user.name.casefold() or text in user.email.casefold())
-        and asked.text("role") in {"", user.role.value}
-        and asked.text("state") in {"", user.state}
+    return people.fits(
+        one,
+        text=asked.text("q"),
+        role=asked.text("role"),
+        state=asked.text("state"),
+        way_in=asked.text("console"),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.datastructures import UploadFile
 from starlette.routing import Route
 
-from relay.console import people_import
+from relay.console import people_import, sign_in
 from relay.core.errors import InvalidInput
 from relay.web.pages.asked import done, shown
 from relay.web.pages.context import caller_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from relay.web.pages.context import Context
 
 PATH: Final = "/people/import"
-CSV, SALESFORCE, ADDRESSES = "csv", "salesforce", "addresses"
+ADDRESSES: Final = "addresses"
 
 
 def routes(context: Context) -> list[Route]:
@@ -77,31 +77,58 @@ class _Pages:
                 self._settings, self._store, self._context.clock
             )
             return page(request, "people/plan_addresses.html", steps=steps)
-        text = await _csv(request) if source == CSV else ""
-        planned = await self._planned(source, text)
+        text = await _csv(request) if source == people_import.CSV else ""
+        update = form.has("update")
+        planned = await self._planned(source, text, update=update)
         return page(
             request,
             "people/plan_users.html",
             steps=planned,
-            count=sum(step.change == "add" for step in planned),
+            counts=people_import.counts(planned),
             digest=people_import.digest(planned),
             source=source,
             csv=text,
+            update=update,
+            lacks_for_mail=sign_in.lacks_for_mail(self._settings),
         )
 
     async def carry_out(self, request: Request, form: Form) -> Response:
-        """Add the users of the plan that was shown."""
-        text = await _csv(request)
-        planned = await self._planned(form.text("source"), text)
+        """Add and change the users of the plan that was shown."""
+        text, who = await _csv(request), caller_of(request)
+        planned = await self._planned(
+            form.text("source"), text, update=form.has("update")
+        )
         people_import.need_same(planned, form.text("digest"))
-        added = await people_import.add_users(
-            *(self._store, planned, caller_of(request).name),
-            activate=form.has("activate"),
+        invites = form.has("invite")
+        if invites:
+            sign_in.need_mail(self._settings)
+        done = await people_import.carry_out(
+            *(self._store, planned, who.name), activate=form.has("activate")
         )
-        said = reader_of(request).ngettext(
-            "%(n)s user is added.", "%(n)s users are added.", len(added)
-        )
-        return say_and_go(request, "/people", said)
+        reader = reader_of(request)
+        said = [
+            reader.ngettext(
+                "%(n)s user is added.", "%(n)s users are added.", len(done.added)
+            )
+        ]
+        if done.changed:
+            said.append(
+                reader.ngettext(
+                    "%(n)s user is changed.", "%(n)s users are changed.", done.changed
+                )
+            )
+        if invites:
+            count = await sign_in.invite_all(
+                self._store, self._settings, done.added, who.name
+            )
+            said.append(
+                reader.ngettext(
+                    "%(n)s invitation is mailed.",
+                    "%(n)s invitations are mailed.",
+                    count,
+                )
+            )
+        return say_and_go(request, "/people", " ".join(said))
 
     async def follow(self, request: Request, form: Form) -> Response:
         """Bring the accepted addresses in step with Salesforce."""
@@ -118,17 +145,12 @@ class _Pages:
         )
         return say_and_go(request, "/people", said)
 
-    async def _planned(self, source: str, text: str) -> list[UserStep]:
-        if source == CSV:
-            entered = people_import.read_csv(text)
-        elif source == SALESFORCE:
-            entered = await people_import.from_salesforce(
-                self._settings, self._context.clock
-            )
-        else:
-            raise InvalidInput("it is not said where users come from", "choose one")
-        directory = self._settings.directory(await self._store.directory.load())
-        return people_import.plan_users(directory, entered)
+    async def _planned(self, source: str, text: str, *, update: bool) -> list[UserStep]:
+        return await people_import.planned(
+            *(self._store, self._settings, source, text),
+            update=update,
+            clock=self._context.clock,
+        )
 
 
 async def _csv(request: Request) -> str:

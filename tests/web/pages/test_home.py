@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from relay.console import reminders
 from relay.console.figures import figures
+from relay.console.reminders import Desk
 from relay.core.directory import Role
 from relay.core.ids import new_message_id
 from relay.core.model import Refusal
+from relay.core.reminders import Source
 from relay.core.states import Event
 from relay.web.pages.charts import of_figures, upper
 from relay.web.pages.home import vcard
@@ -52,6 +56,39 @@ async def test_monitor_and_admin_see_how_the_relay_is(console):
         assert 'href="/log?q=state:held"' in shown.text
         assert ("data-auto" in shown.text) is (role is Role.MONITOR)
         assert ada.user.relay_token not in shown.text
+
+
+async def test_a_rep_sees_what_is_due_and_what_is_overdue(console):
+    """Of the rep's own reminders alone; a link leads to the Command Center."""
+    ada = await someone(console, "Ada", Role.REP)
+    bob = await someone(console, "Bob", Role.REP)
+    now = console.clock.now()
+    for who, days in ((ada, "today"), (ada, "2020-01-02"), (ada, "2020-01-03")):
+        desk = Desk(console.store, console.settings, who, Source.PERSON, now)
+        await reminders.add(desk, reminders.Draft(name="Call", due=days))
+    mine = (await console.get("/", ada)).text
+    card = mine.partition('aria-label="My reminders"')[2].partition("</section>")[0]
+    assert 'href="/reminders"' in card
+    assert re.findall(r"<b>(\d+)</b>", card) == ["1", "2"]
+    theirs = (await console.get("/", bob)).text
+    card = theirs.partition('aria-label="My reminders"')[2].partition("</section>")[0]
+    assert re.findall(r"<b>(\d+)</b>", card) == ["0", "0"]
+
+
+async def test_an_admin_sees_who_is_silent_and_what_is_wrong(console):
+    """By name, with a link; a monitor has no reminders."""
+    ada = await someone(console, "Ada", Role.REP)
+    root = await someone(console, "Root", Role.ADMIN)
+    mona = await someone(console, "Mona", Role.MONITOR)
+    before = (await console.get("/", root)).text
+    assert "nothing is wrong" in before
+    assert "Nothing logged for 7 days" not in before
+    console.clock.now = lambda: datetime.now(UTC) + timedelta(days=9)
+    shown = (await console.get("/", root)).text
+    card = shown.partition('aria-label="Nothing logged for 7 days"')[2]
+    assert f'href="/people/{ada.user.id}"' in card.partition("</section>")[0]
+    assert "9 silent days" in card
+    assert "My reminders" not in (await console.get("/", mona)).text
 
 
 async def test_numbers_are_those_of_the_hour_the_outcome_and_the_user(console):

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 
+from relay.config import load
+from relay.core.clock import SystemClock
 from relay.core.directory import Role, Source
+from relay.store import Store
+from tests.cli.conftest import CONFIG
+from tests.cli.test_user_import import MAIL
+from tests.web.pages.conftest import Console
 from tests.web.pages.people import HOSTILE, add
 
 pytestmark = pytest.mark.timeout(60)
@@ -304,3 +311,148 @@ async def test_users_come_from_a_csv_file(console):
         "/people/import/plan", root, data={"source": "csv"}, files=latin
     )
     assert "UTF-8" in (await console.get(answer.headers["location"], root)).text
+
+
+# ------------------------------------------------------------------ the console
+
+
+@pytest.fixture
+async def mailing(tmp_path):
+    """Pages of a relay that can mail links."""
+    config = tmp_path / "relay.toml"
+    config.write_text(CONFIG.format(folder=tmp_path) + MAIL, "utf-8")
+    settings = load(config, {})
+    store = await Store.open(settings.store, SystemClock())
+    made = Console(store, settings)
+    yield made
+    await made.close()
+    await store.close()
+
+
+async def test_a_user_is_invited_from_the_own_page(mailing):
+    """The state is shown; resent three times, then one has to wait; monitors look."""
+    store = mailing.store
+    root, ada = await add(store, "Root", Role.ADMIN), await add(store, "Ada")
+    mona = await add(store, "Mona", Role.MONITOR)
+    where = f"/people/{ada.user.id}"
+    assert "not invited" in (await mailing.get("/people", root)).text
+    told = await mailing.post(f"{where}/invite", root, data={})
+    assert told.headers["location"] == where
+    shown = (await mailing.get(where, root)).text
+    assert "A link to sign in is mailed to ada@corp.example." in shown
+    assert "Mail a new link" in shown
+    assert "waits" in shown
+    assert "/sign-in/link/" not in shown
+    (notice,) = await store.notices.find()
+    assert notice.recipient == "ada@corp.example"
+    assert notice.facts["name"] == "Ada"
+    for _ in range(3):
+        await mailing.post(f"{where}/invite", root, data={})
+    assert len(await store.notices.find()) == 3
+    assert "several links just now" in (await mailing.get(where, root)).text
+    found = await mailing.get("/people?console=invited", root)
+    assert "Ada" in found.text
+    assert "Mona" not in found.text
+    for who in (mona, ada):
+        assert (await mailing.post(f"{where}/invite", who, data={})).status_code == 403
+        assert (await mailing.post(f"{where}/link", who, data={})).status_code == 403
+        assert 'id="console"' not in (await mailing.get(where, who)).text
+
+
+async def test_a_link_is_shown_once(mailing):
+    """In the answer to the button alone."""
+    console, store = mailing, mailing.store
+    root, ada = await add(store, "Root", Role.ADMIN), await add(store, "Ada")
+    where = f"/people/{ada.user.id}"
+    made = await console.post(f"{where}/link", root, data={})
+    (link,) = set(re.findall(r"https://\S+?/sign-in/link/[\w-]+", made.text))
+    assert made.headers["Cache-Control"] == "no-store"
+    assert link not in (await console.get(where, root)).text
+    assert (await store.accounts.link(link.rpartition("/")[2])).user.id == ada.user.id
+    await store.directory.set_active(ada.user.id, False, "test")
+    off = (await console.get(where, root)).text
+    assert "Who is disabled cannot sign in" in off
+    assert f"{where}/link" not in off
+
+
+async def test_without_a_smarthost_the_pages_name_it(console):
+    """And nothing can be ticked; what is sent all the same adds nobody."""
+    root, ada = (
+        await add(console.store, "Root", Role.ADMIN),
+        await add(console.store, "Ada"),
+    )
+    for path in (f"/people/{ada.user.id}", "/people/new"):
+        shown = (await console.get(path, root)).text
+        assert "does not have notices.smarthost" in shown
+        assert 'name="invite"' not in shown
+        assert "/invite" not in shown
+    form = {"name": "Kim", "email": "kim@corp.example", "role": "rep", "invite": "on"}
+    await console.post("/people/new", root, data=form)
+    assert len(await console.store.directory.users()) == 2
+    for act in ("invite", "link"):
+        await console.post(f"/people/{ada.user.id}/{act}", root, data={})
+    assert await console.store.notices.find() == []
+    assert await console.store.accounts.invitations() == {}
+
+
+async def test_a_new_user_and_an_import_are_invited(mailing):
+    """Where the box was ticked; the new user can still be taken back."""
+    store = mailing.store
+    root = await add(store, "Root", Role.ADMIN)
+    form = {"name": "Kim", "email": "kim@corp.example", "role": "rep"}
+    form |= {"salesforce_id": "", "activate": "on"}
+    made = await mailing.post("/people/new", root, data=form | {"invite": "on"})
+    kim = made.headers["location"]
+    told = await undo(mailing, root, kim)
+    assert "A link to sign in is mailed to kim@corp.example." in told.text
+    assert {one.name for one in await store.directory.users()} == {"Root"}
+    csv = "name,email,role\nLee,lee@corp.example,\nRoot Keys,root@corp.example,\n"
+    shown = await mailing.post(
+        "/people/import/plan",
+        root,
+        data={"source": "csv", "csv": csv, "update": "on"},
+    )
+    assert "1 user would be added" in shown.text
+    assert "1 user would be changed." in shown.text
+    assert "name: Root → Root Keys" in shown.text
+    digest = re.search(r'name="digest" value="(\w+)"', shown.text)[1]
+    form = {"source": "csv", "csv": csv, "digest": digest, "update": "on"}
+    done = await mailing.post("/people/import", root, data=form | {"invite": "on"})
+    told = (await mailing.get(done.headers["location"], root)).text
+    for text in ("1 user is added.", "1 user is changed.", "1 invitation is mailed."):
+        assert text in told
+    assert {one.name for one in await store.directory.users()} == {"Root Keys", "Lee"}
+    notices = await store.notices.find()
+    assert [one.recipient for one in notices][-1] == "lee@corp.example"
+
+
+async def test_an_admin_signs_others_out(console):
+    """One browser or all; a monitor sees no sessions of others."""
+    store = console.store
+    root, ada = await add(store, "Root", Role.ADMIN), await add(store, "Ada")
+    mona = await add(store, "Mona", Role.MONITOR)
+    for number in range(3):
+        await store.accounts.begin(
+            ada.user.id,
+            f"secret {number}",
+            method="password",
+            strong=False,
+            life=timedelta(days=7),
+            address=f"192.0.2.{number}",
+            agent="Firefox/1 (Windows)",
+        )
+    where = f"/people/{ada.user.id}"
+    shown = (await console.get(where, root)).text
+    assert "Firefox on Windows" in shown
+    assert "Sign out of 3 browsers" in shown
+    assert "192.0.2.1" not in (await console.get(where, mona)).text
+    first, *_ = await store.accounts.sessions(ada.user.id)
+    end = f"{where}/sessions/{first.id}/end"
+    for path in (end, f"{where}/sessions/end"):
+        assert (await console.post(path, mona, data={})).status_code == 403
+    assert len(await store.accounts.sessions(ada.user.id)) == 3
+    await console.post(end, root, data={})
+    assert len(await store.accounts.sessions(ada.user.id)) == 2
+    await console.post(f"{where}/sessions/end", root, data={})
+    assert await store.accounts.sessions(ada.user.id) == []
+    assert "2 browsers are signed out." in (await console.get(where, root)).text
