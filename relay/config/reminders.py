@@ -17,21 +17,24 @@ class RemindersSettings(Section):
     poll_s: Seconds = Field(
         default=55,
         description="Longest time until a change in Salesforce is seen, in seconds, "
-        "on workdays from 7 to 19 where one of the users is, and for ten minutes after "
-        "a change.",
+        "on workdays from 7 to 19 where one of the users is, as long as the calls of a "
+        "day are enough; at other times what is left of them is spread evenly.",
     )
     idle_poll_s: Seconds = Field(
-        default=900, description="The same at other times, in seconds."
+        default=900,
+        description="Longest time between two rounds at other times, in seconds, "
+        "whatever working hours need; and between two rounds while mail tells that "
+        "nothing was changed.",
     )
     push_s: Seconds = Field(
         default=10,
         description="Least time between two rounds that send changes made here, in "
-        "seconds.",
+        "seconds; they are sent within a minute while there are calls.",
     )
     calls_per_day: Count = Field(
         default=900,
         description="API calls in any 24 hours, for all users together, a count; "
-        "when most of them are used, rounds come less often.",
+        "reading uses 92 % of them at the most, the rest is for changes made here.",
     )
     conflict: Literal["later", "here", "salesforce"] = Field(
         default="later",

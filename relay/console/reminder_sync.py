@@ -177,10 +177,8 @@ async def resume(desk: Desk, user: User, *, keep: bool = False) -> SyncView:
 def calls_a_day(desk: Desk) -> int:
     """Return the calls that the sync of all users together costs a day, at most."""
     settings = desk.settings.reminders
-    day = timedelta(days=1).total_seconds()
-    work = timedelta(hours=12).total_seconds()
-    usual = work / settings.poll_s + (day - work) / settings.idle_poll_s
-    return min(settings.calls_per_day, round(usual))
+    always = timedelta(days=1).total_seconds() / settings.poll_s
+    return min(settings.calls_per_day, round(always))
 
 
 def _own(desk: Desk, user_id: int) -> None:

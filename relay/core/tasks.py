@@ -26,7 +26,7 @@ from relay.core.model import EPOCH
 from relay.core.reminders import Priority, Reminder, Status, as_json, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from relay.core.model import Json
@@ -543,52 +543,3 @@ class Brake:
         if deletions > self.count:
             return True
         return deletions > self.least and deletions * 100 > self.percent * living
-
-
-# ------------------------------------------------------------------ the pace
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often Salesforce is asked.
-
-    Attributes:
-        poll_s: Seconds between two rounds while people work.
-        idle_s: Seconds between two rounds at other times.
-        push_s: Seconds between two rounds while edits of ours wait.
-        calls: Calls that 24 hours may cost.
-    """
-
-    poll_s: float
-    idle_s: float
-    push_s: float
-    calls: int
-
-    def wait_s(self, used: int, *, waiting: bool, awake: bool) -> float | None:
-        """Return the time between two rounds; None: until calls are free again.
-
-        Args:
-            used: Calls of the last 24 hours.
-            waiting: Edits of ours wait to be sent.
-            awake: Somebody may be working.
-        """
-        if used >= self.calls:
-            return None
-        wait = self.push_s if waiting else self.poll_s if awake else self.idle_s
-        if used >= 0.9 * self.calls:
-            # The last tenth must last until the first calls are free again.
-            return max(wait, 86_400 / max(1, self.calls) * 2)
-        return wait
-
-
-WORK_FROM: Final = 7
-WORK_UNTIL: Final = 19
-_SATURDAY: Final = 5
-
-
-def is_awake(moments: Sequence[datetime]) -> bool:
-    """Say whether somebody may be working, by the local time of each user."""
-    return any(
-        WORK_FROM <= one.hour < WORK_UNTIL and one.weekday() < _SATURDAY
-        for one in moments
-    )

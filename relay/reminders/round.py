@@ -55,6 +55,10 @@ FIRST_REACH: Final = timedelta(hours=24)
 """What the first run imports was created or updated in so long a time (R20)."""
 MAX_SENT: Final = 1000
 """Reminders that one round sends; the rest follows at once."""
+MAX_EDITED: Final = 400
+"""Tasks that one call reads and edits."""
+MAX_READ: Final = 2000
+"""Tasks that one call reads by id."""
 MAX_TAKEN: Final = 200
 """Tasks of one transaction: mail that comes in must not wait for a whole page."""
 MAX_SAMPLES: Final = 300
@@ -69,13 +73,19 @@ class Report:
 
     Attributes:
         calls: API calls that it made, at least.
+        reads: Those of them that asked what was changed.
         more: There is more to do at once.
         changed: Something was changed on either side.
+        seen: Tasks that it has read, with their stamps.
+        read_s: How long it took to ask what was changed, in seconds.
     """
 
     calls: int = 0
+    reads: int = 0
     more: bool = False
     changed: bool = False
+    seen: set[tuple[str, datetime]] = field(default_factory=set)
+    read_s: float = 0.0
 
 
 @dataclass
@@ -250,6 +260,7 @@ class Round:
             samples=[one for ids in samples.values() for one in ids][:MAX_SAMPLES],
             deleted_since=min(since, default=None),
         )
+        begun_s = self.parts.clock.boottime_s()
         try:
             answered = await self.parts.org.tasks.round(asked)
         except SalesforceUnavailable as error:
@@ -260,7 +271,15 @@ class Round:
             self.report.calls += 2
             self.report.more = True
             raise
-        self.report.calls += answered.calls
+        report = self.report
+        report.calls += answered.calls
+        report.reads += answered.calls
+        report.read_s = self.parts.clock.boottime_s() - begun_s
+        report.seen = {
+            (task.id, task.stamp)
+            for page in answered.pages.values()
+            for task in page.tasks
+        }
         self._samples = samples
         return answered
 
@@ -401,7 +420,7 @@ class Round:
         ]
         if not ids:
             return []
-        self.report.calls += 1
+        self.report.calls += -(-len(ids) // MAX_READ)
         return list((await self.parts.org.tasks.read(ids)).values())
 
     async def _gone(self, ids: Sequence[str]) -> None:
@@ -494,7 +513,7 @@ class Round:
             ):
                 twins += part
             ids = [one.task_id for one in twins if one.task_id]
-            self.report.calls += -(-len(ids) // 2000)
+            self.report.calls += -(-len(ids) // MAX_READ)
             found = await self.parts.org.tasks.read(ids)
             if ids and not found:
                 text = "Salesforce shows none of the tasks of this user any more"
@@ -607,7 +626,7 @@ class Round:
             await self._sync.keep(self.parts.owner, [client.done(one) for one in quiet])
         if not edits:
             return
-        self.report.calls += 1
+        self.report.calls += -(-len(edits) // MAX_EDITED)
         self.report.changed = True
         await outbox.send(client, edits)
         if client.gone:

@@ -1,22 +1,26 @@
 """When a round of the sync is made; of several relays one makes it at a time.
 
 Nothing is asked while nobody has the sync on. Rounds follow the pace of
-`relay.core.tasks`: often while people work or edits wait, seldom at night, and never
-more calls in 24 hours than `reminders.calls_per_day`. They are counted for all relays
-of a database, and stop while the org is paused.
+`relay.core.pace`: often while people work or edits wait, as often as is left at other
+times, and never more calls in 24 hours than `reminders.calls_per_day`. They are counted
+for all relays of a database, and stop while the org is paused. Between two rounds a
+`Bell` listens along with the calls of mail: while it is silent, a round may wait.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from relay.core.errors import LeaseLost, OrgPaused, RelayError, SalesforceDown
+from relay.core.pace import Pace, Spent
 from relay.core.reminders import zone
-from relay.core.tasks import Pace, is_awake
 from relay.outbox.turns import Turns
+from relay.reminders.bell import HEARD, Bell
 from relay.reminders.round import Report, Round
+from relay.salesforce.client import MAX_PART_QUERIES
+from relay.salesforce.tasks import MAX_OWNERS
 from relay.store.reminder_sync import LEASE
 from relay.telemetry import get_logger
 
@@ -30,10 +34,8 @@ if TYPE_CHECKING:
 LEASE_S: Final = 120.0
 IDLE_S: Final = 1.0
 """How often it is looked whether a round is due."""
-STIR: Final = timedelta(minutes=10)
-"""So long after a change, another one is likely."""
 NOTE: Final = "reminders.rounds"
-"""Where the store keeps when the last round was made, and the calls by hour."""
+"""Where the store keeps when the last round was made, and its calls by time."""
 FAILED_S: Final = 60.0
 """Wait after a round that failed."""
 
@@ -63,6 +65,7 @@ class ReminderSyncService:
         self._parts = replace(parts, owner=owner)
         self._directory = directory
         self._trip = trip
+        self._bell = Bell(self._parts)
         self._turns = Turns(IDLE_S, paused=paused)
         self._seen_edit = 0
         self._not_before_s = float("-inf")
@@ -92,7 +95,14 @@ class ReminderSyncService:
             return False
         note = await self._parts.store.shared.get(NOTE) or {}
         edit = await self._parts.store.reminder_sync.last_edit()
-        if not self._due(note, users, waiting=edit != self._seen_edit):
+        if edit != self._seen_edit and not await self._waits(users):
+            # What a round, here or at another relay, has taken in itself.
+            self._seen_edit = edit
+        last = _moment(note.get("at"))
+        if last is not None:
+            more = bool(note.get("more"))
+            await self._bell.listen(users.values(), last, more=more)
+        if not await self._due(note, users, waiting=edit != self._seen_edit):
             return False
         if self._parts.org.budget.near:
             # What is left of the org's calls is for mail.
@@ -115,6 +125,11 @@ class ReminderSyncService:
         self._seen_edit = edit
         return report.more
 
+    async def _waits(self, users: Mapping[int, SyncUser]) -> bool:
+        """Say whether edits of ours are yet to be sent."""
+        sync = self._parts.store.reminder_sync
+        return bool(await sync.pending(users, 1) or await sync.removed(users))
+
     async def _running(self) -> dict[int, SyncUser]:
         """Return the users for whom rounds are made."""
         directory = self._directory()
@@ -126,32 +141,45 @@ class ReminderSyncService:
             and user.active
         }
 
-    def _due(
+    async def _due(
         self, note: Mapping[str, Any], users: Mapping[int, SyncUser], *, waiting: bool
     ) -> bool:
         """Say whether it is time for a round."""
-        now = self._parts.clock.now()
-        settings = self._parts.settings.reminders
+        now, settings = self._parts.clock.now(), self._parts.settings.reminders
+        last = _moment(note.get("at"))
+        begun = {one.on_at for one in users.values() if one.on_at is not None}
+        at_once = note.get("more") or last is None or any(at > last for at in begun)
+        soon = waiting or any(one.synced_at is None for one in users.values())
+        least_s = settings.push_s if soon or self._bell.rings else settings.poll_s
+        passed_s = (now - last).total_seconds() if last else least_s
+        if not at_once and 0 <= passed_s < least_s:
+            return False
+        heard = await self._parts.store.shared.get(HEARD)
+        spent = Spent.from_json(note.get("spent"))
+        spent.free = Spent.from_json((heard or {}).get("spent")).free
+        silent = _moment((heard or {}).get("at"))
         pace = Pace(
             settings.poll_s,
             settings.idle_poll_s,
             settings.push_s,
             settings.calls_per_day,
+            quiet_calls(len(users)),
         )
-        changed = _moment(note.get("changed_at"))
-        awake = (changed is not None and now - changed < STIR) or is_awake(
-            [now.astimezone(zone(self._zone(one))) for one in users]
+        wait_s = pace.wait_s(
+            now,
+            spent,
+            {zone(self._zone(one)) for one in users},
+            looked_at=max(filter(None, (last, silent)), default=None),
+            waiting=soon,
+            changed_at=_moment(note.get("changed_at")),
         )
-        wait_s = pace.wait_s(_used(note, now), waiting=waiting, awake=awake)
         if wait_s is None:
             return False
-        begun = {one.on_at for one in users.values() if one.on_at is not None}
-        last = _moment(note.get("at"))
-        if note.get("more") or last is None or any(at > last for at in begun):
+        if at_once or self._bell.rings or passed_s < 0:
             return True
-        if any(one.synced_at is None for one in users.values()):
-            wait_s = min(wait_s, settings.push_s)
-        return (now - last).total_seconds() >= wait_s or now < last
+        if silent is not None and not soon and passed_s < settings.idle_poll_s:
+            passed_s = min(passed_s, abs((now - silent).total_seconds()))
+        return passed_s >= wait_s
 
     def _zone(self, user_id: int) -> str | None:
         user = self._directory().users.get(user_id)
@@ -161,6 +189,7 @@ class ReminderSyncService:
         self, note: Mapping[str, Any], users: dict[int, SyncUser]
     ) -> Report | None:
         """Make a round and keep what it cost; None where it failed."""
+        self._bell.before_round()
         one = Round(self._parts, self._directory(), users, self._hold)
         error: RelayError | None = None
         try:
@@ -171,10 +200,15 @@ class ReminderSyncService:
         except RelayError as caught:
             error = caught
             logger.warning("reminder_sync_put_off", error=str(caught))
-        await self._keep(note, one.report, failed=error is not None)
+        report = one.report
+        await self._keep(note, report, failed=error is not None)
+        if error is None:
+            self._bell.after_round(
+                report.seen, changed=report.changed, read_s=report.read_s
+            )
         if isinstance(error, OrgPaused | SalesforceDown) and self._trip is not None:
             await self._trip(error)
-        return None if error else one.report
+        return None if error else report
 
     async def _hold(self) -> None:
         """Prolong the lease.
@@ -192,33 +226,30 @@ class ReminderSyncService:
     ) -> None:
         """Write down when the round was made, and its calls."""
         now = self._parts.clock.now()
-        hour = str(_hour(now))
-        calls = {
-            key: count
-            for key, count in (note.get("calls") or {}).items()
-            if int(key) > _hour(now) - 24
-        }
-        calls[hour] = calls.get(hour, 0) + max(1, report.calls)
+        spent = Spent.from_json(note.get("spent"))
+        writes = report.calls - report.reads
+        # One that failed at once has made a call, too.
+        spent.add(now, reads=max(report.reads, 0 if writes else 1), writes=writes)
         changed = now.isoformat() if report.changed else note.get("changed_at")
         await self._parts.store.shared.set(
             NOTE,
             {
                 "at": now.isoformat(),
-                "calls": calls,
+                "spent": spent.as_json(),
                 "changed_at": changed,
                 "more": report.more and not failed,
             },
         )
 
 
-def _used(note: Mapping[str, Any], now: datetime) -> int:
-    """Return the calls of the last 24 hours."""
-    calls = note.get("calls") or {}
-    return sum(count for key, count in calls.items() if int(key) > _hour(now) - 24)
+def quiet_calls(users: int) -> int:
+    """Return the calls of a round in which nothing was changed.
 
-
-def _hour(at: datetime) -> int:
-    return int(at.timestamp() // 3600)
+    It asks what was changed, who is active, whether Tasks can be seen and which org it
+    is, by five queries a call.
+    """
+    parts = -(-users // MAX_OWNERS)
+    return -(-(2 * parts + 2) // MAX_PART_QUERIES)
 
 
 def _moment(text: object) -> datetime | None:

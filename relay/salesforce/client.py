@@ -32,6 +32,7 @@ from relay.core.errors import (
 )
 from relay.core.retry import Retry
 from relay.salesforce import errors, transport
+from relay.salesforce.rides import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from relay.salesforce.auth import Token, TokenProvider
     from relay.salesforce.budget import CallStats
     from relay.salesforce.errors import Failure
+    from relay.salesforce.rides import Rides
     from relay.salesforce.soql import Query, Rows
 
 MAX_PART_QUERIES: Final = 5
@@ -97,6 +99,7 @@ class Client:
         clock: Boot time, for what must not be sent too late.
         tokens: Shared by all threads.
         stats: Counts the calls; shared by all threads.
+        rides: What calls may take along; shared by all threads. None: nothing.
     """
 
     def __init__(
@@ -105,12 +108,14 @@ class Client:
         clock: Clock,
         tokens: TokenProvider,
         stats: CallStats,
+        rides: Rides | None = None,
     ) -> None:
         """Keep the parts; nothing is asked yet."""
         self._settings = settings
         self._clock = clock
         self._tokens = tokens
         self._stats = stats
+        self._rides = rides
         self._library: Salesforce | None = None
         self._session: requests.Session | None = None
         self._token: Token | None = None
@@ -260,11 +265,16 @@ class Client:
         timeout_s: float | None = None,
         headers: Mapping[str, str] | None = None,
         ordered: bool = False,
+        carries: bool = False,
     ) -> list[Part | None]:
         """Make one composite call; return the answers in the order asked.
 
         Each part stands for itself: one that fails leaves the others alone. Salesforce
         may work them off in any order, unless they are to be `ordered`.
+
+        Where it `carries`, something that waits to be read may go along behind the
+        parts (`rides`). A call that is refused as a whole with it is made again
+        without: nothing of it was done.
 
         Args:
             kind: As in `call`.
@@ -275,6 +285,8 @@ class Client:
             timeout_s: As in `call`.
             headers: Of each part: those of the request itself do not reach them.
             ordered: Let Salesforce work them off one after the other.
+            carries: Take something along that waits to be read, if there is room; each
+                of the parts counts as a query.
 
         Returns:
             None for a part that the answer leaves out.
@@ -282,6 +294,47 @@ class Client:
         Raises:
             RelayError: As `call`; of the request as a whole.
         """
+
+        def made(parts: Sequence[tuple[str, str, bytes | None]]) -> list[Part | None]:
+            return self._composite(
+                kind,
+                parts,
+                writes=writes,
+                not_after_s=not_after_s,
+                timeout_s=timeout_s,
+                headers=headers,
+                ordered=ordered,
+            )
+
+        room = MAX_PART_QUERIES - len(parts)
+        ride = self._rides.board(room) if carries and self._rides else None
+        if self._rides is None or ride is None:
+            return made(parts)
+        try:
+            found = made([*parts, *ride.aboard])
+        except transport.TooLateError:
+            ride.state = State.LOST
+            raise
+        except (ActivityRefused, OrgPaused):
+            self._rides.lose(ride, "refused")
+            return made(parts)
+        except BaseException:
+            self._rides.lose(ride, "failed")
+            raise
+        self._rides.arrive(ride, found[len(parts) :])
+        return found[: len(parts)]
+
+    def _composite(
+        self,
+        kind: str,
+        parts: Sequence[tuple[str, str, bytes | None]],
+        *,
+        writes: bool,
+        not_after_s: float | None,
+        timeout_s: float | None,
+        headers: Mapping[str, str] | None,
+        ordered: bool,
+    ) -> list[Part | None]:
         data = request_body(self.prefix, parts, headers, ordered=ordered)
         answer = self.call(
             kind,
@@ -305,7 +358,8 @@ class Client:
             RelayError: Of the call as a whole, as `call`.
         """
         parts = [("GET", query.path, None) for query in queries]
-        return [self._rows(kind, part) for part in self.composite(kind, parts)]
+        answers = self.composite(kind, parts, carries=True)
+        return [self._rows(kind, part) for part in answers]
 
     def mixed(
         self, kind: str, queries: Sequence[Query], paths: Sequence[str]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from relay.salesforce.budget import CallStats
     from relay.salesforce.client import Client
     from relay.salesforce.errors import Failure
+    from relay.salesforce.rides import Rides
     from relay.salesforce.soql import Ask, Query, Rows
 
 MAX_EXTRA_QUERIES: Final = 100
@@ -271,6 +272,7 @@ class Connection:
         tokens: The login, one for all threads.
         threads: Where calls wait.
         queries: Asks questions in these threads.
+        rides: What goes along with calls that are made anyway.
     """
 
     settings: SalesforceSettings
@@ -279,3 +281,4 @@ class Connection:
     tokens: TokenProvider
     threads: Threads
     queries: Queries
+    rides: Rides

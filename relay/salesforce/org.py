@@ -16,7 +16,9 @@ from relay.salesforce.client import Client
 from relay.salesforce.connection import Connection, Queries, Threads
 from relay.salesforce.files import UPLOADS, Files
 from relay.salesforce.lookup import Lookup
+from relay.salesforce.news import News
 from relay.salesforce.records import Records
+from relay.salesforce.rides import Rides
 from relay.salesforce.schema import Schema
 from relay.salesforce.search import Search
 from relay.salesforce.tasks import Tasks
@@ -44,6 +46,7 @@ class Org:
         search: Records near people that no record has.
         changes: People that were created or changed since a mark.
         tasks: Tasks of many users, as they are.
+        news: Whether any of them was changed, told along with other calls.
 
     Args:
         settings: Where the org is, and as whom.
@@ -61,12 +64,14 @@ class Org:
             observe=self.stats.count,
         )
 
+        rides = Rides(clock)
+
         def client() -> Client:
-            return Client(settings, clock, tokens, self.stats)
+            return Client(settings, clock, tokens, self.stats, rides)
 
         threads = Threads(settings.workers, client)
         self._connection = Connection(
-            settings, clock, self.stats, tokens, threads, Queries(threads)
+            settings, clock, self.stats, tokens, threads, Queries(threads), rides
         )
         self.schema = Schema(self._connection)
         self.access = Access(self._connection)
@@ -74,6 +79,7 @@ class Org:
         self.search = Search(self._connection, self.schema)
         self.changes = Changes(self._connection, self.schema)
         self.tasks = Tasks(self._connection, self.schema, settings.key_field)
+        self.news = News(self._connection, self.schema)
         self.records = Records(
             self._connection, self.schema, self.access, self.lookup.forget
         )

@@ -256,15 +256,15 @@ def _paths(asked: Asked, now: datetime) -> list[str]:
     """Return the paths that ask what was deleted, and what was changed."""
     if asked.deleted_since is None:
         return []
-    end = _minute(now) + timedelta(minutes=1)
-    window = f"start={_written(_start(asked, now))}&end={_written(end)}"
+    end = minute(now) + timedelta(minutes=1)
+    window = f"start={written(_start(asked, now))}&end={written(end)}"
     return [f"sobjects/Task/deleted/?{window}", f"sobjects/Task/updated/?{window}"]
 
 
 def _start(asked: Asked, now: datetime) -> datetime:
     """Return since when deletions are asked for, as far as they are told."""
     since = min(asked.deleted_since or now, now)
-    return max(_minute(since), _minute(now - REACH) + timedelta(minutes=1))
+    return max(minute(since), minute(now - REACH) + timedelta(minutes=1))
 
 
 def _answered(
@@ -379,11 +379,13 @@ def _task(row: Mapping[str, Any], key_field: str) -> Task | None:
     )
 
 
-def _minute(at: datetime) -> datetime:
+def minute(at: datetime) -> datetime:
+    """Return the minute that a moment is in: deletions are told by the minute."""
     return at.astimezone(UTC).replace(second=0, microsecond=0)
 
 
-def _written(at: datetime) -> str:
+def written(at: datetime) -> str:
+    """Return a moment as a part of a URL."""
     return quote(at.strftime("%Y-%m-%dT%H:%M:%S+00:00"), safe="")
 
 

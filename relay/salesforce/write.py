@@ -240,6 +240,7 @@ class _Sending:
                 timeout_s=self._timeout_s * len(parts),
                 headers=self._job.headers,
                 ordered=bool(reads),
+                carries=not reads,
             )
         except ActivityRefused as error:
             self._refused(collections, error)

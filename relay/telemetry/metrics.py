@@ -182,6 +182,12 @@ SALESFORCE_CALLS: Final = Counter(
     ["kind", "outcome"],
     registry=REGISTRY,
 )
+SALESFORCE_RIDES: Final = Counter(
+    "relay_salesforce_rides_total",
+    "Readings that went along with a call of mail, and cost none, by outcome.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 SALESFORCE_CALL_SECONDS: Final = Histogram(
     "relay_salesforce_call_seconds",
     "Duration of calls to Salesforce, by kind.",

@@ -579,8 +579,9 @@ async def test_calls_are_bounded_by_the_day(world):
     """Nothing more is asked once the calls of a day are used."""
     await begun(world, 1)
     note = await world.store.shared.get("reminders.rounds")
-    hour = max(note["calls"])
-    await world.store.shared.set("reminders.rounds", {**note, "calls": {hour: 900}})
+    part = max(note["spent"]["reads"])
+    spent = {**note["spent"], "reads": {part: 900}}
+    await world.store.shared.set("reminders.rounds", {**note, "spent": spent})
     assert await world.rounds(5) == [0] * 5
     world.sandbox.clock.shift(25 * 3600)
     assert await world.round() == 1

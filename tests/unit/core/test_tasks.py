@@ -15,7 +15,6 @@ from relay.core.tasks import (
     Brake,
     Clash,
     NewTask,
-    Pace,
     Policy,
     Side,
     Task,
@@ -432,7 +431,7 @@ def test_values_of_a_reminder():
     assert tasks.values_of(reminder()) == HERE
 
 
-# ------------------------------------------------------------------ brake and pace
+# ------------------------------------------------------------------ the brake
 
 
 @pytest.mark.parametrize(
@@ -442,21 +441,3 @@ def test_values_of_a_reminder():
 def test_the_brake(deletions, living, holds):
     """More than 20, or more than 10 % of what is no handful."""
     assert Brake().holds(deletions, living) is holds
-
-
-def test_the_pace():
-    """Often while people work, and never more than a day's calls."""
-    pace = Pace(55, 900, 10, 900)
-    assert pace.wait_s(0, waiting=True, awake=False) == 10
-    assert pace.wait_s(0, waiting=False, awake=True) == 55
-    assert pace.wait_s(0, waiting=False, awake=False) == 900
-    assert pace.wait_s(810, waiting=True, awake=True) == 192
-    assert pace.wait_s(900, waiting=True, awake=True) is None
-
-
-def test_who_is_awake():
-    """On a workday between 7 and 19, where the user is."""
-    monday = datetime(2026, 3, 2, 12)  # noqa: DTZ001 - local on purpose
-    assert tasks.is_awake([monday])
-    assert not tasks.is_awake([monday.replace(hour=3), monday - timedelta(days=1)])
-    assert not tasks.is_awake([])
