@@ -100,9 +100,10 @@ class PartOf:
     step: Step
 
 
-@dataclass(slots=True)
 class Act:
     """What one person does to messages at once, in however many transactions.
+
+    It is no value: whoever passes it on learns its number from it afterwards.
 
     Attributes:
         actor: Who does it, as the history names them.
@@ -111,10 +112,16 @@ class Act:
         number: The change of the history that it is; None: nothing was changed yet.
     """
 
-    actor: str
-    user_id: int | None = None
-    about: int | None = None
-    number: int | None = None
+    __slots__ = ("about", "actor", "number", "user_id")
+
+    def __init__(
+        self, actor: str, user_id: int | None = None, about: int | None = None
+    ) -> None:
+        """Begin an act that has changed nothing yet."""
+        self.actor = actor
+        self.user_id = user_id
+        self.about = about
+        self.number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
