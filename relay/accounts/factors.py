@@ -36,6 +36,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
+from relay.accounts.sealing import Sealer, Unreadable
 from relay.accounts.service import WrongPassword
 from relay.core.accounts import may_sign_in, same
 from relay.telemetry import get_logger
@@ -102,10 +103,13 @@ def site_of(settings: Settings, scheme: str, host: str) -> Site | None:
 class Factors:
     """Adds, asks for and removes second factors."""
 
-    def __init__(self, accounts: Accounts, store: Store) -> None:
-        """Take what signs people in, and the store."""
+    def __init__(
+        self, accounts: Accounts, store: Store, sealer: Sealer | None = None
+    ) -> None:
+        """Take what signs people in, the store, and what seals secrets of apps."""
         self._accounts = accounts
         self._store = store
+        self._sealer = sealer or Sealer(None)
 
     # ------------------------------------------------------------ the code app
 
@@ -115,11 +119,12 @@ class Factors:
         Raises:
             Conflict: The user has an app already.
         """
-        await self._store.factors.begin_app(user.id, pyotp.random_base32(32))
+        sealed = self._sealer.seal(user.id, pyotp.random_base32(32))
+        await self._store.factors.begin_app(user.id, sealed)
 
     async def new_app(self, user: User) -> tuple[str, str] | None:
         """Return secret and picture (SVG) of the app that was begun, if one was."""
-        secret = await self._store.factors.app_secret(user.id, confirmed=False)
+        secret = await self._secret(user, confirmed=False)
         if secret is None:
             return None
         uri = pyotp.TOTP(secret, name=user.email, issuer=_NAME).provisioning_uri()
@@ -133,7 +138,7 @@ class Factors:
             WrongPassword: The code is not the app's.
             TooManyTries: Too many codes were wrong.
         """
-        secret = await self._store.factors.app_secret(user.id, confirmed=False)
+        secret = await self._secret(user, confirmed=False)
         keys = await self._accounts.take(f"second {user.id}", user.email, peer)
         step = None if secret is None else self._step(secret, code)
         if step is None:
@@ -162,7 +167,7 @@ class Factors:
             TooManyTries: Too many codes were wrong.
         """
         keys = await self._accounts.take(f"second {user.id}", user.email, peer)
-        secret = await self._store.factors.app_secret(user.id, confirmed=True)
+        secret = await self._secret(user, confirmed=True)
         step = None if secret is None else self._step(secret, code)
         if step is not None and await self._store.factors.take_step(user.id, step):
             await self._accounts.give_back(keys)
@@ -176,6 +181,26 @@ class Factors:
         log.warning("sign_in_failed", address=user.email, peer=peer.address, by="code")
         await self._store.accounts.note_failure(user.id, "code", peer.address)
         raise WrongPassword
+
+    async def _secret(self, user: User, *, confirmed: bool) -> str | None:
+        """Return the secret of a user's app; None: there is none that can be read.
+
+        One that was kept before there was a key is sealed now.
+        """
+        kept = await self._store.factors.app_secret(user.id, confirmed=confirmed)
+        if kept is None:
+            return None
+        try:
+            secret = self._sealer.open(user.id, kept)
+        except Unreadable:
+            log.warning(
+                "factor_unreadable", user=user.email, hint="web.factor_key is another"
+            )
+            return None
+        if self._sealer.is_to_seal(kept):
+            sealed = self._sealer.seal(user.id, secret)
+            await self._store.factors.replace_secret(user.id, kept, sealed)
+        return secret
 
     def _step(self, secret: str, code: str) -> int | None:
         """Return the half minute of a code; None: it is of none around now."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from relay.config.values import (
     Days,
     Domain,
     HostName,
     Network,
-    OptionalSecret,
+    OptionalKey,
     Section,
     Text,
-    mistake,
 )
 
 PolicyName = Literal["aligned", "signed", "any_pass_none_fail", "listed"]
@@ -22,7 +21,6 @@ Otherwise = Literal["refuse", "hold", "flag"]
 _Tries = Annotated[int, Field(strict=True, ge=1, le=1000)]
 _Hours = Annotated[float, Field(strict=True, gt=0, le=168, allow_inf_nan=False)]
 _Checks = Annotated[int, Field(strict=True, ge=1, le=10_000)]
-_SHORTEST_KEY: Final = 32
 _Door = Literal["http", "import"]
 
 
@@ -129,19 +127,8 @@ class SenderSettings(Section):
         default=7,
         description="Time for which the link works that releases a held mail, in days.",
     )
-    release_secret: OptionalSecret = Field(
+    release_secret: OptionalKey = Field(
         default=None,
         description="Key that signs such links, at least 32 characters; empty: the "
         "relay makes one and keeps it in the store.",
     )
-
-    @model_validator(mode="after")
-    def _key_cannot_be_guessed(self) -> Self:
-        secret = self.release_secret
-        if secret is not None and len(secret.get_secret_value()) < _SHORTEST_KEY:
-            raise mistake(
-                f"has fewer than {_SHORTEST_KEY} characters",
-                "write the output of: openssl rand -hex 32",
-                key="release_secret",
-            )
-        return self

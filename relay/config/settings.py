@@ -35,6 +35,7 @@ from relay.config.values import (
     HostPort,
     Network,
     Number,
+    OptionalKey,
     OptionalListener,
     OptionalOrigin,
     OptionalPath,
@@ -265,6 +266,12 @@ class WebSettings(Section):
     monitor_sees_bodies: Flag = Field(
         default=False,
         description="Whether the role monitor may read whole mails: true or false.",
+    )
+    factor_key: OptionalKey = Field(
+        default=None,
+        description="Key that seals the secrets of code apps in the store, at least 32 "
+        "characters, the same for all relays of a store; empty: they are kept as they "
+        "are.",
     )
 
 

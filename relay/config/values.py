@@ -65,6 +65,7 @@ _MEDIA_TYPE: Final = re.compile(
 _ENDING: Final = re.compile(r"\.[^\s./\\:*?\"<>|,]{1,20}")
 
 MIB: Final = 1024 * 1024
+_SHORTEST_KEY: Final = 32
 
 
 class Section(BaseModel):
@@ -427,6 +428,20 @@ OptionalPath = Annotated[Path | None, Unset]
 Text = Annotated[str, AfterValidator(_text)]
 OptionalText = Annotated[Annotated[str, AfterValidator(_text)] | None, Unset]
 OptionalSecret = Annotated[SecretStr | None, Unset, Secret()]
+
+
+def _long_key(value: SecretStr | None) -> SecretStr | None:
+    """Pass a key that cannot be guessed."""
+    if value is not None and len(value.get_secret_value()) < _SHORTEST_KEY:
+        raise mistake(
+            f"has fewer than {_SHORTEST_KEY} characters",
+            "write the output of: openssl rand -hex 32",
+        )
+    return value
+
+
+OptionalKey = Annotated[OptionalSecret, AfterValidator(_long_key)]
+"""A key of the relay's own, of enough characters."""
 
 Count = Annotated[int, Field(strict=True, ge=1, le=_MOST)]
 """A number of things, or of bytes."""

@@ -86,6 +86,12 @@ class Factors(Part):
         query = select(a.secret).where(a.user_id == user_id, kind)
         return await self._context.read(lambda connection: connection.scalar(query))
 
+    async def replace_secret(self, user_id: int, old: str, new: str) -> None:
+        """Keep the same secret in another form, unless it was changed since."""
+        this = (a.user_id == user_id) & (a.secret == old)
+        change = update(schema.totp_secrets).where(this).values(secret=new)
+        await self._context.write(lambda connection: connection.execute(change))
+
     async def confirm_app(
         self, user_id: int, step: int, codes: Sequence[str], actor: str
     ) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from relay.accounts import Accounts
 from relay.accounts.factors import Factors
+from relay.accounts.sealing import Sealer
 from relay.web.pages import (
     account,
     alerts,
@@ -57,7 +58,9 @@ def create_pages(context: Context, guard: Guard | None = None) -> list[Route]:
     """
     guard = guard or Guard(Accounts(context.store, context.settings), context.settings)
     routes = [route for thing in THINGS for route in thing.routes(context)]
-    factors = Factors(guard.accounts, context.store)
+    key = context.settings.web.factor_key
+    sealer = Sealer(key.get_secret_value() if key else None)
+    factors = Factors(guard.accounts, context.store, sealer)
     routes += sign_in.routes(context, guard.accounts, factors)
     routes += account.routes(context, guard.accounts, factors)
     return [*assets.routes(), *guard.protect(routes)]

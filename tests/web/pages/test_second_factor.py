@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pyotp
 import pytest
 
 from relay.accounts import Accounts, TooManyTries, WrongPassword
 from relay.accounts.factors import Factors, Site
+from relay.accounts.sealing import Sealer
 from relay.accounts.service import OF_ACCOUNT, Peer
 from relay.web.pages.guard import COOKIE
+from tests.web.pages.people import add
 from tests.web.pages.test_sign_in import (
     PASSWORD,
     Browser,
@@ -211,3 +214,25 @@ def test_language_and_time_zone_are_chosen(relay, browser):
     assert '<html lang="sv"' in browser.page
     assert "Asia/Tokyo" in browser.page
     assert "in.relay.example" in browser.page
+
+
+async def test_a_secret_is_sealed_at_rest(console):
+    """One of before there was a key at its next use; with another key no code fits."""
+    store, peer = console.store, Peer("192.0.2.1")
+    ada = (await add(store, "Ada")).user
+    accounts = Accounts(store, console.settings)
+    plain = Factors(accounts, store)
+    sealed = Factors(accounts, store, Sealer("a" * 32))
+    await plain.begin_app(ada)
+    shown, _ = await sealed.new_app(ada)
+    app = pyotp.TOTP(shown.replace(" ", ""))
+    kept = await store.factors.app_secret(ada.id, confirmed=False)
+    assert app.secret not in kept
+    codes = await sealed.confirm_app(ada, app.at(store.context.clock.now()), peer)
+    later = app.at(store.context.clock.now() + timedelta(seconds=30))
+    other = Factors(accounts, store, Sealer("b" * 32))
+    for one in (other, plain):
+        with pytest.raises(WrongPassword):
+            await one.check_code(ada, later, peer)
+    assert await other.check_code(ada, codes[0], peer) == "recovery code"
+    assert await sealed.check_code(ada, later, peer) == "code"
