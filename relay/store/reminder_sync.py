@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
 from relay.core.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from relay.core.reminders import (
@@ -36,7 +36,15 @@ from relay.core.syncing import (
     SyncUser,
     TaskTwin,
 )
-from relay.core.tasks import REMOVED, Agreed, Side, is_reminder_key, task_key
+from relay.core.tasks import (
+    LEFT,
+    OWNER,
+    REMOVED,
+    Agreed,
+    Side,
+    is_reminder_key,
+    task_key,
+)
 from relay.store import reminders as life
 from relay.store import schema
 from relay.store.context import Part
@@ -396,6 +404,8 @@ class ReminderSync(Part):
             by_key = _by_key(connection, keys)
             for task in found:
                 twin = twins.get(task.id) or _tied(by_key.get(task.key), task)
+                if twin and _seen(twin, task):
+                    continue
                 pair = _lock(connection, twin) if twin else None
                 decided = decide(task, pair)
                 if isinstance(decided, NewReminder):
@@ -658,6 +668,23 @@ def _tied(twin: TaskTwin | None, task: Task) -> TaskTwin | None:
     return twin if twin and twin.task_id in {None, task.id} else None
 
 
+def _seen(twin: TaskTwin, task: Task) -> bool:
+    """Say whether a Task is as it was seen last, and nothing about it has failed.
+
+    The windows of two rounds overlap: most of what is read there is known.
+    """
+    there = twin.agreed.there
+    return (
+        twin.lives
+        and not twin.code
+        and not task.is_deleted
+        and twin.task_id == task.id
+        and twin.stamp == task.stamp
+        and there.get(OWNER) == task.owner
+        and all(there.get(name, LEFT) == task.values[name] for name in task.values)
+    )
+
+
 def _release(connection: Connection, now: int, twins: Sequence[TaskTwin]) -> None:
     """Remove reminders that were made of the Tasks of others."""
     ours = {one.task_id: one.reminder_id for one in twins if one.task_id}
@@ -858,14 +885,13 @@ def _columns(twin: TaskTwin) -> dict[str, Any]:
 
 def _insert(connection: Connection, twin: TaskTwin) -> None:
     row = {"reminder_id": twin.reminder_id, **_columns(twin)}
-    connection.execute(insert(schema.reminder_tasks).values(row))
+    connection.execute(insert(schema.reminder_tasks), row)
 
 
 def _update(connection: Connection, twin: TaskTwin) -> None:
-    table = schema.reminder_tasks
-    connection.execute(
-        update(table).where(t.reminder_id == twin.reminder_id).values(_columns(twin))
-    )
+    # Values beside the statement are much faster than values in it.
+    one = update(schema.reminder_tasks).where(t.reminder_id == bindparam("which"))
+    connection.execute(one, {"which": twin.reminder_id, **_columns(twin)})
 
 
 def _user(row: Row[Any]) -> SyncUser:

@@ -12,9 +12,10 @@ his own (the settlement of a message, the round of a synchronisation).
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.core.errors import Conflict, NotFound
@@ -36,6 +37,7 @@ from relay.core.reminders import (
     taken_back,
 )
 from relay.core.states import ActivityState
+from relay.core.syncing import Ended
 from relay.store import schema
 from relay.store.context import Part
 from relay.store.edits import Stale
@@ -58,6 +60,10 @@ f = schema.reminder_feeds.c
 
 BY_MAIL: Final = By("relay", Source.MAIL)
 """Who makes what a mail asked for."""
+KEPT: Final = timedelta(days=30)
+"""How long a reminder that was removed can be brought back."""
+PURGED: Final = 500
+"""Tombstones that one transaction removes."""
 _NEVER: Final = "9999-99-99"
 """Sorts behind every day."""
 _USED_S: Final = 3600
@@ -225,6 +231,49 @@ class Reminders(Part):
             lambda one: [load(fields) for fields in one.scalars(query)]
         )
 
+    async def purge(self, keep: timedelta = KEPT) -> int:
+        """Remove tombstones for good that nothing needs any more; return how many.
+
+        Until then `undo` brings one back, and so does a Task that is taken out of
+        the Recycle Bin, where it lies for 15 days. It stays where its mail is still
+        there, which must not make it again; where its Task lives on, which would be
+        imported; and where its deletion is yet to be carried out.
+        """
+        before = self._context.now() - int(keep.total_seconds() * SECOND)
+        t, m = schema.reminder_tasks.c, schema.messages.c
+        tied = select(t.reminder_id).where(
+            t.reminder_id == r.id,
+            or_(
+                t.state != str(ActivityState.GONE),
+                t.ended.is_(None),
+                t.ended == str(Ended.KEPT),
+            ),
+        )
+        mail = select(m.id).where(m.id == r.message_id)
+        wanted = (
+            select(r.id)
+            .where(r.removed_at < before, ~tied.exists(), ~mail.exists())
+            .order_by(r.id)
+            .limit(PURGED)
+            .with_for_update(of=schema.reminders)
+        )
+
+        def work(connection: Connection) -> int:
+            ids = list(connection.scalars(wanted))
+            for table in (
+                schema.reminder_clashes,
+                schema.reminder_tasks,
+                schema.reminder_changes,
+            ):
+                connection.execute(delete(table).where(table.c.reminder_id.in_(ids)))
+            connection.execute(delete(schema.reminders).where(r.id.in_(ids)))
+            return len(ids)
+
+        removed = 0
+        while count := await self._context.write(work):
+            removed += count
+        return removed
+
     # ------------------------------------------------------------ feeds
 
     async def set_feed(self, user_id: int, digest: str | None, actor: str) -> None:
@@ -303,10 +352,11 @@ def make(
     one = _safe(one)
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     made = connection.execute(
-        dialect.insert(schema.reminders)
-        .values(**_columns(one), created_at=stamp(at), origin=text(origin) or None)
         # Another process may be making it at this moment: then its row counts.
-        .on_conflict_do_nothing(index_elements=["origin"])
+        dialect.insert(schema.reminders).on_conflict_do_nothing(
+            index_elements=["origin"]
+        ),
+        {**_columns(one), "created_at": stamp(at), "origin": text(origin) or None},
     )
     if not made.rowcount:
         there = select(schema.reminders).where(r.origin == text(origin))
@@ -365,9 +415,8 @@ def write(
     if not changes:
         return before
     after = replace(after, version=before.version + 1, changed_at=moment(now))
-    connection.execute(
-        update(schema.reminders).where(r.id == before.id).values(_columns(after))
-    )
+    one = update(schema.reminders).where(r.id == bindparam("which"))
+    connection.execute(one, {"which": before.id, **_columns(after)})
     _note(connection, after, changes, by)
     return after
 

@@ -193,6 +193,9 @@ class Store:
             log.info("discarded_purged", count=discarded)
         await self.changes.purge()
         await self.accounts.purge()
+        tombstones = await self.reminders.purge()
+        if tombstones:
+            log.info("reminders_purged", count=tombstones)
         purged = await self.refusals.purge()
         if purged:
             log.info("refusals_purged", count=purged)

@@ -21,7 +21,10 @@ from relay.core.reminders import (
     Source,
     Status,
 )
-from relay.core.states import Event
+from relay.core.states import ActivityState, Event
+from relay.core.syncing import Ended
+from relay.core.tasks import Clash, Side
+from relay.store.reminder_sync import LEASE
 from relay.store.reminders import StaleVersion
 
 ADA = By("ada@corp.example", Source.PERSON)
@@ -158,6 +161,37 @@ async def test_what_is_removed_stays_as_a_tombstone(store, new, clock):
     back = await store.reminders.undo(made.id, None, ADA)
     assert (back.removed_at, back.version) == (None, 3)
     assert (await store.reminders.history(made.id))[-1].undoes == 2
+
+
+async def test_a_tombstone_goes_once_nothing_needs_it(store, new, clock, owner):
+    """After thirty days; one whose Task lives on, or is yet to be deleted, stays."""
+    sync = store.reminder_sync
+    await store.leases.take(LEASE, owner, 100 * 86_400)
+    made = {name: await new(name=name) for name in ("plain", "done", "kept", "open")}
+    there = await new(name="there")
+    states = {
+        "done": (ActivityState.GONE, Ended.HERE),
+        "kept": (ActivityState.GONE, Ended.KEPT),
+        "open": (ActivityState.WRITTEN, None),
+    }
+    for name, (state, ended) in states.items():
+        (pair,) = await sync.plan(owner, [made[name]])
+        lost = Clash("removed", {"name": "x"}, {}, Side.SALESFORCE)
+        twin = replace(pair.twin, state=state, ended=ended, task_id=f"00T{name}")
+        await sync.keep(owner, [twin], clashes={made[name].id: [lost]})
+    for one in made.values():
+        await store.reminders.remove(one.id, ADA)
+    clock.move(30 * 86_400 - 1)
+    assert await store.reminders.purge() == 0
+    clock.move(2)
+    assert await store.reminders.purge() == 2
+    left = await store.reminders.find(ReminderFilter(removed=True))
+    assert {one.name for one in left} == {"kept", "open", "there"}
+    assert await sync.twin(made["done"].id) is None
+    assert await sync.clashes(reminder_id=made["done"].id) == []
+    assert await store.reminders.history(made["plain"].id) == []
+    assert (await store.reminders.get(there.id)).removed_at is None
+    await store.tidy()
 
 
 async def test_an_edit_is_taken_back(store, new):
