@@ -1,4 +1,4 @@
-"""`relay serve`, the relay itself, and `relay db`, the migrations of its store.
+"""`relay serve`, the relay itself, and `relay db`: upgrades and backups of its store.
 
 An empty store is made at the first start without a migration.
 """
@@ -7,19 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from relay.cli.entry import RelayCommand, RelayGroup, open_store, run, settings
-from relay.cli.output import json_option, print_json
-from relay.core.errors import ConfigError
+from relay.cli.entry import (
+    RelayCommand,
+    RelayGroup,
+    checked,
+    open_store,
+    run,
+    settings,
+)
+from relay.cli.output import facts, json_option, print_json, when
+from relay.core.errors import ConfigError, InvalidInput
+from relay.core.filters import read_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay.config import Settings
+    from relay.store.backup import Backup
 
 ROLES: Final = ("smtp", "worker", "web")
 DEFAULT: Final = frozenset({"smtp", "worker"})
@@ -111,7 +122,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-# ------------------------------------------------------------------ migrations
+# ------------------------------------------------------------------ the store
 
 
 @click.group(cls=RelayGroup)
@@ -143,3 +154,81 @@ def upgrade(*, as_json: bool) -> None:
         if waiting:
             doubt = "may be kept in a wrong spelling: relay check names each"
             click.echo(f"Accepted addresses that {doubt}: {waiting}.")
+
+
+@db.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def backup(file: Path, *, as_json: bool) -> None:
+    """Copy the SQLite store to FILE while the relay runs.
+
+    Large mails are copied to FILE.spool. Both can be read by you alone. The copy is a
+    store: to restore it, stop the relay and put both in the place of the old ones.
+    """
+    from relay.store.backup import backup as make  # noqa: PLC0415 - SQLAlchemy
+
+    made = make(settings().store, file)
+    if as_json:
+        print_json(
+            [
+                {
+                    "file": str(made.file),
+                    "size_bytes": made.size_bytes,
+                    "spool": None if made.spool is None else str(made.spool),
+                    "spool_files": made.files,
+                    "spool_bytes": made.spool_bytes,
+                    "at": made.at,
+                }
+            ]
+        )
+        return
+    large = "none" if made.spool is None else f"{made.spool} ({_sizes(made)})"
+    facts(
+        [
+            ("database", f"{made.file} ({made.size_bytes} bytes)"),
+            ("large mails", large),
+            ("as of (UTC)", when(made.at)),
+        ]
+    )
+    click.echo("Back up the settings file too, and the keys that it names.", err=True)
+
+
+def _sizes(made: Backup) -> str:
+    many = "s" if made.files > 1 else ""
+    return f"{made.files} file{many}, {made.spool_bytes} bytes"
+
+
+def _past(text: str) -> datetime:
+    """Read the time of a backup, which is over."""
+    now = datetime.now(UTC)
+    at = read_time(text, now)
+    if at > now:
+        raise InvalidInput(f"{text!r} is not over yet", "write when the backup began")
+    return at
+
+
+@db.command()
+@click.argument("at", metavar="TIME", callback=checked(_past))
+@json_option
+def restored(at: datetime, *, as_json: bool) -> None:
+    """Say that the store is a backup of TIME, which another program made.
+
+    What waited then may be in Salesforce by now: the relay looks for it before it
+    writes it. Do this before the relay starts; copies of 'relay db backup' know it.
+    """
+    from relay.store.backup import BACKUP_OF  # noqa: PLC0415 - SQLAlchemy
+
+    loaded = settings()
+
+    async def job() -> None:
+        async with open_store(loaded) as store:
+            await store.shared.set(BACKUP_OF, at.isoformat())
+
+    run(job())
+    if as_json:
+        print_json([{"backup_of": at}])
+    else:
+        click.echo(
+            f"Mail received until {when(at)} UTC is looked for in Salesforce before it "
+            "is written."
+        )

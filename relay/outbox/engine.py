@@ -15,6 +15,9 @@ always the same:
    2, 10, 30 … seconds.
 4. Where Salesforce itself refuses a second record with the same key, the row is sent
    again without waiting: a record that is there already is refused as a duplicate.
+5. Where the store is a backup, another life of it may have sent rows that are new in
+   this one. They are marked as *sent* at the moment of the backup, looked up as above,
+   and sent once they are proven absent (`send_unless_there`).
 
 What differs between records, files and links is the client. A `OnceClient` says how to
 send, how to look a key up, what an absent record proves, and which table holds the
@@ -289,6 +292,21 @@ class Outbox:
             [_after(client, row, by_key[row.key], lookups[row.key]) for row in rows]
         )
 
+    async def send_unless_there(
+        self, client: OnceClient[R], rows: Sequence[R], since: datetime
+    ) -> None:
+        """Send rows that may have been sent from `since` on by whom nobody can ask.
+
+        A crash in between leaves them as rows whose outcome is unknown.
+
+        Raises:
+            RelayError: Salesforce or the store could not be asked, or the request was
+                refused as a whole.
+        """
+        marked = await client.mark_sent([Mark(row, since, 1) for row in rows])
+        again, absent = await self._look_up(client, marked)
+        await self.send(client, [*again, *absent])
+
     # ------------------------------------------------------------ recover
 
     async def recover(self, client: OnceClient[R], rows: Sequence[R]) -> list[R]:
@@ -301,7 +319,15 @@ class Outbox:
         Raises:
             RelayError: Salesforce or the store could not be asked; nothing is known.
         """
+        again, _ = await self._look_up(client, rows)
+        return again
+
+    async def _look_up(
+        self, client: OnceClient[R], rows: Sequence[R]
+    ) -> tuple[list[R], list[R]]:
+        """Look rows up by key; return (to be sent again, proven absent)."""
         again: list[R] = []
+        gone: list[R] = []
         sought: list[R] = []
         for row in rows:
             (again if self._needs_no_look(client, row) else sought).append(row)
@@ -328,9 +354,10 @@ class Outbox:
             elif reason := self._reason_to_wait(client, row, unfindable, hidden):
                 changes.append(_waiting(row, reason))
             else:
+                gone.append(row)
                 changes.append(_change(row, Result.ABSENT, lookups=row.lookups + 1))
         await client.take(changes)
-        return again
+        return again, gone
 
     def _needs_no_look(self, client: OnceClient[R], row: R) -> bool:
         """Say whether the row may be sent again without a look-up."""

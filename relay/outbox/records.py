@@ -13,7 +13,7 @@ it is proven that the org makes an activity for it (`RecordWriter.probe`).
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from relay.activity import Mode
@@ -24,11 +24,11 @@ from relay.outbox.backoff import look_up_wait_s
 from relay.outbox.engine import CLOCK_SLACK, OnceClient, Outbox, Result
 from relay.outbox.visibility import HINT, Visibility, owner_of
 from relay.salesforce import FoundRecord, errors
+from relay.store.backup import BACKUP_OF
 from relay.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from relay.core.model import Draft
     from relay.outbox.batch import Batch, BatchMail
@@ -63,6 +63,8 @@ class RecordWriter:
         self._parts = parts
         self._mode = mode
         self._outbox = Outbox(parts.clock)
+        self._backup_of: datetime | None = None
+        self._asked = False
 
     async def recover(self, batch: Batch, mails: Sequence[BatchMail]) -> None:
         """Find out what became of the rows that are *sent* without an answer.
@@ -114,6 +116,31 @@ class RecordWriter:
             # A plan replaces rows that are *planned* in the store. Changes that follow
             # from answers must be there first.
             await batch.advance(self._parts.store)
+        since = await self._since_backup()
+        if since is None:
+            await self._write(batch, mails, plans, only)
+            return
+        older = [mail for mail in mails if mail.received_at <= since]
+        newer = [mail for mail in mails if mail.received_at > since]
+        await self._write(batch, newer, plans, only)
+        await self._write(batch, older, plans, only, since=since)
+
+    async def _write(
+        self,
+        batch: Batch,
+        mails: Sequence[BatchMail],
+        plans: Mapping[int, tuple[Draft, ...]],
+        only: Collection[str] | None,
+        *,
+        since: datetime | None = None,
+    ) -> None:
+        """Write the records of mails; `since`: where nobody has done so from then on.
+
+        Raises:
+            SalesforceUnavailable: See `write`.
+            OrgPaused: Likewise.
+        """
+        schema = None if since is None else await self._parts.org.schema.get()
         for group in _groups(mails, plans):
             planned = [
                 (m.mail.id, plans[m.mail.id]) for m in group if m.mail.id in plans
@@ -127,8 +154,25 @@ class RecordWriter:
                 for row in mail.of(ActivityState.PLANNED, ActivityState.REFUSED)
                 if only is None or row.key in only
             ]
-            records = Records(self._parts, self._mode, batch, group, plans=planned)
-            await self._outbox.send(records, rows)
+            records = Records(
+                self._parts, self._mode, batch, group, plans=planned, schema=schema
+            )
+            if since is None:
+                await self._outbox.send(records, rows)
+            else:
+                await self._outbox.send_unless_there(records, rows, since)
+
+    async def _since_backup(self) -> datetime | None:
+        """Return of which moment the store is a backup; None: it is none.
+
+        What it had to write then may have been written since, by the relay that the
+        backup was taken from.
+        """
+        if not self._asked:
+            said = await self._parts.store.shared.get(BACKUP_OF)
+            self._backup_of = datetime.fromisoformat(said) if said else None
+            self._asked = True
+        return self._backup_of
 
     # ------------------------------------------------------------ the first write
 
@@ -232,6 +276,7 @@ class Records(OnceClient[Activity]):
             await self._batch.advance(
                 self._parts.store, plans=self._plans, ledger=updates
             )
+            self._plans = ()
         except StoreUnavailable:
             # The marks may still be committed, and nothing leaves.
             self._batch.unsent += [

@@ -389,3 +389,52 @@ def test_every_result_has_a_state() -> None:
     assert set(NEXT) == set(Result)
     assert set(NEXT.values()) <= ACTIVITY_TRANSITIONS[ActivityState.SENT]
     assert {str(state) for state in WriteState} <= {str(result) for result in Result}
+
+
+# ------------------------------------------------------------ a restored store
+
+SINCE = START - timedelta(hours=3)
+"""Of which moment the store is a backup."""
+
+
+async def test_what_another_life_of_the_store_has_sent_is_not_sent_again(
+    outbox: Outbox, client: Reminders
+) -> None:
+    """It is found by its key; what is absent is sent, at once and once."""
+    client.there["a"] = Event()
+    await outbox.send_unless_there(client, list(client.rows.values()), SINCE)
+    assert client.asked == ["a", "b"]
+    assert client.calls == [["b"]]
+    assert (client.is_()[0], client.is_("b")[0]) == ("written", "written")
+    assert client.rows["a"].sent_at == SINCE
+
+
+async def test_a_second_record_that_is_refused_need_not_be_proven_absent(
+    outbox: Outbox, client: Reminders
+) -> None:
+    """Where the org has a unique field it is looked for all the same, and then sent."""
+    client.unique = True
+    client.there["a"] = Event()
+    await outbox.send_unless_there(client, list(client.rows.values()), START)
+    assert (client.asked, client.calls) == (["a", "b"], [["b"]])
+
+
+async def test_what_may_still_be_written_waits_after_a_restore(
+    outbox: Outbox, client: Reminders, clock: Clock
+) -> None:
+    """The other life may have sent it a moment ago; later it is as any other row."""
+    await outbox.send_unless_there(client, [client.rows["a"]], START)
+    assert (client.calls, client.is_()[0]) == ([], "sent")
+    clock.moved_s = LONGEST_S
+    assert await recover(outbox, client) == []
+    assert client.is_()[0] == "planned"
+
+
+async def test_what_the_store_does_not_mark_is_not_looked_for(
+    outbox: Outbox, client: Reminders
+) -> None:
+    """Nothing is asked, and nothing leaves."""
+    client.store_down = True
+    with pytest.raises(StoreUnavailable):
+        await outbox.send_unless_there(client, [client.rows["a"]], SINCE)
+    assert (client.asked, client.calls) == ([], [])
