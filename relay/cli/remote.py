@@ -32,6 +32,7 @@ _TIMEOUT_S: Final = 60
 """For any answer, and between two lines of a live view, which comes each 15 s."""
 _AGAIN_S: Final = 2.0
 """After how long a live view that was cut off is opened again."""
+GOES_ON: Final = "it is asked again until it answers"
 _PAGE: Final = 200
 _OK: Final = range(200, 300)
 _LATER: Final = frozenset({429, 500, 502, 503, 504})
@@ -78,6 +79,10 @@ def remote(url: str | None, token_file: Path | None) -> Remote | None:
     return Remote(url, token.strip())
 
 
+class Away(Failure):
+    """The relay does not answer now; it may be starting again."""
+
+
 class Remote:
     """The API of one relay."""
 
@@ -107,7 +112,8 @@ class Remote:
         """Return the JSON of an answer.
 
         Raises:
-            Failure: The relay cannot be asked, or refuses; with its hint.
+            Away: The relay does not answer now.
+            Failure: It refuses; with its hint.
         """
         return json.loads(self.raw(*path, **query))
 
@@ -142,22 +148,27 @@ class Remote:
         """Yield what comes and changes, until Ctrl-C; first `begun`, once.
 
         Each is (`new` or `changed`, the row), or (`lost`, None) where too much came in
-        between. A stream that is cut off is opened again where it was.
+        between. A stream that is cut off is opened again where it was; (`away`, why) is
+        told once where that is not possible at the first try.
 
         Raises:
-            Failure: The relay refuses, or cannot be asked to begin with.
+            Away: The relay does not answer to begin with.
+            Failure: It refuses.
         """
-        last = ""
+        last, told = "", False
         while True:
+            away: Away | None = None
+            opened = False
             connection = self._connect()
             try:
                 sent = {"Last-Event-ID": last} if last else {}
                 answer = self._ask(connection, ("events",), query, sent)
                 if answer.status not in _OK:
-                    body = answer.read()
-                    if not last or answer.status not in _LATER:
-                        raise _refused(answer.status, body)
+                    away = _later(answer.status, answer.read())
+                    if not last:
+                        raise away
                 else:
+                    opened, told = True, False
                     for cursor, name, data in _events(answer):
                         if not last:
                             yield "begun", None
@@ -167,9 +178,13 @@ class Remote:
             except (OSError, http.client.HTTPException) as error:
                 if not last:
                     raise self._unreachable(error) from None
+                away = None if opened else self._unreachable(error)
             finally:
                 connection.close()
             time.sleep(_AGAIN_S)
+            if away is not None and not told:
+                told = True
+                yield "away", str(away)
 
     def _connect(self) -> http.client.HTTPConnection:
         if self._secure:
@@ -194,10 +209,22 @@ class Remote:
         connection.request("GET", target, headers={**self._headers, **headers})
         return connection.getresponse()
 
-    def _unreachable(self, error: Exception) -> Failure:
+    def _unreachable(self, error: Exception) -> Away:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         text = f"{self.url} cannot be asked ({reason}); see that web.listen leads there"
-        return Failure(text)
+        return Away(text)
+
+
+def _later(status: int, body: bytes) -> Away:
+    """Return what to say where the relay may answer later.
+
+    Raises:
+        Failure: It will not.
+    """
+    problem = _refused(status, body)
+    if not isinstance(problem, Away):
+        raise problem
+    return problem
 
 
 def _refused(status: int, body: bytes) -> Failure:
@@ -206,7 +233,7 @@ def _refused(status: int, body: bytes) -> Failure:
         text = f"{problem['detail']}; {problem['hint']}"
     except (ValueError, KeyError, TypeError):
         text = f"the answer is {status}, and none of a relay's API; check --url"
-    return Failure(text)
+    return Away(text) if status in _LATER else Failure(text)
 
 
 def _events(answer: http.client.HTTPResponse) -> Iterator[tuple[str, str, str]]:

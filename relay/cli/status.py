@@ -19,7 +19,8 @@ from relay.cli.output import (
     table,
     when,
 )
-from relay.cli.remote import remote, remote_options
+from relay.cli.remote import GOES_ON, Away, remote, remote_options
+from relay.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +43,21 @@ def status(
     """
     there = remote(url, token_file)
     ask = _here if there is None else lambda: there.get("status")
+    seen = told = False
     try:
         while True:
-            row = ask()
+            try:
+                row = ask()
+            except (Away, StoreUnavailable) as error:
+                # Whoever watches sees a restart through; who asks once is told.
+                if not (watch and seen):
+                    raise
+                if not told:
+                    click.echo(f"relay: {clean(error)}; {GOES_ON}", err=True)
+                told = True
+                time.sleep(_AGAIN_S)
+                continue
+            seen, told = True, False
             if watch and sys.stdout.isatty() and not as_json:
                 click.clear()
             if as_json:
@@ -102,7 +115,8 @@ def _print(row: dict[str, Any], *, watched: bool) -> None:
             )
             for one in row["waiting"]
         ),
-        whole=["state", "oldest (UTC)"],
+        whole=["state", "oldest (UTC)", "next try (UTC)"],
+        fold=["reason"],
         empty="Nothing waits.",
         styles={"state": state_style},
     )

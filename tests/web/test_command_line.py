@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from tests.fakes.children import piped
-from tests.web.conftest import EVERY
+from tests.fakes.children import Process, free_port, listening, piped
+from tests.web.conftest import EVERY, make_served
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -104,3 +104,110 @@ def test_mistakes_are_told(served, there, monkeypatch):
     monkeypatch.setenv("RELAY_TOKEN", less)
     said = served.error("log", "--url", url, status=1)
     assert re.search(r"may not see messages.*--scope log:read", said)
+
+
+# ------------------------------------------------------------ a server that comes back
+
+
+class WebProcess:
+    """`relay serve --roles web` on a port that it keeps, beside its commands."""
+
+    def __init__(self, folder):
+        self.relay = make_served(folder)
+        self.port = free_port()
+        text = self.relay.config.read_text("utf-8")
+        listen = f'listen = "127.0.0.1:{self.port}"'
+        self.relay.config.write_text(
+            text.replace('[web]\nlisten = "127.0.0.1:0"', f"[web]\n{listen}"), "utf-8"
+        )
+        self.folder = folder
+        self.relay("user", "add", "Ada Byron", "--email", "ada@corp.example")
+
+    def start(self):
+        self.process = Process(
+            ["serve", "--roles", "web", "--config", str(self.relay.config)],
+            self.folder / "web.log",
+            self.folder,
+        )
+        self.process.wait_until(lambda: listening(self.port), "the web server")
+
+    def token(self, monkeypatch):
+        (row,) = self.relay.json("token", "add", "cli", *scopes(*EVERY))
+        monkeypatch.setenv("RELAY_TOKEN", row["token"])
+        return ["--url", f"http://127.0.0.1:{self.port}"]
+
+
+def scopes(*names):
+    return [part for name in names for part in ("--scope", name)]
+
+
+@pytest.fixture
+def coming_back(tmp_path, monkeypatch):
+    """A web server in a process of its own, and the options that ask it."""
+    server = WebProcess(tmp_path)
+    server.start()
+    yield server, server.token(monkeypatch)
+    server.process.kill()
+
+
+def test_following_misses_nothing_while_the_server_is_away(coming_back):
+    """It is killed; mail comes and changes; it is back: each is shown once."""
+    server, there = coming_back
+    relay = server.relay
+    (first,) = relay.put("One")
+    command = [sys.executable, "-m", "relay", "log", "--follow", "--json", *there]
+    with piped(command) as (follower, printed):
+
+        def line():
+            row = json.loads(printed.readline())
+            return row["id"], row["state"]
+
+        assert line() == (first, "queued")
+        server.process.kill()
+        relay("hold", first)
+        (second,) = relay.put("Two")
+        # What cannot be asked is said once, whatever the number of tries.
+        said = follower.stderr.readline()
+        assert "cannot be asked" in said
+        assert "until it answers" in said
+        server.start()
+        assert {line(), line()} == {(first, "held"), (second, "queued")}
+        server.process.stop()
+        server.start()
+        (third,) = relay.put("Three")
+        assert line() == (third, "queued")
+        follower.send_signal(signal.SIGINT)
+        rest, _ = follower.communicate(timeout=20)
+    assert (rest, follower.returncode) == ("", 0)
+
+
+def test_watching_the_status_sees_a_restart_through(coming_back):
+    """Then it shows what came meanwhile."""
+    server, there = coming_back
+    server.relay.put("One")
+    command = [sys.executable, "-m", "relay", "status", "--watch", "--json", *there]
+    with piped(command) as (watcher, printed):
+
+        def count():
+            (row,) = json.loads(printed.readline())["waiting"]
+            return row["count"]
+
+        assert count() == 1
+        server.process.kill()
+        server.relay.put("Two")
+        assert "until it answers" in watcher.stderr.readline()
+        server.start()
+        while (found := count()) == 1:
+            pass  # Lines that were printed before it was killed.
+        assert found == 2
+        watcher.send_signal(signal.SIGINT)
+        watcher.communicate(timeout=20)
+    assert watcher.returncode == 0
+
+
+def test_who_asks_once_is_told_at_once(coming_back):
+    """A relay that is away is a failure; so is one to begin a live view with."""
+    server, there = coming_back
+    server.process.kill()
+    for command in (["status"], ["status", "--watch"], ["log", "--follow"]):
+        assert "cannot be asked" in server.relay.error(*command, *there, status=1)
