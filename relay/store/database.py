@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -295,14 +296,35 @@ def prepare_file(url: URL) -> Path:
         raise _config(url, hint) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise _config(
-            url, f"cannot be opened ({reason}); give this user the right to write it"
-        ) from error
-    if not os.access(path.absolute().parent, os.W_OK):
-        raise _config(
-            url, f"this user may not write in {path.parent}, where SQLite keeps its log"
-        )
+        hint = _give(path) or "give this user the right to write it"
+        raise _config(url, f"cannot be opened ({reason}); {hint}") from error
+    folder = path.absolute().parent
+    if not os.access(folder, os.W_OK):
+        hint = f"this user may not write in {path.parent}, where SQLite keeps its log"
+        raise _config(url, f"{hint}; name a file in a folder of this user's own")
     return path
+
+
+def _give(path: Path) -> str:
+    """Say whose a store is, and how root gives it to this user; empty: it is not that.
+
+    A command that root ran first in a folder of root's has made it so.
+    """
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return ""
+    if owner == os.geteuid():
+        return ""
+    mine = _user(os.geteuid())
+    return f"it belongs to {_user(owner)}; as root: chown -R {mine} {path}*"
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def _without_folder(path: Path) -> Path | None:
