@@ -14,23 +14,27 @@ from relay.console import people
 from relay.console.feed import cursor_now
 from relay.console.figures import figures
 from relay.console.reminders import Desk, command_center
-from relay.console.status import status
+from relay.console.status import status, waiting_row
 from relay.core.access import Scope
 from relay.core.directory import Role
-from relay.core.filters import Filter
+from relay.core.filters import Filter, write
 from relay.core.reminders import Source
 from relay.core.states import State
 from relay.web.api.mails import page_of_log, shown
 from relay.web.api.wire import Context as APIContext
+from relay.web.pages.asked import path_of
 from relay.web.pages.charts import of_figures, upper
 from relay.web.pages.context import caller_of
 from relay.web.pages.render import HEADERS, page, reader_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.requests import Request
 
     from relay.console.reminders import CommandCenter
     from relay.core.access import Caller
+    from relay.core.model import Waiting
     from relay.web.pages.context import Context
 
 _LAST: Final = 8
@@ -69,6 +73,7 @@ class HomePages:
             self._api, who, Filter(), "home", cursor=None, limit=_LAST
         )
         is_monitor = who.user is not None and who.user.role is Role.MONITOR
+        waits = await self._store.log.waiting(who.own_only)
         refusals = list(found.refusals.items())[:_REASONS]
         values: dict[str, Any] = {
             "address": self._address(who),
@@ -84,7 +89,8 @@ class HomePages:
             ],
             "refusals_top": upper(max((count for _, count in refusals), default=0)),
             "last": [shown(who, row) for row in last],
-            "waiting": await self._waiting(who),
+            "waiting": _by_state(waits),
+            "waits": [_waits(one) for one in waits],
             "live": f"/log/live?after={after}" if is_monitor else "",
             "health": None,
             "silent": None,
@@ -104,14 +110,6 @@ class HomePages:
                 one.user.id: people.silent_days(one, now) for one in quiet
             }
         return page(request, "home/home.html", **values)
-
-    async def _waiting(self, who: Caller) -> dict[str, int]:
-        """Return how many messages wait in each state."""
-        found = {state.value: 0 for state in _WAITING}
-        for one in await self._store.log.waiting(who.own_only):
-            name = State.QUEUED if one.state is State.CLAIMED else one.state
-            found[name.value] += one.count
-        return found
 
     async def _center(self, who: Caller) -> CommandCenter | None:
         """Return what who asks is to do today; None: they have no reminders."""
@@ -138,6 +136,22 @@ class HomePages:
             "Content-Disposition": 'attachment; filename="relay.vcf"',
         }
         return Response(vcard(name, address), headers=headers, media_type="text/vcard")
+
+
+def _by_state(waits: Iterable[Waiting]) -> dict[str, int]:
+    """Return how many messages wait in each state."""
+    found = {state.value: 0 for state in _WAITING}
+    for one in waits:
+        name = State.QUEUED if one.state is State.CLAIMED else one.state
+        found[name.value] += one.count
+    return found
+
+
+def _waits(one: Waiting) -> dict[str, Any]:
+    """Return a count with the address of the mails that it counts."""
+    reason = (one.reason,) if one.reason else ()
+    wanted = write(Filter(state=(one.state.value,), reason=reason))
+    return {**waiting_row(one), "path": path_of("/log", {"q": wanted})}
 
 
 def vcard(name: str, address: str) -> str:
