@@ -140,8 +140,8 @@ def list_addresses(who: str | None, *, as_json: bool) -> None:
             )
             for row in rows
         ),
-        whole=["address"],
-        drop=["added by", "added (UTC)", "known by", "sent by"],
+        whole=["address", "added (UTC)"],
+        drop=["added by", "known by", "sent by", "added (UTC)"],
         empty="No accepted addresses: relay address add USER ADDRESS",
     )
 

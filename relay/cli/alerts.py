@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relay.cli.entry import Failure, RelayCommand, RelayGroup, open_store, run, settings
-from relay.cli.output import clean, json_option, print_json, state_style, table, when
+from relay.cli.output import (
+    clean,
+    json_option,
+    moment,
+    print_json,
+    state_style,
+    table,
+    when,
+)
 
 if TYPE_CHECKING:
     from relay.console.alerts import Alerting
@@ -75,7 +83,7 @@ def list_(limit: int, *, open_only: bool, as_json: bool) -> None:
     if failing:
         last = failing[-1]
         said = (
-            f"relay: the webhook failed last at {when(last.created_at)}: {last.error}"
+            f"relay: the webhook failed last at {moment(last.created_at)}: {last.error}"
         )
         click.echo(said, err=True)
     if not found.ways:

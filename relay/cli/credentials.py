@@ -98,7 +98,7 @@ def list_(who: str | None, *, as_json: bool) -> None:
         print_json(rows)
         return
     table(
-        ["user", "name", "added", "by", "last used"],
+        ["user", "name", "added (UTC)", "by", "last used (UTC)"],
         (
             (
                 row["user"],
@@ -239,7 +239,10 @@ def list_tokens(*, as_json: bool) -> None:
         print_json(rows)
         return
     table(
-        ["name", "user", "may", "expires", "added", "by", "last used"],
+        [
+            *("name", "user", "may", "expires (UTC)", "added (UTC)", "by"),
+            "last used (UTC)",
+        ],
         (
             (
                 row["name"],
@@ -253,7 +256,7 @@ def list_tokens(*, as_json: bool) -> None:
             for row in rows
         ),
         whole=["name"],
-        drop=["by", "added", "last used"],
+        drop=["by", "added (UTC)", "last used (UTC)"],
         fold=["may"],
         empty="No tokens; make one with: relay token add NAME",
     )

@@ -19,17 +19,26 @@ from relay.cli.entry import (
 )
 from relay.cli.filters import filter_options
 from relay.cli.output import (
+    SHORT_ID,
     clean,
     facts,
     json_option,
+    moment,
     print_json,
     state_style,
     table,
     when,
 )
-from relay.cli.remote import remote, remote_options
+from relay.cli.remote import GOES_ON, remote, remote_options
 from relay.console.feed import cursor_now, look
-from relay.console.mails import log_filter, matched, plain_reason, raw_mail, whole_row
+from relay.console.mails import (
+    log_filter,
+    matched,
+    plain_detail,
+    plain_reason,
+    raw_mail,
+    whole_row,
+)
 from relay.core.errors import StoreUnavailable
 from relay.core.filters import write
 from relay.core.states import ActivityState, Event, State
@@ -47,8 +56,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _LATEST: Final = 50
-_SHORT_ID: Final = 13
-"""Characters of an id on a narrow terminal: its millisecond, and three by chance."""
 _POLL_S: Final = 1.0
 _PAGE: Final = 1000
 _STATE_WIDTH: Final = max(len(state) for state in State)
@@ -154,6 +161,8 @@ def _log_there(
             shown = {row["id"]: _mark(row) for row in rows}
         elif name == "lost":
             click.echo("relay: some changes were missed; list again", err=True)
+        elif name == "away":
+            click.echo(f"relay: {clean(row)}; {GOES_ON}", err=True)
         elif shown.pop(row["id"], None) != _mark(row):
             _print([row], as_json=as_json, lines=True)
 
@@ -217,8 +226,8 @@ def _print(rows: list[Row], *, as_json: bool, lines: bool) -> None:
         for row in rows:
             at, state, *rest = (clean(cell) for cell in _cells(row))
             if row.get("changed_at"):
-                rest.append(f"changed {when(row['changed_at'])}")
-            line = "  ".join([at, f"{state:{_STATE_WIDTH}}", *rest])
+                rest.append(f"changed {moment(row['changed_at'])}")
+            line = "  ".join([f"{at} UTC", f"{state:{_STATE_WIDTH}}", *rest])
             click.echo(line.rstrip())
     else:
         table(
@@ -227,7 +236,7 @@ def _print(rows: list[Row], *, as_json: bool, lines: bool) -> None:
             whole=["received (UTC)", "state", "id"],
             drop=["subject", "from", "user"],
             fold=["result"],
-            short={"id": _SHORT_ID},
+            short={"id": SHORT_ID},
             empty="Nothing to show.",
             styles={"state": state_style},
         )
@@ -318,11 +327,11 @@ def show(
             click.echo(there.raw("messages", message_id, "raw"), nl=False)
             return
         row = there.get("messages", message_id)
-        hint = row.pop("hint", "")
+        hint, org = row.pop("hint", ""), row.pop("org_url", "")
         if as_json:
             print_json([row])
         else:
-            _print_whole(row, hint)
+            _print_whole(row, hint, org)
         return
     loaded = settings()
     if raw:
@@ -399,7 +408,12 @@ def _print_whole(row: Row, hint: str, org: str = "") -> None:
     table(
         ["at (UTC)", "step", "result", "detail"],
         (
-            (when(step["at"]), step["step"], _outcome(step), step.get("detail"))
+            (
+                when(step["at"]),
+                step["step"],
+                _outcome(step),
+                plain_detail(step.get("detail")),
+            )
             for step in row.get("trace") or ()
         ),
         whole=["at (UTC)"],
@@ -435,7 +449,7 @@ def _sender(verdict: Row) -> Iterator[tuple[str, object]]:
 
 def _facts(row: Row) -> Iterable[tuple[str, object]]:
     for name, value in row.items():
-        if name in {"trace", "records", "planned", "files"}:
+        if name in {"trace", "records", "planned", "files", "message_id"}:
             continue
         if name == "verdict":
             yield from _sender(value)
@@ -446,7 +460,7 @@ def _facts(row: Row) -> Iterable[tuple[str, object]]:
             yield "next try (UTC)", when(value)
         elif name == "reason":
             yield "reason", plain_reason(value)
-        elif name == "message_id":
+        elif name == "rfc_message_id":
             # Our own id is `id`; this one the mail program wrote.
             yield "Message-ID header", value
         else:

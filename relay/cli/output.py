@@ -27,6 +27,8 @@ _PIPE_LINE: Final = 2000
 """The same for rows of one line each: nothing is cut for `grep` and `less -S`."""
 _PIPE_CELL: Final = 60
 """Columns to which cells are filled up there; a longer one moves its own row alone."""
+SHORT_ID: Final = 13
+"""Characters of an id on a narrow terminal: its millisecond, and three by chance."""
 _GAP: Final = 2
 """Columns between two cells."""
 _LEAST: Final = 12
@@ -90,6 +92,12 @@ def when(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
     return clean(value)
+
+
+def moment(value: object) -> str:
+    """Return a time for a sentence, where no heading says that it is in UTC."""
+    text = when(value)
+    return f"{text} UTC" if text else ""
 
 
 def console(pipe_width: int = _PIPE_WIDTH) -> Console:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from relay.cli.entry import RelayGroup, actor, open_store, run, settings
-from relay.cli.output import clean, facts, json_option, print_json, table, when
+from relay.cli.output import (
+    clean,
+    facts,
+    json_option,
+    moment,
+    print_json,
+    table,
+    when,
+)
 from relay.cli.reminder_sync import sync
 from relay.core.access import Caller, Scope
 from relay.core.reminders import (
@@ -342,7 +350,7 @@ def show(ident: str, *, as_json: bool) -> None:
         print_json([row])
         return
     times = {"created_at", "changed_at", "removed_at"}
-    facts((name, when(v) if name in times else v) for name, v in row.items())
+    facts((name, moment(v) if name in times else v) for name, v in row.items())
 
 
 @reminder.command()
@@ -414,7 +422,7 @@ def task(ident: str, *, as_json: bool) -> None:
             ("state", row["state"]),
             *((name, failure.get(name)) for name in ("code", "message")),
             *((name, failure.get(name)) for name in ("meaning", "remedy")),
-            *((name, when(failure.get(name))) for name in ("since", "next_at")),
+            *((name, moment(failure.get(name))) for name in ("since", "next_at")),
         ]
     )
     if row["conflicts"]:

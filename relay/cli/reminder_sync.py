@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relay.cli.entry import RelayGroup, actor, open_store, run, settings
-from relay.cli.output import clean, facts, json_option, print_json, table, when
+from relay.cli.output import (
+    clean,
+    facts,
+    json_option,
+    moment,
+    print_json,
+    table,
+    when,
+)
 from relay.core.access import at_shell
 from relay.core.reminders import Source
 
@@ -89,7 +97,15 @@ def status(who: str | None, *, as_json: bool) -> None:
     else:
         rows = [one.as_json() for one in views]
         table(
-            ("user", "state", "tasks", "waiting", "failing", "conflicts", "last round"),
+            (
+                "user",
+                "state",
+                "tasks",
+                "waiting",
+                "failing",
+                "conflicts",
+                "last round (UTC)",
+            ),
             [
                 (
                     clean(row["user"]),
@@ -134,7 +150,7 @@ def _print_view(view: SyncView, *, as_json: bool) -> None:
         print_json([row])
         return
     facts(
-        (name.replace("_", " "), when(value) if name in _TIMES and value else value)
+        (name.replace("_", " "), moment(value) if name in _TIMES and value else value)
         for name, value in row.items()
         if name not in {"on", "stopped"} and value not in {None, ""}
     )
@@ -223,7 +239,7 @@ def failures(who: str | None, *, as_json: bool) -> None:
         print_json(rows)
         return
     table(
-        ("reminder", "name", "user", "code", "text", "meaning", "next try"),
+        ("reminder", "name", "user", "code", "text", "meaning", "next try (UTC)"),
         [
             (
                 row["reminder"],

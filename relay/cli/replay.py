@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from relay.cli.entry import Failure, checked, run
-from relay.cli.output import clean, json_line, when
+from relay.cli.output import (
+    clean,
+    json_line,
+    moment,
+)
 from relay.core.filters import read_time
 from relay.core.past import PastFilter
 
@@ -156,7 +160,7 @@ def _print(one: Difference, *, as_json: bool) -> None:
         click.echo(json_line(one.as_json()))
         return
     click.echo(
-        f"{one.message_id}  {when(one.received_at)}  {clean(', '.join(one.users))}  "
+        f"{one.message_id}  {moment(one.received_at)}  {clean(', '.join(one.users))}  "
         f"{clean(one.subject)}"
     )
     said = _SAID[str(one.kind)]

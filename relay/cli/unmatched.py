@@ -24,7 +24,15 @@ from relay.cli.entry import (
     since_option,
     whole_id,
 )
-from relay.cli.output import clean, facts, json_option, print_json, table, when
+from relay.cli.output import (
+    SHORT_ID,
+    clean,
+    facts,
+    json_option,
+    print_json,
+    table,
+    when,
+)
 from relay.console import unmatched as unmatched_mail
 from relay.console.salesforce import need_org, open_org
 from relay.core.access import at_shell
@@ -193,8 +201,9 @@ def list_unmatched(limit: int, *, as_json: bool, **given: Any) -> None:
             )
             for entry in entries
         ),
-        whole=["id"],
-        drop=["received (UTC)", "user", "reason", "subject"],
+        whole=["received (UTC)", "id"],
+        drop=["reason", "subject", "best", "user"],
+        short={"id": SHORT_ID},
         fold=["without record", "best"],
         empty="Nothing is unmatched.",
     )

@@ -25,6 +25,7 @@ from relay.cli.output import (
     clean,
     facts,
     json_option,
+    moment,
     print_json,
     state_style,
     table,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from relay.core.model import LastMails
 
 who = click.argument("who", metavar="USER")
+_SHORT_ADDRESS: Final = 9
+"""Characters of a relay address on a narrow terminal: five by chance."""
 _OWNER: Final = checked(lambda text: salesforce_user_id(text) if text else "")
 _ROLES: Final = click.Choice([role.value for role in Role])
 
@@ -243,14 +246,14 @@ def show(who: str, *, as_json: bool) -> None:
             ("email", row["email"]),
             ("role", row["role"]),
             ("state", row["state"]),
-            ("activated", when(row["activated_at"])),
+            ("activated", moment(row["activated_at"])),
             ("notices", row["notify"] or "as notices.level says"),
             ("language", row["language"] or "as user.language says"),
             ("salesforce id", row["salesforce_id"] or "looked up by the e-mail"),
             ("relay address", row["relay_address"] or "none: set smtp.domains"),
             ("… for a record", _record_address(loaded, found)),
             *(
-                ("old address", f"{one['address']} works until {when(one['until'])}")
+                ("old address", f"{one['address']} works until {moment(one['until'])}")
                 for one in old
             ),
             ("console", _console(way_in)),
@@ -259,7 +262,7 @@ def show(who: str, *, as_json: bool) -> None:
     )
     click.echo()
     table(
-        ["relay address", "state", "accepted", "last (UTC)", "refused", "last (UTC)"],
+        ["address", "state", "accepted", "last (UTC)", "refused", "last (UTC)"],
         (
             (
                 one["address"],
@@ -271,7 +274,9 @@ def show(who: str, *, as_json: bool) -> None:
             )
             for one in uses
         ),
-        whole=["relay address", "state"],
+        whole=["address", "state", "last (UTC)"],
+        # Each stands whole above; here it is told apart.
+        short={"address": _SHORT_ADDRESS},
     )
 
 
@@ -340,10 +345,10 @@ def _what_ends(loaded: Settings, rotated: User) -> str:
     old = _old_addresses(loaded, rotated)
     if not old:
         return "No old address works any more."
-    last = when(max(one["until"] for one in old))
+    last = moment(max(one["until"] for one in old))
     which = "The old address works" if len(old) == 1 else f"{len(old)} old ones work"
     return (
-        f"{which} until {last} UTC (user.rotation_grace_days); "
+        f"{which} until {last} (user.rotation_grace_days); "
         "to end what has leaked: relay user rotate USER --now"
     )
 

@@ -15,11 +15,12 @@ from relay.core.errors import NotFound, RawUnreadable, UnparsableMessage
 from relay.core.filters import REFUSED
 from relay.core.model import LogFilter
 from relay.core.queue import Act
+from relay.core.shared import without_class
 from relay.core.states import sources
 from relay.mail import parse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from relay.core.access import Caller
     from relay.core.filters import Filter
@@ -70,7 +71,7 @@ async def log_filter(
         addresses=wanted.address,
         domains=wanted.domain,
         texts=wanted.text,
-        reasons=wanted.reason,
+        reasons=_reasons(wanted.reason),
         causes=wanted.cause,
         rfc_message_ids=wanted.message_id,
         begins=wanted.id,
@@ -130,6 +131,25 @@ def plain_reason(reason: object) -> str:
     """Return a reason for people: no class of a library where nobody answered."""
     text = str(reason or "")
     return NO_ANSWER if _CLASS.fullmatch(text) else text
+
+
+def plain_detail(detail: object) -> str:
+    """Return the detail of a step for people: no class of a library in it."""
+    return without_class(str(detail or ""))
+
+
+def _reasons(words: Iterable[str]) -> tuple[str, ...]:
+    """Return the reasons as the store has them: what is shown can be asked for."""
+    found: list[str] = []
+    for word in words:
+        if word.casefold() == NO_ANSWER.casefold():
+            from relay.salesforce import errors  # noqa: PLC0415 - for this alone
+
+            names = {name.rpartition(".")[2] for name in errors.foreign_names()}
+            found += sorted(name for name in names if plain_reason(name) == NO_ANSWER)
+        else:
+            found.append(word)
+    return tuple(dict.fromkeys(found))
 
 
 def matched(trace: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:

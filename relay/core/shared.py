@@ -17,6 +17,11 @@ _CLASS = re.compile(r"\b[A-Z][a-z]\w*(?:Error|Timeout|Exception): ")
 """The class of a library that a text begins with, which tells people nothing."""
 
 
+def without_class(text: str) -> str:
+    """Return a text for people: no class of a library in it."""
+    return _CLASS.sub("", text)
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
     """Why no work is done for the org, since when, and when it is tried again.
@@ -48,7 +53,7 @@ class Pause:
     @property
     def cause(self) -> str:
         """Return the sentence for people: no class of a library in it."""
-        return _CLASS.sub("", self.text)
+        return without_class(self.text)
 
 
 @dataclass(frozen=True, slots=True)

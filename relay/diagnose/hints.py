@@ -107,7 +107,7 @@ async def _hint_for_queued(store: Store, row: Mapping[str, Any]) -> str:
         return one.format(id=row["id"])
     for org, pause in await store.pauses.all():
         help_ = PAUSE_HINTS.get(pause.reason, "")
-        return f"Salesforce ({org}) is {pause.report}; {help_}"
+        return f"Salesforce ({org}) is {pause.report.rstrip('.')}; {help_}"
     if not row.get("attempts"):
         return "it is tried within seconds while relay serve runs; see relay status"
     return now

@@ -15,7 +15,7 @@ from relay.store.log import of_waiting
 
 MESSAGE_NAMES = (
     "id kind state received_at user peer mail_from rcpt from to subject message_id "
-    "reply reason attempts records files copy_of cause sent_by part_of part direction"
+    "rfc_message_id reply reason attempts records files copy_of cause sent_by part_of part direction"
 ).split()
 
 
@@ -62,6 +62,7 @@ async def test_a_message_is_shown_with_stable_names(store, make, user):
         "to": "Bob <bob@buyer.example>",
         "subject": envelope.subject,
         "message_id": envelope.rfc_message_id,
+        "rfc_message_id": envelope.rfc_message_id,
         "reply": None,
         "reason": "",
         "attempts": 0,

@@ -295,7 +295,11 @@ def mails_router(
     async def show(id: str, who: Annotated[Caller, READ]) -> JSONResponse:  # noqa: A002
         id_, _ = await own_id(context, who, id)
         row = await mails.whole_row(store, id_)
-        return tagged(shown(who, row | {"hint": await hint_for(store, row)}))
+        more = {
+            "hint": await hint_for(store, row),
+            "org_url": str(context.settings.salesforce.instance_url or ""),
+        }
+        return tagged(shown(who, row | more))
 
     @router.get(
         "/messages/{id}/attempts",

@@ -291,7 +291,10 @@ class Mail(BaseModel):
     from_: str = Field(alias="from")
     to: str
     subject: str
-    message_id: str = Field(description="What the Message-ID header says.")
+    message_id: str = Field(description="The former name of rfc_message_id.")
+    rfc_message_id: str = Field(
+        description="What the Message-ID header says; the relay's own id is `id`."
+    )
     reply: str | None
     reason: str
     attempts: int
@@ -322,6 +325,7 @@ class WholeMail(Mail):
     """A message or a refusal with its trace."""
 
     hint: str = Field(description="What helps; may be empty.")
+    org_url: str = Field(description="Where its records are; may be empty.")
     trace: list[Step]
     verdict: Any = None
     planned: Any = None

@@ -31,7 +31,7 @@ from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from relay.console.mails import plain_reason
+from relay.console.mails import plain_detail, plain_reason
 from relay.core.directory import Role
 from relay.core.translate import LANGUAGES, SOURCE, best, texts
 from relay.web.api.mails import RELAY_ADDRESS
@@ -222,6 +222,7 @@ def environment() -> Environment:
         "day": _day,
         "reason": _reason,
         "told": lambda text: _reader.get().told(text),
+        "plain": plain_detail,
     }
     made.filters |= filters
     return made
