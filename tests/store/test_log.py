@@ -15,7 +15,8 @@ from relay.store.log import of_waiting
 
 MESSAGE_NAMES = (
     "id kind state received_at user peer mail_from rcpt from to subject message_id "
-    "rfc_message_id reply reason attempts records files copy_of cause sent_by part_of part direction"
+    "rfc_message_id reply reason attempts records files copy_of cause sent_by part_of "
+    "part direction"
 ).split()
 
 
