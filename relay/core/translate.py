@@ -233,7 +233,7 @@ class _Shape:
     names: tuple[str, ...]
     form: str
     longest: str
-    letters: int
+    size: int
 
     def values(self, text: str) -> dict[str, str] | None:
         """Return the values in a text of this shape; None: it is another.
@@ -273,7 +273,8 @@ def _shapes(language: str) -> Mapping[str, list[_Shape]]:
         if len(fixed) == 1 or letters < _FEWEST_LETTERS:
             continue
         names = tuple(_FIELD_NAME.findall(text))
-        shape = _Shape(fixed, names, forms[0], max(fixed, key=len), letters)
+        size = sum(map(len, fixed))
+        shape = _Shape(fixed, names, forms[0], max(fixed, key=len), size)
         found.setdefault(_place(fixed[0], fixed[-1]), []).append(shape)
     return found
 
@@ -341,15 +342,15 @@ def _filled(language: str, text: str, depth: int) -> list[tuple[int, str]]:
     best: tuple[int, _Shape, dict[str, str]] | None = None
     for place in (f"<{text[:_EDGE]}", f">{text[-_EDGE:]}", ""):
         for shape in shapes.get(place, ()):
-            if best is not None and shape.letters <= best[0]:
+            if best is not None and shape.size <= best[0]:
                 continue
             if (values := shape.values(text)) is not None:
-                best = (shape.letters, shape, values)
+                best = (shape.size, shape, values)
     if best is None:
         return []
-    letters, shape, values = best
+    size, shape, values = best
     told = {name: _value(language, name, one, depth) for name, one in values.items()}
-    recognised = letters + sum(score for score, _ in told.values())
+    recognised = size + sum(score for score, _ in told.values())
     form = shape.form.format_map({name: one for name, (_, one) in told.items()})
     return [(recognised, form)]
 
