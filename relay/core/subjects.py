@@ -40,7 +40,8 @@ def problem(template: str) -> tuple[str, str] | None:
         name = match[1].strip()
         if name.lower() not in FIELDS:
             known = ", ".join(FIELDS)
-            return f"has no field {{{{{name}}}}}", f"there are {known}"
+            field = match[0] if name == match[1] else "{{" + name + "}}"
+            return f"has no field {field}", f"there are {known}"
     if _BRACES.search(_FIELD.sub("", template)):
         return "has a pair of braces that is no field", "write {{activity_subject}}"
     return None

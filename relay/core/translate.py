@@ -299,6 +299,11 @@ def _told(language: str, text: str, depth: int = 0) -> tuple[int, str]:
         if 1 < len(parts) <= _MOST_PARTS:
             joined = _joined(language, parts, sign, depth)
             best = joined if joined[0] > best[0] else best
+    # What is wrong with a value stands behind it: "x is no domain".
+    first, _, rest = text.partition(" ")
+    behind = _whole(language, rest, depth) if " " in rest else None
+    if behind and behind[0] > best[0]:
+        best = (behind[0], f"{first} {behind[1]}")
     return best
 
 

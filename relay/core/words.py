@@ -301,6 +301,24 @@ FIELDS: Final = (
     N_("salesforce"),
 )
 """What an edit changed, and values that are words."""
+ADDRESSES: Final = (
+    N_("An email address must have an @-sign."),
+    N_("There must be something before the @-sign."),
+    N_("There must be something after the @-sign."),
+    N_("The part after the @-sign is not valid. It should have a period."),
+    N_(
+        "The part after the @-sign is not valid. It is not within a valid top-level "
+        "domain."
+    ),
+    N_(
+        "The part after the @-sign is a special-use or reserved name that cannot be "
+        "used with email."
+    ),
+    N_("An email address cannot have two periods in a row."),
+    N_("The email address contains invalid characters before the @-sign: {characters}"),
+    N_("The part after the @-sign contains invalid characters: {characters}"),
+)
+"""What the library says that reads addresses (`relay.admin.inputs`)."""
 AREAS: Final = (
     N_("addresses"),
     N_("config"),
@@ -332,9 +350,17 @@ COUNTED: Final = (
     N_("{count} addresses"),
     N_("{count} address in {fields}"),
     N_("{count} addresses in {fields}"),
+    N_("{count} queued"),
+    N_("{count} claimed"),
+    N_("{count} logged"),
+    N_("{count} unmatched"),
+    N_("{count} skipped"),
+    N_("{count} held"),
+    N_("{count} dead"),
+    N_("{count} discarded"),
     N_("{count} record"),
     N_("{count} records"),
     N_("{count} Opportunity"),
     N_("{count} Opportunities"),
 )
-"""What a look-up asked for and found (`relay.match.trace`)."""
+"""What a look-up asked for and found (`relay.match.trace`), and messages by state."""

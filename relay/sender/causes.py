@@ -420,7 +420,7 @@ def in_words(verdict: Mapping[str, Json] | None, texts: Texts) -> str:
     """
     row = CAUSES.get(str((verdict or {}).get("cause")))
     if row is None or verdict is None or "detail" not in verdict:
-        return str((verdict or {}).get("text") or "")
+        return texts.told(str((verdict or {}).get("text") or ""))
     return row.text(
         address=str(verdict["address"]),
         detail=texts.told(str(verdict["detail"])),

@@ -116,9 +116,13 @@ class DirectoryStore(Part):
         if found:
             emails = ", ".join(user.email for user in found)
             problem = f"{len(found)} users are named {text!r}: {emails}"
+        elif key is None:
+            problem = f"there is no user named {text!r}; `relay user list` shows all"
         else:
-            what = "named" if key is None else "with the address"
-            problem = f"there is no user {what} {text!r}; `relay user list` shows all"
+            problem = (
+                f"there is no user with the address {text!r}; "
+                "`relay user list` shows all"
+            )
         raise NotFound(problem)
 
     async def add_user(

@@ -57,7 +57,7 @@ NOT_SAID = {
     *("startswith", "endswith", "removeprefix", "removesuffix", "partition"),
     *("debug", "info", "warning", "error", "exception", "critical"),
     *("N_", "_", "gettext", "ngettext", "TypeError", "AssertionError", "RuntimeError"),
-    *("AttributeError", "ValueError", "replace", "strftime", "text", "Field"),
+    *("AttributeError", "ValueError", "replace", "strftime", "Field"),
     *("_automatic", "fact", "set", "turn"),
 }
 """Calls whose texts are no sentences, or are marked already."""

@@ -252,8 +252,24 @@ def test_a_held_mail_is_explained_in_the_language_of_its_reader() -> None:
     known = FACTS | {"detail": "x", "verdict": verdict | {"detail": ""}}
     said = letter(row(NoticeKind.HELD, known), BERLIN, texts=texts("fr")).text
     assert "La signature DKIM de b.example a expiré (S209" in said
+    known["verdict"] = verdict | {"cause": "S218", "detail": "the key is revoked"}
+    said = letter(row(NoticeKind.HELD, known), BERLIN, texts=texts("sv")).text
+    assert "b.example kan inte användas (nyckeln är återkallad)" in said
     older = FACTS | {"detail": "x", "verdict": verdict}
     assert "old words" in letter(row(NoticeKind.HELD, older), BERLIN).text
+
+
+@pytest.mark.parametrize("kind", [NoticeKind.UNMATCHED, NoticeKind.FAILED])
+def test_why_is_said_in_the_language_of_its_reader(kind: NoticeKind) -> None:
+    """As the log keeps it in English; what Salesforce said stands as it is."""
+    facts = FACTS | {"detail": "every outside address is excluded"}
+    assert "alla externa adresser är utelämnade" in (
+        letter(row(kind, facts), BERLIN, texts=texts("sv")).text
+    )
+    facts = FACTS | {"detail": "Close date is missing"}
+    assert "Close date is missing" in (
+        letter(row(kind, facts), BERLIN, texts=texts("sv")).text
+    )
 
 
 @pytest.mark.parametrize(

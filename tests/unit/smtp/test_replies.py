@@ -133,6 +133,16 @@ def test_the_language_is_that_of_the_user():
     assert say(stranger, "x") == "552 5.3.4 Mail is larger than 1 bytes (ref x)"
 
 
+def test_the_detail_of_a_cause_is_in_that_language():
+    """It was kept in English with the refusal."""
+    verdict = {"cause": "S218", "detail": "the key is revoked", "address": "a@b.c"}
+    refused = replies.Rejection("dkim_key_broken", "", 1, {"text": "x"})
+    refused = replace(refused, verdict=verdict)
+    line = replies.reply_line(refused, "x", "es")
+    assert "de b.c no se puede usar (la clave esta revocada)" in line
+    assert "(the key is revoked)" in replies.reply_line(refused, "x")
+
+
 def test_a_language_does_not_tell_who_is_a_user():
     """A disabled user's relay address is answered as one that nobody has."""
     ada = replace(ADA, language="es")
