@@ -138,6 +138,27 @@ def test_tokens_have_rights_and_an_end(relay: Any, ada: Any) -> None:
     assert row["after"]["scopes"] == ["log:read", "users:read"]
 
 
+def test_what_is_shown_as_a_reason_can_be_asked_for(relay: Any, ada: Any) -> None:
+    """Salesforce did not answer: the store has a class of a library, people do not."""
+    silent, _ = relay.put("silent", "other")
+
+    async def fail(store: Any) -> None:
+        m = schema.messages.c
+        failed = update(schema.messages).where(m.id == silent)
+        failed = failed.values(reason="NewConnectionError")
+        await store.context.write(lambda connection: connection.execute(failed))
+
+    relay.in_store(fail)
+    assert "Salesforce did not answer" in relay("log").stdout
+    for words in (
+        ["--reason", "Salesforce did not answer"],
+        ['reason:"salesforce did not answer"'],
+        ["--reason", "NewConnectionError"],
+    ):
+        assert [row["id"] for row in relay.json("log", *words)] == [silent]
+    assert relay.json("log", "--reason", "ReadTimeout") == []
+
+
 def test_naming_the_salesforce_user_wakes_the_mail_that_waits(
     relay: Any, ada: Any
 ) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import update
+
+from relay.store import schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,11 +72,36 @@ def test_the_log_names_sender_and_result(relay: Any, ada: Any) -> None:
 
 
 @pytest.mark.timeout(60)
+def test_no_time_is_cut(relay: Any, ada: Any) -> None:
+    """What waits, and for how long; a long reason goes on below."""
+    relay.put(SUBJECT)
+    reason = "a_reason_that_is_as_long_as_reasons_are"
+
+    async def put_off(store: Any) -> None:
+        later = update(schema.messages).values(reason=reason)
+        await store.context.write(lambda connection: connection.execute(later))
+
+    relay.in_store(put_off)
+    (row,) = relay.json("status")[0]["waiting"]
+    for command, times in (
+        (["status"], [row["oldest_at"], row["next_at"]]),
+        (["address", "list"], [ada["activated_at"]]),
+    ):
+        with terminal(relay, *command) as lines:
+            shown = list(lines)
+        table = shown[next(n for n, one in enumerate(shown) if "──" in one) - 1 :]
+        assert all(len(line) <= 80 for line in table), command
+        for at in times:
+            assert at[:19].replace("T", " ") in "\n".join(table), (command, table)
+
+
+@pytest.mark.timeout(60)
 def test_following_cuts_nothing(relay: Any, ada: Any) -> None:
     """A line that is longer than the terminal runs over."""
     (id_,) = relay.put(SUBJECT)
     relay("hold", id_)
     with terminal(relay, "log", "--follow") as lines:
         line = next(lines)
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC ", line)
     assert id_ in line
     assert SUBJECT in line

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from relay.cli.remote import Remote
 from tests.fakes.children import Process, free_port, listening, piped
 from tests.web.conftest import EVERY, make_served
 
@@ -48,6 +49,23 @@ def test_the_output_is_the_same(served, there):
     ours = served("status").stdout
     assert served("status", *there).stdout == ours
     assert "Nothing to show" in served("log", "--text", "nowhere", *there).stdout
+
+
+def test_records_are_links_over_the_api_too(served, monkeypatch, there):
+    """The relay there says where its org is; --json has the row alone."""
+    (id_,) = served.put("One")
+    (row,) = served.json("show", id_, *there)
+    assert "org_url" not in row
+    whole = Remote.get
+
+    def with_records(self, *path, **query):
+        found = whole(self, *path, **query)
+        record = {"object": "Task", "id": "00T000000000001AAA", "key": "", "rule": ""}
+        return found | {"records": [record], "org_url": "https://org.example/"}
+
+    monkeypatch.setattr(Remote, "get", with_records)
+    shown = served("show", id_, *there).stdout
+    assert "https://org.example/00T000000000001AAA" in shown
 
 
 def test_what_changes_is_followed(served, there):

@@ -87,6 +87,22 @@ def test_a_class_of_a_library_is_no_reason_for_people() -> None:
         assert plain_reason(word) == (word or "")
 
 
+def test_a_trace_for_people_names_no_class_of_a_library(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Programs get it all the same: --json has the trace as it is kept."""
+    step = {
+        "at": "2026-01-02T03:04:05+00:00",
+        "step": "org",
+        "result": "paused",
+        "detail": "lookup: NewConnectionError: Salesforce could not be reached.",
+    }
+    _print_whole({"trace": [step]}, "")
+    shown = capsys.readouterr().out
+    assert "lookup: Salesforce could not be reached." in shown
+    assert "NewConnectionError" not in shown
+
+
 def test_what_a_mail_was_matched_with_last() -> None:
     """By name; an attempt before found something else."""
     steps = [
