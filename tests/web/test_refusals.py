@@ -33,6 +33,8 @@ GET    /unmatched/count                               log:read
 POST   /unmatched/actions                             queue:write
 GET    /unmatched/{id}                                log:read         theirs=404
 POST   /unmatched/{id}/resolve                        queue:write      theirs=404
+POST   /unmatched/{id}/create                         queue:write      theirs=404
+POST   /unmatched/{id}/rematch                        queue:write      theirs=404
 POST   /unmatched/{id}/ignore                         queue:write      theirs=404
 GET    /remembered-addresses                          users:read
 GET    /remembered-addresses/{address}                users:read
@@ -240,6 +242,7 @@ class World:
             "/reminders/{id}/snooze": {"until": "3d"},
             "/reminders/{id}/undo": {},
             "/unmatched/{id}/ignore": {},
+            "/unmatched/{id}/create": {"object": "Lead"},
             "/unmatched/{id}/resolve": {"records": ["003000000000001AAA"]},
             "/messages/actions": {"action": "retry", **many},
             "/unmatched/actions": {"action": "ignore", **many, "expected": 99},

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from relay.core.model import Person, Place
 from tests.cli.test_unmatched import MARA, SALESFORCE, end
 from tests.fakes.served import served as served_sandbox
 from tests.web.conftest import EVERY, make_served, path, with_people
@@ -57,6 +58,39 @@ def test_candidates_are_shown_and_one_is_chosen(relay):
     assert (again.status, again.json["error"]) == (409, "conflict")
     gone = relay.call("GET", path("unmatched", ident), admin)
     assert (gone.status, gone.json["error"]) == (404, "unknown")
+
+
+NOBODY = Person("nils@new.example", "nils@new.example", "Nils New", Place.TO)
+
+
+def test_a_record_is_made_and_the_mail_is_matched_anew(relay):
+    """Where an admin allows it; the same request again makes no second one."""
+    admin = relay.token("admin", *EVERY)
+    ident, other, third = (end(relay, one) for one in (NOBODY, NOBODY, MARA))
+    where = path("unmatched", ident, "create")
+    bob = relay.token("bob", "log:read", "queue:write", user="bob@corp.example")
+    ada = relay.token("ada", "log:read", "queue:write", user="ada@corp.example")
+    new = {"object": "Lead"}
+    refused = relay.call("POST", where, ada, new)
+    assert (refused.status, refused.json["error"]) == (403, "not_allowed")
+    relay("settings", "set", "match.unmatched_create", "true")
+    assert relay.call("POST", where, bob, new).status == 404
+    odd = relay.call("POST", where, ada, {"object": "Account"})
+    assert odd.status == 422
+    key = ada | {"Idempotency-Key": "k"}
+    done = relay.call("POST", where, key, new)
+    assert done.status == 200
+    (made,) = done.json["records"]
+    assert (made["how"], made["object"]) == ("created", "Lead")
+    assert relay.call("POST", where, key, new).json == done.json
+    assert relay.json("show", ident)[0]["state"] == "queued"
+    again = relay.call("POST", path("unmatched", other, "create"), admin, new)
+    (known,) = again.json["records"]
+    assert (known["how"], known["id"]) == ("known", made["id"])
+    anew = path("unmatched", third, "rematch")
+    assert relay.call("POST", anew, bob).status == 404
+    assert relay.call("POST", anew, ada).json == {"ids": [third]}
+    assert relay.json("show", third)[0]["state"] == "queued"
 
 
 def test_people_are_left_out(relay):

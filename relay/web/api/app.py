@@ -34,7 +34,11 @@ from relay.web.api.reminders import reminders_router
 from relay.web.api.rules import rules_router
 from relay.web.api.sign_in import invitations_router, sessions_router
 from relay.web.api.tokens import tokens_router
-from relay.web.api.unmatched import remembered_router, unmatched_router
+from relay.web.api.unmatched import (
+    making_router,
+    remembered_router,
+    unmatched_router,
+)
 from relay.web.api.wire import Context
 
 if TYPE_CHECKING:
@@ -140,6 +144,7 @@ def create_api(
         mails_router(context, submit),
         events_router(context),
         unmatched_router(context),
+        making_router(context),
         remembered_router(context),
         claims_router(context),
         tokens_router(context),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter
+from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
+from relay.admin.inputs import email_address
 from relay.console import unmatched
 from relay.console.salesforce import need_org, open_org
 from relay.core.access import Caller, Scope
@@ -19,6 +21,7 @@ from relay.reconcile.undo import undo
 from relay.unmatched import Candidates
 from relay.web.api import models
 from relay.web.api.mails import Asked, own_filter, own_id, page_of_log, shown
+from relay.web.api.models import Sent, Shown
 from relay.web.api.problems import Problem
 from relay.web.api.wire import (
     USUAL,
@@ -44,6 +47,79 @@ READ = needs(Scope.LOG_READ)
 PEOPLE = needs(Scope.USERS_READ)
 FORGET = needs(Scope.USERS_WRITE)
 WRITE = needs(Scope.QUEUE_WRITE)
+
+
+class NewRecords(Sent):
+    """What is to be made of the people of a mail."""
+
+    object: Literal["Lead", "Contact"]
+    account: str | None = Field(
+        default=None, max_length=18, description="The Account of Contacts."
+    )
+    address: str | None = Field(
+        default=None, max_length=300, description="Of this person alone."
+    )
+
+
+class MadeRecord(Shown):
+    """A person, and the record that stands for them now."""
+
+    address: str
+    object: str
+    id: str
+    how: Literal["created", "known", "refused"]
+    detail: str
+
+
+class MadeRecords(Shown):
+    """The records; the message is queued again where one was made or is known."""
+
+    records: list[MadeRecord]
+
+
+class Requeued(Shown):
+    """Messages that are queued again."""
+
+    ids: list[str]
+
+
+def making_router(context: Context) -> APIRouter:
+    """Return the routes that make records of people, and match anew."""
+    router = APIRouter(tags=["unmatched"])
+    store = context.store
+
+    @router.post(
+        "/unmatched/{id}/create",
+        response_model=MadeRecords,
+        summary="Make Leads or Contacts of its people, and log it on them",
+    )
+    async def create(
+        id: str,  # noqa: A002
+        new: NewRecords,
+        who: Annotated[Caller, WRITE],
+    ) -> JSONResponse:
+        id_, _ = await own_id(context, who, id)
+        messages = await unmatched.named(store, who, [id_])
+        async with need_org(context.settings, context.clock) as org:
+            made = await unmatched.create(
+                *(context.settings, store, org, who, messages, new.object),
+                clock=context.clock,
+                account=new.account,
+                only=email_address(new.address) if new.address else None,
+            )
+        return answer({"records": [one.as_json() for one in made]})
+
+    @router.post(
+        "/unmatched/{id}/rematch",
+        response_model=Requeued,
+        summary="Match it anew, because records or rules have changed",
+    )
+    async def rematch(id: str, who: Annotated[Caller, WRITE]) -> JSONResponse:  # noqa: A002
+        id_, _ = await own_id(context, who, id)
+        messages = await unmatched.named(store, who, [id_])
+        return answer({"ids": await unmatched.rematch(store, who, messages)})
+
+    return router
 
 
 def unmatched_router(context: Context) -> APIRouter:
