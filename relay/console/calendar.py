@@ -62,8 +62,9 @@ async def calendar_of(
             limit=MOST,
         )
         found += await store.reminders.find(done)
-    base = settings.web.public_url
-    return written_as(found, user.name, str(base) if base else "", events=events)
+    web = settings.web
+    base = f"{web.public_url}{web.base_path}" if web.public_url else ""
+    return written_as(found, user.name, base, events=events)
 
 
 def written_as(
@@ -81,8 +82,9 @@ def written_as(
     calendar.add("prodid", "-//Relay//Reminders//EN")
     calendar.add("version", "2.0")
     calendar.add("calscale", "GREGORIAN")
-    calendar.add("name", f"Reminders: {name}")
-    calendar.add("x-wr-calname", f"Reminders: {name}")
+    title = " ".join(_clean(f"Reminders: {name}").split())  # NAME has one line.
+    calendar.add("name", title)
+    calendar.add("x-wr-calname", title)
     calendar.add("refresh-interval", _REFRESH, parameters={"value": "DURATION"})
     calendar.add("x-published-ttl", "PT15M")
     for one in reminders:

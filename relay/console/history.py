@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -199,6 +200,11 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> str:
 
 _FORMULA: Final = frozenset("=+-@\t\uff1d\uff0b\uff0d\uff20")
 """With the wide forms, which some spreadsheets read as the plain ones."""
+_NEXT_CELL: Final = re.compile(
+    r"([;|\t\r\n][ \"']*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])"
+)
+"""Where a formula would begin for a spreadsheet that parts cells by another mark than
+the comma, as it does in half of Europe: quotes in the middle of a cell do not count."""
 
 
 def safe_cell(text: str) -> str:
@@ -209,6 +215,8 @@ def safe_cell(text: str) -> str:
 
     Source: OWASP, "CSV Injection".
     """
+    blank = len(text) - len(text.lstrip())
+    text = text[:blank] + _NEXT_CELL.sub(r"\1'", text[blank:])
     return f"'{text}" if text.lstrip(" \r\n")[:1] in _FORMULA else text
 
 

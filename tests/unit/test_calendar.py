@@ -54,6 +54,19 @@ def test_a_reminder_is_a_to_do() -> None:
         assert not isinstance(todo[name], list)
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\x85", "\u2028", "\x00"])
+def test_no_text_begins_a_line_of_its_own(end: str) -> None:
+    """Whatever a mail, an org or an import has written into it."""
+    mean = f"x{end}END:VCALENDAR{end}BEGIN:VALARM{end}ATTACH:https://evil.example"
+    one = replace(ONE, name=mean, details=mean, person=mean)
+    for events in (False, True):
+        written = written_as([one], mean, "https://relay.example", events=events)
+        lines = written.replace(b"\r\n ", b"").split(b"\r\n")
+        assert not any(b"\r" in line or b"\n" in line for line in lines)
+        assert not any(line.startswith((b"BEGIN:VALARM", b"ATTACH")) for line in lines)
+        assert lines.count(b"END:VCALENDAR") == 1
+
+
 def test_what_is_done_is_complete() -> None:
     """RFC 5545 section 3.8.2.1: COMPLETED is a time in UTC."""
     (todo,) = read(replace(ONE, status=Status.COMPLETE, due=None)).walk("VTODO")

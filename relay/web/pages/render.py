@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ ZONE_COOKIE: Final = "relay_zone"
 """The time zone of the browser, for who has none from Salesforce."""
 _SAID_COOKIE: Final = "relay_said"
 _MOST_SAID: Final = 1500
+_PLAIN_PATH: Final = re.compile(r"(?:/[\w.~@+-]+)+", re.ASCII)
+"""Of this host, however a browser reads it: no second slash, no backslash."""
 UTC_ZONE: Final = ZoneInfo("UTC")
 _FOLDER: Final = Path(__file__).parent.parent / "templates"
 
@@ -383,10 +386,9 @@ def _said(request: Request) -> dict[str, str] | None:
         found = json.loads(base64.urlsafe_b64decode(sent))
         kind = found["kind"] if found["kind"] in {"warning", "failed"} else "done"
         undo = str(found["undo"])
-        local = undo.startswith("/") and not undo.startswith("//")
         return {
             "text": str(found["text"]),
             "kind": kind,
-            "undo": undo if local else "",
+            "undo": undo if _PLAIN_PATH.fullmatch(undo) else "",
         }
     return {"text": "", "kind": "done", "undo": ""}

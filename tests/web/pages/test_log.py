@@ -321,6 +321,14 @@ def test_a_cell_is_never_a_formula(cell):
     assert next(csv.reader([csv_line([cell])]))[0].startswith("'")
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "\n", "|", '; "'])
+def test_no_cell_becomes_a_formula_where_another_mark_parts_cells(mark):
+    """Spreadsheets of half of Europe part cells by semicolons."""
+    (cell,) = next(csv.reader(io.StringIO(csv_line([f"An offer{mark}=HYPERLINK()"]))))
+    assert cell == f"An offer{mark}'=HYPERLINK()"
+    assert next(csv.reader([csv_line(["Re; 5 - 3; a=b"])])) == ["Re; 5 - 3; a=b"]
+
+
 async def test_the_filter_completes_keys_states_users_and_reasons(console, people):
     async def of(text, who="Root"):
         found = await console.get("/log/suggest", people[who], params={"q": text})
