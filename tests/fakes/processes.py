@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 IN_PROCESS = frozenset(
     {"user", "address", "exclude", "settings", "log", "show", "token", "history"}
-    | {"retry", "hold", "release", "discard", "explain"}
+    | {"retry", "hold", "release", "discard", "explain", "reminder", "logging"}
 )
 CLIENT_ID = "relay-sandbox"
 CLIENT_SECRET = "relay-sandbox-secret"

@@ -243,6 +243,40 @@
   for (const bar of document.querySelectorAll("[data-live]")) live(bar);
   for (const input of document.querySelectorAll("[data-suggest]")) suggest(input);
 
-  document.addEventListener("htmx:after:swap", () => arm(document));
+  // A table that can be moved sideways is moved by keys; one that cannot is no stop.
+  const stops = () => {
+    for (const box of document.querySelectorAll(".scroll[role=region]")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else if (box !== document.activeElement) box.removeAttribute("tabindex");
+    }
+  };
+  addEventListener("resize", stops);
+  document.addEventListener("toggle", stops, true);
+
+  // A swap may take away what has the focus. Then the same thing gets it in the new part,
+  // else what the page says of the act, so that its Undo comes next; else the page.
+  let had = null;
+  document.addEventListener("htmx:before:swap", () => {
+    const at = document.activeElement;
+    had = at && at !== document.body
+      ? { at, href: at.getAttribute("href"), keys: at.matches(":focus-visible") }
+      : null;
+  });
+  document.addEventListener("htmx:after:swap", () => {
+    arm(document);
+    stops();
+    const { at, href, keys } = had || {};
+    had = null;
+    const main = document.getElementById("main");
+    if (!at || at.isConnected || document.activeElement !== document.body || !main) return;
+    const said = main.querySelector("#said .flash");
+    const same = href && [...main.querySelectorAll("a[href]")]
+      .find((one) => one.getAttribute("href") === href);
+    const next = said || same || main;
+    if (next === said) said.tabIndex = -1;
+    // Who points at the page is left where they are on it.
+    next.focus({ preventScroll: !keys });
+  });
   arm(document);
+  stops();
 })();
