@@ -9,7 +9,6 @@ many processes, do not slip through.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -19,6 +18,7 @@ from relay.accounts.passwords import Busy, Hasher, WeakPassword, weakness
 from relay.core.accounts import Level, digest, may_sign_in, new_secret
 from relay.core.addresses import address_key
 from relay.core.errors import InvalidInput, NotFound
+from relay.core.peers import peer_network
 from relay.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ _NOTED: Final = 10
 _BUSY_S: Final = 5
 _NOBODY: Final = 0
 """The number of no user."""
-_NETWORK: Final = 64
-"""Bits of an IPv6 address that tell one customer from another (RFC 6177)."""
 
 
 class WrongPassword(Exception):  # noqa: N818 - an answer
@@ -90,15 +88,7 @@ class Peer:
     @property
     def network(self) -> str:
         """The address, or the network that one customer has of IPv6."""
-        try:
-            found = ipaddress.ip_address(self.address)
-        except ValueError:
-            return self.address
-        if found.version == 6:  # noqa: PLR2004 - IPv6
-            if found.ipv4_mapped is not None:
-                return str(found.ipv4_mapped)
-            return str(ipaddress.ip_network((found, _NETWORK), strict=False))
-        return str(found)
+        return peer_network(self.address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,8 +241,9 @@ class WebSettings(Section):
     )
     base_path: BasePath = Field(
         default="",
-        description="Path below which a proxy shows the console, such as /relay; "
-        "empty: the whole host is the relay's.",
+        description="Path below which a proxy shows the console, such as /relay, and "
+        "none that begins as a page does, such as /log; empty: the whole host is the "
+        "relay's.",
     )
     trusted_proxies: tuple[Network, ...] = Field(
         default=(),

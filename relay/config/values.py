@@ -34,6 +34,12 @@ from relay.core.mailboxes import read_rule
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _BASE_PATH: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+OWN_PATHS: Final = (
+    *("account", "alerts", "api", "assets", "diagnostics", "history", "log"),
+    *("messages", "people", "relay.vcf", "release", "reminders", "settings"),
+    *("sign-in", "sign-out", "unmatched"),
+)
+"""How the paths of the web listener begin."""
 _MAX_DOMAIN: Final = 253
 """Longest domain that fits RFC 1035 section 2.3.4, without the last dot."""
 _MAX_PORT: Final = 65535
@@ -304,6 +310,12 @@ def _base_path(value: str) -> str:
     if path and not _BASE_PATH.fullmatch(path):
         raise mistake(
             "is no path of a URL", 'write it like "/relay", or leave it empty'
+        )
+    if path and path.split("/")[1] in OWN_PATHS:
+        # A proxy may take the base path off or leave it: both must be told apart.
+        raise mistake(
+            f"begins as a page of the relay itself, /{path.split('/')[1]}, does",
+            'write another, such as "/relay"',
         )
     return path
 

@@ -1,7 +1,8 @@
 """What counts as one peer: an IPv4 address, or an IPv6 network of 64 bits.
 
 Whoever has one address of such a network has them all (RFC 4291 section 2.5.1), so that
-limits and counts by single IPv6 addresses would limit and count nothing.
+limits and counts by single IPv6 addresses would limit and count nothing. An IPv4
+address that is written as an IPv6 one (section 2.5.5.2) is the IPv4 address.
 """
 
 from __future__ import annotations
@@ -31,4 +32,6 @@ def _network(peer: str, bits: int) -> str:
         address = ipaddress.IPv6Address(peer.partition("%")[0])
     except ValueError:
         return peer
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, bits), strict=False))

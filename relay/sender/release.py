@@ -86,7 +86,8 @@ class ReleaseLinks:
             if secret is None
             else secret.get_secret_value()
         )
-        return cls(base, key, clock, days=settings.sender.release_days)
+        place = f"{base}{settings.web.base_path}"
+        return cls(place, key, clock, days=settings.sender.release_days)
 
     def url(self, message_id: str, address: str) -> str:
         """Return the link for a held message, to be mailed to an accepted address."""

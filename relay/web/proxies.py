@@ -3,14 +3,16 @@
 X-Forwarded-For and X-Forwarded-Proto can be written by anybody: they count only from a
 peer in `web.trusted_proxies`. Of several addresses the last one counts that is no
 proxy of ours: what stands before it is what the client itself has sent. The base path
-is taken off here, whether the proxy has done so or not.
+is taken off here, whether the proxy has done so or not. `Forwarded` (RFC 7239) is not
+read: a proxy that does not write it passes on what the client has sent.
 
-Source: RFC 7239 section 8.1; the three headers are what nginx, Caddy and Apache write.
+Source: RFC 7239 section 8.1; the headers are what nginx, Caddy and Apache write.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _MOST: Final = 20
 """Addresses of X-Forwarded-For that are looked at, from the last one on."""
 _SCHEMES: Final = frozenset({"http", "https"})
+_WITH_PORT: Final = re.compile(r"\[([^]]*)\](?::\d{1,5})?|([^:]*):\d{1,5}")
+"""As Azure and IIS write an address: `192.0.2.1:567`, `[2001:db8::1]:567`."""
 
 
 class Proxies:
@@ -62,24 +66,24 @@ class Proxies:
             scope["scheme"] = scheme.lower()
         sent = ",".join(headers.getlist("x-forwarded-for")).split(",")
         for text in reversed(sent[-_MOST:]):
-            address = text.strip()
-            if not _is_address(address):
+            address = _address(text)
+            if address is None:
                 return
-            scope["client"] = (address, 0)
-            if not self._is_trusted(address):
+            scope["client"] = (str(address), 0)
+            if not self._is_trusted(str(address)):
                 return
 
     def _is_trusted(self, text: str) -> bool:
-        if not self._trusted or not _is_address(text):
-            return False
-        found = ipaddress.ip_address(text)
-        mapped = getattr(found, "ipv4_mapped", None)
-        return any((mapped or found) in network for network in self._trusted)
+        found = _address(text) if self._trusted else None
+        return found is not None and any(found in network for network in self._trusted)
 
 
-def _is_address(text: str) -> bool:
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address, without the port that some proxies write behind it."""
+    found = _WITH_PORT.fullmatch(text.strip())
     try:
-        ipaddress.ip_address(text)
+        address = ipaddress.ip_address(found[1] or found[2] if found else text.strip())
     except ValueError:
-        return False
-    return True
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

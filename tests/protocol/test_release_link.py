@@ -301,6 +301,10 @@ async def test_links_need_an_address_for_people(site):
     two = await ReleaseLinks.open(settings, site.store, site.clock)
     token = one.url("M1", "a@x.example").rpartition("/")[2]
     assert two.read(token).message_id == "M1"
+    below = Settings(web=web | {"base_path": "/relay"})
+    four = await ReleaseLinks.open(below, site.store, site.clock)
+    url = four.url("M1", "a@x.example")
+    assert url.startswith("https://relay.example/relay/release/")
     own = Settings(web=web, sender={"release_secret": "s" * 32})
     three = await ReleaseLinks.open(own, site.store, site.clock)
     with pytest.raises(LinkInvalid):

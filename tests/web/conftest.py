@@ -114,8 +114,8 @@ class Served(Relay):
             try:
                 await app.start()
                 self.port = app.web.listening[1]
-                routes = app.web.app.routes
-                (self.gate,) = [r.api for r in routes if isinstance(r, APIRoute)]
+                self.routes = app.web.app.routes
+                (self.gate,) = [r.api for r in self.routes if isinstance(r, APIRoute)]
             except BaseException as error:
                 self.failure = error
                 raise

@@ -21,6 +21,7 @@ from relay.core.access import caller
 from relay.core.accounts import may_sign_in
 from relay.core.directory import Role
 from relay.core.errors import StoreUnavailable
+from relay.core.peers import peer_network
 from relay.telemetry import get_logger
 from relay.web.api.problems import Problem, of
 
@@ -206,7 +207,7 @@ class Gate:
         Raises:
             Problem: Nobody whom the relay knows.
         """
-        peer = (scope.get("client") or ("unknown",))[0]
+        peer = peer_network((scope.get("client") or ("unknown",))[0])
         if wait := self._guesses.wait_s(peer, 0):
             raise _too_many(wait, "too many wrong tokens came from there")
         scheme, _, secret = headers.get("authorization", "").partition(" ")

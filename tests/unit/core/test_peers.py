@@ -16,6 +16,7 @@ from relay.core.peers import peer_network, peer_site
         ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
         ("fe80::1%eth0", "fe80::/64"),
         ("::1", "::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
         ("local", "local"),
         ("not:an:address", "not:an:address"),
     ],
