@@ -25,7 +25,7 @@ from relay.core.tasks import OWNER, Brake, Policy, Task
 from relay.match import with_stored
 from relay.outbox.engine import Outbox
 from relay.reminders.decide import Decider
-from relay.reminders.rows import Deletions, Edit, Edits, NewTasks, Sending
+from relay.reminders.rows import NO_ANSWER, Deletions, Edit, Edits, NewTasks, Sending
 from relay.salesforce.tasks import Asked, Mark, owners_in
 from relay.store.reminder_sync import ORG_NOTE
 from relay.telemetry import get_logger
@@ -238,6 +238,21 @@ class Round:
             unknown = await self._sync.unknown(self.users)
         self.decider.doubtful = frozenset(one.user_id for one in unknown)
 
+    async def _proven(self, found: Iterable[Task]) -> None:
+        """Let what may be hidden be looked up again: Tasks of its owner are visible."""
+        if not self.decider.doubtful:
+            return
+        owners = {task.owner for task in found}
+        seen = [one for one in self.decider.doubtful if self._sfid(one) in owners]
+        unknown = await self._sync.unknown(seen)
+        await self._sync.keep(
+            self.parts.owner,
+            [replace(one, due_at=None) for one in unknown if one.code == NO_ANSWER],
+        )
+
+    def _sfid(self, user_id: int) -> str:
+        return self.sending.owners[user_id]
+
     async def _reminder(self, ident: str) -> Reminder:
         return await self.parts.store.reminders.get(ident, removed=True)
 
@@ -363,6 +378,7 @@ class Round:
                 marks.append(self._complete(user))
         await self.hold()
         await self._commit(mine, sorted(gone - stopped), marks)
+        await self._proven(found.values())
 
     def _complete(self, user: SyncUser) -> SyncUser:
         return replace(

@@ -16,8 +16,8 @@ from relay.core import tasks
 from relay.core.retry import Retry, Then
 from relay.core.states import ActivityState
 from relay.core.syncing import Ended, Pair, TaskTwin
-from relay.outbox.engine import CLOCK_SLACK, Client, OnceClient, Result
-from relay.outbox.visibility import HINT
+from relay.outbox.engine import CLOCK_SLACK, NOT_YET, Client, OnceClient, Result
+from relay.outbox.visibility import HINT, Visibility
 from relay.salesforce import errors
 from relay.telemetry import get_logger
 
@@ -44,6 +44,10 @@ _NO_FIELD: Final = (
     "sent without an answer; its key is in the field {name}, which is not there any "
     "more, or hidden: bring it back"
 )
+NO_ANSWER: Final = "no_answer"
+"""Code of a Task that was sent, and is neither found nor proven to be absent."""
+LOOK_UP_MAX_S: Final = 3600.0
+"""Longest wait between look-ups of such a Task: each costs four API calls or so."""
 
 logger = get_logger(__name__)
 
@@ -234,8 +238,12 @@ class NewTasks(OnceClient[TaskTwin]):
                 return replace(
                     twin, task_id=task_id, state=ActivityState.WRITTEN
                 ).well()
-            case Result.ABSENT | Result.REPEATED:
+            case Result.ABSENT:
+                return twin.well()
+            case Result.REPEATED:
                 return twin
+            case Result.WAITING if change.error != NOT_YET:
+                return self._unproven(twin, change)
             case Result.WAITING | Result.UNKNOWN:
                 wait = timedelta(seconds=change.wait_s or 0.0)
                 return replace(
@@ -247,6 +255,25 @@ class NewTasks(OnceClient[TaskTwin]):
                 return replace(twin, state=ActivityState.PLANNED)
             case _:
                 return self._sending.failed(twin, _failure(change, twin.version))
+
+    def _unproven(self, twin: TaskTwin, change: Change[TaskTwin]) -> TaskTwin:
+        """Return a twin that waits for a person, and is listed as a failure.
+
+        It waits as long again as it has waited already: what an admin has to mend is
+        seldom mended within minutes, and a round in which nothing happens shall cost
+        next to nothing.
+        """
+        now = self._sending.parts.clock.now()
+        age_s = (now - (twin.sent_at or now)).total_seconds()
+        wait_s = max(change.wait_s or 0.0, min(age_s, LOOK_UP_MAX_S))
+        return replace(
+            twin,
+            code=NO_ANSWER,
+            error=change.error,
+            failures=twin.failures + 1,
+            failing_since=twin.failing_since or now,
+            due_at=now + timedelta(seconds=wait_s),
+        )
 
     def longest_call(self, row: TaskTwin) -> timedelta:
         """Return the time-out, and the time that a call may run on after it."""
@@ -267,13 +294,10 @@ class NewTasks(OnceClient[TaskTwin]):
 
     async def hidden(self, rows: Sequence[TaskTwin]) -> dict[str, str]:
         """Return the twins whose owner's Tasks are not proven to be visible."""
-        access, owners = self._sending.parts.org.access, self._sending.owners
-        if await access.views_all():
-            return {}
-        mine = await access.me()
-        asked = {owners[row.user_id] for row in rows} - {mine}
-        seen = {mine, *await access.visible_owners(asked)}
-        return {row.key: _HIDDEN for row in rows if owners[row.user_id] not in seen}
+        parts, owners = self._sending.parts, self._sending.owners
+        visibility = Visibility(parts.store, parts.org)
+        hidden = await visibility.hidden_owners({owners[row.user_id] for row in rows})
+        return {row.key: _HIDDEN for row in rows if owners[row.user_id] in hidden}
 
     async def find(self, rows: Sequence[TaskTwin]) -> dict[str, FoundRecord]:
         """Return what Salesforce holds under these keys."""

@@ -583,11 +583,13 @@ class ReminderSync(Part):
         )
 
     async def retry(self, user_id: int | None = None, reminder_id: str = "") -> int:
-        """Let what failed be tried again at once; return how many."""
-        known = (ActivityState.REFUSED, ActivityState.PLANNED, ActivityState.WRITTEN)
+        """Let what failed be tried again at once; return how many.
+
+        A Task that was sent without an answer is looked up first.
+        """
         again = (
             update(schema.reminder_tasks)
-            .where(t.code != "", t.state.in_([str(each) for each in known]))
+            .where(t.code != "", t.state != str(ActivityState.GONE))
             .values(
                 version=0,
                 due_at=None,

@@ -13,6 +13,7 @@ from relay.core.reminders import By, Source, Status
 from relay.core.states import ActivityState
 from relay.core.syncing import Ended, Phase, Stopped
 from relay.reminders import round as rounds
+from relay.sandbox import INTEGRATION_USERNAME
 from relay.store.reminder_sync import LEASE, ORG_NOTE
 from tests.reminders.conftest import BY
 
@@ -729,6 +730,99 @@ async def test_a_failure_is_over_once_both_sides_agree(world):
     await world.rounds()
     assert await world.store.reminder_sync.failures() == []
     assert (await world.twin(one)).due_at is None
+
+
+# ------------------------------------------------------------------ sent, not answered
+
+
+async def lost(world, stage="before"):
+    """Switch on and lose the very first Task, or its answer; return the reminder."""
+    await world.switch()
+    await world.round()
+    fault = {"kind": "reset", "stage": stage, "count": 1, "body": '"POST"'}
+    world.sandbox.faults.load([fault])
+    one = await world.remind("Call Mara")
+    await world.round()
+    world.sandbox.faults.load([])
+    assert (await world.twin(one)).state is ActivityState.SENT
+    assert len(world.tasks()) == (stage == "after")
+    return one
+
+
+def see_all(world):
+    world.sandbox.configure({"view_all_data": [INTEGRATION_USERNAME]})
+
+
+async def test_a_lost_first_task_is_made_where_all_data_can_be_seen(world):
+    """View All Data proves that it is not there, though its owner has no Task."""
+    see_all(world)
+    one = await lost(world)
+    await world.rounds()
+    assert (await world.twin(one)).lives
+    assert len(world.tasks()) == 1
+    assert await world.store.reminder_sync.failures() == []
+
+
+async def test_a_lost_first_task_waits_until_its_owner_has_one(world):
+    """Nothing proves that it is not there; it says so, and costs next to nothing."""
+    one = await lost(world)
+    await world.rounds()
+    (failed,) = await world.store.reminder_sync.failures()
+    assert failed.reminder.id == one.id
+    assert (failed.twin.state, failed.twin.code) == (ActivityState.SENT, "no_answer")
+    assert "View All Data" in failed.twin.error
+    # Each look-up waits for as long as it has waited already, up to an hour.
+    costs = [await world.round(600) for _ in range(12)]
+    assert sum(cost > 1 for cost in costs) <= 4
+    assert sum(costs) <= 12 + 4 * 4
+    waits = (await world.twin(one)).due_at - world.clock.now()
+    assert timedelta(0) < waits <= timedelta(hours=1)
+    world.task("From Salesforce")
+    await world.rounds()
+    assert (await world.twin(one)).lives
+    assert set(world.tasks()) == {"Call Mara", "From Salesforce"}
+    assert await world.store.reminder_sync.failures() == []
+
+
+async def test_a_hidden_task_is_not_made_twice(world):
+    """It is there, and sharing hides it; once it can be seen, it is taken for ours."""
+    world.sandbox.configure({"private_activities": True})
+    one = await lost(world, "after")
+    await world.rounds()
+    await world.round(4000)
+    (failed,) = await world.store.reminder_sync.failures()
+    assert failed.reminder.id == one.id
+    assert len(world.tasks()) == 1
+    see_all(world)
+    assert await world.store.reminder_sync.retry() == 1
+    await world.rounds()
+    assert (await world.twin(one)).task_id == world.tasks()["Call Mara"]["Id"]
+    assert len(world.tasks()) == 1
+    assert await world.store.reminder_sync.failures() == []
+
+
+@pytest.mark.parametrize("stage", ["before", "after"])
+@pytest.mark.parametrize("before_removal", [True, False])
+async def test_what_was_removed_meanwhile_leaves_no_task(world, stage, before_removal):
+    """Whether its Task was made or not, whether that can be known early or late."""
+    world.sandbox.configure({"private_activities": True})
+    one = await lost(world, stage)
+    if before_removal:
+        see_all(world)
+    await world.remove(one)
+    await world.rounds()
+    await world.round(4000)
+    if not before_removal:
+        twin = await world.twin(one)
+        assert (twin.state, twin.code) == (ActivityState.SENT, "no_answer")
+        assert max(await world.rounds()) == 1
+        see_all(world)
+        await world.store.reminder_sync.retry()
+        await world.rounds()
+    assert (await world.twin(one)).state is ActivityState.GONE
+    assert world.tasks() == {}
+    assert await world.reminders() == {}
+    assert await world.store.reminder_sync.failures() == []
 
 
 # ------------------------------------------------------------------ in between

@@ -3,6 +3,11 @@
 When all is quiet, both sides agree under the mapping; nothing that was deleted is there
 again; nothing was made twice; and whatever one side edited holds, or is kept in a
 conflict.
+
+One state is left open: a request that was lost, of a user of whom there is no Task at
+all, where the integration user has no View All Data and no field refuses a second one.
+No query tells whether that Task is hidden or was never made, so it is not made again,
+and is listed as a failure.
 """
 
 from __future__ import annotations
@@ -12,14 +17,17 @@ import random
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
 from relay.core import tasks
 from relay.core.errors import StoreUnavailable
 from relay.core.reminders import ReminderFilter
+from relay.core.states import ActivityState
 from relay.core.tasks import REMOVED, TaskNames
+from relay.reminders.rows import NO_ANSWER
+from relay.sandbox import INTEGRATION_USERNAME
 from relay.store import schema
 from tests.fakes.direct import without_threads, without_waits
 from tests.reminders.conftest import BY, START, Clock, opened
@@ -74,8 +82,23 @@ step = st.one_of(
     st.tuples(st.just("kill"), st.integers(1, 12), st.booleans()),
 )
 histories = st.tuples(
-    st.integers(-600, 600), st.booleans(), st.lists(step, min_size=3, max_size=24)
+    st.integers(-600, 600),
+    st.booleans(),
+    st.booleans(),
+    st.lists(step, min_size=3, max_size=24),
 )
+"""By how many seconds the relay's clock is ahead; whether the org has a field for keys;
+whether the integration user has View All Data; and what happens."""
+KILLED = [("add_here", 0), ("kill", 7, True)]
+"""The very first Task of a user is lost on its way."""
+
+
+def lost(test):
+    """Try that first, with and without View All Data."""
+    for views_all in (True, False):
+        for last in (("round",), ("remove_here", 0), ("add_there", 0)):
+            test = example(history=(0, False, views_all, [*KILLED, last]))(test)
+    return test
 
 
 class Killed(BaseException):
@@ -103,8 +126,9 @@ class Item:
 class Model:
     """One history, and what must hold in the end."""
 
-    def __init__(self, world):
+    def __init__(self, world, *, proves):
         self.world = world
+        self.proves = proves
         self.items = []
         self.fuse = 0
         self.after = False
@@ -374,11 +398,14 @@ class Model:
         clashes = await self.world.store.reminder_sync.clashes()
         state = await self.world.state()
         assert state.stopped is None
-        assert await self.world.store.reminder_sync.failures() == []
-        await self.check_ties(living, here)
+        doubtful = await self.in_doubt(rows)
+        await self.check_ties(living, here, doubtful)
         for item in self.items:
             note(f"{item}")
             if item.loose:
+                continue
+            if not item.dead and item.reminder_id in doubtful:
+                assert item.reminder_id in here, "lost here"
                 continue
             if item.dead:
                 assert item.reminder_id not in here, "resurrected here"
@@ -391,13 +418,24 @@ class Model:
         if not any(item.loose for item in self.items):
             # Nothing was made twice.
             alive = [item for item in self.items if not item.dead]
-            assert {item.task_id for item in alive} == living
+            tied = [item for item in alive if item.reminder_id not in doubtful]
+            assert {item.task_id for item in tied} == living
             assert {item.reminder_id for item in alive} == set(here)
 
-    async def check_ties(self, living, here):
+    async def in_doubt(self, rows):
+        """Return the reminders of which nobody can know whether there is a Task."""
+        failures = await self.world.store.reminder_sync.failures()
+        if self.proves or rows:
+            assert failures == []
+        for one in failures:
+            assert one.twin.state is ActivityState.SENT
+            assert one.twin.code == NO_ANSWER
+        return {one.reminder.id for one in failures}
+
+    async def check_ties(self, living, here, doubtful):
         """Each reminder has one Task, and each Task one reminder."""
         ties = {}
-        for ident in here:
+        for ident in here.keys() - doubtful:
             twin = await self.world.store.reminder_sync.twin(ident)
             assert twin.lives, f"not tied: {twin}"
             ties[ident] = twin.task_id
@@ -459,10 +497,11 @@ class Machine:
         self.places = {}
 
     def __call__(self, history):
-        skew, keyed, steps = history
+        skew, keyed, views_all, steps = history
         note(repr(history))
         key = "Relay_Key__c" if keyed else ""
-        self.runner.run(history_of(self.place(key), key, skew, steps))
+        place = self.place(key)
+        self.runner.run(history_of(place, key, skew, steps, views_all=views_all))
 
     def place(self, key):
         if key not in self.places:
@@ -501,15 +540,17 @@ def direct_machine(sandbox, tmp_path):
         made.close()
 
 
-async def history_of(world, key, skew, steps):
+async def history_of(world, key, skew, steps, *, views_all):
     await fresh(world)
+    if views_all:
+        world.sandbox.configure({"view_all_data": [INTEGRATION_USERNAME]})
     if key:
         fields = {"object": "Activity", "name": key, "length": 40}
         unique = {"unique": True, "external_id": True, "case_sensitive": True}
         world.sandbox.configure({"custom_fields": [{**fields, **unique}]})
         await world.org.schema.get(fresh=True)
     world.service = world.made()
-    model = Model(world)
+    model = Model(world, proves=bool(key) or views_all)
     try:
         await model.run(skew, steps)
     finally:
@@ -529,6 +570,7 @@ def test_a_history_over_sockets_ends_with_both_sides_agreed(machine, history):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=CHECKS)
 @given(history=histories)
+@lost
 @pytest.mark.timeout(300)
 def test_a_history_ends_with_both_sides_agreed(direct_machine, history):
     """The same, in one thread."""

@@ -98,6 +98,10 @@ async def test_what_waits_to_be_sent(store, sync, user, clock, owner):
     assert [p.twin for p in await sync.failures(user.id)] == [failed]
     assert await sync.retry(user.id) == 1
     assert len(await sync.pending([user.id], 10)) == 1
+    await sync.keep(owner, [replace(failed, state=ActivityState.SENT)])
+    assert await sync.retry(user.id) == 1
+    assert [t.due_at for t in await sync.unknown([user.id])] == [None]
+    await sync.keep(owner, [twin])
     await store.reminders.remove(one.id, BY)
     assert [t.task_id for t in await sync.removed([user.id])] == [TASK]
     assert await sync.victims([TASK]) == []
