@@ -26,7 +26,7 @@ from relay.match import with_stored
 from relay.outbox.engine import Outbox
 from relay.reminders.decide import Decider
 from relay.reminders.rows import NO_ANSWER, Deletions, Edit, Edits, NewTasks, Sending
-from relay.salesforce.tasks import Asked, Mark, owners_in
+from relay.salesforce.tasks import Asked, Mark, minute, owners_in
 from relay.store.reminder_sync import ORG_NOTE
 from relay.telemetry import get_logger
 
@@ -343,7 +343,8 @@ class Round:
         found = {task.id: task for page in pages for task in page.tasks}
         gone = {one for one in answered.deleted if one not in found}
         gone |= {task.id for task in found.values() if task.is_deleted}
-        moved = await self._moved(answered.updated, found)
+        behind = any(page.more for page in pages)
+        moved = await self._moved(answered.updated, found, behind=behind)
         await self._brake(gone, self._given_away(moved))
         running = {user.salesforce_id: user.user_id for user in self.users.values()}
         # Who was stopped by this round is a user of the relay all the same.
@@ -425,14 +426,26 @@ class Round:
                 self.report.more |= one.user_id in self._unread
 
     async def _moved(
-        self, updated: Collection[str], found: Collection[str]
+        self, updated: Collection[str], found: Collection[str], *, behind: bool
     ) -> list[Task]:
-        """Read Tasks that were changed and are not among those of their user."""
+        """Read Tasks that were changed and are not among those of their user.
+
+        Args:
+            updated: Ids of Tasks that were changed.
+            found: Ids of those that were read.
+            behind: There are more pages. Then most of what is not on this one was on
+                another, and is not read once more: it would be with each page.
+        """
         twins = await self._sync.known([one for one in updated if one not in found])
+        since = min(
+            (self._mark(one).since for one in self.users.values()), default=None
+        )
         ids = [
             one
             for one, twin in twins.items()
-            if twin.lives and twin.user_id in self.users
+            if twin.lives
+            and twin.user_id in self.users
+            and not (behind and since and twin.stamp and twin.stamp >= minute(since))
         ]
         if not ids:
             return []
