@@ -124,6 +124,7 @@ def swedish():
         ("Copy one from a listing.", "Kopiera ett ur en lista."),
         ("The session ended.", "Sessionen tog slut."),
         ("no_recipient", "ingen mottagare"),
+        ("x is no API name of a field", "x är inte API-namnet på ett fält"),
         (
             "'x' is no day; name one, such as tomorrow or 3d",
             "'x' är ingen dag; ange en, som tomorrow eller 3d",
