@@ -87,7 +87,7 @@ def test_keyboard_alone_reaches_content_search_and_menu(desk):
         assert page.evaluate("document.activeElement.className") == "skip"
         page.keyboard.press("Enter")
         assert page.evaluate("document.activeElement.id") == "main"
-        page.keyboard.press("/")
+        page.keyboard.press("Control+k")
         assert page.evaluate("document.activeElement.id") == "find"
         page.keyboard.type("state:dead")
         page.keyboard.press("Enter")

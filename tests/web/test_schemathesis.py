@@ -120,7 +120,7 @@ def _ask(
     run()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_each_operation_keeps_to_the_document(relay):
     """A few requests of each kind to each operation, the same ones each time."""
     relay.bearer = relay.token("schemathesis", *EVERY)

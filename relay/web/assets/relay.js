@@ -54,12 +54,12 @@
     }, { once: true });
   }, true);
 
-  // One key leads to the search.
+  // Control or Command with one letter leads to the search: a letter alone would take
+  // what is dictated (WCAG 2.1.4).
   document.addEventListener("keydown", (event) => {
     const field = document.querySelector("[data-shortcut]");
-    const typing = event.target.closest("input, textarea, select, [contenteditable]");
-    if (!field || typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key !== field.dataset.shortcut) return;
+    if (!field || event.altKey || event.shiftKey || !(event.ctrlKey || event.metaKey)) return;
+    if (event.key.toLowerCase() !== field.dataset.shortcut) return;
     event.preventDefault();
     field.focus();
     field.select();
