@@ -128,7 +128,7 @@ class Served(Relay):
             target=self._loop.run_until_complete, args=(serve(),)
         )
         self._thread.start()
-        assert up.wait(20)
+        assert up.wait(60)
         assert self.failure is None, self.failure
         self.document = Document(self.call("GET", "/api/openapi.json").json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import string
@@ -44,6 +45,47 @@ def test_the_document_is_valid(relay):
             names.add(operation["operationId"])
     assert len(names) == sum(len(item) for item in document["paths"].values())
     assert relay.call("GET", "/api/openapi.json").headers["Cache-Control"] == "no-store"
+
+
+def test_no_number_is_larger_than_a_database_takes(relay):
+    """Of each parameter and each body the document says how large a number may be."""
+    document = relay.document.document
+
+    def numbers(schema, where):
+        schema = resolve(document, schema)
+        if schema.get("type") == "integer":
+            yield where, schema.get("maximum", float("inf"))
+        items = [schema["items"]] if "items" in schema else []
+        for each in (*schema.get("anyOf", ()), *items):
+            yield from numbers(each, where)
+        for name, each in schema.get("properties", {}).items():
+            yield from numbers(each, f"{where}.{name}")
+
+    found = []
+    for template, item in document["paths"].items():
+        for method, operation in item.items():
+            where = f"{method} {template}"
+            for each in operation.get("parameters", ()):
+                found += numbers(each["schema"], f"{where} {each['name']}")
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                found += numbers(body["schema"], where)
+    assert len(found) > 20
+    # A setting has limits of its own, and is kept as text.
+    found.remove(("put /api/v1/settings/{key}.value", float("inf")))
+    assert [where for where, most in found if most > 2**53] == []
+
+
+def test_a_cursor_holds_no_number_that_is_too_large(relay):
+    """Whoever writes a cursor by hand gets 400."""
+    headers = relay.token("numbers", *EVERY)
+    page = relay.call("GET", "/api/v1/history?limit=1", headers=headers).json
+    padded = page["next"] + "=" * (-len(page["next"]) % 4)
+    _, digest = json.loads(base64.urlsafe_b64decode(padded))
+    made = base64.urlsafe_b64encode(json.dumps([2**70, digest]).encode()).decode()
+    answer = relay.call(
+        "GET", f"/api/v1/history?limit=1&cursor={made.rstrip('=')}", headers
+    )
+    assert (answer.status, answer.json["error"]) == (400, "bad_cursor")
 
 
 def resolve(document, schema):

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from relay.console import mails
@@ -25,6 +25,7 @@ from relay.web.api.wire import (
     Context,
     Cursor,
     Limit,
+    Number,
     answer,
     needs,
     page_of_rows,
@@ -58,7 +59,6 @@ _Q = Annotated[
         "text.",
     ),
 ]
-Number = Annotated[int, Path(ge=1, le=2**53, description="Of the change.")]
 _Many = Annotated[list[str] | None, Query(max_length=20)]
 _When = Annotated[str | None, Query(max_length=40)]
 

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from relay.core.access import Scope
 from relay.core.directory import Role, SkipKind
 
+MAX_NUMBER: Final = 2**53
+"""No row has a larger number, and every program reads one so large exactly."""
 Time = Field(json_schema_extra={"format": "date-time"})
 
 
@@ -376,7 +378,7 @@ class Action(Sent):
     action: Literal["retry", "hold", "release", "discard"]
     filter: str = Field(max_length=2000, min_length=1)
     expected: int = Field(
-        ge=0, description="How many they are, as …/messages/count says."
+        ge=0, le=MAX_NUMBER, description="How many they are, as …/messages/count says."
     )
 
 
@@ -724,7 +726,10 @@ class ReminderUndo(Sent):
     """Which edit is taken back."""
 
     version: int | None = Field(
-        default=None, ge=1, description="That made this version; null: the latest."
+        default=None,
+        ge=1,
+        le=MAX_NUMBER,
+        description="That made this version; null: the latest.",
     )
 
 
@@ -929,7 +934,7 @@ class ManyUnmatched(Sent):
     action: Literal["resolve", "ignore"]
     filter: str = Field(max_length=2000, description="Empty: all that are unmatched.")
     expected: int = Field(
-        ge=0, description="How many they are, as …/unmatched/count says."
+        ge=0, le=MAX_NUMBER, description="How many they are, as …/unmatched/count says."
     )
     records: list[str] = Field(
         default_factory=list, max_length=20, description="To resolve: on which records."
@@ -1021,7 +1026,7 @@ class ImportPlan(Shown):
 class CarryOut(Sent):
     """The plan as it was shown."""
 
-    expected: int = Field(ge=0, description="The `count` of the plan.")
+    expected: int = Field(ge=0, le=MAX_NUMBER, description="The `count` of the plan.")
 
 
 class CarriedOut(Shown):

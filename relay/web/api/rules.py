@@ -24,6 +24,7 @@ from relay.web.api.wire import (
     Cursor,
     IfMatch,
     Limit,
+    Number,
     answer,
     first_page,
     in_step,
@@ -263,7 +264,7 @@ def _history(router: APIRouter, context: Context) -> None:
         tags=["history"],
         summary="Show a change",
     )
-    async def show(id: int, who: Annotated[Caller, AUDIT]) -> JSONResponse:  # noqa: A002
+    async def show(id: Number, who: Annotated[Caller, AUDIT]) -> JSONResponse:  # noqa: A002
         return tagged(await history.one(store, who, id))
 
     @router.post(
@@ -272,6 +273,6 @@ def _history(router: APIRouter, context: Context) -> None:
         tags=["history"],
         summary="Take a change back, unless what it changed was changed since",
     )
-    async def undo(id: int, who: Annotated[Caller, UNDO]) -> JSONResponse:  # noqa: A002
+    async def undo(id: Number, who: Annotated[Caller, UNDO]) -> JSONResponse:  # noqa: A002
         said, row = await history.undo(store, who, id)
         return answer({"text": said, "change": row})

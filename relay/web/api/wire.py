@@ -17,6 +17,7 @@ from relay.core.access import MEANING, Caller, Scope
 from relay.core.ascii_json import plain
 from relay.store.edits import Stale, as_of
 from relay.web.api.gate import of_request
+from relay.web.api.models import MAX_NUMBER
 from relay.web.api.problems import Problem
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def needs(scope: Scope) -> Any:
     return Depends(check)
 
 
-Number = Annotated[int, Path(ge=1, le=2**53)]
+Number = Annotated[int, Path(ge=1, le=MAX_NUMBER)]
 """The number of a row, in a path."""
 
 
@@ -163,7 +164,10 @@ def read_cursor(cursor: str | None, asked: Any, kind: type) -> Any:
         after, digest = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
     except (ValueError, TypeError):
         after, digest = None, ""
-    if type(after) is not kind or digest != _digest(asked):
+    fits = type(after) is kind
+    if isinstance(after, int):
+        fits &= abs(after) <= _LARGEST
+    if not fits or digest != _digest(asked):
         hint = "leave cursor out, or send `next` with the same conditions"
         raise Problem(400, "bad_cursor", "this cursor is not of this question", hint)
     return after
