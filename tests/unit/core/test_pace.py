@@ -10,6 +10,8 @@ import pytest
 from relay.core.pace import PARTS, Pace, Spent, is_awake, part_of
 from tests.fakes.days import Traffic, simulate
 
+pytestmark = pytest.mark.timeout(180)  # Days pass, a few seconds at a time.
+
 PACE = Pace(55, 900, 10, 900)
 LONDON = ZoneInfo("Europe/London")
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -59,7 +59,7 @@ def ids_of(name, things):
     if name in MESSAGE:
         return {"id": things["message"], "act": "discard"}
     if name.startswith("people_"):
-        return {"id": things["user"]}
+        return {"id": things["user"], "session": things["session"]}
     if name.startswith("reminders_"):
         return {"id": things["reminder"], "version": "1", "number": "1"}
     if name == "history_one":
