@@ -7,6 +7,8 @@ import pytest
 from relay.reminders.bell import HEARD, LISTEN_S
 from tests.reminders.test_edges import begun
 
+pytestmark = pytest.mark.timeout(60)
+
 
 async def mail(world):
     """Make a call as mail does: it looks a user up."""

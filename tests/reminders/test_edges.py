@@ -17,6 +17,8 @@ from relay.sandbox import INTEGRATION_USERNAME
 from relay.store.reminder_sync import LEASE, ORG_NOTE
 from tests.reminders.conftest import BY
 
+pytestmark = pytest.mark.timeout(60)
+
 DAY = 86_400
 
 

@@ -12,6 +12,8 @@ import pytest
 from relay.core.reminders import Section, Status, section, today, zone
 from relay.core.syncing import Phase
 
+pytestmark = pytest.mark.timeout(60)
+
 CASES = {}
 
 

@@ -14,6 +14,8 @@ from relay.salesforce.transport import TooLateError
 from relay.salesforce.write import Job, encode, send
 from tests.fakes.scripted_http import Reply, ScriptedHTTP, composite, error, rows
 
+pytestmark = pytest.mark.timeout(60)
+
 MADE = (200, [{"success": True, "id": "02s000000000001AAA", "errors": []}])
 REFUSED = (400, error("MALFORMED_QUERY", "unexpected token"))
 

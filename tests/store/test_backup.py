@@ -18,6 +18,8 @@ from relay.store import Store
 from relay.store import backup as module
 from relay.store.backup import BACKUP_OF, backup
 
+pytestmark = pytest.mark.timeout(60)
+
 LARGE = b"Subject: Large\r\n\r\n" + b"x" * 10_000 + b"\r\n"
 
 
