@@ -27,7 +27,7 @@ SESSIONS = 8
 LOOKS = 20
 TOKEN = rb"Subject: load (\d+-\d+)"
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(170)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def run(relay: RelayProcess, postfix: PrivatePostfix, *, kills: int) -> None:
         wait_for(
             lambda: not postfix.files(),
             message="mails left in Postfix's queue",
-            timeout_s=60,
+            timeout_s=120,
         )
         relay.stop()
         stored = in_store(relay)
