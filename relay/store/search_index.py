@@ -25,7 +25,7 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import delete, exists, func, insert, literal, select, update
 
 from relay.core.ids import first_id
 from relay.store import schema
@@ -352,8 +352,7 @@ def _place(connection: Connection, block_id: int, words: set[str]) -> None:
     # In order: relays that insert the same words wait for each other, not in a circle.
     for part in chunks(sorted(words)):
         connection.execute(new, [{"word": word} for word in part])
-        ids = connection.scalars(select(w.id).where(w.word.in_(part))).all()
+        these = select(w.id, literal(block_id)).where(w.word.in_(part))
         connection.execute(
-            insert(schema.search_places),
-            [{"word_id": id_, "block_id": block_id} for id_ in ids],
+            insert(schema.search_places).from_select(["word_id", "block_id"], these)
         )
