@@ -36,6 +36,7 @@ from relay.core.access import Caller, Scope, scopes_of
 from relay.core.accounts import Level, form_token, same
 from relay.core.errors import NotAllowed, NotFound, StoreUnavailable
 from relay.telemetry import get_logger
+from relay.web.pages.asked import number_in
 from relay.web.pages.render import HEADERS, page
 
 if TYPE_CHECKING:
@@ -203,7 +204,6 @@ _LARGEST: Final = 20 * 1024 * 1024
 _LARGEST_OF_STRANGERS: Final = 64 * 1024
 _SLOWEST_S: Final = 60
 """How long a form may take to come."""
-_LONGEST_NUMBER: Final = 16
 _LARGEST_NUMBER: Final = 10**15
 """Of a row; databases refuse one that is much larger."""
 _MOST_FIELDS: Final = 2000
@@ -407,8 +407,8 @@ async def _read_form(request: Request) -> str:
     announced = request.headers.get("content-length", "0")
     most = _LARGEST if request.state.session is not None else _LARGEST_OF_STRANGERS
     chunked = "transfer-encoding" in request.headers
-    known = announced.isdecimal() and len(announced) < _LONGEST_NUMBER
-    if chunked or not known or int(announced) > most:
+    size = number_in(announced)
+    if chunked or size is None or size > most:
         return "too_large"
     try:
         async with asyncio.timeout(_SLOWEST_S):
