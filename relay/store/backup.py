@@ -32,7 +32,7 @@ from relay.core.errors import Conflict, NotFound, StoreFull, StoreUnavailable
 from relay.store import schema
 from relay.store.database import parse_url, sqlite_engine
 from relay.store.errors import translate
-from relay.store.spool import free_bytes, sync_folder
+from relay.store.spool import free_bytes, spool_beside, sync_folder
 from relay.store.values import replace_value
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 BACKUP_OF: Final = "backup_of"
 """Key of the note that says of which moment a store is a copy: an ISO time in UTC."""
 _PART: Final = ".part"
-_SPOOL: Final = ".spool"
 _PAGES: Final = 4096
 """Pages that are copied between two looks for Ctrl-C."""
 
@@ -94,8 +93,8 @@ def backup(settings: StoreSettings, file: Path) -> Backup:
     source = Path(url.database or "")
     if not source.is_file():
         raise NotFound(f"there is no store to back up at {source}; check store.url")
-    spool = settings.spool or Path(f"{source}{_SPOOL}")
-    made = [Path(f"{file}{end}") for end in (_PART, _SPOOL + _PART)]
+    spool = settings.spool or spool_beside(source)
+    made = [Path(f"{one}{_PART}") for one in (file, spool_beside(file))]
     _need_room(settings, source, spool, file, made)
     try:
         return _make(settings, url, spool, file, made)
@@ -124,7 +123,7 @@ def _need_room(
     folder = file.absolute().parent
     if not folder.is_dir():
         raise NotFound(f"there is no folder {folder}; make it first")
-    for path in (file, Path(f"{file}{_SPOOL}")):
+    for path in (file, spool_beside(file)):
         if os.path.lexists(path):
             raise Conflict(f"{path} is there already; name a new file for the backup")
     for path in made:
@@ -155,7 +154,7 @@ def _make(
     os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     at = _copy_database(url, settings.busy_timeout_s, part)
     files = _finish(part, at)
-    final_spool = Path(f"{file}{_SPOOL}")
+    final_spool = spool_beside(file)
     if files:
         part_spool.mkdir(mode=0o700)
         gone = [

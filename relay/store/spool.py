@@ -41,6 +41,11 @@ def give_to_owner_of(folder: Path, *paths: Path) -> None:
             os.chown(path, facts.st_uid, facts.st_gid, follow_symlinks=False)
 
 
+def spool_beside(database: Path) -> Path:
+    """Return where the large mails of a SQLite file stand, unless a setting says."""
+    return Path(f"{database}.spool")
+
+
 class Spool:
     """The folder of large raw mails. All methods block; call them in a thread."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from relay.core.errors import ConfigError, StoreUnavailable
@@ -42,7 +41,7 @@ from relay.store.reminders import Reminders
 from relay.store.search_index import SearchIndex
 from relay.store.sender import SenderFacts
 from relay.store.shared import Leases, OrgPauses, SharedFacts, UsageCounts
-from relay.store.spool import Spool, private_temporary_folder
+from relay.store.spool import Spool, private_temporary_folder, spool_beside
 from relay.store.undo import Undo
 from relay.store.unmatched import Unmatched
 from relay.telemetry import get_logger
@@ -212,7 +211,7 @@ async def _connect(settings: StoreSettings) -> tuple[Database, Spool]:
     url = parse_url(settings.url)
     if url.get_backend_name() == "sqlite":
         path = await in_thread(lambda: prepare_file(url))
-        folder = settings.spool or Path(f"{path}.spool")
+        folder = settings.spool or spool_beside(path)
         spool = await in_thread(lambda: Spool(folder))
         return SQLiteDatabase(url, settings.busy_timeout_s), spool
     spool = await in_thread(lambda: Spool(settings.spool or private_temporary_folder()))
