@@ -138,12 +138,19 @@ class Words:
         self._connection = connection
         self._needs = needs
         self._found: dict[tuple[Where, str], set[int] | None] = {}
+        self._stretches: dict[str, list[Stretch] | None] = {}
 
     def stretches(self, table: Table) -> list[Stretch] | None:
         """Return where rows can be that have what is needed, in the order of ids.
 
-        None: everywhere, or nothing is known.
+        None: everywhere, or nothing is known. A question has a source for each state
+        or user, and several may be of one table: it is looked up once.
         """
+        if table.name not in self._stretches:
+            self._stretches[table.name] = self._look_up(table)
+        return self._stretches[table.name]
+
+    def _look_up(self, table: Table) -> list[Stretch] | None:
         fit: set[int] | None = None
         for need in self._needs:
             found = self._any(need)
