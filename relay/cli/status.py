@@ -49,7 +49,7 @@ def status(
             try:
                 row = ask()
             except (Away, StoreUnavailable) as error:
-                # Whoever watches sees a restart through; who asks once is told.
+                # With --watch the command goes on over a restart; without, it fails.
                 if not (watch and seen):
                     raise
                 if not told:

@@ -275,7 +275,7 @@ def show(who: str, *, as_json: bool) -> None:
             for one in uses
         ),
         whole=["address", "state", "last (UTC)"],
-        # Each stands whole above; here it is told apart.
+        # The lines above have each address whole: here some letters tell which it is.
         short={"address": _SHORT_ADDRESS},
     )
 

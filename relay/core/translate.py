@@ -45,7 +45,7 @@ FOLDER: Final = Path(__file__).parents[1] / "locales"
 _WANTED: Final = re.compile(r"\s*([A-Za-z]{1,8})(?:-[\w-]*)?\s*(?:;\s*q=([\d.]{1,5}))?")
 _LONGEST: Final = 500
 _LONGEST_TOLD: Final = 2000
-"""Characters of a text that is told again; a longer one is a stranger's."""
+"""Longest text that is translated, in characters; the relay writes none so long."""
 _FIELD: Final = re.compile(r"\{[a-z_0-9]+\}")
 _FIELD_NAME: Final = re.compile(r"\{([a-z_0-9]+)\}")
 _FEWEST_LETTERS: Final = 4

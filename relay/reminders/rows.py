@@ -47,7 +47,7 @@ _NO_FIELD: Final = (
 NO_ANSWER: Final = "no_answer"
 """Code of a Task that was sent, and is neither found nor proven to be absent."""
 LOOK_UP_MAX_S: Final = 3600.0
-"""Longest wait between look-ups of such a Task: each costs four API calls or so."""
+"""Longest wait between two look-ups of such a Task; one costs some four API calls."""
 
 logger = get_logger(__name__)
 

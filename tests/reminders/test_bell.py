@@ -78,7 +78,7 @@ async def test_whatever_is_changed_rings(world, ids, act):
     }.get(act, lambda found: "Task 0" not in found)
     calls = await listened(world)
     while act == "give away" and not done(await world.reminders()):
-        # What was changed, of whomever, is told up to a minute late.
+        # Salesforce lists changed Tasks up to a minute late.
         assert calls == 0
         calls = await listened(world)
     assert calls in {1, 2}
