@@ -219,9 +219,13 @@ class RelayProcess:
         return self.process.stop()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL; return when its port is free.
+
+        The supervisor's children die with it, but a moment later.
+        """
         assert self.process
         self.process.kill()
+        wait_for(lambda: not listening(self.port), message="the port of a killed relay")
 
     def output(self) -> str:
         """Return what it logged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -34,12 +34,6 @@ _WHICH = {"activities": "NEW.slot = 'one'"}
 
 
 @pytest.fixture
-def settings(settings):
-    """Wait for half a second at most."""
-    return settings.model_copy(update={"timeout_s": 0.5})
-
-
-@pytest.fixture
 def slow(owner):
     return replace(owner, worker=SLOW)
 
@@ -51,15 +45,26 @@ def late(store, request):
     On SQLite the call shares its transaction with one that hangs; on PostgreSQL the
     COMMIT itself takes long, for `slow` alone, and the connection is cut meanwhile.
     """
+    database = store.context.database
+
+    @contextmanager
+    def impatient():
+        """Have the call wait for half a second; all others have the usual time."""
+        usual, database.timeout_s = database.timeout_s, 0.5
+        try:
+            with pytest.raises(StoreUnavailable, match="does not answer"):
+                yield
+        finally:
+            database.timeout_s = usual
 
     @asynccontextmanager
     async def late(call, table="messages"):
-        if store.context.database.is_sqlite:
+        if database.is_sqlite:
             gate = threading.Event()
-            hanging = asyncio.ensure_future(
-                store.context.write(lambda _c: gate.wait(20))
-            )
-            with pytest.raises(StoreUnavailable, match="does not answer"):
+            with impatient():
+                hanging = asyncio.ensure_future(
+                    store.context.write(lambda _c: gate.wait(20))
+                )
                 await call
             await asyncio.gather(hanging, return_exceptions=True)
             yield
@@ -70,7 +75,7 @@ def late(store, request):
         stall = _STALL.format(table=table, which=_WHICH.get(table, _SLOW))
         await asyncio.to_thread(server.sql, stall, name)
         try:
-            with pytest.raises(StoreUnavailable, match="does not answer"):
+            with impatient():
                 await call
             yield
         finally:
