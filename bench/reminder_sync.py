@@ -23,11 +23,14 @@ from relay.core.directory import Role  # noqa: E402
 from tests.fakes.served import served  # noqa: E402
 from tests.reminders.conftest import opened  # noqa: E402
 
+PATIENCE_S = 120
+"""The sandbox answers from the same process, and looks at each of its rows."""
+
 
 async def run(users: int, tasks: int) -> None:
     """Make the users and tasks, sync, and print."""
     with served() as sandbox, tempfile.TemporaryDirectory() as folder:
-        world = await opened(sandbox, folder, {})
+        world = await opened(sandbox, folder, {"salesforce": {"timeout_s": PATIENCE_S}})
         store, profile = (
             world.store,
             sandbox.rows.get("User", world.users["ada"].salesforce_id),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.activity.text import cut, one_line
 from relay.core import subjects
+from relay.core.reminders import Kind
 
 if TYPE_CHECKING:
     from relay.core.model import Email
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 EMAIL: Final = "Email"
 REPLY: Final = "Reply"
-CUSTOM: Final = "Custom"
 NO_SUBJECT: Final = "(no subject)"
 
 _ANSWER: Final = re.compile(
@@ -56,16 +56,17 @@ def subject_of(email: Email, template: str) -> str:
     return _made(template, EMAIL, own)
 
 
-def subject_of_reminder(name: str, template: str) -> str:
+def subject_of_reminder(name: str, kind: str, template: str) -> str:
     """Return the subject of the Task of a reminder.
 
     Args:
         name: Of the reminder.
+        kind: Its type (D3, D21).
         template: `match.subject`.
     """
     if not template:
         return cut(one_line(name), subjects.MAX_LENGTH) or NO_SUBJECT
-    return _made(template, CUSTOM, one_line(name))
+    return _made(template, kind, one_line(name))
 
 
 def preview(template: str, subject: str) -> dict[str, str]:
@@ -81,7 +82,7 @@ def preview(template: str, subject: str) -> dict[str, str]:
     return {
         "mail": mail,
         "reply": cut(reply, subjects.MAX_LENGTH),
-        "reminder": subject_of_reminder(subject, template),
+        "reminder": subject_of_reminder(subject, Kind.CUSTOM, template),
     }
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TYPE: Final = "activity_type"
 SUBJECT: Final = "activity_subject"
 FIELDS: Final[Mapping[str, str]] = {
-    TYPE: "what it is: Email, or Custom for a reminder",
+    TYPE: "what it is: Email; of a reminder, its type",
     SUBJECT: "the mail's subject, or the name of the reminder",
     "sales_campaign_name": "name of the sales campaign; the relay runs none: empty",
     "sales_campaign_day": "day of the campaign; empty",

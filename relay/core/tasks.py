@@ -26,7 +26,7 @@ from relay.core.model import EPOCH
 from relay.core.reminders import Priority, Reminder, Status, as_json, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
     from relay.core.model import Json
@@ -263,11 +263,11 @@ def _outward(
     value: Json,
     there: Json,
     names: TaskNames,
-    subject: Callable[[str], str] | None,
+    subject: str | None,
 ) -> Json | Left:
     """Return what an edited value of a reminder becomes in its Task."""
     if name == "name":
-        return LEFT if subject is None else subject(value)
+        return LEFT if subject is None else subject
     if name == "details":
         return plain(value, names.length) or None
     if name == "due":
@@ -303,7 +303,7 @@ def merge(
     agreed: Agreed,
     names: TaskNames,
     wins: Side,
-    subject: Callable[[str], str] | None = None,
+    subject: str | None = None,
 ) -> Merged:
     """Merge a reminder and its Task, field by field.
 
@@ -313,7 +313,8 @@ def merge(
         agreed: What both agreed on last.
         names: What the org calls things.
         wins: Whose value holds where both changed a field.
-        subject: The Subject of a name; None where it does not follow the name (R33).
+        subject: The Subject that the name makes; None where it does not follow the
+            name (R33).
     """
     take: dict[str, Json] = {}
     clashes: list[Clash] = []
@@ -327,7 +328,7 @@ def merge(
         moved = now != was
         meaning = inward(name, now, names)
         if name == "name":
-            moved = moved and edited and subject is not None and now != subject(value)
+            moved = moved and edited and subject is not None and now != subject
         elif isinstance(meaning, Left):
             moved = False
         elif moved:
@@ -374,7 +375,7 @@ def outward(
     here: Mapping[str, Json],
     agreed: Agreed,
     names: TaskNames,
-    subject: Callable[[str], str] | None = None,
+    subject: str | None = None,
 ) -> dict[str, Json]:
     """Return the fields of the Task that follow from edits here; may be empty."""
     fields: dict[str, Json] = {}

@@ -32,7 +32,7 @@ class Decider:
         running: By id of their Salesforce user, the users for whom rounds are made.
         others: By id of their Salesforce user, the other users of the relay.
         names: What the org calls things.
-        subject: The Subject of a name; None where it does not follow it (R33).
+        subject: The Subject of a reminder; None: it does not follow the name (R33).
         policy: Who wins where both changed a field.
         ahead: By how much Salesforce's clock is ahead of ours.
         me: Id of the integration user.
@@ -44,7 +44,7 @@ class Decider:
     running: Mapping[str, int]
     others: Mapping[str, int]
     names: TaskNames
-    subject: Callable[[str], str] | None
+    subject: Callable[[Reminder], str] | None
     policy: Policy
     ahead: timedelta
     me: str
@@ -104,7 +104,7 @@ class Decider:
             twin.agreed,
             self.names,
             tasks.winner(self.policy, here_at, task.stamp),
-            self.subject,
+            self.subject(reminder) if self.subject else None,
         )
         values = _values(merged.take)
         clashes = merged.clashes

@@ -183,8 +183,8 @@ class Round:
         await self._relinked()
         follows = subjects.shows_subject(rules.subject)
 
-        def title(name: str) -> str:
-            return subject_of_reminder(name, rules.subject)
+        def title(reminder: Reminder) -> str:
+            return subject_of_reminder(reminder.name, reminder.kind, rules.subject)
 
         owners = {one.user_id: one.salesforce_id for one in self.users.values()}
         others = {
@@ -666,8 +666,9 @@ class Round:
     def _fields(self, pair: Pair, twin: TaskTwin) -> Edit | None:
         """Return the edit of a Task; None where Salesforce knows no new owner."""
         sending, reminder = self.sending, pair.reminder
+        subject = sending.subject(reminder) if sending.subject else None
         fields = tasks.outward(
-            tasks.values_of(reminder), twin.agreed, sending.names, sending.subject
+            tasks.values_of(reminder), twin.agreed, sending.names, subject
         )
         user = self.directory.users.get(reminder.assignee_user_id)
         owner = user.salesforce_id if user else None

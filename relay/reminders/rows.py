@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from relay.core.errors import TransientError
     from relay.core.model import Json
     from relay.core.org import OrgSchema
+    from relay.core.reminders import Reminder
     from relay.core.tasks import Clash, TaskNames
     from relay.outbox.engine import Change, Mark, Parts
     from relay.salesforce import FoundRecord, WriteOutcome
@@ -61,8 +62,8 @@ class Sending:
         names: What the org calls things.
         schema: The org.
         key_field: The unique field that takes the key; empty: there is none.
-        title: The Subject of a new Task, of the name.
-        subject: The Subject of a name that was edited; None: it does not follow it.
+        title: The Subject of a new Task.
+        subject: The Subject once the name was edited; None: it does not follow it.
         owners: Ids of the Salesforce users, by user.
     """
 
@@ -70,8 +71,8 @@ class Sending:
     names: TaskNames
     schema: OrgSchema
     key_field: str
-    title: Callable[[str], str]
-    subject: Callable[[str], str] | None
+    title: Callable[[Reminder], str]
+    subject: Callable[[Reminder], str] | None
     owners: Mapping[int, str]
 
     async def keep(self, twins: Sequence[TaskTwin], *, pushed: bool = False) -> None:
@@ -193,7 +194,7 @@ class NewTasks(OnceClient[TaskTwin]):
         owner = sending.owners[twin.user_id]
         new = tasks.NewTask(
             owner,
-            sending.title(pair.reminder.name),
+            sending.title(pair.reminder),
             twin.key,
             sending.key_field,
         )

@@ -340,6 +340,25 @@ async def the_subject_follows_the_name_with_its_field_alone(world):
     assert set(world.tasks()) == {"[R] A third", "[R] New"}
 
 
+@case("R33")
+async def the_subject_may_hold_the_type(world):
+    """D2, D3, D21: the type that the reminder has when its name is sent."""
+    template = "{{activity_type}}: {{activity_subject}}"
+    await world.store.directory.set_setting("match.subject", template, "test")
+    await world.reload()
+    await world.switch()
+    await world.round()
+    reminder = await world.remind("Ring", kind="Call")
+    await world.round()
+    assert list(world.tasks()) == ["Call: Ring"]
+    await world.edit(reminder, kind="Email")
+    await world.round()
+    assert list(world.tasks()) == ["Call: Ring"]
+    await world.edit(reminder, name="Write")
+    await world.round()
+    assert list(world.tasks()) == ["Email: Write"]
+
+
 @case("R34")
 async def a_subject_never_changes_the_name(world):
     _, task_id = await synced(world)

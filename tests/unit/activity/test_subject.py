@@ -20,6 +20,7 @@ from relay.activity.subject import subject_of, type_word
 from relay.config import MatchSettings
 from relay.core.model import Person, Place
 from relay.core.org import FieldInfo, OrgSchema
+from relay.core.reminders import Kind
 from relay.match import choose
 from tests.fakes.values import ADA, NOON, boxes, contact, email, found
 
@@ -115,16 +116,18 @@ def test_a_subject_is_cut_to_255_characters(subject: str) -> None:
     assert made.startswith("[a] ")
     assert 250 <= units(made) <= 255
     assert units(subject_of(replace(REPLY, subject=subject), TEMPLATE)) <= 255
-    assert units(subject_of_reminder(subject, TEMPLATE)) <= 255
-    assert units(subject_of_reminder(subject, "")) <= 255
+    assert units(subject_of_reminder(subject, Kind.CUSTOM, TEMPLATE)) <= 255
+    assert units(subject_of_reminder(subject, Kind.CUSTOM, "")) <= 255
     assert units(preview("x", subject)["reply"]) <= 255
 
 
 def test_a_reminder_has_its_name_in_the_template() -> None:
-    """D2, D3: its type is Custom."""
-    assert subject_of_reminder("Call\nAnna", TEMPLATE) == "[Sales] Custom: Call Anna"
-    assert subject_of_reminder("Call Anna", "") == "Call Anna"
-    assert subject_of_reminder("", "") == "(no subject)"
+    """D2, D3, D21: with its own type."""
+    for kind in Kind:
+        made = subject_of_reminder("Ring\nAnna", kind, TEMPLATE)
+        assert made == f"[Sales] {kind.value}: Ring Anna"
+    assert subject_of_reminder("Ring Anna", Kind.CALL, "") == "Ring Anna"
+    assert subject_of_reminder("", Kind.CALL, "") == "(no subject)"
 
 
 def test_a_preview_shows_all_three() -> None:

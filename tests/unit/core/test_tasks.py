@@ -148,7 +148,7 @@ def test_what_a_value_of_a_task_means(rule, name, there, here):
 def test_what_an_edit_becomes_in_the_task(rule, edit, there, fields):
     """Each rule of the mapping, from here to Salesforce; nothing else is written."""
     agreed = Agreed(HERE, {**THERE, **there})
-    found = tasks.outward({**HERE, **edit}, agreed, NAMES, "[R] {}".format)
+    found = tasks.outward({**HERE, **edit}, agreed, NAMES, "[R] Write")
     assert found == fields, rule
 
 
@@ -286,12 +286,12 @@ def test_a_subject_is_never_taken_and_may_clash(wins):
     there = {"Subject": "By hand"}
     assert merged(there=there).take == {}
     assert merged({"name": "Write"}, there).clashes == ()
-    found = merged({"name": "Write"}, there, wins=wins, subject=str)
+    found = merged({"name": "Write"}, there, wins=wins, subject="Write")
     assert found.take == {}
     assert found.clashes == (Clash("name", "Write", "By hand", wins),)
-    fields = tasks.outward({**HERE, "name": "Write"}, found.agreed, NAMES, str)
+    fields = tasks.outward({**HERE, "name": "Write"}, found.agreed, NAMES, "Write")
     assert fields == ({"Subject": "Write"} if wins is Side.HERE else {})
-    echo = merged({"name": "Write"}, {"Subject": "Write"}, subject=str)
+    echo = merged({"name": "Write"}, {"Subject": "Write"}, subject="Write")
     assert echo.clashes == ()
 
 
