@@ -180,6 +180,24 @@ async def a_longer_gap_is_compared_in_full(world):
     assert (await world.reminders())["Kept"].priority == "High"
 
 
+@case("R23")
+async def on_both_sides_of_the_edge(world):
+    """A minute before the log of deletions ends, and a minute after."""
+    world.task("Kept")
+    for gap_s in (15 * 86_400 - 60, 15 * 86_400 + 60):
+        gone = world.task("Gone")
+        await world.switch()
+        await world.rounds()
+        assert set(await world.reminders()) == {"Gone", "Kept"}
+        await world.switch(on=False)
+        world.delete(gone)
+        world.sandbox.clock.shift(gap_s)
+        await world.switch()
+        await world.rounds()
+        assert set(await world.reminders()) == {"Kept"}
+        await world.switch(on=False)
+
+
 @case("R24")
 async def it_goes_on_until_it_is_switched_off(world):
     reminder, task_id = await synced(world)
