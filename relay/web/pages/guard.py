@@ -127,6 +127,7 @@ ROUTES: Final[Mapping[str, Scope | Needs]] = {
     "alerts_test": Scope.SETTINGS_WRITE,
     "salesforce": SIGNED_IN,
     "salesforce_check": Scope.SETTINGS_READ,
+    "salesforce_sync": SIGNED_IN,
     "salesforce_preview": Scope.SETTINGS_READ,
     "salesforce_own": SIGNED_IN,
     "salesforce_activate": SIGNED_IN,

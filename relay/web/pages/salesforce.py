@@ -54,6 +54,7 @@ def routes(context: Context) -> list[Route]:
     return [
         Route(PATH, shown(pages.show), name="salesforce"),
         Route(f"{PATH}/check", shown(pages.check), name="salesforce_check"),
+        Route(f"{PATH}/sync", shown(pages.sync), name="salesforce_sync"),
         Route(
             f"{PATH}/preview",
             shown(pages.preview),
@@ -130,6 +131,15 @@ class _Pages:
         """Log in to Salesforce, and say what is missing (R1, R2)."""
         found = await salesforce(self._settings, StoreAccess(self._store))
         return page(request, "settings/check.html", findings=found)
+
+    async def sync(self, request: Request) -> Response:
+        """Show how far the first sync is: a part of the page, or the page (R16)."""
+        user = caller_of(request).user
+        if "hx-request" not in request.headers or user is None:
+            return await self.show(request)
+        state = await self._store.reminder_sync.user(user.id)
+        text = part(reader_of(request), "settings/sync.html", sync=state)
+        return HTMLResponse(text, headers=HEADERS)
 
     async def preview(self, request: Request) -> Response:
         """Show what a template makes of a subject: a part of the page, or the page."""

@@ -243,6 +243,12 @@ async def test_the_sync_of_reminders_is_off_until_it_is_saved(console):
     ada = replace(ada, user=await user(console, ada))
     answer = await console.post(f"{SALESFORCE}/reminders", ada, data={"sync": "on"})
     assert "first run" in (await after(console, answer, ada)).text
+    where = f"{SALESFORCE}/sync"
+    part = (await console.get(where, ada, headers={"HX-Request": "true"})).text
+    assert "0 Tasks imported so far" in part
+    assert f'hx-get="{where}"' in part
+    assert "<html" not in part
+    assert "<html" in (await console.get(where, ada)).text
     switch = await console.store.reminder_sync.user(ada.user.id)
     assert switch.is_on
     await console.post(f"{SALESFORCE}/reminders", ada, data={"sync": "off"})
