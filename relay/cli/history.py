@@ -89,6 +89,7 @@ def history(
     if as_json:
         print_json(rows)
         return
+    asked = words or since or until or by or change
     table(
         ["id", "at (UTC)", "by", "change", "of", "before", "after"],
         (
@@ -105,7 +106,7 @@ def history(
         ),
         whole=["id", "at (UTC)"],
         wrap=True,
-        empty="Nothing was changed yet.",
+        empty="No change fits." if asked else "Nothing was changed yet.",
     )
 
 

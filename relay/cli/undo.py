@@ -83,7 +83,9 @@ def _ask(plan: Undone) -> None:
     count = sum(one.fate.value == "delete" for one in plan.removals)
     users = ", ".join(sorted({clean(user) for _, user in plan.messages}))
     what = "1 record" if count == 1 else f"{count} records"
-    click.echo(f"{what} of {len(plan.messages)} messages ({users}):", err=True)
+    messages = len(plan.messages)
+    of = "1 message" if messages == 1 else f"{messages} messages"
+    click.echo(f"{what} of {of} ({users}):", err=True)
     for one in plan.removals:
         click.echo(f"  {one.fate.value:8} {one.object} {one.id}", err=True)
     if sys.stdin.isatty() and click.confirm("Delete them in Salesforce?", err=True):

@@ -223,8 +223,8 @@ class WebSettings(Section):
 
     listen: OptionalListener = Field(
         default=None,
-        description="Address of the API and of POST /messages, host:port, plain HTTP: "
-        "loopback, or behind a proxy with TLS; empty: none.",
+        description="Address of the console, the API and POST /messages, host:port, "
+        "plain HTTP: loopback, or behind a proxy with TLS; empty: none.",
     )
     api_requests_per_minute: int = Field(
         default=600,

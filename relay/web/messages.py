@@ -296,7 +296,10 @@ async def _problem(_request: Request, error: Exception) -> Response:
 async def _http(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    hint = "there is POST /messages, and nothing else"
+    hint = (
+        "the console begins at /, /api/openapi.json names what the API has, and "
+        "POST /messages takes a mail"
+    )
     body: dict[str, Any] = {
         "error": error.detail.lower().replace(" ", "_"),
         "hint": hint,

@@ -299,3 +299,4 @@ def test_slips_in_the_history(
 def test_an_empty_history(relay: Any) -> None:
     """A new relay has none."""
     assert "Nothing was changed yet" in relay("history").stdout
+    assert "No change fits." in relay("history", "--by", "nobody").stdout
