@@ -570,9 +570,10 @@ class Round:
             return
         now = self.parts.clock.now()
         await self._delete(ready, now)
-        pairs = await self._sync.pending(ready, MAX_SENT)
+        makes = makes_tasks(self.parts, self.directory)
+        pairs = await self._sync.pending(ready, MAX_SENT, makes=makes)
         self.report.more |= len(pairs) == MAX_SENT
-        new, old = await self._sorted(pairs, set(ready))
+        new, old = await self._sorted(pairs, set(ready), makes=makes)
         await self.hold()
         outbox = Outbox(self.parts.clock)
         if new:
@@ -598,15 +599,13 @@ class Round:
             await self.hold()
 
     async def _sorted(
-        self, pairs: Sequence[Pair], ready: Collection[int]
+        self, pairs: Sequence[Pair], ready: Collection[int], *, makes: bool
     ) -> tuple[list[Pair], list[Pair]]:
         """Return what is to be made, and what is to be edited.
 
         Twins are made for reminders that have none; what never left and was removed,
         or is not to be logged, is done with.
         """
-        rules = with_stored(self.parts.settings.match, self.directory)
-        makes = "reminders" in rules.kinds
         fresh = [pair.reminder for pair in pairs if pair.twin is None]
         new = await self._sync.plan(self.parts.owner, fresh) if fresh and makes else []
         old: list[Pair] = []
@@ -677,6 +676,11 @@ class Round:
         if owner and owner != twin.agreed.there.get(OWNER, owner):
             fields[OWNER] = owner
         return Edit(reminder.id, pair, twin, fields)
+
+
+def makes_tasks(parts: Parts, directory: Directory) -> bool:
+    """Say whether Tasks are made of reminders: whether that kind is logged (D14)."""
+    return "reminders" in with_stored(parts.settings.match, directory).kinds
 
 
 def _no_owner(reminder: Reminder, twin: TaskTwin) -> TaskTwin:

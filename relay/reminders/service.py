@@ -18,7 +18,7 @@ from relay.core.pace import Pace, Spent
 from relay.core.reminders import zone
 from relay.outbox.turns import Turns
 from relay.reminders.bell import HEARD, Bell
-from relay.reminders.round import Report, Round
+from relay.reminders.round import Report, Round, makes_tasks
 from relay.salesforce.client import MAX_PART_QUERIES
 from relay.salesforce.tasks import MAX_OWNERS
 from relay.store.reminder_sync import LEASE
@@ -128,7 +128,9 @@ class ReminderSyncService:
     async def _waits(self, users: Mapping[int, SyncUser]) -> bool:
         """Say whether edits of ours are yet to be sent."""
         sync = self._parts.store.reminder_sync
-        return bool(await sync.pending(users, 1) or await sync.removed(users))
+        makes = makes_tasks(self._parts, self._directory())
+        pending = await sync.pending(users, 1, makes=makes)
+        return bool(pending or await sync.removed(users))
 
     async def _running(self) -> dict[int, SyncUser]:
         """Return the users for whom rounds are made."""

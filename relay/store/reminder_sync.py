@@ -228,8 +228,12 @@ class ReminderSync(Part):
         query = select(func.max(schema.reminder_changes.c.id))
         return await self._context.read(lambda one: one.scalar(query) or 0)
 
-    async def pending(self, user_ids: Collection[int], limit: int) -> list[Pair]:
+    async def pending(
+        self, user_ids: Collection[int], limit: int, *, makes: bool = True
+    ) -> list[Pair]:
         """Return reminders of these users that were edited here, or never sent.
+
+        Without `makes`, only those that have a Task, or are to end without one.
 
         A reminder without a Task counts if it was made after its user switched the
         sync on first (R18, R19), and was not removed. Those that failed count once
@@ -266,13 +270,19 @@ class ReminderSync(Part):
             .order_by(r.id)
             .limit(limit)
         )
+        if not makes:
+            has_task = t.state == str(ActivityState.WRITTEN)
+            moved = t.ended == str(Ended.MOVED)
+            edited = edited.where(or_(has_task, moved, r.removed_at.is_not(None)))
 
         def work(connection: Connection) -> list[Pair]:
             # The user of a twin and the assignee may be in different parts.
             found: dict[str, Pair] = {}
             for part in chunks(sorted(user_ids)):
-                new = fresh.where(r.assignee_id.in_(part))
-                pairs = [Pair(life.of_row(row)) for row in connection.execute(new)]
+                pairs: list[Pair] = []
+                if makes:
+                    new = connection.execute(fresh.where(r.assignee_id.in_(part)))
+                    pairs = [Pair(life.of_row(row)) for row in new]
                 theirs = or_(t.user_id.in_(part), r.assignee_id.in_(part))
                 old = _labelled(edited.where(theirs))
                 pairs += [_pair(row) for row in connection.execute(old)]

@@ -562,8 +562,8 @@ async def test_a_relay_that_was_paused_sends_nothing_of_before(world, monkeypatc
     await world.remind("Once")
     rival, sort = world.made(11), rounds.Round._sorted
 
-    async def sorted_then_paused(self, *args):
-        found = await sort(self, *args)
+    async def sorted_then_paused(self, *args, **options):
+        found = await sort(self, *args, **options)
         monkeypatch.undo()
         world.sandbox.clock.shift(world.service._lease_s + 1)
         while await rival.turn():
@@ -601,6 +601,29 @@ async def test_reminders_are_not_made_where_admins_leave_them_out(world):
     await world.rounds()
     assert list(world.tasks()) == ["Task 0"]
     assert world.sandbox.rows.get("Task", task_id)["IsClosed"]
+
+
+async def test_what_is_left_out_costs_no_rounds_and_keeps_no_edit(world, monkeypatch):
+    """However many reminders wait for their kind, or for an edit behind them."""
+    monkeypatch.setattr(rounds, "MAX_SENT", 3)
+    await begun(world, 1)
+    await world.store.directory.set_setting("match.kinds", ["mails"], "test")
+    await world.reload()
+    for number in range(4):
+        await world.remind(f"Not sent {number}")
+    await world.edit((await world.reminders())["Task 0"], priority="High")
+    world.sandbox.clock.shift(60)
+    before, turns = world.sandbox.usage.used(), 0
+    while await world.service.turn():
+        turns += 1
+        assert turns < 10
+    assert world.sandbox.usage.used() - before <= 3
+    assert world.tasks()["Task 0"]["Priority"] == "High"
+    assert not await world.service.turn(), "and it is quiet"
+    await world.store.directory.set_setting("match.kinds", ["reminders"], "test")
+    await world.reload()
+    await world.rounds(3)
+    assert set(world.tasks()) == {"Task 0", *(f"Not sent {n}" for n in range(4))}
 
 
 async def test_the_audit_takes_no_reminder_for_a_lost_mail(world):
