@@ -21,7 +21,7 @@ REPLY: Final = "Reply"
 NO_SUBJECT: Final = "(no subject)"
 
 _ANSWER: Final = re.compile(
-    r"\s*(?:re|aw|antw|sv|res|ré|rif|odp|ynt|vs)\s*(?:\[\d+\])?\s*[:：]",  # noqa: RUF001
+    r"\s*(?:re|aw|antw|sv|res|ré|rif|odp|ynt|vs)\s*(?:\[\d+\])?\s*[:：]",  # noqa: RUF001 - full width
     re.IGNORECASE,
 )
 """What mail programs put before the subject of an answer."""

@@ -108,6 +108,11 @@ def console(pipe_width: int = _PIPE_WIDTH) -> Console:
     return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, which takes an s beside any number but one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def table(  # noqa: PLR0913 - how a table looks; most are left out
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],

@@ -16,7 +16,7 @@ from relay.cli.entry import (
     settings,
     whole_id,
 )
-from relay.cli.output import clean, json_option, print_json, table
+from relay.cli.output import clean, counted, json_option, print_json, table
 
 if TYPE_CHECKING:
     from relay.reconcile.undo import Undone
@@ -82,10 +82,8 @@ def _show(done: Undone) -> None:
 def _ask(plan: Undone) -> None:
     count = sum(one.fate.value == "delete" for one in plan.removals)
     users = ", ".join(sorted({clean(user) for _, user in plan.messages}))
-    what = "1 record" if count == 1 else f"{count} records"
-    messages = len(plan.messages)
-    of = "1 message" if messages == 1 else f"{messages} messages"
-    click.echo(f"{what} of {of} ({users}):", err=True)
+    of = counted(len(plan.messages), "message")
+    click.echo(f"{counted(count, 'record')} of {of} ({users}):", err=True)
     for one in plan.removals:
         click.echo(f"  {one.fate.value:8} {one.object} {one.id}", err=True)
     if sys.stdin.isatty() and click.confirm("Delete them in Salesforce?", err=True):

@@ -27,6 +27,7 @@ from relay.cli.entry import (
 from relay.cli.output import (
     SHORT_ID,
     clean,
+    counted,
     facts,
     json_option,
     print_json,
@@ -148,7 +149,7 @@ async def _chosen(
 
 def _ask(messages: Sequence[UnmatchedMessage], verb: str) -> None:
     count = len(messages)
-    what = "1 message" if count == 1 else f"{count} messages"
+    what = counted(count, "message")
     click.echo(f"{what} to {verb}:", err=True)
     for one in messages[:_SHOWN]:
         people = ", ".join(person.address for person in one.people)

@@ -573,7 +573,7 @@ class Round:
         makes = makes_tasks(self.parts, self.directory)
         pairs = await self._sync.pending(ready, MAX_SENT, makes=makes)
         self.report.more |= len(pairs) == MAX_SENT
-        new, old = await self._sorted(pairs, set(ready), makes=makes)
+        new, old = await self._sorted(pairs, set(ready))
         await self.hold()
         outbox = Outbox(self.parts.clock)
         if new:
@@ -599,15 +599,15 @@ class Round:
             await self.hold()
 
     async def _sorted(
-        self, pairs: Sequence[Pair], ready: Collection[int], *, makes: bool
+        self, pairs: Sequence[Pair], ready: Collection[int]
     ) -> tuple[list[Pair], list[Pair]]:
         """Return what is to be made, and what is to be edited.
 
-        Twins are made for reminders that have none; what never left and was removed,
-        or is not to be logged, is done with.
+        Twins are made for reminders that have none; what never left and was removed is
+        done with.
         """
         fresh = [pair.reminder for pair in pairs if pair.twin is None]
-        new = await self._sync.plan(self.parts.owner, fresh) if fresh and makes else []
+        new = await self._sync.plan(self.parts.owner, fresh) if fresh else []
         old: list[Pair] = []
         done: list[TaskTwin] = []
         for pair in pairs:
@@ -629,7 +629,7 @@ class Round:
                         version=reminder.version,
                     )
                 )
-            elif makes and reminder.assignee_user_id in ready:
+            elif reminder.assignee_user_id in ready:
                 new.append(Pair(reminder, _planned(twin, reminder.assignee_user_id)))
         if done:
             await self._sync.keep(self.parts.owner, done)

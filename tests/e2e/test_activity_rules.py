@@ -172,11 +172,11 @@ def it_shapes_mails_and_reminders(stage: Stage) -> None:
 @case("D3")
 def all_fields_are_known(stage: Stage) -> None:
     """Any other is refused, with those that there are."""
-    fields = ("type", "subject")
-    fields = tuple(f"activity_{each}" for each in fields) + tuple(
-        f"sales_campaign_{each}" for each in ("name", "day", "step")
-    )
-    fields += ("call_outcome", "call_reason")
+    fields = [
+        *("activity_type", "activity_subject"),
+        *("sales_campaign_name", "sales_campaign_day", "sales_campaign_step"),
+        *("call_outcome", "call_reason"),
+    ]
     stage.set(SUBJECT, " ".join("{{" + each + "}}" for each in fields))
     assert stage.mail("Offer D3")["Subject"] == "Email Offer D3"
     refused = stage.relay.run("settings", "set", SUBJECT, "{{stage}}", status=2)

@@ -562,8 +562,8 @@ async def test_a_relay_that_was_paused_sends_nothing_of_before(world, monkeypatc
     await world.remind("Once")
     rival, sort = world.made(11), rounds.Round._sorted
 
-    async def sorted_then_paused(self, *args, **options):
-        found = await sort(self, *args, **options)
+    async def sorted_then_paused(self, *args):
+        found = await sort(self, *args)
         monkeypatch.undo()
         world.sandbox.clock.shift(world.service._lease_s + 1)
         while await rival.turn():
